@@ -348,12 +348,9 @@ class Workspace:
 
     def find(self, digest: str) -> Run | None:
         """Returns the run with this fingerprint, finished or not."""
-        for path in self.path.glob(f"runs/*-{digest[:12]}"):
-            if (path / "recipe.toml").is_file() and (path / "status.json").is_file():
-                run = Run(path)
-                if run.status.fingerprint == digest:
-                    return run
-        return None
+        paths = self.path.glob(f"runs/*-{digest[:12]}")
+        runs = (Run(path) for path in paths if (path / "recipe.toml").is_file() and (path / "status.json").is_file())
+        return next((run for run in runs if run.status.fingerprint == digest), None)
 
     def open_run(self, recipe: Recipe, digest: str) -> Run:
         """Returns the run with this fingerprint; creates its folder if necessary."""
@@ -387,15 +384,15 @@ class Workspace:
         """Records that a run opens the test set of these data; returns how often it has been opened."""
         self.path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
-            openings = self._openings()
+            openings = self.openings()
             openings.setdefault(data_hash, []).append(run)
             write_json(self.path / "test_openings.json", openings)
             return len(openings[data_hash])
 
     def openings_by(self, runs: Collection[str]) -> int:
         """Returns how often the named runs opened a test set."""
-        return sum(run in runs for opened_by in self._openings().values() for run in opened_by)
+        return sum(run in runs for opened_by in self.openings().values() for run in opened_by)
 
-    def _openings(self) -> dict[str, list[str]]:
+    def openings(self) -> dict[str, list[str]]:
         """Returns the names of the runs that opened a test set, by hash of the data."""
         return read_json(path) if (path := self.path / "test_openings.json").is_file() else {}

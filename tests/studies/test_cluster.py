@@ -93,8 +93,9 @@ def test_a_cluster_gives_the_weights_of_worker_processes(cluster: LocalCluster, 
     assert [event.cached for _, event in again if isinstance(event, Ended)] == [True, True]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
-    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr("convoy.studies.cluster.COPY_SECONDS", 0.5)
     recipe = recipes(stripes, tmp_path / "code", epochs=30)[0].override({"compute.precision": "float64"})
@@ -105,7 +106,7 @@ def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
             texts.append(event.text)
         if isinstance(event, EpochEnded) and event.metrics.epoch == 3 and not killed:
             killed = True
-            os.kill(trainer_of(cluster), signal.SIGKILL)
+            os.kill(trainer_of(cluster), number)
     (run,) = Workspace(session.out).runs()
     assert run.finished
     assert any("lost" in flag for flag in run.status.flags)

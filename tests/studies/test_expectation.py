@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,32 +14,34 @@ def progress(images: int, total: int = 1000) -> Progress:
     return Progress(1, 10, images, total, 0.5, 0.9, 100.0, 1.0)
 
 
-def notes(work: list[float], events: list[tuple[float, int, Event]], full: list[float] | None = None) -> list[str]:
-    """The notes after events at (second, position)."""
+def notes(
+    work: list[float], events: list[tuple[float, int, Event]], full: list[float] | None = None
+) -> list[list[str]]:
+    """The numbers and units of the notes after events at (second, position)."""
     seconds, shown = 0.0, []
     expectation = Expectation(lambda position, event: shown.append(event), work, full, clock=lambda: seconds)
     for second, position, event in events:
         seconds = second
         expectation(position, event)
     assert [event for event in shown if not isinstance(event, Note)] == [event for _, _, event in events]
-    return [event.text for event in shown if isinstance(event, Note)]
+    return [re.findall(r"\d+|second|minute", event.text) for event in shown if isinstance(event, Note)]
 
 
 def test_time_is_that_of_the_work_that_is_left_and_printed_once() -> None:
     # After 5 s, two workers have done 8 % of 100 units each: 3.2 units/s, and 284 are left.
     events = [(float(second), second % 2, progress(20 * second)) for second in range(12)]
-    assert notes([100.0, 100.0, 100.0], events) == ["3 runs: about 90 seconds more at this speed"]
+    assert notes([100.0, 100.0, 100.0], events) == [["3", "90", "second"]]
 
 
 def test_a_run_that_was_finished_before_is_not_counted() -> None:
     found = Ended("already trained", Path("run"), RunState.FINISHED, cached=True)
     events = [(0.0, 1, found), (0.0, 0, progress(0)), (6.0, 0, progress(100))]
-    assert notes([100.0, 100.0, 900.0], events) == ["2 runs: about 10 minutes more at this speed"]
+    assert notes([100.0, 100.0, 900.0], events) == [["2", "10", "minute"]]
 
 
 def test_a_resumed_run_and_one_that_is_trained_in_part_count_from_where_they_begin() -> None:
     events: list[tuple[float, int, Event]] = [(0.0, 0, progress(500)), (6.0, 0, progress(600))]
-    assert notes([3.0, 3.0], events, full=[10.0, 10.0]) == ["2 runs: about 30 seconds more at this speed"]
+    assert notes([3.0, 3.0], events, full=[10.0, 10.0]) == [["2", "30", "second"]]
 
 
 @pytest.mark.parametrize("last", [(4.0, 100), (6.0, 950)])

@@ -41,7 +41,7 @@ def trained(events: list[Event]) -> bool:
 def told(run: Run) -> dict[str, Any]:
     """All that a run says, but how long it took."""
     exact = ("parameters", "flops_per_image", "macs_per_image")
-    status = replace(run.status, fingerprint="", files={})
+    status = replace(run.status, fingerprint="", files={}, finished_at="")
     return {
         "weights": {name: value.tolist() for name, value in load_weights(run.path / "best.safetensors").items()},
         "scores": (run.scores, run.train_score),

@@ -212,7 +212,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             network.load_state_dict(weights)
             self.network_ = LoadedModel(network, data)
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, object]:
         """The options of `convoy.train`."""
         if not isinstance(self.set, Mapping | None):
             raise ValueError(f"set = {self.set!r}: expected recipe keys with values, as in {{'optim.lr': 0.01}}")

@@ -15,13 +15,6 @@ from convoy.data.imageset import DataError, DataSet
 from convoy.data.named import Download, NamedData, from_published
 from convoy.registry import HUB, closest, missing, unknown
 
-_provided: dict[tuple[str, int | None], DataSet] = {}
-
-
-def provide(name: str, size: int | None, dataset: DataSet) -> None:
-    """Makes `load` return this data set, which came from another machine."""
-    _provided[name, size] = dataset
-
 
 def load(name: str, *, size: int | None = None) -> DataSet:
     """Loads a data set by its registered name, its path, `name=path`, or `hf:owner/name` for the Hugging Face Hub.
@@ -32,8 +25,6 @@ def load(name: str, *, size: int | None = None) -> DataSet:
     downloaded; for others use `get`. The data set is decoded once, then memory-mapped from the cache. Raises DataError
     with the file, and ValueError for an unknown name.
     """
-    if (name, size) in _provided:
-        return _provided[name, size]
     if name.startswith(HUB):
         return hugging_face.load(name.removeprefix(HUB), size)
     short_name, path = _locate(name)

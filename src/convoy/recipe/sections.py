@@ -186,7 +186,7 @@ class OptimBase(Section):
         return type(self).__name__
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """The keys that only this optimizer has, without those that are off."""
         return {key: value for key, value in self if value and key != "name" and key not in OptimBase.model_fields}
 

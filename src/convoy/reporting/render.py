@@ -63,7 +63,7 @@ def html(page: Page, charts: Mapping[str, str]) -> str:
     )
 
 
-def html_context(page: Page, charts: Mapping[str, str], *, in_cell: bool) -> dict[str, Any]:
+def html_context(page: Page, charts: Mapping[str, str], *, in_cell: bool) -> dict[str, object]:
     """What blocks.html.j2 needs, for a report or for the output of a notebook cell."""
     look = palette.Look(page.labels, page.aliases)
     return {

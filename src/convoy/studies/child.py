@@ -6,9 +6,30 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+from convoy.events import Control, OpenTest
+
+
+class Data(TypedDict):
+    """The entry in the cache of a cluster's host that holds the data of a recipe."""
+
+    key: str
+    name: str  # of the data set
+    paths: Sequence[str] | None  # DataSet.paths
+
+
+class Job(TypedDict):
+    """The message to train a recipe; see `run_one`."""
+
+    recipe: Mapping[str, Any]  # its table
+    out: str
+    fresh: bool
+    test: OpenTest
+    until: int | None
+    data: NotRequired[Data]
 
 
 class Child:
@@ -32,7 +53,7 @@ class Child:
         for line in self.process.stdout:  # noqa: UP028 (`yield from` would close the pipe with the generator)
             yield line
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Job | Mapping[str, Control]) -> None:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError, ValueError):  # the end of its output reports a dead or closed process
             self.process.stdin.write(json.dumps(message) + "\n")

@@ -17,16 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from distributed import Worker, get_worker
 
 from convoy.data import cache
 from convoy.events import Control
-from convoy.studies.child import Child
+from convoy.studies.child import Child, Job
 
 CLOSING_SECONDS = 5.0  # for a child to save its run and end
-ABANDONED_SECONDS = 60.0  # without a call of the driver: its run is saved and its child ends
+ABANDONED_SECONDS = 300.0  # without a call of the driver: its run is saved and its child ends
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def scratch(driver: str, dask_worker: Worker) -> str:
     return str(path)
 
 
-def train(driver: str, attempt: str, job: dict[str, Any], command: str) -> int | None:
+def train(driver: str, attempt: str, job: Job, command: str) -> int | None:
     """Has the child train a recipe; relays its lines as events of the topic `attempt`.
 
     Returns None after the last line, or the exit code of a child that ended before.
@@ -101,9 +100,14 @@ def _watch(attempt: str) -> None:
         time.sleep(1)
 
 
-def control(attempt: str, request: Control) -> None:
+def touch(attempt: str) -> None:
+    """Shows that the driver is there."""
     if (entry := _attempts.get(attempt)) is not None:
         entry.contact = time.monotonic()
+
+
+def control(attempt: str, request: Control) -> None:
+    if (entry := _attempts.get(attempt)) is not None:
         entry.child.send({"control": request})
 
 
@@ -121,10 +125,8 @@ def close(driver: str, folder: str, dask_worker: Worker) -> None:
 # ---- files ----
 
 
-def listing(folder: str, attempt: str) -> dict[str, tuple[int, int]]:
+def listing(folder: str) -> dict[str, tuple[int, int]]:
     """Returns size in bytes and modification time of each file below a folder, by relative path."""
-    if (entry := _attempts.get(attempt)) is not None:
-        entry.contact = time.monotonic()
     stats = {}
     for path in Path(folder).rglob("*"):
         try:

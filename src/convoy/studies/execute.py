@@ -15,7 +15,7 @@ from typing import Literal
 from convoy.events import Control, Ended, EpochEnded, Event, Failed, from_json
 from convoy.process import command_line, cores
 from convoy.recipe import Recipe
-from convoy.studies.child import Child
+from convoy.studies.child import Child, Job
 from convoy.studies.session import Session
 from convoy.training.run.run_one import run_one
 
@@ -100,7 +100,6 @@ def _in_workers(
     jobs: Iterator[tuple[int, Recipe]], session: Session, until: int | None, prune: Prune
 ) -> Iterator[tuple[int, Event]]:
     events: queue.Queue[tuple[_Worker, Event | Failed | None]] = queue.Queue()
-    options = {"out": str(session.out), "fresh": bool(session.fresh), "test": session.test, "until": until}
     workers: list[_Worker] = []
     failure, stopping = "", False
 
@@ -108,7 +107,15 @@ def _in_workers(
         worker.position = None
         if job is not None:
             worker.position, recipe = job
-            worker.send({"recipe": recipe.as_table(), **options})
+            worker.send(
+                Job(
+                    recipe=recipe.as_table(),
+                    out=str(session.out),
+                    fresh=bool(session.fresh),
+                    test=session.test,
+                    until=until,
+                )
+            )
 
     try:
         for job in islice(jobs, cores()):

@@ -20,12 +20,13 @@ import threading
 import traceback
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from convoy.events import Control, Event, Failed, to_json
 
 if TYPE_CHECKING:
-    from convoy.recipe import Recipe
+    from convoy.data.imageset import DataSet
+    from convoy.studies.child import Data, Job
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ class Inbox:
     """Reads the parent's messages in a separate thread, also during a run."""
 
     def __init__(self) -> None:
-        self.jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.jobs: queue.Queue[Job | None] = queue.Queue()
         self.asked = Control.CONTINUE
         self._parent_gone = False
 
@@ -67,16 +68,19 @@ class Inbox:
         self.jobs.put(None)
 
 
-def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
+def _work(job: Job, inbox: Inbox, answers: TextIO) -> None:
+    from convoy.data import prepare
     from convoy.recipe import Recipe
+    from convoy.training.run.plan import plan_one
     from convoy.training.run.run_one import run_one
 
     try:
         recipe = Recipe.model_validate(job["recipe"])
-        if "data" in job:
-            _provide(recipe, **job["data"])
-        options = {key: job[key] for key in ("fresh", "test", "until")}
-        for event in run_one(recipe, job["out"], **options, control=inbox.control):
+        dataset = _received(job["data"]) if "data" in job else None
+        plan = plan_one(recipe, prepare(recipe.data, dataset))
+        for event in run_one(
+            plan, job["out"], fresh=job["fresh"], test=job["test"], until=job["until"], control=inbox.control
+        ):
             _answer(answers, event)
     except BrokenPipeError:
         raise
@@ -90,14 +94,14 @@ def _work(job: dict[str, Any], inbox: Inbox, answers: TextIO) -> None:
         _answer(answers, Failed(f"{type(error).__name__}: {error}", is_bug=True))
 
 
-def _provide(recipe: Recipe, key: str, name: str, paths: list[str] | None) -> None:
-    """Makes the recipe's data those of an entry in this host's cache, which a cluster's driver has sent."""
-    from convoy.data import cache, sources
+def _received(data: Data) -> DataSet:
+    """Returns the data that the driver of a cluster has sent to this host."""
+    from convoy.data import cache
 
-    if (dataset := cache.read(key)) is None:
-        raise ValueError(f"the data {name!r} from the driver are damaged on this host: {cache.entry_of(key)}")
-    dataset = replace(dataset, name=name, paths=None if paths is None else tuple(paths))
-    sources.provide(recipe.data.name, recipe.data.size, dataset)
+    if (dataset := cache.read(data["key"])) is None:
+        raise ValueError(f"the data {data['name']!r} are damaged on this host: {cache.entry_of(data['key'])}")
+    paths = data["paths"]
+    return replace(dataset, name=data["name"], paths=None if paths is None else tuple(paths))
 
 
 def _answer(answers: TextIO, message: Event | Failed) -> None:
