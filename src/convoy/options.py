@@ -104,7 +104,7 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
         required = get_origin(hint) is Required
         type_, flag = get_args(get_args(hint)[0] if required else hint)
         options[name] = Option(type_, flag, required)
-    return dict(sorted(options.items(), key=lambda item: item[0] in RunOptions.__annotations__))
+    return dict(sorted(options.items(), key=lambda item: item[0] in StudyOptions.__annotations__))
 
 
 def takes_options(function: Callable[P, R]) -> Callable[P, R]:
@@ -215,11 +215,13 @@ class RunOptions(TypedDict, total=False):
     show: Show
 
 
-class StudyOptions(RunOptions, total=False):
-    """Options of all functions that train several runs."""
-
+class ClusterOptions(TypedDict, total=False):
     where: Where
     insecure: Annotated[bool, Flag("Connect to a scheduler on another machine without TLS.", False)]
+
+
+class StudyOptions(RunOptions, ClusterOptions, total=False):
+    """Options of all functions that train several runs."""
 
 
 class TrainOptions(RunOptions, total=False):

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from distributed import LocalCluster
 
+from convoy import api
 from convoy.checkpoint import load_weights
 from convoy.events import Ended, EpochEnded, Event, Note, Progress
 from convoy.recipe import Recipe, resolve
@@ -159,6 +160,16 @@ def test_an_address_that_is_none_is_refused(
     options = ["--data", stripes, "--data.size", 16, "--epochs", 1, "--seeds", 1]
     code, _, err = call("compare", "lenet", "two_conv_cnn", *options, "--where", address)
     assert (code, "dask" in err) == (2, True)
+
+
+def test_experiments_and_claims_are_trained_on_the_cluster_too(tmp_path: Path) -> None:
+    quick = {"out": tmp_path, "where": "dask:0", "show": False}
+    with pytest.raises(ValueError, match="dask:0"):
+        api.reproduce("classics-mnist", only="models", models="lenet", limit=100, epochs=1, **quick)
+    sides = {side: {"label": side, "recipe": "lenet", "set": {"seed": seed}} for seed, side in enumerate("ab")}
+    claim = {"id": "x", "sentence": "X", "measure": "test_accuracy", "relation": "above", **sides}
+    with pytest.raises(ValueError, match="dask:0"):
+        api.check_claim(claim, seeds=1, set={"data.limit": 100}, **quick)
 
 
 def wait_for(path: Path) -> None:

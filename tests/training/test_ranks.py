@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,10 +95,13 @@ def test_an_error_is_reported_by_rank_0_and_nothing_is_written(tmp_path: Path) -
     assert not (tmp_path / "convoy-runs").exists()
 
 
-def test_studies_are_refused_under_torchrun(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [("compare", "lenet", "two_conv_cnn"), ("reproduce", "classics-mnist")])
+def test_studies_are_refused_under_torchrun(
+    command: Sequence[str], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    code, _, err = call("compare", "lenet", "two_conv_cnn", "--limit", 300)
+    code, _, err = call(*command, "--limit", 300)
     assert (code, "torchrun: " in err) == (2, True)
 
 

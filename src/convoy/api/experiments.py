@@ -7,12 +7,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from convoy.api.runs import report
 from convoy.api.session import Stopped, display, resume_hint, session_of
-from convoy.options import ARGUMENTS, Device, Epochs, Flag, Fresh, Limit, Out, Set, Show, takes_options
-from convoy.process import interruptible
+from convoy.options import (
+    ARGUMENTS,
+    ClusterOptions,
+    Device,
+    Epochs,
+    Flag,
+    Fresh,
+    Limit,
+    Out,
+    Set,
+    Show,
+    Track,
+    takes_options,
+)
 from convoy.registry import unknown
 
 if TYPE_CHECKING:
@@ -29,7 +41,7 @@ ARGUMENTS.update(
 )
 
 
-class ReproduceOptions(TypedDict, total=False):
+class ReproduceOptions(ClusterOptions, total=False):
     protocol: Annotated[
         Literal["as-published", "corrected", "both"],
         Flag(
@@ -74,6 +86,7 @@ class ReproduceOptions(TypedDict, total=False):
     set: Set
     out: Out
     fresh: Fresh
+    track: Track
     show: Show
 
 
@@ -100,10 +113,8 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
     from convoy.experiments.reproduction.run import Reproduction
     from convoy.experiments.reproductions import run as reproduce_all
-    from convoy.process import command_line
-    from convoy.studies.session import Session
 
-    only, data, out, show = parts_of(options["only"]), options["data"], options["out"], options["show"]
+    only, data, show = parts_of(options["only"]), options["data"], options["show"]
     for part in only:
         if part not in EXPERIMENT_PARTS:
             raise unknown("part", part, EXPERIMENT_PARTS, "an experiment")
@@ -125,11 +136,10 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
         accepted = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in experiments))
         raise ValueError(f"data = {data!r}: {experiment} takes {accepted}")
     studies: dict[str, runs.Study] = {}
-    with interruptible() as interrupted:
+    with session_of(None, options) as session:
+        stage, say = partial(display, show=show, track=session.show), partial(_say, show=show)
         for each in experiments:
             own_data = data if data is not None and data.partition("=")[0] == each.data else None
-            session = Session(out, fresh=options["fresh"], interrupted=interrupted)
-            stage, say = partial(display, show=show), partial(_say, show=show)
             own_settings = replace(settings, data=own_data)
             study, parts, finished = Reproduction(each, own_settings, session, stage, options["archive"], say).run()
             for reported in [*parts, study]:
@@ -140,7 +150,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
         if experiment == ALL:
             waiting = [each.name for each in experiments if each.name not in studies]
             name = settings.name(ALL)
-            study = reproduce_all.gather(studies, waiting, out, name=name, command=command_line())
+            study = reproduce_all.gather(studies, waiting, session.out, name=name, command=session.command)
             page = report(study)
     if not finished:
         raise Stopped(f"{resume_hint(options)}; report of the finished parts: {page}")
@@ -152,12 +162,13 @@ def _say(text: str, *, show: bool | str) -> None:
         print(text, file=sys.stderr if show == "stderr" else None, flush=True)
 
 
-class ClaimOptions(TypedDict, total=False):
+class ClaimOptions(ClusterOptions, total=False):
     full_size: Annotated[bool, Flag("Test at the published scale, not at the claim's reduced one.", False)]
     seeds: Annotated[int | None, Flag("Runs per recipe. Default: that of the claim.")]
     set: Set
     out: Out
     fresh: Fresh
+    track: Track
     show: Show
 
 

@@ -25,54 +25,54 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def session_of(names: Sequence[str], options: Mapping[str, Any], *, joins: bool = False) -> Iterator[Session]:
+def session_of(names: Sequence[str] | None, options: Mapping[str, Any], *, joins: bool = False) -> Iterator[Session]:
     """Yields the session of interruptible runs with these names and prints their progress.
 
-    `joins`: whether the processes of torchrun may train together. Raises ValueError if they may not.
+    `names`: None if the runs of the session are displayed in several stages, by `display`. `joins`: whether the
+    processes of torchrun may train together. Raises ValueError if they may not.
     """
     from convoy.studies.session import Session
 
     if in_torchrun() and not joins:
         raise ValueError("torchrun: only `train` uses several processes per run; start studies without torchrun")
     with ExitStack() as stack:
-        live = None
-        if (tracker := options.get("track")) is not None:
-            from convoy.tracking.live import tracking
-
-            live = stack.enter_context(tracking(tracker, options["out"]))
-        interrupted = stack.enter_context(interruptible())
-        show = stack.enter_context(display(names, show=options["show"]))
         session = Session(
             options["out"],
             fresh=options.get("fresh", False),
             test=options.get("test", True),
             where=options.get("where"),
             insecure=options.get("insecure", False),
-            interrupted=interrupted,
-            show=show,
         )
-        if live is not None:
+        if (tracker := options.get("track")) is not None:
+            from convoy.tracking.live import tracking
 
-            def show_and_track(position: int, event: Event) -> None:
-                show(position, event)
-                live.show(event)
-
-            session = replace(session, show=show_and_track, name_study=live.name_study)
+            live = stack.enter_context(tracking(tracker, options["out"]))
+            session = replace(session, show=lambda position, event: live.show(event), name_study=live.name_study)
+        session = replace(session, interrupted=stack.enter_context(interruptible()))
+        if names is not None:
+            session = replace(
+                session, show=stack.enter_context(display(names, show=options["show"], track=session.show))
+            )
         yield session
 
 
 @contextmanager
-def display(names: Sequence[str], *, show: bool | str) -> Iterator[Show]:
-    """Yields a function that prints the progress events of the runs `names`; it does nothing unless `show`."""
+def display(names: Sequence[str], *, show: bool | str, track: Show = lambda position, event: None) -> Iterator[Show]:
+    """Yields a function that prints the progress events of the runs `names`, unless `show` is false, then tracks them."""
     from convoy.progress import display_of
 
     if not show:
-        yield lambda position, event: None
+        yield track
         return
     from convoy.evaluation.predict import watched
 
     with display_of(names, to_stderr=show == "stderr") as display, watched(display.show_evaluation):
-        yield display.show
+
+        def show_and_track(position: int, event: Event) -> None:
+            display.show(position, event)
+            track(position, event)
+
+        yield show_and_track
 
 
 def finished(study: runs.Study | None, options: Mapping[str, Any]) -> Study:

@@ -71,6 +71,7 @@ class Reproduction:
             archives.restore(self.archive, self.out)
 
     def run(self) -> Reproduced:
+        self.session.name_study(self.folder.name)
         self._find_data()
         if self.settings.is_sized_by_timing and not self.no_data:
             self._fit()
