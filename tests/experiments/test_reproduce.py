@@ -155,7 +155,7 @@ def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
     small_digits: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(api.experiments, "interruptible", stopping_after(count))
+        patch.setattr("convoy.api.session.interruptible", stopping_after(count))
         with pytest.raises(api.Stopped, match=r"run the same command again .*html"):
             again(small_digits, tmp_path, drawn=count > 3)
     stopped = Study(tmp_path / "studies" / complete.name)
@@ -288,7 +288,7 @@ def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
     small_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(api.experiments, "interruptible", stopping_after(7))
+        patch.setattr("convoy.api.session.interruptible", stopping_after(7))
         with pytest.raises(api.Stopped):
             again(small_digits, tmp_path, only=["faults"])
     (folder,) = (tmp_path / "studies").iterdir()

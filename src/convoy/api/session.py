@@ -58,7 +58,7 @@ def session_of(names: Sequence[str] | None, options: Mapping[str, Any], *, joins
 
 @contextmanager
 def display(names: Sequence[str], *, show: bool | str, track: Show = lambda position, event: None) -> Iterator[Show]:
-    """Yields a function that prints the progress events of the runs `names`, unless `show` is false, then tracks them."""
+    """Yields a function that prints the events of the runs `names`, unless `show` is false, and tracks them."""
     from convoy.progress import display_of
 
     if not show:
