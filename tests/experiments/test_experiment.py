@@ -57,8 +57,8 @@ def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
         tmp_path, 'kind = "crossval"\nrecipes = "x"\narguments = { folds = 5, repeats = 2 }\nquick = { folds = 2 }'
     )
 
-    assert part.study[0].asked(quick=False) == experiment.Crossval(folds=5, repeats=2)
-    assert part.study[0].asked(quick=True) == experiment.Crossval(folds=2, repeats=2)
+    assert part.study[0].typed_arguments(quick=False) == experiment.Crossval(folds=5, repeats=2)
+    assert part.study[0].typed_arguments(quick=True) == experiment.Crossval(folds=2, repeats=2)
 
 
 @pytest.mark.parametrize(

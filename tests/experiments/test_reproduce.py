@@ -190,11 +190,11 @@ def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(small
     second = '[[model]]\nlabel = "larger"\ncorrected = "larger.toml"\nseeds = 1\n'
     text = EXPERIMENT.replace('[[model]]\nlabel = "larger"\ncorrected = "corrected.toml"\nseeds = 0\n', second)
     (folder / "experiment.toml").write_text(text)
-    asked = {"out": tmp_path / "out", "only": ["models"], "protocol": "corrected", "epochs": 1}
+    arguments = {"out": tmp_path / "out", "only": ["models"], "protocol": "corrected", "epochs": 1}
 
-    first = again(folder / "experiment.toml", models=["larger"], **asked)
+    first = again(folder / "experiment.toml", models=["larger"], **arguments)
     begun = runs_in(first), found(first).left
-    both = again(folder / "experiment.toml", models=["net"], **asked)
+    both = again(folder / "experiment.toml", models=["net"], **arguments)
 
     assert (len(begun[0]), begun[1]) == (1, ("faults", "claims", "crossval", "net"))
     assert [len(model.corrected.runs) for model in found(both).models] == [2, 1]
@@ -204,10 +204,10 @@ def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(small
 def test_runs_of_claims_that_are_those_of_a_model_are_reported_by_the_first_call(
     small_digits: Path, tmp_path: Path
 ) -> None:
-    asked = {"only": ["models", "claims"], "models": ["larger"], "seeds": 1, "limit": 100, "epochs": 1}
+    arguments = {"only": ["models", "claims"], "models": ["larger"], "seeds": 1, "limit": 100, "epochs": 1}
 
-    first = again(small_digits, tmp_path, **asked).finding_json
-    study = again(small_digits, tmp_path, **asked)
+    first = again(small_digits, tmp_path, **arguments).finding_json
+    study = again(small_digits, tmp_path, **arguments)
 
     assert [len(model.runs) for model in found(study).models] == [1, 0]
     assert study.finding_json == first
@@ -270,8 +270,8 @@ def test_a_key_that_is_set_holds_for_every_run_and_is_named(small_digits: Path, 
     study = again(small_digits, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
     assert {member.run.recipe.train.batch_size for member in study.members} == {100}
     assert study.name == f"reproduce-{small_digits.parent.name}-seeds1-batch_size-100"
-    assert found(study).asked.changed == (("train.batch_size", 100),)
-    assert words.changes(found(study).asked) == "train.batch_size = 100"
+    assert found(study).options.changed == (("train.batch_size", 100),)
+    assert words.changes(found(study).options) == "train.batch_size = 100"
 
 
 def test_what_a_claim_is_about_stays_whatever_is_set(small_digits: Path, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from tests.fake_runs import FakeModel, Setting, epoch_metrics, fake_run, part_sc
 from convoy.archive import archive_run
 from convoy.experiments.experiment import Fault, Model
 from convoy.experiments.reproduction.finding import (
-    Asked,
     FaultResult,
     FaultVerdict,
     Measured,
     ModelResult,
+    Options,
     Reproduction,
     fault_result,
     judge,
@@ -52,8 +52,8 @@ def result_of(
 
 
 def finding_of(*models: ModelResult, withheld: Reason | None = None) -> Reproduction:
-    asked = Asked("both", None, False, None, None, False, (), withheld, "")
-    return Reproduction("small", "Small", "", "", {}, (), asked, None, "", models=models)
+    options = Options("both", None, False, None, None, False, (), withheld, "")
+    return Reproduction("small", "Small", "", "", {}, (), options, None, "", models=models)
 
 
 def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path: Path) -> None:

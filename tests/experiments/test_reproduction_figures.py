@@ -19,11 +19,11 @@ from convoy.experiments.reproduction.figures import (
     measured_rows,
 )
 from convoy.experiments.reproduction.finding import (
-    Asked,
     FaultResult,
     FaultVerdict,
     Measured,
     ModelResult,
+    Options,
     Reproduction,
 )
 from convoy.experiments.reproduction.page_tables import (
@@ -226,8 +226,8 @@ def test_faults_without_a_verdict_have_numbers():
 
 
 def finding_of(*faults, withheld=None):
-    asked = Asked("both", None, False, None, None, False, (), withheld, "")
-    return Reproduction("small", "Small", "", "", {}, (), asked, None, "", faults=faults)
+    options = Options("both", None, False, None, None, False, (), withheld, "")
+    return Reproduction("small", "Small", "", "", {}, (), options, None, "", faults=faults)
 
 
 def test_largest_effect_is_on_an_accuracy():

@@ -18,11 +18,11 @@ from convoy.api import report as write_report
 from convoy.experiments import kinds
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.reproduction.finding import (
-    Asked,
     FaultResult,
     FaultVerdict,
     Measured,
     ModelResult,
+    Options,
     Reproduction,
     StudyResult,
 )
@@ -35,7 +35,7 @@ from convoy.runs import Member, Run, Study, Workspace
 from convoy.stats import paired_t, t_interval
 from convoy.studies import findings
 
-ASKED = Asked("both", None, False, None, None, False, (), None, "")
+OPTIONS = Options("both", None, False, None, None, False, (), None, "")
 PUBLISHED = {
     "test_accuracy": 0.4,
     "parameters": 1.0,
@@ -98,7 +98,7 @@ def reproduction(out: Path, runs: Mapping[Side, Sequence[Run]], *, parts: tuple[
         Verdict.INCONCLUSIVE, Inconclusive.NOT_MEASURED, 0, (), "300 images", "",
     )  # fmt: skip
     finding = Reproduction(
-        "tensor-mnist", "A small CNN", "", "an old laptop", {}, ("The report has a note",), ASKED, None, "",
+        "tensor-mnist", "A small CNN", "", "an old laptop", {}, ("The report has a note",), OPTIONS, None, "",
         ("search",), (), (model,), (fault,), (claim,), parts,
     )  # fmt: skip
     members = [Member("two_conv_cnn", run.recipe.seed, run) for side in runs for run in runs[side]]
@@ -123,7 +123,7 @@ def test_top_of_the_page_has_missing_parts_caveats_and_agreement(text):
 def test_page_without_verdicts_has_none(runs, tmp_path, withheld):
     study = reproduction(tmp_path, runs)
     faults = [replace(fault, verdict=FaultVerdict.WITHHELD) for fault in kinds.finding_of(study).faults]
-    changed(study, asked=replace(ASKED, withheld=withheld), faults=faults)
+    changed(study, options=replace(OPTIONS, withheld=withheld), faults=faults)
     text = Page(write_report(study).read_text()).text
     first = text[: text.index("Setup and runs")]
     assert "no verdict" in first
@@ -218,8 +218,8 @@ def test_several_experiments_have_one_row_each_with_a_link(study, tmp_path):
 def test_experiments_without_verdicts_are_named_by_reason(runs, tmp_path):
     studies = {}
     for name, withheld in (("full", None), ("quick", Reason.QUICK_TRY), ("short", Reason.REDUCED)):
-        asked = replace(ASKED, withheld=withheld)
-        studies[name] = changed(reproduction(tmp_path / name, runs), experiment=name, asked=asked)
+        options = replace(OPTIONS, withheld=withheld)
+        studies[name] = changed(reproduction(tmp_path / name, runs), experiment=name, options=options)
     sentence = kinds.sentence_of(gather(studies, [], tmp_path, name="all", command=""))
     for words in ("1 of 1 tests of faults", "quick (quick try)", f"short ({reason_text(Reason.REDUCED)})"):
         assert words in sentence

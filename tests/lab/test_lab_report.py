@@ -75,19 +75,19 @@ def test_method_says_which_weights_are_scored_and_on_which_part_training_stops(r
 @pytest.mark.parametrize("optimizer", get_args(get_args(sections.Optim)[0]))
 def test_method_names_each_optimizer_with_its_settings(optimizer, run):
     name = optimizer.model_fields["name"].default
-    reading = SimpleNamespace(recipe=run.recipe.override({"optim.name": name, "optim.lr": 0.0123}))
-    text = method._optimizer(reading, References())
-    settings = reading.recipe.optim.settings
-    assert all(word in text for word in (reading.recipe.optim.title, "0.0123", *settings))
+    view = SimpleNamespace(recipe=run.recipe.override({"optim.name": name, "optim.lr": 0.0123}))
+    text = method._optimizer(view, References())
+    settings = view.recipe.optim.settings
+    assert all(word in text for word in (view.recipe.optim.title, "0.0123", *settings))
 
 
 @pytest.mark.parametrize("field", sections.Stop.model_fields)
 def test_method_has_each_stop_rule_with_its_limit(field, run):
     limit = 7 if field != "target_accuracy" else 0.07
-    reading = SimpleNamespace(
+    view = SimpleNamespace(
         recipe=run.recipe.override({f"stop.{field}": limit}), data=SimpleNamespace(selection="validation")
     )
-    stop, scored = method._selection(reading)
+    stop, scored = method._selection(view)
     assert "7" in stop
     assert "validation" in scored
 

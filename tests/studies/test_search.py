@@ -26,7 +26,7 @@ from convoy.recipe import Recipe
 from convoy.runs import Run, Study, Workspace
 from convoy.studies import kinds
 from convoy.studies.search.finding import SearchFinding, State
-from convoy.studies.search.run import Search, asked
+from convoy.studies.search.run import Search, prepare
 from convoy.studies.search.run import run as search
 from convoy.studies.search.space import Space, axes_of
 from convoy.studies.session import Session
@@ -51,7 +51,7 @@ def base(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 def question(base: Recipe, *grid: str, called: str | None = None, **options: Any) -> Search:
     choices = {"trials": None, "sampler": None, "pruner": None, "seeds": 2} | options
-    return asked(base, Space(axes_of(grid or GRID, ())), **choices, called=called)
+    return prepare(base, Space(axes_of(grid or GRID, ())), **choices, called=called)
 
 
 def searched(what: Search, out: Path, *, storage: str | None = None, **options: Any) -> Study:
@@ -105,7 +105,7 @@ def test_trials_end_at_their_rungs_to_the_epoch(study: Study) -> None:
     assert (finding.count(State.PRUNED), finding.count(State.FINISHED)) == (6, 3)
     for trial in finding.trials:
         assert len(Run(study.path / trial.run).metrics) == trial.epochs
-    assert (finding.epochs_trained, finding.epochs_asked) == (15, 27)
+    assert (finding.epochs_trained, finding.epochs_requested) == (15, 27)
 
 
 def test_trial_that_was_stopped_early_is_not_finished_and_can_be_resumed(study: Study, base: Recipe) -> None:
@@ -124,13 +124,13 @@ def test_trial_that_was_stopped_early_is_not_finished_and_can_be_resumed(study: 
 
 
 def test_search_done_again_trains_nothing_and_finds_the_same(study: Study, base: Recipe) -> None:
-    before, told = finding_of(study), []
+    before, events = finding_of(study), []
 
-    searched(question(base), study.path.parents[1], show=lambda position, event: told.append(event))
+    searched(question(base), study.path.parents[1], show=lambda position, event: events.append(event))
 
     assert finding_of(study) == before
-    assert all(event.cached for event in told if isinstance(event, Ended))
-    assert not any(isinstance(event, EpochEnded) for event in told)
+    assert all(event.cached for event in events if isinstance(event, Ended))
+    assert not any(isinstance(event, EpochEnded) for event in events)
 
 
 @pytest.mark.parametrize("prefix", ["", "/gone/runs/"], ids=["name", "path of version 0.1"])
@@ -353,7 +353,7 @@ def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there
 def test_epochs_of_all_trials_are_those_that_the_search_varied(base: Recipe, tmp_path: Path) -> None:
     study = searched(question(base, "train.epochs=1,2,4", seeds=1), tmp_path, test=False)
 
-    assert (finding_of(study).epochs_trained, finding_of(study).epochs_asked) == (7, 7)
+    assert (finding_of(study).epochs_trained, finding_of(study).epochs_requested) == (7, 7)
 
 
 def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -> None:

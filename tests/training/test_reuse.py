@@ -38,7 +38,7 @@ def trained(events: list[Event]) -> bool:
     return any(isinstance(event, EpochEnded) for event in events)
 
 
-def told(run: Run) -> dict[str, Any]:
+def results(run: Run) -> dict[str, Any]:
     """All that a run says, but how long it took."""
     exact = ("parameters", "flops_per_image", "macs_per_image")
     status = replace(run.status, fingerprint="", files={}, finished_at="")
@@ -62,13 +62,15 @@ def told(run: Run) -> dict[str, Any]:
 def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_path: Path, fault: str) -> None:
     list(run_one(faulty(tiny), tmp_path))
     events = list(run_one(faulty(tiny, fault), tmp_path))
-    whole = list(run_one(faulty(tiny, fault), tmp_path / "alone"))
+    separate = list(run_one(faulty(tiny, fault), tmp_path / "separate"))
 
     assert not trained(events)
-    assert trained(whole)
-    assert told(ended(events)) == told(ended(whole))
+    assert trained(separate)
+    assert results(ended(events)) == results(ended(separate))
     assert ended(events).finished
-    assert {path.name for path in ended(events).path.iterdir()} == {path.name for path in ended(whole).path.iterdir()}
+    assert {path.name for path in ended(events).path.iterdir()} == {
+        path.name for path in ended(separate).path.iterdir()
+    }
 
 
 def test_other_faults_stay_in_what_it_takes_over(tiny: Make, tmp_path: Path) -> None:
@@ -76,10 +78,10 @@ def test_other_faults_stay_in_what_it_takes_over(tiny: Make, tmp_path: Path) -> 
     others = ("last_weights", "resplit_every_epoch")
     list(run_one(faulty(tiny, *others), tmp_path))
     events = list(run_one(faulty(tiny, *others, "macs_as_flops", "sampled_labels"), tmp_path))
-    whole = list(run_one(faulty(tiny, *others, "macs_as_flops", "sampled_labels"), tmp_path / "alone"))
+    separate = list(run_one(faulty(tiny, *others, "macs_as_flops", "sampled_labels"), tmp_path / "separate"))
 
     assert not trained(events)
-    assert told(ended(events)) == told(ended(whole))
+    assert results(ended(events)) == results(ended(separate))
 
 
 def test_the_log_names_the_run_that_was_trained_and_the_opening_is_counted(tiny: Make, tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_without_such_a_run_it_is_trained(
 
 
 def test_a_run_without_its_weights_is_of_no_use(tiny: Make, tmp_path: Path) -> None:
-    run = ended(list(run_one(faulty(tiny), tmp_path / "whole")))
+    run = ended(list(run_one(faulty(tiny), tmp_path / "faulty")))
     archive.archive_run(run, tmp_path / "archive")
     archive.restore(tmp_path / "archive", tmp_path / "out")
     assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path / "out")))
@@ -121,7 +123,7 @@ def test_fresh_trains_it(tiny: Make, tmp_path: Path) -> None:
     assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path, fresh=True)))
 
 
-def test_cut_off_half_way_it_is_made_anew(tiny: Make, tmp_path: Path) -> None:
+def test_interrupted_half_way_it_is_trained_again(tiny: Make, tmp_path: Path) -> None:
     list(run_one(faulty(tiny), tmp_path))
     events = run_one(faulty(tiny, "sampled_labels"), tmp_path)
     next(events)
@@ -129,9 +131,9 @@ def test_cut_off_half_way_it_is_made_anew(tiny: Make, tmp_path: Path) -> None:
     (half,) = [run for run in Workspace(tmp_path).runs() if run.recipe.protocol.faults]
     assert half.state == "interrupted"
 
-    whole = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
-    assert whole.path == half.path
-    assert whole.finished
+    completed = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
+    assert completed.path == half.path
+    assert completed.finished
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ class ExperimentStudy(Section):
     def sides(self) -> tuple[Side, ...]:
         return SIDES if self.side is None else (self.side,)
 
-    def asked(self, *, quick: bool) -> Arguments:
+    def typed_arguments(self, *, quick: bool) -> Arguments:
         """Raises ValueError for an unknown, missing or invalid argument."""
         table = self.arguments | (self.quick if quick else {})
         section = ARGUMENTS[self.kind]
@@ -188,7 +188,7 @@ class ExperimentStudy(Section):
     @model_validator(mode="after")
     def _takes_its_arguments(self) -> Self:
         for quick in (False, True):
-            self.asked(quick=quick)
+            self.typed_arguments(quick=quick)
         if self.kind != "landscape" and len(self.recipes) != 1:
             raise ValueError(f"the study {self.kind} expects one recipe, got {len(self.recipes)}")
         return self

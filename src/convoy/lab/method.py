@@ -18,7 +18,7 @@ from convoy.recipe.sections import (
 )
 from convoy.registry import is_external, is_user_class
 from convoy.reporting.quantities import listed, with_unit
-from convoy.reporting.reading import Groups, Reading
+from convoy.reporting.reading import Groups, RunView
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -28,7 +28,7 @@ MAX_TEXTS = 4  # different texts of one paragraph; of more recipes, only the fir
 MAX_CLASSES = 12  # that are listed
 
 
-def by_label(groups: Groups, references: References, describe: Callable[[Reading, References], str]) -> list[str]:
+def by_label(groups: Groups, references: References, describe: Callable[[RunView, References], str]) -> list[str]:
     """Returns the text of the first run of each label; one text if all are equal."""
     labels: dict[str, list[str]] = {}
     for label, group in groups.items():
@@ -42,9 +42,9 @@ def by_label(groups: Groups, references: References, describe: Callable[[Reading
     return [_("{labels}: {text}", labels=listed(names, most=MAX_TEXTS), text=text) for text, names in labels.items()]
 
 
-def data(reading: Reading, references: References) -> str:
-    content, recipe = reading.data, reading.recipe.data
-    names = [*reading.classes]
+def data(view: RunView, references: References) -> str:
+    content, recipe = view.data, view.recipe.data
+    names = [*view.classes]
     channels = {1: _("grey"), 3: _("colour")}.get(content.in_chans) or _("{n} channels", n=content.in_chans)
     sentences = [
         _(
@@ -65,7 +65,7 @@ def data(reading: Reading, references: References) -> str:
         sentences.append(_("Images in each part: {counts}.", counts=listed(counts)))
     if content.limit:
         sentences.append(_("Only a part of the data was used, {n:,} images.", n=content.limit))
-    sentences += _split(reading)
+    sentences += _split(view)
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (content.mean, content.std))
     sentences.append(
         _(
@@ -80,8 +80,8 @@ def data(reading: Reading, references: References) -> str:
     return " ".join(sentences)
 
 
-def _split(reading: Reading) -> list[str]:
-    split, counts = reading.recipe.data.split, reading.data.counts
+def _split(view: RunView) -> list[str]:
+    split, counts = view.recipe.data.split, view.data.counts
     sentences = []
     if split.folds:
         sentences.append(
@@ -103,16 +103,16 @@ def _split(reading: Reading) -> list[str]:
     return sentences
 
 
-def network(reading: Reading, references: References) -> str:
-    model, cost = reading.recipe.model, reading.cost
-    citation = references.cite(*papers(reading.recipe))
+def network(view: RunView, references: References) -> str:
+    model, cost = view.recipe.model, view.cost
+    citation = references.cite(*papers(view.recipe))
     if is_user_class(model.name):
-        text = _("{label} is a network of our own; the appendix has its code.", label=reading.label)
+        text = _("{label} is a network of our own; the appendix has its code.", label=view.label)
     elif is_external(model.name):
-        text = _("{label} is the network {name}{citation}.", label=reading.label, name=model.name, citation=citation)
+        text = _("{label} is the network {name}{citation}.", label=view.label, name=model.name, citation=citation)
     else:
         summary = MODELS[model.name].summary if model.name in MODELS else model.name
-        name = model.name if reading.label == model.name else f"{reading.label} ({model.name})"
+        name = model.name if view.label == model.name else f"{view.label} ({model.name})"
         text = _("The network {name}{citation}: {summary}.", name=name, citation=citation, summary=summary)
     sentences = [text]
     if model.options:
@@ -134,8 +134,8 @@ def network(reading: Reading, references: References) -> str:
     return " ".join(sentences)
 
 
-def training(reading: Reading, references: References) -> str:
-    recipe = reading.recipe
+def training(view: RunView, references: References) -> str:
+    recipe = view.recipe
     train, loss = recipe.train, recipe.train.loss
     sentences = [
         ngettext(
@@ -159,7 +159,7 @@ def training(reading: Reading, references: References) -> str:
         sentences.append(_("The loss is cross-entropy."))
     if train.class_weights != "none":
         sentences.append(_("The loss weights the classes: {weights}.", weights=_value(train.class_weights)))
-    sentences += [_optimizer(reading, references), *_schedule(reading, references)]
+    sentences += [_optimizer(view, references), *_schedule(view, references)]
     if train.clip_norm:
         sentences.append(
             _(
@@ -176,13 +176,13 @@ def training(reading: Reading, references: References) -> str:
                 citation=references.method("average"),
             )
         )
-    sentences += _selection(reading)
+    sentences += _selection(view)
     sentences += [f"{_capitalised(fault.info.sentence())}." for fault in recipe.protocol.faults]
     return " ".join(sentences)
 
 
-def _optimizer(reading: Reading, references: References) -> str:
-    optim = reading.recipe.optim
+def _optimizer(view: RunView, references: References) -> str:
+    optim = view.recipe.optim
     details = [_("learning rate {value:g}", value=optim.lr)]
     if optim.settings:
         details.append(_settings(optim.settings))
@@ -199,8 +199,8 @@ def _optimizer(reading: Reading, references: References) -> str:
     return _("The optimizer is {name} with {details}.", name=name, details=listed(details))
 
 
-def _schedule(reading: Reading, references: References) -> list[str]:
-    schedule = reading.recipe.schedule
+def _schedule(view: RunView, references: References) -> list[str]:
+    schedule = view.recipe.schedule
     cited = references.method(schedule.name)
     match schedule:
         case Constant():
@@ -244,8 +244,8 @@ def _schedule(reading: Reading, references: References) -> list[str]:
     return [text, warmup]
 
 
-def _selection(reading: Reading) -> list[str]:
-    recipe, part = reading.recipe, reading.data.selection
+def _selection(view: RunView) -> list[str]:
+    recipe, part = view.recipe, view.data.selection
     accuracy = accuracy_name(part) if part else ""
     sentences = [
         rule.method(recipe.stop, accuracy)
@@ -259,8 +259,8 @@ def _selection(reading: Reading) -> list[str]:
     return [*sentences, text]
 
 
-def augmentation(reading: Reading, references: References) -> str:
-    augmentations = [dict(table) for table in reading.recipe.data.augment]
+def augmentation(view: RunView, references: References) -> str:
+    augmentations = [dict(table) for table in view.recipe.data.augment]
     if not augmentations:
         return _("The training images are not augmented.")
     texts = []
@@ -271,8 +271,8 @@ def augmentation(reading: Reading, references: References) -> str:
     return _("The training images are augmented in every epoch: {augmentations}.", augmentations=listed(texts))
 
 
-def hardware(reading: Reading, references: References) -> str:
-    environment = reading.environment
+def hardware(view: RunView, references: References) -> str:
+    environment = view.environment
     device = environment.cpu if environment.device == "cpu" else environment.device
     if environment.ranks > 1:
         device = _("{ranks} processes, each on {device}", ranks=environment.ranks, device=device)
@@ -284,7 +284,7 @@ def hardware(reading: Reading, references: References) -> str:
         torch=environment.torch,
         citation=references.method("pytorch"),
         device=device,
-        precision=environment.precision or reading.recipe.compute.precision,
+        precision=environment.precision or view.recipe.compute.precision,
     )
 
 

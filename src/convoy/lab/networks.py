@@ -13,30 +13,30 @@ from convoy.profiling import page as profile_page
 from convoy.profiling.measure import Subject, profile
 from convoy.registry import is_user_class
 from convoy.reporting.content import Block, Code, Drawing, Prose
-from convoy.reporting.reading import Reading
+from convoy.reporting.reading import RunView
 from convoy.runs import Run
 from convoy.text import gettext as _
 
 MAX_PICTURES = 6  # networks of a study that are drawn
 
 
-def pictures(reading: Reading, number: int) -> Iterator[Block]:
+def pictures(view: RunView, number: int) -> Iterator[Block]:
     """The picture and the layer table of a network; a sentence if its code cannot be run here."""
-    data, recipe = reading.data, reading.recipe
-    subject = Subject(reading.label, recipe, data.in_chans, len(data.classes), data.image_size)
+    data, recipe = view.data, view.recipe
+    subject = Subject(view.label, recipe, data.in_chans, len(data.classes), data.image_size)
     try:
         with torch.random.fork_rng(devices=[]):
-            module = untrained_network_of(reading.run)
+            module = untrained_network_of(view.run)
         profiled = profile(subject, torch.device("cpu"), state_per_parameter=0, quick=True, module=module)
     except ValueError as error:
-        yield Prose(_("No picture of {label}: {reason}.", label=reading.label, reason=error))
+        yield Prose(_("No picture of {label}: {reason}.", label=view.label, reason=error))
         return
     for drawing in profile_page.pictures([profiled]):
         assert isinstance(drawing, Drawing)
-        title = _("Architecture of {label}", label=reading.label)
+        title = _("Architecture of {label}", label=view.label)
         yield replace(drawing, name=f"network-{number + 1}", title=title)
     for table in profile_page.layer_tables(profiled, named=False):
-        title = table.collapsed_title or _("Layers of {label}", label=reading.label)
+        title = table.collapsed_title or _("Layers of {label}", label=view.label)
         yield replace(table, title=title, collapsed_title="")
 
 

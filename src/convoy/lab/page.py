@@ -10,7 +10,7 @@ from convoy.lab import method, networks
 from convoy.lab.references import References
 from convoy.reporting.content import Block, Chart, Drawing, Gallery, Page, Prose, Section
 from convoy.reporting.pages import run_page, study_page
-from convoy.reporting.reading import PARTS, Groups, Reading, all_readings, read_run, read_study
+from convoy.reporting.reading import PARTS, Groups, RunView, all_views, read_run, read_study
 from convoy.reporting.tables import class_table
 from convoy.runs import Run, Study
 from convoy.text import gettext as _
@@ -23,8 +23,8 @@ def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author
         page, groups = study_page(target, target.path, page_of), read_study(target) if target.members else {}
         kind = str(target.table["kind"])
     else:
-        reading = read_run(target)
-        page, groups, kind = run_page(target, target.path), {reading.label: [reading]}, ""
+        view = read_run(target)
+        page, groups, kind = run_page(target, target.path), {view.label: [view]}, ""
     if author:
         page = replace(page, kicker=f"{author} · {page.kicker}")
     if not groups:  # a reproduction that trained nothing
@@ -54,9 +54,9 @@ def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author
     )
 
 
-def _without_folds(groups: Groups) -> dict[str, list[Reading]]:
+def _without_folds(groups: Groups) -> dict[str, list[RunView]]:
     """The groups, with only the first fold of each network, which has the network's name as its label."""
-    recipes: dict[str, list[Reading]] = {}
+    recipes: dict[str, list[RunView]] = {}
     for label, group in groups.items():
         if group[0].recipe.data.split.folds:
             name = group[0].run.label
@@ -83,7 +83,7 @@ def _method(page: Page, groups: Groups, references: References) -> Section:
 
 def _evaluation(kind: str, groups: Groups, references: References) -> str:
     """How results were scored and compared."""
-    counts = {len({reading.seed for reading in group}) for group in groups.values()}
+    counts = {len({view.seed for view in group}) for group in groups.values()}
     seeds = max(counts)
     sentences = [
         _(
@@ -131,8 +131,8 @@ def _evaluation(kind: str, groups: Groups, references: References) -> str:
 
 def _class_tables(groups: Groups) -> Iterator[Block]:
     """Scores by class of a study's networks; the page of a run has its own, and that of folds all images."""
-    readings = all_readings(groups)
-    if len(readings) == 1 or readings[0].recipe.data.split.folds:
+    views = all_views(groups)
+    if len(views) == 1 or views[0].recipe.data.split.folds:
         return
     for label, group in list(groups.items())[: networks.MAX_PICTURES]:
         part = next((part for part in PARTS if part in group[0].scores), "")
@@ -144,7 +144,7 @@ def _class_tables(groups: Groups) -> Iterator[Block]:
 def _questions(sections: tuple[Section, ...], groups: Groups, kind: str) -> Iterator[str]:
     """Questions for the reader of the results, on what the page shows."""
     names = {block.name for section in sections for block in section.blocks if isinstance(block, Chart | Gallery)}
-    readings = all_readings(groups)
+    views = all_views(groups)
     if len(groups) > 1:
         yield _("Which differences between the networks are larger than their spread over seeds, and which are not?")
         yield _("Is the most accurate network worth its cost in parameters and time?")
@@ -161,7 +161,7 @@ def _questions(sections: tuple[Section, ...], groups: Groups, kind: str) -> Iter
         yield _("Look at the hardest images. Which would you get wrong, and which have a doubtful label?")
     if "filters" in names:
         yield _("Which patterns do the filters of the first layer respond to?")
-    if any(reading.recipe.data.augment for reading in readings):
+    if any(view.recipe.data.augment for view in views):
         yield _("Why do the augmentations fit these images? Name one that would change the class of an image.")
     else:
         yield _("Which augmentation would fit these images, and which would change the class of an image?")

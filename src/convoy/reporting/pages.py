@@ -12,7 +12,7 @@ from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections, tables
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
-from convoy.reporting.reading import PARTS, Reading, chance_levels, read_run
+from convoy.reporting.reading import PARTS, RunView, chance_levels, read_run
 from convoy.reporting.words import accuracy_name
 from convoy.runs import Run, Study
 from convoy.stats import wilson
@@ -32,34 +32,34 @@ def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page
 
 
 def run_page(run: Run, folder: Path) -> Page:
-    reading = read_run(run)
-    groups = {reading.label: [reading]}
-    look = Look([reading.label])
-    part = next((part for part in PARTS if part in reading.scores), "")
+    view = read_run(run)
+    groups = {view.label: [view]}
+    look = Look([view.label])
+    part = next((part for part in PARTS if part in view.scores), "")
     page_sections = [
-        _training(reading, look),
-        _errors_of_run(reading, part, look) if part else None,
+        _training(view, look),
+        _errors_of_run(view, part, look) if part else None,
         sections.data(groups),
-        sections.setup(groups, folder, [reading.environment.command]),
+        sections.setup(groups, folder, [view.environment.command]),
     ]
-    first_tables = ((tables.scores_table(reading),) if reading.scores else ()) + (
-        (tables.cost_table(reading),) if reading.cost.parameters is not None else ()
+    first_tables = ((tables.scores_table(view),) if view.scores else ()) + (
+        (tables.cost_table(view),) if view.cost.parameters is not None else ()
     )
     return Page(
-        kicker=sections.kicker(_("Run"), run.name, [reading]),
-        title=_("{label} on {data}, seed {seed}", label=reading.label, data=reading.data.name, seed=reading.seed),
-        sentence=_run_sentence(reading, part),
-        caveats=tuple(_run_caveats(reading, part)),
+        kicker=sections.kicker(_("Run"), run.name, [view]),
+        title=_("{label} on {data}, seed {seed}", label=view.label, data=view.data.name, seed=view.seed),
+        sentence=_run_sentence(view, part),
+        caveats=tuple(_run_caveats(view, part)),
         tables=first_tables,
         sections=tuple(section for section in page_sections if section),
-        labels=(reading.label,),
+        labels=(view.label,),
     )
 
 
-def _training(reading: Reading, look: Look) -> Section | None:
-    chart = sections.curves({reading.label: [reading]}, look)
+def _training(view: RunView, look: Look) -> Section | None:
+    chart = sections.curves({view.label: [view]}, look)
     blocks: list[Block] = [chart] if chart else []
-    steps = curves_.step_numbers(reading.run.steps)
+    steps = curves_.step_numbers(view.run.steps)
     if steps:
         panels = (
             Panel(_("Loss"), partial(curves_.draw_step_loss, numbers=steps, colour=MODELS[0][0]), height=2.9),
@@ -69,18 +69,18 @@ def _training(reading: Reading, look: Look) -> Section | None:
     return Section(_("Training"), tuple(blocks)) if blocks else None
 
 
-def _errors_of_run(reading: Reading, part: str, look: Look) -> Section | None:
-    section = sections.errors({reading.label: [reading]}, part, look, tiles=TILES)
-    score = reading.scores[part]
+def _errors_of_run(view: RunView, part: str, look: Look) -> Section | None:
+    section = sections.errors({view.label: [view]}, part, look, tiles=TILES)
+    score = view.scores[part]
     if section is None or not score.per_class:
         return section
     return replace(section, blocks=(*section.blocks, tables.class_table(score)))
 
 
-def _run_sentence(reading: Reading, part: str) -> str:
-    label, status = reading.label, reading.status
+def _run_sentence(view: RunView, part: str) -> str:
+    label, status = view.label, view.status
     if part:
-        score = reading.scores[part]
+        score = view.scores[part]
         low, high = wilson(score.correct, score.n).span
         return _(
             "{label} reaches {mean:.2f} % {accuracy} (95 % interval over the {n:,} images: {low:.2f} to {high:.2f} %)",
@@ -102,17 +102,17 @@ def _run_sentence(reading: Reading, part: str) -> str:
     return _("{label} was trained without held-out images; no accuracy is reported", label=label)
 
 
-def _run_caveats(reading: Reading, part: str) -> list[str]:
-    caveats = [str(difference) for difference in reading.differences]
-    caveats += chance_levels([reading], part) if part else []
-    caveats += reading.run.flags
+def _run_caveats(view: RunView, part: str) -> list[str]:
+    caveats = [str(difference) for difference in view.differences]
+    caveats += chance_levels([view], part) if part else []
+    caveats += view.run.flags
     if part:
         caveats.append(_("One seed: the interval covers the sampling of images, not the variation between seeds"))
-    if part == "validation" and reading.data.selection == "validation":
+    if part == "validation" and view.data.selection == "validation":
         caveats.append(
             _("The validation set also selected the best epoch; expect a slightly lower accuracy on new images")
         )
-    openings = reading.data.test_openings
+    openings = view.data.test_openings
     if part == "test" and openings > 1:
         caveats.append(
             _(

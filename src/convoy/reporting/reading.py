@@ -19,7 +19,7 @@ PARTS = ("test", "fold", "validation")
 
 
 @dataclass(frozen=True)
-class Reading:
+class RunView:
     """A run of a report. Each of its files is read once, on first use."""
 
     label: str
@@ -79,36 +79,36 @@ class Reading:
         return tuple(map(self._display_name, self.data.classes))
 
 
-Groups = Mapping[str, list[Reading]]
+Groups = Mapping[str, list[RunView]]
 
 
-def read_run(run: Run) -> Reading:
-    return Reading(run.label, run.recipe.seed, run)
+def read_run(run: Run) -> RunView:
+    return RunView(run.label, run.recipe.seed, run)
 
 
-def read_study(study: Study) -> dict[str, list[Reading]]:
+def read_study(study: Study) -> dict[str, list[RunView]]:
     """Returns the runs by label, in the order of the study. Raises ValueError for a study without runs."""
-    groups: dict[str, list[Reading]] = {}
+    groups: dict[str, list[RunView]] = {}
     for member in study.members:
-        groups.setdefault(member.label, []).append(Reading(member.label, member.seed, member.run))
+        groups.setdefault(member.label, []).append(RunView(member.label, member.seed, member.run))
     if not groups:
         raise ValueError(f"{study.path / 'study.toml'} has no runs, so there is nothing to report")
     return groups
 
 
-def all_readings(groups: Groups) -> list[Reading]:
-    return [reading for group in groups.values() for reading in group]
+def all_views(groups: Groups) -> list[RunView]:
+    return [view for group in groups.values() for view in group]
 
 
-def chance_levels(readings: Iterable[Reading], part: str) -> list[str]:
+def chance_levels(views: Iterable[RunView], part: str) -> list[str]:
     """Returns a sentence for each model at chance level. Computed from the scores, because older runs have no flag."""
-    scores = [(reading.label, reading.seed, reading.scores[part]) for reading in readings if part in reading.scores]
+    scores = [(view.label, view.seed, view.scores[part]) for view in views if part in view.scores]
     return chance.sentences(scores, part)
 
 
-def with_score(groups: Groups, part: str) -> dict[str, list[Reading]]:
+def with_score(groups: Groups, part: str) -> dict[str, list[RunView]]:
     """Returns the runs with a score on this part. Labels without such a run are left out."""
-    scored_groups = {label: [reading for reading in group if part in reading.scores] for label, group in groups.items()}
+    scored_groups = {label: [view for view in group if part in view.scores] for label, group in groups.items()}
     return {label: group for label, group in scored_groups.items() if group}
 
 

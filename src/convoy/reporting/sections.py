@@ -20,7 +20,7 @@ from convoy.reporting import figures_images as images_
 from convoy.reporting.content import Block, Cell, Chart, Code, Field, Gallery, Panel, Section, Strip, Table, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, Reading, all_readings, distinct, with_score
+from convoy.reporting.reading import Groups, RunView, all_views, distinct, with_score
 from convoy.reporting.words import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -31,9 +31,9 @@ CONFUSED_PAIRS = 5
 FILTERS = 64  # the complete first layer of AlexNet and of ResNets
 
 
-def kicker(kind: str, name: str, readings: Sequence[Reading]) -> str:
+def kicker(kind: str, name: str, views: Sequence[RunView]) -> str:
     """Returns the line above the title: kind, name, and the date of the last run."""
-    date = max((reading.environment.date for reading in readings), default="")[:10]
+    date = max((view.environment.date for view in views), default="")[:10]
     return " · ".join(part for part in (kind, name, date) if part)
 
 
@@ -104,7 +104,7 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
         blocks.append(tables.confused_table(confused))
     firsts = [group[0] for group in with_confusion.values()]
     notes = [_("Red: wrong prediction, with the true class below. Percentages: confidence.")]
-    notes += [_("Predictions of the first seed of each model.")] if len(all_readings(groups)) > 1 else []
+    notes += [_("Predictions of the first seed of each model.")] if len(all_views(groups)) > 1 else []
     notes += [_("Shown: the best {n} models.", n=MAX_STRIPS)] if len(groups) > MAX_STRIPS else []
     for name, title, caption in (
         ("predictions", _("Predictions"), _("Randomly chosen images.")),
@@ -143,19 +143,19 @@ def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool)
     )
 
 
-def _strips(firsts: Sequence[Reading], name: str, tiles: int) -> tuple[Strip, ...]:
+def _strips(firsts: Sequence[RunView], name: str, tiles: int) -> tuple[Strip, ...]:
     strips = []
-    for reading in firsts[:MAX_STRIPS]:
-        strip_tiles = images_.gallery_tiles(reading.gallery, name, reading.classes, tiles)
+    for view in firsts[:MAX_STRIPS]:
+        strip_tiles = images_.gallery_tiles(view.gallery, name, view.classes, tiles)
         if strip_tiles:
-            title = _("{label}, seed {seed}", label=reading.label, seed=reading.seed) if len(firsts) > 1 else ""
-            strips.append(Strip(title, strip_tiles, model=reading.label))
+            title = _("{label}, seed {seed}", label=view.label, seed=view.seed) if len(firsts) > 1 else ""
+            strips.append(Strip(title, strip_tiles, model=view.label))
     return tuple(strips)
 
 
 def data(groups: Groups) -> Section:
     """Makes the section with sample images, class balance and first-layer filters."""
-    first = all_readings(groups)[0]
+    first = all_views(groups)[0]
     blocks: list[Block] = []
     samples = images_.sample_strips(first.gallery, first.classes)
     if samples:
@@ -207,28 +207,28 @@ def _filters(groups: Groups) -> Gallery | None:
 
 def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
     """Makes the section with all that is needed to reproduce the page: runs, command, data, environment, recipe."""
-    readings = all_readings(groups)
-    first = readings[0]
+    views = all_views(groups)
+    first = views[0]
     blocks: list[Block] = [
         tables.runs_table(groups, folder),
         Code("\n".join(commands), _("Command") if len(commands) == 1 else _("Commands")),
-        tables.facts_table(_("Data"), _data_facts(readings)),
-        tables.environment_table([reading.environment for reading in readings]),
+        tables.facts_table(_("Data"), _data_facts(views)),
+        tables.environment_table([view.environment for view in views]),
     ]
     title = _("Recipe")
-    if len(readings) > 1:
+    if len(views) > 1:
         title = _("Recipe: {label}, seed {seed}", label=first.label, seed=first.seed)
     blocks.append(Code(_toml(first), title, columns=True))
-    if len(readings) > 1:
+    if len(views) > 1:
         blocks.append(_recipe_differences(groups))
     return Section(_("Setup and runs"), tuple(blocks))
 
 
-def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
-    first, split = readings[0].data, readings[0].recipe.data.split
+def _data_facts(views: Sequence[RunView]) -> list[tuple[str, str]]:
+    first, split = views[0].data, views[0].recipe.data.split
     counts = ", ".join(f"{part_name(part)} {count:,}" for part, count in first.counts.items() if count)
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (first.mean, first.std))
-    openings = max((reading.data.test_openings for reading in readings), default=0)
+    openings = max((view.data.test_openings for view in views), default=0)
     strata = _("stratified") if split.stratified else _("not stratified")
     return [
         (_("Data set"), str(first.name)),
@@ -253,31 +253,31 @@ def _data_facts(readings: Sequence[Reading]) -> list[tuple[str, str]]:
             _("Test set opened"),
             ngettext("once in this workspace so far", "{n} times in this workspace so far", openings),
         ),
-        (_("SHA-256 of the data"), "; ".join(distinct(r.data.data_hash for r in readings))),
-        (_("SHA-256 of the split"), "; ".join(distinct(r.data.split_hash for r in readings))),
-        (_("Notes"), "; ".join((*few_images.sentences(readings[0].recipe), *first.notes))),
+        (_("SHA-256 of the data"), "; ".join(distinct(r.data.data_hash for r in views))),
+        (_("SHA-256 of the split"), "; ".join(distinct(r.data.split_hash for r in views))),
+        (_("Notes"), "; ".join((*few_images.sentences(views[0].recipe), *first.notes))),
     ]
 
 
-def _toml(reading: Reading) -> str:
+def _toml(view: RunView) -> str:
     """Returns the complete recipe as TOML, with short lists on one line."""
-    text = reading.recipe.to_toml().strip()
+    text = view.recipe.to_toml().strip()
     return re.sub(r"\[\n([^\[\]{}]*?),?\n\]", lambda m: f"[{' '.join(m.group(1).split())}]", text)
 
 
 def _recipe_differences(groups: Groups) -> Table:
-    base = _flat(all_readings(groups)[0].recipe.as_table())
-    fields: list[Field[tuple[str, list[Reading]]]] = [
+    base = _flat(all_views(groups)[0].recipe.as_table())
+    fields: list[Field[tuple[str, list[RunView]]]] = [
         Field(_("Recipe"), lambda row: Cell(row[0], model=row[0]), numeric=False),
         Field(_("Differences from this recipe"), lambda row: _differences(row[1], base), numeric=False),
-        Field(_("Seeds"), lambda row: ", ".join(map(str, sorted(reading.seed for reading in row[1])))),
+        Field(_("Seeds"), lambda row: ", ".join(map(str, sorted(view.seed for view in row[1])))),
     ]
     return table_of(fields, groups.items(), title=_("Other recipes"))
 
 
-def _differences(group: Sequence[Reading], base: Mapping[str, str]) -> str:
+def _differences(group: Sequence[RunView], base: Mapping[str, str]) -> str:
     texts = []
-    recipes = [_flat(reading.recipe.as_table()) for reading in group]
+    recipes = [_flat(view.recipe.as_table()) for view in group]
     for key in sorted({key for recipe in recipes for key in recipe} | set(base)):
         values = distinct(recipe.get(key, _("not set")) for recipe in recipes)
         if key not in ("seed", "about", "chosen") and values != [base.get(key, _("not set"))]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from convoy.reporting.content import Cell, Field, Table, table_of
 from convoy.reporting.figures_classes import ConfusedPair
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
-from convoy.reporting.reading import PARTS, Groups, Reading, all_readings, distinct
+from convoy.reporting.reading import PARTS, Groups, RunView, all_views, distinct
 from convoy.reporting.words import accuracy_title, part_name
 from convoy.run_contents import ClassScore, Cost, Environment, Score
 from convoy.stats import wilson
@@ -22,9 +22,9 @@ MANY_CLASSES = 25
 MANY_ROWS = 8  # a table of runs or tests with more is collapsed
 
 
-def scores_table(reading: Reading) -> Table:
+def scores_table(view: RunView) -> Table:
     """The scores of a run, one row per part."""
-    scores = {part: reading.scores[part] for part in PARTS if part in reading.scores}
+    scores = {part: view.scores[part] for part in PARTS if part in view.scores}
     tops = sorted({k for score in scores.values() for k in score.top_k}, key=int)
     fields: list[Field[tuple[str, Score]]] = [
         Field(_("Part"), lambda row: part_name(row[0]), numeric=False),
@@ -47,15 +47,15 @@ def _top(row: tuple[str, Score], k: str) -> str:
     return f"{100 * row[1].top_k[k]:.2f}" if k in row[1].top_k else ""
 
 
-def cost_table(reading: Reading) -> Table:
-    cost = reading.cost
+def cost_table(view: RunView) -> Table:
+    cost = view.cost
     fields: list[Field[Cost]] = [
         Field(_("Training"), lambda cost: _text(cost.train_seconds, plain), "s"),
         Field(_("Total"), lambda cost: _text(cost.total_seconds, plain), "s"),
         Field(_("Training speed"), lambda cost: _text(cost.images_per_second, plain), "images/s"),
         Field(_("Parameters"), lambda cost: "" if cost.parameters is None else f"{cost.parameters:,}"),
         Field(
-            _("MACs") if _reports_macs(reading) else _("FLOPs"),
+            _("MACs") if _reports_macs(view) else _("FLOPs"),
             lambda cost: _text(cost.flops_per_image, compact),
             _("per image"),
         ),
@@ -65,25 +65,25 @@ def cost_table(reading: Reading) -> Table:
         ),
         Field(_("Peak memory"), lambda cost: _text(cost.peak_memory_bytes, lambda size: plain(size / MIB)), "MiB"),
     ]
-    return table_of([field for field in fields if field.of(cost)], [cost], flops_note([reading]))
+    return table_of([field for field in fields if field.of(cost)], [cost], flops_note([view]))
 
 
-def flops_cell(value: float | None, reading: Reading) -> Cell:
+def flops_cell(value: float | None, view: RunView) -> Cell:
     """The FLOPs of a run, marked as MACs if the run has the fault macs_as_flops."""
-    return Cell(_text(value, compact), _("MACs") if value is not None and _reports_macs(reading) else "")
+    return Cell(_text(value, compact), _("MACs") if value is not None and _reports_macs(view) else "")
 
 
-def flops_note(readings: Sequence[Reading]) -> str:
-    macs = [reading for reading in readings if _reports_macs(reading)]
+def flops_note(views: Sequence[RunView]) -> str:
+    macs = [view for view in views if _reports_macs(view)]
     if not macs:
         return _("FLOPs count a multiply-add as two.")
-    if len(macs) == len(readings):
+    if len(macs) == len(views):
         return _("The FLOPs are MACs (fault macs_as_flops): a multiply-add counts as one.")
     return _("FLOPs count a multiply-add as two; values marked MACs (fault macs_as_flops) count it as one.")
 
 
-def _reports_macs(reading: Reading) -> bool:
-    return any(fault.info.counts_macs for fault in reading.recipe.protocol.faults)
+def _reports_macs(view: RunView) -> bool:
+    return any(fault.info.counts_macs for fault in view.recipe.protocol.faults)
 
 
 def confused_table(pairs: Mapping[str, Sequence[ConfusedPair]]) -> Table:
@@ -126,43 +126,43 @@ def class_table(score: Score) -> Table:
 
 def runs_table(groups: Groups, folder: Path) -> Table:
     """One row per run, with a link relative to `folder`, that of the report. Shows the rates if a label has several."""
-    readings = all_readings(groups)
-    parts = [part for part in PARTS if any(part in reading.scores for reading in readings)]
-    endings = distinct(map(_ending, readings))
-    differ = any(len({reading.recipe.optim.lr for reading in group}) > 1 for group in groups.values())
-    fields: list[Field[Reading]] = [
-        Field(_("Model"), lambda reading: Cell(reading.label, model=reading.label), numeric=False),
-        *((Field(_("Learning rate"), lambda reading: f"{reading.recipe.optim.lr:g}"),) if differ else ()),
-        Field(_("Seed"), lambda reading: str(reading.seed)),
+    views = all_views(groups)
+    parts = [part for part in PARTS if any(part in view.scores for view in views)]
+    endings = distinct(map(_ending, views))
+    differ = any(len({view.recipe.optim.lr for view in group}) > 1 for group in groups.values())
+    fields: list[Field[RunView]] = [
+        Field(_("Model"), lambda view: Cell(view.label, model=view.label), numeric=False),
+        *((Field(_("Learning rate"), lambda view: f"{view.recipe.optim.lr:g}"),) if differ else ()),
+        Field(_("Seed"), lambda view: str(view.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
         Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
-        Field(_("Training"), lambda reading: _text(reading.cost.train_seconds, plain), "s"),
+        Field(_("Training"), lambda view: _text(view.cost.train_seconds, plain), "s"),
         *((Field(_("Reason for ending"), _ending, numeric=False),) if len(endings) > 1 else ()),
         Field(_("Run folder"), partial(run_cell, folder=folder), numeric=False),
     ]
     note = _("The run folders contain all scores, curves, predictions and weights.")
     if len(endings) == 1:
         note = _("All runs ended for the same reason: {reason}.", reason=endings[0]) + " " + note
-    collapsed = _("All {n} runs", n=len(readings)) if len(readings) > MANY_ROWS else ""
-    return table_of(fields, readings, note, _("Runs") if len(readings) > 1 else _("Run"), collapsed)
+    collapsed = _("All {n} runs", n=len(views)) if len(views) > MANY_ROWS else ""
+    return table_of(fields, views, note, _("Runs") if len(views) > 1 else _("Run"), collapsed)
 
 
-def _ending(reading: Reading) -> str:
-    return reading.status.reason or reading.status.state
+def _ending(view: RunView) -> str:
+    return view.status.reason or view.status.state
 
 
-def _accuracy(reading: Reading, part: str) -> str:
-    return f"{100 * reading.scores[part].accuracy:.2f}" if part in reading.scores else ""
+def _accuracy(view: RunView, part: str) -> str:
+    return f"{100 * view.scores[part].accuracy:.2f}" if part in view.scores else ""
 
 
-def best_epoch_cell(reading: Reading) -> Cell:
-    status = reading.status
+def best_epoch_cell(view: RunView) -> Cell:
+    status = view.status
     return Cell(str(status.best_epoch or ""), _("of {n:,}", n=status.epochs) if status.epochs else "")
 
 
-def run_cell(reading: Reading, folder: Path) -> Cell:
+def run_cell(view: RunView, folder: Path) -> Cell:
     """The name of the run folder, with a link relative to `folder`, that of the report."""
-    path = reading.run.path
+    path = view.run.path
     return Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")))
 
 

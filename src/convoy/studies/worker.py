@@ -50,19 +50,19 @@ class Inbox:
 
     def __init__(self) -> None:
         self.jobs: queue.Queue[Job | None] = queue.Queue()
-        self.asked = Control.CONTINUE
+        self._control = Control.CONTINUE
         self._parent_gone = False
 
     def control(self) -> Control:
-        return Control.PAUSE if self._parent_gone else self.asked
+        return Control.PAUSE if self._parent_gone else self._control
 
     def listen(self) -> None:
         for line in sys.stdin:
             message = json.loads(line)
             if "control" in message:
-                self.asked = Control(message["control"])
+                self._control = Control(message["control"])
             else:
-                self.asked = Control.CONTINUE  # set here, so that it cannot overwrite a later message of the parent
+                self._control = Control.CONTINUE  # set here, so that it cannot overwrite a later message of the parent
                 self.jobs.put(message)
         self._parent_gone = True
         self.jobs.put(None)

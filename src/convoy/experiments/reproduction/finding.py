@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field
 
 from convoy.archive import bits
 from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, label_of
@@ -66,7 +68,7 @@ class FaultVerdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     NO_INTERVAL = "no_interval"  # one pair of runs, or one run against the others
     NOT_MEASURED = "not_measured"
-    WITHHELD = "withheld"  # see Asked.withheld
+    WITHHELD = "withheld"  # see Options.withheld
 
 
 class Lacking(StrEnum):
@@ -143,7 +145,7 @@ class StudyResult:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Options:
     """The options of the command that change numbers."""
 
     protocol: Literal["as-published", "corrected", "both"]
@@ -165,7 +167,7 @@ class Reproduction:
     hardware: str
     class_names: dict[str, str]
     notes: tuple[str, ...]
-    asked: Asked
+    options: Annotated[Options, Field(validation_alias=AliasChoices("options", "asked"))]  # "asked": earlier findings
     choice: Choice | None  # what a quick try trains; None if it was not chosen by a timing
     no_data: str  # why the data are not available; "" if they are
     left: tuple[str, ...] = ()  # parts, and models, that were not run yet
@@ -180,7 +182,7 @@ class Reproduction:
 
     @property
     def withheld(self) -> Reason | None:
-        return self.asked.withheld
+        return self.options.withheld
 
     @property
     def complete(self) -> bool:

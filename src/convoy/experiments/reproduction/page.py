@@ -27,7 +27,7 @@ from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
 from convoy.reporting.figures_curves import Metrics
 from convoy.reporting.palette import Look
-from convoy.reporting.reading import PARTS, Groups, Reading, all_readings, chance_levels, distinct
+from convoy.reporting.reading import PARTS, Groups, RunView, all_views, chance_levels, distinct
 from convoy.runs import Study
 from convoy.text import gettext as _
 
@@ -40,7 +40,7 @@ class Results:
     """The models of a finding and their runs."""
 
     models: tuple[ModelResult, ...]  # see _shown_models
-    by_protocol: Mapping[Side, Mapping[str, list[Reading]]]  # protocol -> label -> runs that exist
+    by_protocol: Mapping[Side, Mapping[str, list[RunView]]]  # protocol -> label -> runs that exist
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -55,10 +55,10 @@ class Results:
         return Look(self.labels, self.aliases)
 
     @property
-    def groups(self) -> dict[str, list[Reading]]:
+    def groups(self) -> dict[str, list[RunView]]:
         """Runs by model and protocol, "lenet, corrected"."""
         return {
-            named(label, protocol): [replace(reading, label=named(label, protocol)) for reading in by_label[label]]
+            named(label, protocol): [replace(view, label=named(label, protocol)) for view in by_label[label]]
             for label in self.labels
             for protocol, by_label in self.by_protocol.items()
             if label in by_label
@@ -75,15 +75,15 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
     groups = results.groups
     machines = tables_.Machines(finding.hardware, _machine(groups))
     return Page(
-        kicker=sections.kicker(_("Reproduction"), finding.experiment, all_readings(groups)),
+        kicker=sections.kicker(_("Reproduction"), finding.experiment, all_views(groups)),
         title=finding.title,
         sentence=words.sentence(finding),
-        caveats=(*chance_levels(all_readings(groups), "test"), *words.caveats(finding)),
+        caveats=(*chance_levels(all_views(groups), "test"), *words.caveats(finding)),
         tables=tables_.result_tables(results.models, machines, finding.withheld),
         sections=sections.present(
             quick_try(finding.choice),
             _faults(finding),
-            claims(finding.claims, words.changes(finding.asked)),
+            claims(finding.claims, words.changes(finding.options)),
             _comparison(results),
             _training(results),
             *_errors(results),
@@ -100,15 +100,15 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
 def read_results(study: Study, finding: Reproduction) -> Results:
     models = _shown_models(finding)
     runs = {member.run.name: member for member in study.members}
-    by_protocol: dict[Side, dict[str, list[Reading]]] = {}
+    by_protocol: dict[Side, dict[str, list[RunView]]] = {}
     for protocol in SIDES:
         for model in models:
             for name in model.side(protocol).runs:
                 if name not in runs:
                     path = study.path / "finding.json"
                     raise ValueError(f"{path} names the run {name!r}, which is not in study.toml")
-                reading = Reading(model.label, runs[name].seed, runs[name].run, finding.class_names)
-                by_protocol.setdefault(protocol, {}).setdefault(model.label, []).append(reading)
+                view = RunView(model.label, runs[name].seed, runs[name].run, finding.class_names)
+                by_protocol.setdefault(protocol, {}).setdefault(model.label, []).append(view)
     return Results(models, by_protocol)
 
 
@@ -126,7 +126,7 @@ def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
 
 
 def _machine(groups: Groups) -> str:
-    used = [reading.environment for reading in all_readings(groups)]
+    used = [view.environment for view in all_views(groups)]
     machines = distinct(
         _("{machine}, threads: {n}", machine=each.cpu if each.device == "cpu" else each.device, n=each.threads)
         for each in used
@@ -205,7 +205,7 @@ def _losses(results: Results) -> Chart | None:
     """The smoothed loss by step, one panel per protocol."""
     panels, labels, captions = [], [], {}
     for protocol, by_label in results.by_protocol.items():
-        runs = {label: [(reading.run.steps, reading.metrics) for reading in group] for label, group in by_label.items()}
+        runs = {label: [(view.run.steps, view.metrics) for view in group] for label, group in by_label.items()}
         numbers = curves_.loss_numbers(runs)
         if numbers is not None:
             draw = partial(curves_.draw_losses, numbers=numbers, axis="step", look=results.look)
@@ -233,8 +233,8 @@ def _epoch_tables(results: Results) -> list[Table | None]:
 def _errors(results: Results) -> list[Section | None]:
     """Confusion matrices and predictions, one section per protocol. Figures of the second have its name appended."""
     error_sections: list[Section | None] = []
-    readings = all_readings(results.groups)
-    part = next((part for part in PARTS if any(part in reading.scores for reading in readings)), "")
+    views = all_views(results.groups)
+    part = next((part for part in PARTS if any(part in view.scores for view in views)), "")
     for protocol, by_label in results.by_protocol.items() if part else ():
         section = sections.errors(by_label, part, results.look, tiles=TILES * (1 + (len(by_label) == 1)))
         if section is None:

@@ -15,7 +15,7 @@ from convoy.experiments.words import Shown, reason_text, shown
 from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import cost_parts, listed, p_value, plain
-from convoy.reporting.reading import Groups, Reading, all_readings
+from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import flops_note
 from convoy.reporting.words import part_name
 from convoy.run_contents import EpochMetrics
@@ -206,10 +206,10 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
     return table_of(fields, order, " ".join(sentences), _("Effects in numbers"))
 
 
-def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> Table | None:
+def epochs_table(view: RunView, published: Mapping[str, Any], title: str) -> Table | None:
     """One row per epoch with the number of correct images, and published values by epoch such as
     `test_accuracy_by_epoch`. None without epochs."""
-    metrics = reading.metrics
+    metrics = view.metrics
     if not metrics:
         return None
     fields = [Field[EpochRow](_("Epoch"), _epoch)]
@@ -229,7 +229,7 @@ def epochs_table(reading: Reading, published: Mapping[str, Any], title: str) -> 
                 fields.append(Field(_("Published"), partial(_published_epoch, texts=texts), under))
     rows = list(enumerate([*metrics, *[None] * (longest - len(metrics))], start=1))
     sentences = [_("In brackets: correct / all images. “best”: the best epoch so far.")]
-    if any(fault.info.keeps_last for fault in reading.recipe.protocol.faults):
+    if any(fault.info.keeps_last for fault in view.recipe.protocol.faults):
         sentences.append(_("The weights of the last epoch were saved (fault last_weights)."))
     collapsed_title = _("All {n} epochs", n=len(rows)) if len(rows) > MANY_EPOCHS else ""
     return table_of(fields, rows, " ".join(sentences), title, collapsed_title)
@@ -257,12 +257,12 @@ class Costs(NamedTuple):
     """Of a model under one protocol."""
 
     label: str
-    readings: list[Reading]  # with a measured cost
+    views: list[RunView]  # with a measured cost
     cost: Cost
 
     @property
     def total_seconds(self) -> Estimate | None:
-        seconds = [value for reading in self.readings if (value := reading.cost.total_seconds) is not None]
+        seconds = [value for view in self.views if (value := view.cost.total_seconds) is not None]
         return t_interval(seconds) if seconds else None
 
 
@@ -272,11 +272,11 @@ def costs_table(groups: Groups) -> Table | None:
     rows = [Costs(label, group, cost_of([r.cost for r in group])) for label, group in measured.items() if group]
     if not rows:
         return None
-    fields: list[Field[Costs]] = cost_fields(lambda row: row.cost, lambda row: row.readings[0])
+    fields: list[Field[Costs]] = cost_fields(lambda row: row.cost, lambda row: row.views[0])
     fields.insert(0, TextField(_("Model"), lambda row: Cell(row.label, model=row.label)))
     fields.insert(2, Field(_("Total"), lambda row: Cell(*cost_parts(row.total_seconds)), "s"))
     note = _(
         "Means over seeds with 95 % intervals (Student's t); memory: maximum. Inference: median and quartiles of one "
         "image on one thread. Total: with the passes over validation and test images."
     )
-    return table_of(fields, rows, f"{note} {flops_note(all_readings(groups))}", _("Cost"))
+    return table_of(fields, rows, f"{note} {flops_note(all_views(groups))}", _("Cost"))

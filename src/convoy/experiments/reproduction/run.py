@@ -22,7 +22,7 @@ from convoy.experiments import verdicts
 from convoy.experiments.experiment import EXPERIMENT_PARTS, SIDES, Experiment, ExperimentStudy, Settings, Side
 from convoy.experiments.measures import MEASURES
 from convoy.experiments.reproduction import finding, networks, quick_fit, studies
-from convoy.experiments.reproduction.finding import Asked, Measured, ModelResult
+from convoy.experiments.reproduction.finding import Measured, ModelResult, Options
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.scope import Scope, data_name
 from convoy.experiments.reproduction.studies import Stage
@@ -164,9 +164,9 @@ class Reproduction:
         done = [found for found in self.finding.parts if found.kind != kind]
         for section in [section for section in self.scope.studies if section.kind == kind]:
             recipes, digest = self.scope.recipes_of(section), self._digest_of(section)
-            asked = section.asked(quick=self.settings.quick)
+            arguments = section.typed_arguments(quick=self.settings.quick)
             study = self._known(digest)
-            study = study or studies.study_of(recipes, asked, self.session, side=section.side, stage=self.stage)
+            study = study or studies.study_of(recipes, arguments, self.session, side=section.side, stage=self.stage)
             if study is None:
                 return False
             self.studies.append(study)
@@ -220,8 +220,8 @@ class Reproduction:
 
     def _keep(self, run: Run) -> None:
         if self.archive is not None:
-            asked = {claim.measure for claim in self.experiment.claim}.intersection(OF_EVERY_STEP)
-            values = {} if run.is_archived else {name: MEASURES[name](run) for name in asked}
+            measures = {claim.measure for claim in self.experiment.claim}.intersection(OF_EVERY_STEP)
+            values = {} if run.is_archived else {name: MEASURES[name](run) for name in measures}
             measured = {name: value for name, value in values.items() if value is not None}
             archives.archive_run(run, self.archive, measured=measured)
 
@@ -246,10 +246,10 @@ class Reproduction:
     def _begun(self) -> Finding:
         """An empty finding, or with the parts that an earlier call with the same settings has finished."""
         experiment, scope, settings = self.experiment, self.scope, self.settings
-        options = settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size
-        asked = Asked(*options, settings.set, scope.withheld, self._digest())
+        fields = settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size
+        options = Options(*fields, settings.set, scope.withheld, self._digest())
         about = experiment.name, experiment.title, experiment.about, experiment.hardware, experiment.class_names
-        begun = Finding(*about, experiment.notes, asked, scope.quick, self.no_data)
+        begun = Finding(*about, experiment.notes, options, scope.quick, self.no_data)
         if not (self.folder / "finding.json").is_file() or self.session.fresh:
             return begun
         study = Study(self.folder)
@@ -258,7 +258,7 @@ class Reproduction:
             earlier = findings.read(study, Finding)
             made = {self._digest_of(study) for study in experiment.study}
             begun = replace(begun, parts=tuple(result for result in earlier.parts if result.digest in made))
-            if earlier.asked == asked:
+            if earlier.options == options:
                 self.members = {member.run.name: member for member in study.members}  # ValueError: a run was deleted
                 self.unfinished = {*earlier.unfinished}
                 return replace(begun, models=earlier.models, faults=earlier.faults, claims=earlier.claims)

@@ -128,13 +128,13 @@ class Scope:
         return recipes if self.quick is None else [(label, self.quick.sized(recipe)) for label, recipe in recipes]
 
 
-def data_name(experiment: Experiment, asked: str | None) -> str | None:
-    """The data.name override: `asked`, or a folder of tensor files, created in the cache; None: the recipes' own.
+def data_name(experiment: Experiment, data: str | None) -> str | None:
+    """The data.name override: `data`, or a folder of tensor files, created in the cache; None: the recipes' own.
 
     Raises DataError if the data are not available.
     """
-    if asked is not None or not experiment.as_tensors:
-        return asked
+    if data is not None or not experiment.as_tensors:
+        return data
     folder = cache_folder() / "tensors" / experiment.data
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

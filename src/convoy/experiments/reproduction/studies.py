@@ -30,34 +30,36 @@ Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # takes the nam
 Named = Sequence[tuple[str, Recipe]]
 
 
-def study_of(recipes: Named, asked: Arguments, session: Session, *, side: Side | None, stage: Stage) -> Study | None:
+def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side | None, stage: Stage) -> Study | None:
     """None if interrupted; the same call resumes it."""
     recipe = recipes[0][1]
     label = f"{recipe.label} as published" if side == "as_published" else None
-    if isinstance(asked, Search):
-        return _search(recipe, asked, session, label=label, stage=stage)
-    if isinstance(asked, Crossval):
-        with stage([entry.label for entry in crossval.entries_of(recipe, asked.folds, asked.repeats)]) as show:
+    if isinstance(options, Search):
+        return _search(recipe, options, session, label=label, stage=stage)
+    if isinstance(options, Crossval):
+        with stage([entry.label for entry in crossval.entries_of(recipe, options.folds, options.repeats)]) as show:
             shown = replace(session, show=show)
-            return crossval.run(recipe, shown, folds=asked.folds, repeats=asked.repeats, label=label)
-    surfaces = Spec(**asked.surfaces.model_dump()) if asked.surfaces else None if asked.surfaces is False else Spec()
-    design = design_of(asked)
+            return crossval.run(recipe, shown, folds=options.folds, repeats=options.repeats, label=label)
+    surfaces = (
+        Spec(**options.surfaces.model_dump()) if options.surfaces else None if options.surfaces is False else Spec()
+    )
+    design = design_of(options)
     with stage(design.names(recipes)) as show:
         return landscape.run(recipes, replace(session, show=show), design, surfaces=surfaces)
 
 
-def _search(recipe: Recipe, asked: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:
+def _search(recipe: Recipe, options: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:
     from convoy.studies.search import run as searching  # Optuna takes half a second to import
     from convoy.studies.search.space import Space, Values
 
-    space = Space(tuple(Values(path, tuple(values)) for path, values in asked.grid.items()))
-    wanted = searching.asked(recipe, space, **asked.model_dump(exclude={"grid"}), called=label)
-    with stage(wanted.names) as show:
-        return searching.run(wanted, replace(session, show=show))
+    space = Space(tuple(Values(path, tuple(values)) for path, values in options.grid.items()))
+    search = searching.prepare(recipe, space, **options.model_dump(exclude={"grid"}), called=label)
+    with stage(search.names) as show:
+        return searching.run(search, replace(session, show=show))
 
 
-def design_of(asked: Landscape) -> Design:
-    return Design(asked.lrs, asked.seeds, asked.cut, asked.own_seeds, asked.step_probes)
+def design_of(options: Landscape) -> Design:
+    return Design(options.lrs, options.seeds, options.cut, options.own_seeds, options.step_probes)
 
 
 def digest(*inputs: object) -> str:
@@ -78,7 +80,9 @@ def study_digest(section: ExperimentStudy, fingerprints: Mapping[str, str], *, q
     """Hash of a study within the experiment; `fingerprints`: the fingerprints of its recipes."""
     named = [[label_of(name), fingerprints[name]] for name in section.recipes]
     more = [section.set] if section.set else []
-    return digest(section.kind, named, section.asked(quick=quick).model_dump(mode="json", by_alias=True), *more)
+    return digest(
+        section.kind, named, section.typed_arguments(quick=quick).model_dump(mode="json", by_alias=True), *more
+    )
 
 
 def result_of(
@@ -105,29 +109,29 @@ class Job:
 
 def jobs_of_study(scope: Scope, study: ExperimentStudy) -> list[Job]:
     """The runs of a study of the experiment."""
-    asked = study.asked(quick=scope.settings.quick)
+    options = study.typed_arguments(quick=scope.settings.quick)
     recipes = scope.recipes_of(study)
     label, recipe = recipes[0]
-    if isinstance(asked, Crossval):
-        entries = crossval.entries_of(recipe, asked.folds, asked.repeats)
+    if isinstance(options, Crossval):
+        entries = crossval.entries_of(recipe, options.folds, options.repeats)
         return jobs_of([Entry(f"{label}, {entry.label}", entry.recipe) for entry in entries])
-    if isinstance(asked, Search):
-        return _of_search(label, recipe, asked)
-    return jobs_of(landscape.planned(recipes, design_of(asked), None))
+    if isinstance(options, Search):
+        return _of_search(label, recipe, options)
+    return jobs_of(landscape.planned(recipes, design_of(options), None))
 
 
-def _of_search(label: str, recipe: Recipe, asked: Search) -> list[Job]:
+def _of_search(label: str, recipe: Recipe, options: Search) -> list[Job]:
     from convoy.studies.search.loop import rungs  # Optuna
 
-    points = math.prod(map(len, asked.grid.values()))
-    trials, epochs = min(asked.trials or points, points), recipe.train.epochs
+    points = math.prod(map(len, options.grid.values()))
+    trials, epochs = min(options.trials or points, points), recipe.train.epochs
     share = 1.0
-    if asked.pruner != "none":
+    if options.pruner != "none":
         used_rungs = rungs(trials, epochs)
         starts = [0, *(rung.until for rung in used_rungs)]
         trained = sum(rung.trials * (rung.until - start) for rung, start in zip(used_rungs, starts, strict=False))
         share = trained / (trials * epochs)
-    fresh = [recipe.override({"seed": recipe.seed + 1 + offset}) for offset in range(asked.seeds)]
+    fresh = [recipe.override({"seed": recipe.seed + 1 + offset}) for offset in range(options.seeds)]
     return [
         Job(f"{label}, {trials} trials", recipe, trials, share),
         *(Job(f"{label}, winner", seeded) for seeded in fresh),

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from convoy.experiments.experiment import Side
 from convoy.experiments.reproduction.finding import (
-    Asked,
     FaultResult,
     FaultVerdict,
     Lacking,
     ModelResult,
+    Options,
     Ranking,
     Reproduction,
     Spread,
@@ -75,11 +75,11 @@ def sentence(finding: Reproduction) -> str:
 
 def caveats(finding: Reproduction) -> list[str]:
     """Returns the caveats; missing results come first."""
-    asked, scale = finding.asked, listed(_scale(finding.asked) or [""])
+    options, scale = finding.options, listed(_scale(finding.options) or [""])
     texts = missing(finding)
-    texts += [quick_caveat()] if asked.quick else []
+    texts += [quick_caveat()] if options.quick else []
     texts += [_("{scale} in every run", scale=scale)] if scale else []
-    texts += [_("Changed in every run: {key} = {value}", key=path, value=value) for path, value in asked.changed]
+    texts += [_("Changed in every run: {key} = {value}", key=path, value=value) for path, value in options.changed]
     if any(model.as_published.runs for model in finding.models):
         texts.append(
             _("Numbers as published include the report's protocol faults, so they do not measure the networks")
@@ -93,14 +93,14 @@ def missing(finding: Reproduction) -> list[str]:
     return [_("Not run yet: {parts}", parts=", ".join(map(experiment_part_name, finding.left)))] if finding.left else []
 
 
-def changes(asked: Asked) -> str:
+def changes(options: Options) -> str:
     """Returns what the command changed in all runs, such as "100 images and train.batch_size = 100"."""
-    return listed([*_scale(asked), *(f"{path} = {value}" for path, value in asked.changed)] or [""])
+    return listed([*_scale(options), *(f"{path} = {value}" for path, value in options.changed)] or [""])
 
 
-def _scale(asked: Asked) -> list[str]:
-    images = [ngettext("{n:,} image", "{n:,} images", asked.limit)] if asked.limit else []
-    return images + ([ngettext("{n} epoch", "{n} epochs", asked.epochs)] if asked.epochs else [])
+def _scale(options: Options) -> list[str]:
+    images = [ngettext("{n:,} image", "{n:,} images", options.limit)] if options.limit else []
+    return images + ([ngettext("{n} epoch", "{n} epochs", options.epochs)] if options.epochs else [])
 
 
 # ---- models ----

@@ -40,7 +40,7 @@ def _verdicts(findings: Sequence[Reproduction]) -> str:
 
 
 def caveats(finding: Reproductions) -> list[str]:
-    quick = [words.quick_caveat()] if any(each.asked.quick for each in finding.findings) else []
+    quick = [words.quick_caveat()] if any(each.options.quick for each in finding.findings) else []
     return [*quick, *(f"{each.experiment}: {text}" for each in finding.findings for text in words.missing(each))]
 
 

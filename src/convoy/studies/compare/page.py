@@ -16,7 +16,7 @@ from convoy.reporting import sections, ticks
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, MUTED, PAPER, Look
 from convoy.reporting.quantities import listed
-from convoy.reporting.reading import Groups, all_readings, read_study, with_score
+from convoy.reporting.reading import Groups, all_views, read_study, with_score
 from convoy.reporting.rows import ChartRow, CostBars, RowChart, Value, limits
 from convoy.reporting.words import accuracy_name, accuracy_title
 from convoy.runs import Study
@@ -42,10 +42,10 @@ def page(study: Study, finding: CompareFinding, folder: Path) -> Page:
     # Colours follow the order of the command. With more models than colours, the best models get unique ones.
     labels = tuple(groups if len(groups) <= MAX_LINES else ranked)
     look = Look(labels)
-    readings = all_readings(groups)
+    views = all_views(groups)
     return Page(
-        kicker=sections.kicker(_("Comparison"), study.name, readings),
-        title=_("{subject} on {data}", subject=_subject(finding, list(groups)), data=readings[0].data.name),
+        kicker=sections.kicker(_("Comparison"), study.name, views),
+        title=_("{subject} on {data}", subject=_subject(finding, list(groups)), data=views[0].data.name),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(tables.models(finding, groups),),
@@ -77,7 +77,7 @@ def _ablation(finding: CompareFinding, ablation: Ablation) -> Section | None:
 
 def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> Section:
     by_seed = {
-        label: [reading.scores[finding.part].accuracy for reading in group]
+        label: [view.scores[finding.part].accuracy for view in group]
         for label, group in with_score(groups, finding.part).items()
     }
     rows = accuracy_rows(finding, by_seed, look)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import MIB, cost_parts, p_value, plain, quartile_range
-from convoy.reporting.reading import Groups, Reading, all_readings
+from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import MANY_ROWS, flops_cell, flops_note
 from convoy.reporting.words import accuracy_title
 from convoy.studies.compare.ablation import Ablation, Average, Effect, Interaction
@@ -38,7 +38,7 @@ def models(finding: CompareFinding, groups: Groups) -> Table:
     return table_of(fields, finding.ranked, " ".join(_notes(finding, groups)))
 
 
-def cost_fields(cost_of: Callable[[T], Cost], reading_of: Callable[[T], Reading]) -> list[Field[T]]:
+def cost_fields(cost_of: Callable[[T], Cost], view_of: Callable[[T], RunView]) -> list[Field[T]]:
     """The columns of a table of costs over seeds."""
 
     def latency(row: T) -> Cell:
@@ -56,7 +56,7 @@ def cost_fields(cost_of: Callable[[T], Cost], reading_of: Callable[[T], Reading]
         Field(_("Training"), lambda row: Cell(*cost_parts(cost_of(row).train_seconds)), "s"),
         Field(_("Training speed"), lambda row: Cell(*cost_parts(cost_of(row).images_per_second)), "images/s"),
         Field(_("Parameters"), parameters),
-        Field(_("FLOPs"), lambda row: flops_cell(cost_of(row).flops_per_image, reading_of(row)), _("per image")),
+        Field(_("FLOPs"), lambda row: flops_cell(cost_of(row).flops_per_image, view_of(row)), _("per image")),
         Field(_("Inference"), latency, "ms/image"),
         Field(_("Peak memory"), peak_memory, "MiB"),
     ]
@@ -72,9 +72,9 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
         notes.append(_("No best model: comparing needs common seeds, preferably several."))
     if any(row.cost.ms_per_image_quartiles for row in finding.rows):
         notes.append(_("Inference: median and quartiles over passes of one image on one thread, averaged over seeds."))
-    if len(all_readings(groups)) > 1:
+    if len(all_views(groups)) > 1:
         notes.append(_("Runs trained in parallel had one thread each."))
-    return [*notes, flops_note(all_readings(groups))]
+    return [*notes, flops_note(all_views(groups))]
 
 
 def pairs(finding: CompareFinding) -> Table:

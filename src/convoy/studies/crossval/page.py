@@ -16,7 +16,7 @@ from convoy.reporting.figures_curves import CurveNumbers, training_values
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.quantities import plain
-from convoy.reporting.reading import Groups, Reading, all_readings, read_study
+from convoy.reporting.reading import Groups, RunView, all_views, read_study
 from convoy.reporting.rows import ChartRow, RowChart, Value, interval_of
 from convoy.runs import Study
 from convoy.stats import Estimate
@@ -29,25 +29,25 @@ HARDEST = 24
 
 def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
     groups = read_study(study)
-    readings = all_readings(groups)  # in the order of finding.rows
+    views = all_views(groups)  # in the order of finding.rows
     curves = curve_groups(groups)
     labels = tuple(dict.fromkeys((*curves, *groups)))
     look = Look(labels)
-    line_of = {reading.label: label for label, group in curves.items() for reading in group}
-    lines = [line_of[reading.label] for reading in readings]
+    line_of = {view.label: label for label, group in curves.items() for view in group}
+    lines = [line_of[view.label] for view in views]
     chart = Chart("cv_accuracy", _("Accuracy"), (folds_chart(finding, look, lines).panel(),), _caption(finding))
     training = sections.curves(curves, look, held_out=_("inner validation"), caption=_curves_caption)
     title = _("{label} on {data}: {n} folds", label=finding.label, data=finding.data, n=finding.folds)
     return Page(
-        kicker=sections.kicker(_("Cross-validation"), study.name, readings),
+        kicker=sections.kicker(_("Cross-validation"), study.name, views),
         title=f"{title} × {finding.repeats}" if finding.repeats > 1 else title,
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_summary(finding),),
         sections=sections.present(
-            Section(_("Accuracy by fold"), (chart, _folds(finding, readings, folder, lines))),
+            Section(_("Accuracy by fold"), (chart, _folds(finding, views, folder, lines))),
             sections.section(_("Training"), training),
-            _errors(finding, readings),
+            _errors(finding, views),
             sections.data(groups),
             sections.setup(groups, folder, [study.command]),
         ),
@@ -114,10 +114,10 @@ def _summary(finding: CrossvalFinding) -> Table:
     return table_of(fields, rows, note)
 
 
-def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, lines: Sequence[str]) -> Table:
+def _folds(finding: CrossvalFinding, views: Sequence[RunView], folder: Path, lines: Sequence[str]) -> Table:
     """Table with one row per fold. `lines` are the labels of the folds' curves."""
-    rows = list(zip(finding.rows, readings, lines, strict=True))
-    fields: list[Field[tuple[Fold, Reading, str]]] = [
+    rows = list(zip(finding.rows, views, lines, strict=True))
+    fields: list[Field[tuple[Fold, RunView, str]]] = [
         TextField(
             _("Fold"), lambda row: Cell(_("{n} of {folds}", n=row[0].fold + 1, folds=finding.folds), model=row[2])
         ),
@@ -134,25 +134,25 @@ def _folds(finding: CrossvalFinding, readings: Sequence[Reading], folder: Path, 
     return table_of(fields, rows, _("Ranges: 95 % intervals over the images of a fold (Wilson)."), _("Folds"))
 
 
-def curve_groups(groups: Groups) -> dict[str, list[Reading]]:
+def curve_groups(groups: Groups) -> dict[str, list[RunView]]:
     """Draws one curve per fold if there are enough colours, else one per repeat."""
-    readings = all_readings(groups)
-    if len(readings) <= len(MODELS):
+    views = all_views(groups)
+    if len(views) <= len(MODELS):
         return dict(groups)
-    lines: dict[str, list[Reading]] = {}
-    for reading in readings:
-        lines.setdefault(_("repeat {n}", n=reading.recipe.data.split.repeat + 1), []).append(reading)
+    lines: dict[str, list[RunView]] = {}
+    for view in views:
+        lines.setdefault(_("repeat {n}", n=view.recipe.data.split.repeat + 1), []).append(view)
     return lines
 
 
-def _errors(finding: CrossvalFinding, readings: Sequence[Reading]) -> Section | None:
+def _errors(finding: CrossvalFinding, views: Sequence[RunView]) -> Section | None:
     """Makes the out-of-fold confusion matrix, most confused pairs and hardest images of all folds."""
-    scores = [reading.scores[FOLD] for reading in readings]
+    scores = [view.scores[FOLD] for view in views]
     if not all(score.confusion for score in scores):
         return None
-    numbers = classes_.confusion_numbers(finding.label, readings[0].classes, scores)
+    numbers = classes_.confusion_numbers(finding.label, views[0].classes, scores)
     numbers = numbers._replace(runs=1)  # each image is counted once
-    worst, tiles = numbers.worst(sections.CONFUSED_PAIRS), hardest(readings)
+    worst, tiles = numbers.worst(sections.CONFUSED_PAIRS), hardest(views)
     caption = _(
         "The {n} images with the highest out-of-fold loss; {wrong} are misclassified. Red: a wrong prediction, "
         "with the true class below.",
@@ -178,9 +178,9 @@ class _Hardest(NamedTuple):
     indices: np.ndarray  # among the training images
 
     @classmethod
-    def of(cls, reading: Reading) -> _Hardest | None:
+    def of(cls, view: RunView) -> _Hardest | None:
         """Returns None if the run does not contain them."""
-        gallery, arrays = reading.gallery, reading.run.predictions
+        gallery, arrays = view.gallery, view.run.predictions
         logits, index = (arrays.get(f"{FOLD}_{name}") for name in ("logits", "index"))
         if logits is None or index is None or "hardest_images" not in gallery:
             return None
@@ -193,14 +193,14 @@ class _Hardest(NamedTuple):
         return cls(images, labels, predicted, confidence, loss, index[shown])
 
 
-def hardest(readings: Sequence[Reading]) -> tuple[Tile, ...]:
+def hardest(views: Sequence[RunView]) -> tuple[Tile, ...]:
     """Returns the images of all folds with the highest cross-entropy, without repetition; empty if none are stored."""
-    folds = [fold for reading in readings if (fold := _Hardest.of(reading))]
-    if len(folds) < len(readings):
+    folds = [fold for view in views if (fold := _Hardest.of(view))]
+    if len(folds) < len(views):
         return ()
     joined = _Hardest(*map(np.concatenate, zip(*folds, strict=True)))
     order = np.argsort(-joined.loss, kind="stable")
     _values, firsts = np.unique(joined.indices[order], return_index=True)  # an image can be hard in several repeats
     chosen = order[np.sort(firsts)[:HARDEST]]
     images, labels, predicted, confidence, _loss, places = (array[chosen] for array in joined)
-    return prediction_tiles(images, labels, predicted, confidence, readings[0].classes, places)
+    return prediction_tiles(images, labels, predicted, confidence, views[0].classes, places)

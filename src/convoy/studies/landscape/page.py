@@ -10,7 +10,7 @@ from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Panel, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed, plain
-from convoy.reporting.reading import Groups, all_readings, read_study
+from convoy.reporting.reading import Groups, all_views, read_study
 from convoy.runs import Study
 from convoy.stats import Estimate
 from convoy.studies.landscape import arrays, figures, words
@@ -26,16 +26,15 @@ Recipes = Mapping[str, FigureArrays]  # by label
 def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     groups, recipes = read_study(study), [each.label for each in finding.recipes]
     drawn = arrays.read(study.path / "landscape.npz", recipes)
-    labels, readings = _coloured(groups), all_readings(groups)
+    labels, views = _coloured(groups), all_views(groups)
     look = Look(labels)
     # Only runs at one learning rate; otherwise the curves by epoch would be bands too.
     at_one_rate = {
-        each.label: [reading for reading in groups[each.label] if reading.recipe.optim.lr == each.lr]
-        for each in finding.recipes
+        each.label: [view for view in groups[each.label] if view.recipe.optim.lr == each.lr] for each in finding.recipes
     }
     return Page(
-        kicker=sections.kicker(_("Landscape"), study.name, readings),
-        title=_("Loss landscape: {recipes} on {data}", recipes=listed(recipes), data=readings[0].data.name),
+        kicker=sections.kicker(_("Landscape"), study.name, views),
+        title=_("Loss landscape: {recipes} on {data}", recipes=listed(recipes), data=views[0].data.name),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_widths_table(finding), *([_ratios_table(finding)] if finding.pairs else [])),

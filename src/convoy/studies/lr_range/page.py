@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from convoy.reporting import sections, ticks
 from convoy.reporting.content import Chart, Field, Page, Panel, Section, TextField, table_of
 from convoy.reporting.palette import INK, MODELS, MUTED, PAPER
-from convoy.reporting.reading import all_readings, read_study
+from convoy.reporting.reading import all_views, read_study
 from convoy.runs import Study
 from convoy.studies.lr_range import words
 from convoy.studies.lr_range.finding import LrRangeFinding
@@ -32,7 +32,7 @@ def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
         Field(_("learning rate"), lambda row: _("not reached") if row[1] is None else f"{row[1]:.2g}"),
     ]
     return Page(
-        kicker=sections.kicker(_("Learning-rate range test"), study.name, all_readings(groups)),
+        kicker=sections.kicker(_("Learning-rate range test"), study.name, all_views(groups)),
         title=_("Learning-rate range test: {label} on {data}", label=finding.label, data=finding.data),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),

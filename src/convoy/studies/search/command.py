@@ -77,7 +77,7 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
 
     space = Space(axes_of(options["grid"], options["range"]))
     check_once(overrides_of(options), space.paths)
-    asked = searching.asked(
+    settings = searching.prepare(
         recipe_to_train(recipe, options),
         space,
         trials=options["trials"],
@@ -85,5 +85,5 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
         pruner=options["pruner"],
         seeds=options["seeds"],
     )
-    with session_of(asked.names, options) as session:
-        return finished(searching.run(asked, session, storage=options["storage"]), options)
+    with session_of(settings.names, options) as session:
+        return finished(searching.run(settings, session, storage=options["storage"]), options)

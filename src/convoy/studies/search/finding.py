@@ -107,7 +107,7 @@ class SearchFinding:
         return sum(trial.epochs for trial in self.trials)
 
     @property
-    def epochs_asked(self) -> int:
+    def epochs_requested(self) -> int:
         """Of all trials, if none were pruned."""
         return sum(trial.params.get("train.epochs", self.method.epochs) for trial in self.trials)
 

@@ -179,16 +179,16 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
 
     False if interrupted.
     """
-    asked: list[Trial] = []
+    started: list[Trial] = []
     goes_on = True
 
     def recipes() -> Iterator[Recipe]:
         while (trial := trials.next()) is not None:
-            asked.append(trial)
+            started.append(trial)
             yield trials.recipe(trial)
 
     def prune(position: int, epoch: int, accuracy: float) -> bool:
-        trial = asked[position]
+        trial = started[position]
         reported = _values(trial)
         if epoch not in reported:
             trial.report(max([accuracy, *reported.values()]), epoch)
@@ -196,7 +196,7 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
 
     done = sum(frozen.state.is_finished() for frozen in trials.known)
     for ended in train(recipes(), shown_from=done, prune=prune):
-        trials.end(asked[ended.position], ended)
+        trials.end(started[ended.position], ended)
         goes_on = goes_on and ended.state is not State.INTERRUPTED
     return goes_on
 

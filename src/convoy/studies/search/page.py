@@ -22,12 +22,12 @@ LETTER = 0.085  # inches
 
 def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
     groups = read_study(study)
-    ((label, readings),) = groups.items()
+    ((label, views),) = groups.items()
     look = Look([label])
     names = [words.key_name(path) for path in finding.paths]
     keys = listed(names) if len(names) < 4 else _("{n} keys", n=len(names))
     return Page(
-        kicker=sections.kicker(_("Search"), study.name, readings),
+        kicker=sections.kicker(_("Search"), study.name, views),
         title=_("Search over {keys}: {label} on {data}", keys=keys, label=label, data=finding.data),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
@@ -95,7 +95,7 @@ def _winner_table(finding: SearchFinding) -> Table:
         name = _("{accuracy}, {seeds}", accuracy=accuracy_title(part), seeds=words.fresh_seeds(finding))
         rows.append((name, estimate.text()))
     selected = _("{percent:.2f} % (used for the selection, so too high)", percent=100 * best.accuracy)
-    epochs = _("{n:,} (without pruning: {all:,})", n=finding.epochs_trained, all=finding.epochs_asked)
+    epochs = _("{n:,} (without pruning: {all:,})", n=finding.epochs_trained, all=finding.epochs_requested)
     rows += [
         (_("{accuracy} in the search", accuracy=accuracy_title(scored_on)), selected),
         (_("Epochs trained"), epochs),

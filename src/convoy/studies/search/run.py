@@ -112,12 +112,13 @@ class Search:
     def name(self) -> str:
         """The number of trials is part of the name only for halving: other searches can be extended."""
         axes = [asdict(axis) | ({"log": axis.is_log} if isinstance(axis, Range) else {}) for axis in self.space.axes]
-        asked = [self.space.paths, self.sampler, self.pruner, *([self.count] if self.pruner is Pruner.HALVING else [])]
-        parts = [*axes, *asked, self.trials is None, self.plans[0].fingerprint]
+        count = [self.count] if self.pruner is Pruner.HALVING else []
+        fingerprint = self.plans[0].fingerprint
+        parts = [*axes, self.space.paths, self.sampler, self.pruner, *count, self.trials is None, fingerprint]
         return file_name(f"search-{self.label}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]}")
 
 
-def asked(
+def prepare(
     base: Recipe,
     space: Space,
     *,
@@ -142,93 +143,93 @@ def asked(
     return Search(base, space, trials, Sampler(sampler), Pruner(pruner), seeds, called)
 
 
-def run(asked: Search, session: Session, *, storage: str | None = None) -> Study | None:
+def run(search: Search, session: Session, *, storage: str | None = None) -> Study | None:
     """Searches, retrains the winner with fresh seeds and writes the finding.
 
     None if interrupted; the same call resumes it. Raises ValueError for an invalid search, before writing anything.
     """
-    images = len(asked.plans[0].prepared.train) * asked.base.train.epochs * asked.count
+    images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
     # By all trials, including finished ones: bits differ between a worker and this process.
-    where, workspace = choose([ready.recipe for ready in asked.plans], images, session), Workspace(session.out)
+    where, workspace = choose([ready.recipe for ready in search.plans], images, session), Workspace(session.out)
     if not session.test:
-        faults.check_test_closed(asked.base)
-    folder = workspace.folder("studies", asked.name)
-    session.name_study(asked.name)
+        faults.check_test_closed(search.base)
+    folder = workspace.folder("studies", search.name)
+    session.name_study(search.name)
     with _lock(folder):
         trials = Trials(
-            _open(asked, folder, storage),
-            asked.space,
-            asked.base,
+            _open(search, folder, storage),
+            search.space,
+            search.base,
             owner="" if storage is None else f"{platform.node()}:{folder.resolve()}",
-            count=asked.trials,
-            by=asked.sampler,
+            count=search.trials,
+            by=search.sampler,
         )
         owners = {frozen.user_attrs.get("owner", "") for frozen in trials.known}
-        if asked.pruner is Pruner.HALVING and owners - {trials.owner}:
+        if search.pruner is Pruner.HALVING and owners - {trials.owner}:
             raise ValueError("another process works on this search: halving compares all trials and cannot be shared")
-        first = len(asked.names) - asked.seeds  # position of the winner's first run
-        train_trials = loop.halve if asked.pruner is Pruner.HALVING else loop.ask_in_turn
-        expectation = _expectation(asked, session, sum(frozen.state.is_finished() for frozen in trials.known))
+        first = len(search.names) - search.seeds  # position of the winner's first run
+        train_trials = loop.halve if search.pruner is Pruner.HALVING else loop.ask_in_turn
+        expectation = _expectation(search, session, sum(frozen.state.is_finished() for frozen in trials.known))
         # Trials beyond the count of this call are shown as the last one.
         of_trials = replace(session, show=lambda position, event: expectation(min(position, first - 1), event))
-        if not train_trials(trials, _Training(of_trials, where, asked.scored_on)) or session.interrupted():
+        if not train_trials(trials, _Training(of_trials, where, search.scored_on)) or session.interrupted():
             return None
         if any(not frozen.state.is_finished() for frozen in trials.known):
             raise ValueError("other processes train the last trials: the last process to end writes the finding")
         winner = trials.recipe(loop.winner(trials.study))
-        entries = [Entry(asked.label, winner.override({"seed": seed})) for seed in asked.fresh_seeds]
+        entries = [Entry(search.label, winner.override({"seed": seed})) for seed in search.fresh_seeds]
         of_winner = replace(session, fresh=False, show=lambda position, event: session.show(first + position, event))
         members = train_all(entries, of_winner)
         if members is None:
             return None
-        study = workspace.write_study(asked.name, {"kind": "search", "command": session.command}, members)
-        about = f"{asked.base.about}; the winner of {asked.name}".removeprefix("; ")
+        study = workspace.write_study(search.name, {"kind": "search", "command": session.command}, members)
+        about = f"{search.base.about}; the winner of {search.name}".removeprefix("; ")
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
         openings = workspace.openings_by({loop.run_name(frozen) for frozen in trials.known})
-        findings.write(study, _conclude(asked, trials, members, folder, where, openings))
+        findings.write(study, _conclude(search, trials, members, folder, where, openings))
         return study
 
 
-def _expectation(asked: Search, session: Session, finished: int) -> Expectation:
+def _expectation(search: Search, session: Session, finished: int) -> Expectation:
     """Of the trials and the winner's runs, in epochs. With halving, a trial is trained from one rung to the next."""
-    epochs, trials = asked.base.train.epochs, [float(asked.base.train.epochs)] * asked.count
-    if asked.pruner is Pruner.HALVING:
+    epochs, trials = search.base.train.epochs, [float(search.base.train.epochs)] * search.count
+    if search.pruner is Pruner.HALVING:
         before, trials = 0, []
-        for rung in loop.rungs(asked.count, epochs):
+        for rung in loop.rungs(search.count, epochs):
             trials += [float(rung.until - before)] * rung.trials
             before = rung.until
     else:
-        trials[:finished] = [0.0] * min(finished, asked.count)
-    work = trials + [float(epochs)] * asked.seeds
-    return Expectation(session.show, work, [float(epochs)] * len(work), at_most=asked.pruner is Pruner.HYPERBAND)
+        trials[:finished] = [0.0] * min(finished, search.count)
+    work = trials + [float(epochs)] * search.seeds
+    return Expectation(session.show, work, [float(epochs)] * len(work), at_most=search.pruner is Pruner.HYPERBAND)
 
 
 def _conclude(
-    asked: Search, trials: Trials, members: Sequence[Member], folder: Path, where: Where, openings: int
+    search: Search, trials: Trials, members: Sequence[Member], folder: Path, where: Where, openings: int
 ) -> SearchFinding:
     """`members`: the runs of the winner with fresh seeds."""
     best, known, runs = loop.winner(trials.study), trials.known, [member.run for member in members]
     part: Part = "test" if all("test" in run.scores for run in runs) else "validation"
     return SearchFinding(
-        label=asked.label,
+        label=search.label,
         data=runs[0].data.name,
         method=Method(
-            requested=asked.count,
-            grid=asked.trials is None,
-            sampler=None if asked.trials is None else asked.sampler,
-            pruner=asked.pruner,
-            seed=asked.base.seed,
-            epochs=asked.base.train.epochs,
-            scored_on=asked.scored_on,
+            requested=search.count,
+            grid=search.trials is None,
+            sampler=None if search.trials is None else search.sampler,
+            pruner=search.pruner,
+            seed=search.base.seed,
+            epochs=search.base.train.epochs,
+            scored_on=search.scored_on,
             parallel=where == "processes",
         ),
-        space=asked.space.axes,
+        space=search.space.axes,
         trials=tuple(trials.results(folder)),
         winner=1 + [frozen.number for frozen in known].index(best.number),
-        seeds=tuple(asked.fresh_seeds),
+        seeds=tuple(search.fresh_seeds),
         part=part,
         accuracy=accuracy_of([run.scores[part] for run in runs]),
-        scored_accuracy=accuracy_of([run.scores[asked.scored_on] for run in runs]),
+        scored_accuracy=accuracy_of([run.scores[search.scored_on] for run in runs]),
         importance=loop.importance_of(known),
         test_openings=openings,
         flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
@@ -266,7 +267,7 @@ class _Training:
         return Ended(position, state, accuracies, run.name)
 
 
-def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
+def _open(search: Search, folder: Path, url: str | None) -> optuna.Study:
     """The Optuna study of the trials. Raises ValueError if the storage cannot be reached."""
     own, attempts_left = folder / "optuna.db", 2
     while True:
@@ -275,7 +276,7 @@ def _open(asked: Search, folder: Path, url: str | None) -> optuna.Study:
                 storage=url or f"sqlite:///{own.resolve()}",
                 study_name=folder.name,
                 direction="maximize",
-                pruner=loop.pruner(asked.pruner, asked.base.train.epochs),
+                pruner=loop.pruner(search.pruner, search.base.train.epochs),
                 load_if_exists=True,
             )
         except (SQLAlchemyError, ImportError, RuntimeError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import MODELS
-from convoy.reporting.reading import all_readings, chance_levels, read_study
+from convoy.reporting.reading import all_views, chance_levels, read_study
 from convoy.reporting.rows import ChartRow, RowChart, Value
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.runs import Study
@@ -18,16 +18,16 @@ from convoy.text import gettext as _
 
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     groups = read_study(study)
-    readings = next(iter(groups.values()))
+    views = next(iter(groups.values()))
     panel = spreads_chart(finding).panel()
     chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), _caption(finding))
     return Page(
-        kicker=sections.kicker(_("Seeds"), study.name, readings),
+        kicker=sections.kicker(_("Seeds"), study.name, views),
         title=_(
             "How much does randomness change the accuracy of {label} on {data}?", label=finding.label, data=finding.data
         ),
         sentence=words.sentence(finding),
-        caveats=(*chance_levels(all_readings(groups), finding.part), *words.caveats(finding)),
+        caveats=(*chance_levels(all_views(groups), finding.part), *words.caveats(finding)),
         tables=(_spreads(finding), _needed(finding)),
         sections=(
             Section(_("Accuracies"), (chart,)),
