@@ -50,6 +50,7 @@ _RAISED = {
     "TypeError": "An option is unknown.",
 }
 _STOPPED = "Ctrl-C was pressed. The state is saved; the same call resumes."
+_SHARD_ENDED = "The runs of the shard are finished."
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     meanings = {parameter.name: ARGUMENTS[parameter.name] for parameter in positional}
     meanings |= {name: option.meaning for name, option in options.items()}
     raised = _RAISED | ({"Stopped": _STOPPED} if "fresh" in options else {})
+    raised |= {"ShardEnded": _SHARD_ENDED} if "shard" in options else {}
     text, returns, result = (function.__doc__ or "").partition("    Returns\n")
     result, examples, lines = result.partition("    Examples\n")
     sections = [text.rstrip(), _section("Parameters", meanings), returns + result.rstrip(), _section("Raises", raised)]
@@ -216,8 +218,14 @@ class RunOptions(TypedDict, total=False):
 
 
 class ClusterOptions(TypedDict, total=False):
+    """Options of functions whose runs may be trained elsewhere."""
+
     where: Where
     insecure: Annotated[bool, Flag("Connect to a scheduler on another machine without TLS.", False)]
+    shard: Annotated[
+        str | None,
+        Flag("Train only part K of N of the runs, as in 3/8, for job arrays. The command without it makes the report."),
+    ]
 
 
 class StudyOptions(RunOptions, ClusterOptions, total=False):

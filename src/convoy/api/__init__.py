@@ -21,6 +21,7 @@ from convoy.studies.landscape.command import landscape as landscape
 from convoy.studies.lr_range.command import lr_range as lr_range
 from convoy.studies.search.command import search as search
 from convoy.studies.seeds.command import seeds as seeds
+from convoy.studies.shards import ShardEnded as ShardEnded
 
 if not TYPE_CHECKING:  # they would take a list that is computed for an empty one
     __all__ = sorted(name for name, value in [*globals().items()] if hasattr(value, "__module__") and name[0] != "_")

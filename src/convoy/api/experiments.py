@@ -113,6 +113,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
     from convoy.experiments.reproduction.run import Reproduction
     from convoy.experiments.reproductions import run as reproduce_all
+    from convoy.studies.shards import ShardEnded
 
     only, data, show = parts_of(options["only"]), options["data"], options["show"]
     for part in only:
@@ -138,10 +139,18 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     studies: dict[str, runs.Study] = {}
     with session_of(None, options) as session:
         stage, say = partial(display, show=show, track=session.show), partial(_say, show=show)
+        reproductions = []
         for each in experiments:
             own_data = data if data is not None and data.partition("=")[0] == each.data else None
             own_settings = replace(settings, data=own_data)
-            study, parts, finished = Reproduction(each, own_settings, session, stage, options["archive"], say).run()
+            reproductions.append(Reproduction(each, own_settings, session, stage, options["archive"], say))
+        if session.shard is not None:
+            ended = [reproduction.train_shard() for reproduction in reproductions if not session.interrupted()]
+            if session.interrupted():
+                raise Stopped(resume_hint(options))
+            raise ShardEnded.sum_of(ended)
+        for each, reproduction in zip(experiments, reproductions, strict=True):
+            study, parts, finished = reproduction.run()
             for reported in [*parts, study]:
                 page = report(reported)
             studies[each.name] = study

@@ -32,6 +32,7 @@ def session_of(names: Sequence[str] | None, options: Mapping[str, Any], *, joins
     processes of torchrun may train together. Raises ValueError if they may not.
     """
     from convoy.studies.session import Session
+    from convoy.studies.shards import Shard
 
     if in_torchrun() and not joins:
         raise ValueError("torchrun: only `train` uses several processes per run; start studies without torchrun")
@@ -42,6 +43,7 @@ def session_of(names: Sequence[str] | None, options: Mapping[str, Any], *, joins
             test=options.get("test", True),
             where=options.get("where"),
             insecure=options.get("insecure", False),
+            shard=Shard.parse(shard) if (shard := options.get("shard")) is not None else None,
         )
         if (tracker := options.get("track")) is not None:
             from convoy.tracking.live import tracking

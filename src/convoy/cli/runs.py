@@ -12,6 +12,7 @@ from convoy import api
 from convoy.cli.app import Call, command, print_json, say
 from convoy.options import DEFAULT_OUT
 from convoy.studies.kinds import KINDS
+from convoy.studies.shards import ShardEnded
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
@@ -201,8 +202,12 @@ def report(call: Call, as_json: bool) -> None:
 
 
 def run_study(call: Call, as_json: bool) -> None:
-    """Prints the finding, its caveats and the path of the report."""
-    study = call(show="stderr" if as_json else True)
+    """Prints the finding, its caveats and the path of the report; after a shard, how many runs are finished."""
+    try:
+        study = call(show="stderr" if as_json else True)
+    except ShardEnded as ended:
+        print_json({"finished": ended.finished, "runs": ended.runs}) if as_json else say(str(ended))
+        return
     page = study.path / "report.html" if call.func is api.reproduce else api.report(study)
     if as_json:
         print_json({"study": str(study.path), "report": str(page), "finding": study.finding_json})

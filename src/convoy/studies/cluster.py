@@ -15,7 +15,7 @@ import queue
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +40,7 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.training.run.finish import add_flag
 from convoy.training.run.plan import plan_one
+from convoy.training.run.reuse import count_openings
 from convoy.training.run.run_one import run_one
 
 MOST_ATTEMPTS = 3  # of a run whose workers are lost
@@ -268,19 +269,12 @@ class _Driver:
             add_flag(run, flag)
         if ended.state is not RunState.FINISHED:
             return
-        self._count_openings(run, json.loads(remote.read(f"{remote.scratch}/test_openings.json") or b"{}"))
+        openings = json.loads(remote.read(f"{remote.scratch}/test_openings.json") or b"{}")
+        for data_hash, names in openings.items():  # of the worker
+            count_openings(run, self.workspace, data_hash, names.count(run.name))
         if (run.path / "code").is_dir():
             remember_code(run, RunCode.read(run.path / "code"))
         remote.call(host.remove, remote.folder_of(run))
-
-    def _count_openings(self, run: Run, there: Mapping[str, Sequence[str]]) -> None:
-        """Adds the openings of test sets by this run; `there`: the names of runs in the worker's count, by data."""
-        here = self.workspace.openings()
-        for data_hash, names in there.items():
-            for _opening in range(names.count(run.name) - here.get(data_hash, []).count(run.name)):
-                openings = self.workspace.record_opening(data_hash, run.name)
-                with run.updating():
-                    run.update("data.json", test_openings=openings)
 
     def _free(self, slot: _Slot) -> None:
         """Makes the worker free for another run, and Dask forget the attempt."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from convoy.events import Event, OpenTest
 from convoy.process import command_line
+from convoy.studies.shards import Shard
 
 Show = Callable[[int, Event], None]  # takes a run's position among those trained together
 
@@ -29,6 +30,7 @@ class Session:
     test: OpenTest = True
     where: str | None = None  # a cluster, as in the option of the same name; None: this machine
     insecure: bool = False  # whether another machine's scheduler may be without TLS
+    shard: Shard | None = None  # None: all runs
     interrupted: Callable[[], bool] = lambda: False
     show: Show = lambda position, event: None
     name_study: Callable[[str], None] = lambda name: None  # called before the first run

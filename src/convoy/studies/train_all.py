@@ -15,6 +15,7 @@ from convoy.runs import Member, Run, Study, Workspace, digest_of
 from convoy.studies.execute import choose, execute
 from convoy.studies.expectation import Expectation
 from convoy.studies.session import RetrainOnce, Session
+from convoy.studies.shards import ShardEnded
 from convoy.training.run import faults
 from convoy.training.run.plan import plan_all
 
@@ -62,7 +63,7 @@ def train_all(
 
     None if interrupted; the same call resumes it. All recipes are checked before training: raises ValueError for one
     that cannot be trained and, if `distinct`, for two labels of one recipe. Entries with one fingerprint share a run.
-    `name` makes the study's name from the digest of its runs.
+    `name` makes the study's name from the digest of its runs. Raises ShardEnded after the runs of a shard.
     """
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
@@ -83,6 +84,8 @@ def train_all(
     where = choose(
         [jobs[position].recipe for position in order], sum(jobs[position].images for position in order), session
     )
+    if session.shard is not None:
+        order = session.shard.of(order, {position: jobs[position].flops for position in order})
     done = fresh.done if isinstance(fresh, RetrainOnce) else set()
     found = [position for position in order if not fresh or jobs[position].fingerprint in done]
     to_retrain = [position for position in order if position not in found]
@@ -101,8 +104,11 @@ def train_all(
                 job = jobs[some[place]]
                 runs[job.fingerprint] = Run(event.run)
                 done.add(job.fingerprint)
-    if len(runs) < len(first_of):
+    if len(runs) < len(order):
         return None
+    if session.shard is not None:
+        existing = [workspace.find(fingerprint) for fingerprint in first_of]
+        raise ShardEnded(sum(run is not None and run.finished for run in existing), len(existing))
     return [
         Member(entry.label, entry.recipe.seed, runs[job.fingerprint]) for entry, job in zip(entries, jobs, strict=True)
     ]

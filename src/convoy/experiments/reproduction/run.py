@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from convoy import archive as archives
 from convoy.data import DataError
 from convoy.data.sources import load
-from convoy.events import Ended, Event
+from convoy.events import Ended, Event, OpenTest
 from convoy.experiments import verdicts
 from convoy.experiments.experiment import EXPERIMENT_PARTS, SIDES, Experiment, ExperimentStudy, Settings, Side
 from convoy.experiments.measures import MEASURES
@@ -30,6 +30,7 @@ from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
 from convoy.studies.session import RetrainOnce, Session
+from convoy.studies.shards import ShardEnded
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.run.plan import plan_all
 
@@ -76,8 +77,7 @@ class Reproduction:
         if self.settings.is_sized_by_timing and not self.no_data:
             self._fit()
         self.finding = self._begun()
-        possible = () if self.no_data else self.settings.only
-        wanted = [part for part in EXPERIMENT_PARTS if part in possible and self._has(part)]
+        wanted = [] if self.no_data else self._wanted()
         self.unfinished |= {*wanted}
         self._write()
         finished = all(self._part(part) for part in wanted)
@@ -85,6 +85,39 @@ class Reproduction:
             self._report_models()
             self._write()
         return Reproduced(self.study, self.studies, finished)
+
+    def train_shard(self) -> ShardEnded:
+        """Trains the session's shard of the runs of all parts until it is interrupted, and writes no finding.
+
+        Raises ValueError without the data, and for parts that cannot be split.
+        """
+        self._find_data()
+        if self.no_data:
+            raise ValueError(self.no_data)
+        if self.settings.is_sized_by_timing:
+            raise ValueError("--shard: --quick chooses the runs by a timing, which differs between jobs; set --limit")
+        wanted = self._wanted()
+        if "search" in wanted:
+            raise ValueError("--shard cannot split a search: leave it out by --only, or use --where for several hosts")
+        self.session.name_study(self.folder.name)
+        own = [part for part in wanted if part in ("models", "faults", "claims")]
+        groups: list[tuple[OpenTest, list[Entry]]] = [(True, [e for part in own for e in self.scope.entries(part)])]
+        of_studies: list[tuple[str, OpenTest]] = [("crossval", False), ("landscape", "by fault")]
+        for kind, test in of_studies:
+            sections = [section for section in self.scope.studies if section.kind == kind and kind in wanted]
+            groups.append((test, [entry for section in sections for entry in studies.entries_of(self.scope, section)]))
+        ended = []
+        for test, entries in groups:
+            try:
+                with self.stage(_names(entries)) as show:
+                    train_all(entries, replace(self.session, show=show, test=test), distinct=False)
+                break  # interrupted
+            except ShardEnded as each:
+                ended.append(each)
+        return ShardEnded.sum_of(ended)
+
+    def _wanted(self) -> list[str]:
+        return [part for part in EXPERIMENT_PARTS if part in self.settings.only and self._has(part)]
 
     def _part(self, part: str) -> bool:
         """Whether it is finished; False: interrupted."""
@@ -110,7 +143,7 @@ class Reproduction:
 
     def _models(self) -> bool:
         chosen = self.scope.models(chosen=True)
-        runs, finished = self._train("models", [*chosen.values()])
+        runs, finished = self._train("models", self.scope.entries("models"))
         self.models = {key: run for key, run in zip(chosen, runs, strict=True) if run is not None}
         self._report_models()
         return finished
@@ -134,7 +167,7 @@ class Reproduction:
 
     def _faults(self) -> bool:
         pairs = [self.scope.pairs(fault) for fault in self.experiment.fault]
-        runs, finished = self._train("faults", [entry for own in pairs for pair in own for entry in pair])
+        runs, finished = self._train("faults", self.scope.entries("faults"))
         waiting, results = iter(runs), []
         for fault, own in zip(self.experiment.fault, pairs, strict=True):
             trained = [[next(waiting) for _ in pair] for pair in own]
@@ -148,8 +181,7 @@ class Reproduction:
     def _claims(self) -> bool:
         """Judges those whose runs are all finished."""
         checks = self.scope.claims
-        entries = [Entry(trial.label, trial.recipe) for check in checks for trial in check.trials]
-        runs, finished = self._train("claims", entries)
+        runs, finished = self._train("claims", self.scope.entries("claims"))
         waiting, judged = iter(runs), []
         for check in checks:
             own = [run for _ in check.trials if (run := next(waiting)) is not None]
@@ -198,7 +230,7 @@ class Reproduction:
         """The run of each entry, None if an interruption left it out; and whether all are finished."""
         self.say(f"{self.experiment.name}: {part}, {len(entries)} runs")
         ended: dict[int, Run] = {}
-        with self.stage([f"{entry.label} seed {entry.recipe.seed}" for entry in entries]) as show:
+        with self.stage(_names(entries)) as show:
 
             def on_event(position: int, event: Event) -> None:
                 show(position, event)
@@ -315,3 +347,7 @@ class Reproduction:
     def counted(self) -> dict[str, dict[Side, int]]:
         path = self.folder / "profile.json"
         return networks.counted(self.scope, self.fingerprints, path, from_data=not self.no_data)
+
+
+def _names(entries: Sequence[Entry]) -> list[str]:
+    return [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]

@@ -116,6 +116,14 @@ class Scope:
             for claim in self.experiment.claim
         ]
 
+    def entries(self, part: str) -> list[Entry]:
+        """The runs of a part: models (those to train), faults or claims."""
+        if part == "models":
+            return [*self.models(chosen=True).values()]
+        if part == "faults":
+            return [entry for fault in self.experiment.fault for pair in self.pairs(fault) for entry in pair]
+        return [Entry(trial.label, trial.recipe) for check in self.claims for trial in check.trials]
+
     @property
     def studies(self) -> list[ExperimentStudy]:
         """The studies within the experiment under the chosen protocols."""

@@ -40,12 +40,9 @@ def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side
         with stage([entry.label for entry in crossval.entries_of(recipe, options.folds, options.repeats)]) as show:
             shown = replace(session, show=show)
             return crossval.run(recipe, shown, folds=options.folds, repeats=options.repeats, label=label)
-    surfaces = (
-        Spec(**options.surfaces.model_dump()) if options.surfaces else None if options.surfaces is False else Spec()
-    )
     design = design_of(options)
     with stage(design.names(recipes)) as show:
-        return landscape.run(recipes, replace(session, show=show), design, surfaces=surfaces)
+        return landscape.run(recipes, replace(session, show=show), design, surfaces=_surfaces_of(options))
 
 
 def _search(recipe: Recipe, options: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:
@@ -60,6 +57,12 @@ def _search(recipe: Recipe, options: Search, session: Session, *, label: str | N
 
 def design_of(options: Landscape) -> Design:
     return Design(options.lrs, options.seeds, options.cut, options.own_seeds, options.step_probes)
+
+
+def _surfaces_of(options: Landscape) -> Spec | None:
+    if options.surfaces is False:
+        return None
+    return Spec(**options.surfaces.model_dump()) if options.surfaces else Spec()
 
 
 def digest(*inputs: object) -> str:
@@ -95,6 +98,15 @@ def result_of(
 
 
 # ---- their runs ----
+
+
+def entries_of(scope: Scope, study: ExperimentStudy) -> list[Entry]:
+    """The runs that `study_of` trains for a cross-validation or a landscape."""
+    recipes, options = scope.recipes_of(study), study.typed_arguments(quick=scope.settings.quick)
+    if isinstance(options, Crossval):
+        return crossval.entries_of(recipes[0][1], options.folds, options.repeats)
+    assert isinstance(options, Landscape)
+    return landscape.planned(recipes, design_of(options), _surfaces_of(options))
 
 
 @dataclass(frozen=True)

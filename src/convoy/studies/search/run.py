@@ -148,6 +148,8 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
 
     None if interrupted; the same call resumes it. Raises ValueError for an invalid search, before writing anything.
     """
+    if session.shard is not None:
+        raise ValueError("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
     images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
     # By all trials, including finished ones: bits differ between a worker and this process.
     where, workspace = choose([ready.recipe for ready in search.plans], images, session), Workspace(session.out)

@@ -29,6 +29,10 @@ COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.js
 def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
     """Reports a finished run. Scores the test set if the run was trained with --no-test."""
     run.check_files()
+    if not run.is_archived and plan.prepared.test is not None:
+        epochs = sum(epoch.test is not None for epoch in run.metrics)
+        own = ("test" in run.scores) + (min(epochs, 1) if plan.selection == "test" else epochs)
+        count_openings(run, workspace, plan.prepared.test.content_hash, own)
     if test and plan.prepared.test is not None and "test" not in run.scores:
         started_at = time.perf_counter()
         with run.updating():
@@ -42,6 +46,14 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
     for note in (*few_images.sentences(plan.recipe), *map(str, differences), *run.flags, *lines.chance_levels(run)):
         yield Note(note)
     yield Ended(lines.already_trained(run, scores), run.path, RunState.FINISHED, cached=True)
+
+
+def count_openings(run: Run, workspace: Workspace, data_hash: str, count: int) -> None:
+    """Counts the openings of a test set by a run from another workspace, as far as they are not counted in this one."""
+    for _opening in range(count - workspace.openings().get(data_hash, []).count(run.name)):
+        openings = workspace.record_opening(data_hash, run.name)
+        with run.updating():
+            run.update("data.json", test_openings=openings)
 
 
 def run_from_twin(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:

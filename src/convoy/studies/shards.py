@@ -1,0 +1,61 @@
+"""Parts of the runs of a study that separate jobs train, as in a job array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from convoy.text import gettext as _
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of the runs of a study, which separate jobs train."""
+
+    number: int  # from 1
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        shard = cls(*map(int, match.groups())) if match else cls(0, 0)
+        if not 1 <= shard.number <= shard.count:
+            raise ValueError(f"--shard {text}: expected K/N with K from 1 to N, as in 3/8")
+        return shard
+
+    def of(self, positions: Sequence[int], work: Mapping[int, float]) -> list[int]:
+        """Returns this shard's positions. Each goes, in order, to the shard that has the least work."""
+        loads = [0.0] * self.count
+        own = []
+        for position in positions:
+            index = loads.index(min(loads))
+            loads[index] += work[position]
+            if index == self.number - 1:
+                own.append(position)
+        return own
+
+
+class ShardEnded(Exception):  # noqa: N818 (no error)
+    """The runs of a shard are finished, and no report was made.
+
+    `finished`: number of finished runs in the workspace, among the `runs` of the study.
+    """
+
+    def __init__(self, finished: int, runs: int) -> None:
+        super().__init__(finished, runs)
+        self.finished, self.runs = finished, runs
+
+    @classmethod
+    def sum_of(cls, several: Iterable[ShardEnded]) -> ShardEnded:
+        several = list(several)
+        return cls(sum(each.finished for each in several), sum(each.runs for each in several))
+
+    def __str__(self) -> str:
+        if self.finished == self.runs:
+            return _("all {n} runs are finished; the same command without --shard makes the report", n=self.runs)
+        return _(
+            "{finished} of {n} runs are finished here; when all are, the same command without --shard makes the report",
+            finished=self.finished,
+            n=self.runs,
+        )
