@@ -90,7 +90,7 @@ def test_locate_takes_a_path_a_name_or_an_unambiguous_part_of_a_name(tmp_path: P
         os.utime(other.path / "status.json", (1, 1))
         os.utime(newest.path / "status.json", (2, 2))
         with pytest.raises(
-            AmbiguousNameError, match=rf"fits 2 .*: {newest.name} \(mnist, 5 epochs, 1970-.*\), {other.name} \(.*\)$"
+            AmbiguousNameError, match=rf"matches 2 .*: {newest.name} \(mnist, 5 epochs, 1970-.*\), {other.name} \(.*\)$"
         ) as caught:
             locate("lenet", tmp_path)
         assert caught.value.newest == newest

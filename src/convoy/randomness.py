@@ -10,6 +10,6 @@ from hashlib import blake2b
 
 def derive_seed(seed: int, purpose: str, epoch: int = 0, step: int = 0) -> int:
     """A 32-bit seed: torch's CPU generator ignores the high half of a longer one."""
-    # The trailing 0 stands for a removed index. Without it, all seeds would change.
+    # The trailing 0 replaces a removed index. Without it, all seeds would change.
     key = f"{seed}/{purpose}/{epoch}/{step}/0".encode()
     return int.from_bytes(blake2b(key, digest_size=4).digest(), "little")

@@ -144,7 +144,7 @@ class McNemar(NamedTuple):
 
 
 def is_significant(p: float) -> bool:
-    """Whether a p value, corrected for multiple tests, is significant. False does not mean that there is no effect."""
+    """Whether a p value, corrected for multiple tests, is significant. False does not mean that the effect is 0."""
     return p < 1 - LEVEL
 
 

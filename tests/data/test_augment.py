@@ -285,7 +285,7 @@ def test_erasing_and_policies_are_applied_in_order_after_geometric_augmentations
 
 
 def test_all_tensors_are_moved_to_the_device_of_the_batch() -> None:
-    x = torch.empty(64, 3, 8, 8, device="meta")  # stands for any device: torch does not mix it with the CPU
+    x = torch.empty(64, 3, 8, 8, device="meta")  # represents any device: torch does not mix it with the CPU
     labels = torch.zeros(64, dtype=torch.int64, device="meta")
 
     x, y = build(ALL).mix(augmented(x, *ALL), labels, 10, torch.Generator())

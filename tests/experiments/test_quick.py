@@ -1,4 +1,4 @@
-"""A quick try: what fits the time is trained, what does not is named with the reason, and nothing is timed twice."""
+"""A quick try: networks that fit in the time are trained, others are listed with the reason, none is timed twice."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_network_gets_the_images_that_it_needs_and_half_as_many_again(experime
     study = again(experiment, only=["models"])
 
     recipe = study.members[0].run.recipe
-    assert (recipe.data.limit, recipe.train.epochs) == (750, 1)  # 600 to train on, beside a fifth for validation
+    assert (recipe.data.limit, recipe.train.epochs) == (750, 1)  # 600 to train on, and a fifth for validation
     assert study.members[0].run.data.counts["train"] == 600
 
 

@@ -49,9 +49,9 @@ def base(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     return Recipe.load("defaults/images", list(overrides.items()))
 
 
-def question(base: Recipe, *grid: str, called: str | None = None, **options: Any) -> Search:
+def question(base: Recipe, *grid: str, custom_label: str | None = None, **options: Any) -> Search:
     choices = {"trials": None, "sampler": None, "pruner": None, "seeds": 2} | options
-    return prepare(base, Space(axes_of(grid or GRID, ())), **choices, called=called)
+    return prepare(base, Space(axes_of(grid or GRID, ())), **choices, custom_label=custom_label)
 
 
 def searched(what: Search, out: Path, *, storage: str | None = None, **options: Any) -> Study:
@@ -294,7 +294,7 @@ def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_ther
     base: Recipe, tmp_path: Path
 ) -> None:
     faulty = base.override({"protocol.faults": ["selection_on_test"], "data.split.validation": 0})
-    study = searched(question(faulty, "optim.lr=1e-5,1e-2", pruner="none", called="Tiny as published"), tmp_path)
+    study = searched(question(faulty, "optim.lr=1e-5,1e-2", pruner="none", custom_label="Tiny as published"), tmp_path)
     finding = finding_of(study)
 
     assert "as_published" in study.name

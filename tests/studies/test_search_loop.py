@@ -1,4 +1,4 @@
-"""The search's loop over a made-up training: what is asked for, what is stopped, what goes on after a kill."""
+"""The search's loop over a simulated training: what is asked for, what is stopped, what resumes after a kill."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def trials_of(
     return Trials(study, space, base, owner="here", count=count, by=sampler)
 
 
-def told(study: optuna.Study) -> list[tuple[object, ...]]:
+def stored(study: optuna.Study) -> list[tuple[object, ...]]:
     known = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
     return [(str(t.params), t.state, t.values, t.intermediate_values, t.user_attrs.get("epochs")) for t in known]
 
@@ -145,8 +145,8 @@ def test_search_in_which_all_diverged_is_an_error():
 @pytest.mark.parametrize("loop", [search_loop.halve, search_loop.ask_in_turn])
 @pytest.mark.parametrize("breaks_after", [1, 5, 13, 20])
 def test_search_that_was_broken_off_ends_as_an_unbroken_one_and_trains_no_epoch_twice(loop, breaks_after):
-    whole, unbroken = new_study(Pruner.MEDIAN), Fake()
-    assert loop(trials_of(whole), unbroken)
+    uninterrupted, unbroken = new_study(Pruner.MEDIAN), Fake()
+    assert loop(trials_of(uninterrupted), unbroken)
 
     storage = optuna.storages.InMemoryStorage()
     broken = Fake(breaks_after=breaks_after)
@@ -155,15 +155,15 @@ def test_search_that_was_broken_off_ends_as_an_unbroken_one_and_trains_no_epoch_
     again = new_study(Pruner.MEDIAN, storage)
     assert loop(trials_of(again), broken)
 
-    assert told(again) == told(whole)
+    assert stored(again) == stored(uninterrupted)
     assert broken.epochs == unbroken.epochs
 
 
 @pytest.mark.parametrize("sampler", Sampler)
 def test_sampler_that_was_broken_off_draws_what_an_unbroken_one_draws(sampler):
     space = Space(axes_of(["train.batch_size=16,32,64"], ["optim.lr=1e-4..1e-1"]))
-    whole = new_study()
-    search_loop.ask_in_turn(trials_of(whole, space, 12, sampler), Fake())
+    uninterrupted = new_study()
+    search_loop.ask_in_turn(trials_of(uninterrupted, space, 12, sampler), Fake())
 
     storage = optuna.storages.InMemoryStorage()
     broken = Fake(breaks_after=95)
@@ -172,7 +172,7 @@ def test_sampler_that_was_broken_off_draws_what_an_unbroken_one_draws(sampler):
     again = new_study(storage=storage)
     search_loop.ask_in_turn(trials_of(again, space, 12, sampler), broken)
 
-    assert told(again) == told(whole)
+    assert stored(again) == stored(uninterrupted)
 
 
 def test_another_seed_draws_other_trials():
@@ -200,7 +200,7 @@ def test_a_range_of_integers_is_searched_to_its_last_point(sampler: Sampler, see
     study, base = new_study(), BASE.override({"seed": seed})
 
     assert search_loop.ask_in_turn(trials_of(study, space, count=8, sampler=sampler, base=base), Fake())
-    assert len(told(study)) == 8
+    assert len(stored(study)) == 8
 
     assert search_loop.ask_in_turn(trials_of(study, space, count=50, sampler=sampler, base=base), Fake())
     assert sorted(trial.params["train.batch_size"] for trial in trials_of(study, space).known) == [*range(1, 11)]
@@ -209,12 +209,12 @@ def test_a_range_of_integers_is_searched_to_its_last_point(sampler: Sampler, see
 def test_more_trials_go_on_with_those_that_are_there():
     study, train = new_study(), Fake()
     search_loop.ask_in_turn(trials_of(study, count=3), train)
-    before = told(study)
+    before = stored(study)
 
     search_loop.ask_in_turn(trials_of(study, count=6), train)
 
-    assert told(study)[:3] == before
-    assert len(told(study)) == 6
+    assert stored(study)[:3] == before
+    assert len(stored(study)) == 6
 
 
 def test_trial_in_the_hands_of_another_owner_is_left_alone():

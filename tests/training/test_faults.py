@@ -1,4 +1,4 @@
-"""Each fault of protocol beside the same recipe without it: what it moves, and that it moves nothing else."""
+"""Each protocol fault compared with the same recipe without it: what changes, and that nothing else does."""
 
 from __future__ import annotations
 
@@ -137,10 +137,10 @@ def test_labels_are_drawn_with_the_networks_own_probabilities_where_it_ends_in_a
 
 def test_loss_divided_twice_moves_the_losses_told_and_neither_training_nor_accuracy(train: Train) -> None:
     sound, faulty = train(), train("loss_divided_twice")
-    told = ("train_loss", "validation_loss")
+    columns = ("train_loss", "validation_loss")
     assert weights(faulty) == weights(sound)
     assert same_training(faulty, sound)
-    assert lines(faulty, without=told) == lines(sound, without=told)
+    assert lines(faulty, without=columns) == lines(sound, without=columns)
     for line, true in zip(faulty.metrics, sound.metrics, strict=True):
         updates = len(sound.steps["loss"]) / len(sound.metrics)
         assert line.train.loss == pytest.approx(true.train.loss * updates / true.train.total)

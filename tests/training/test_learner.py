@@ -135,10 +135,10 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()  # no norm: that one sees the parts
     twin = deepcopy(module)
-    whole = Learner(module, SGD(momentum=0.0), losses.squared_error)
+    undivided = Learner(module, SGD(momentum=0.0), losses.squared_error)
     parts = Learner(twin, SGD(momentum=0.0), losses.squared_error, Train(accumulate=3))
     x, y = batch(0)
-    one, other = whole.step(x.double(), y), parts.step(x.double(), y)
+    one, other = undivided.step(x.double(), y), parts.step(x.double(), y)
     assert torch.allclose(one.loss, other.loss, rtol=1e-12)
     assert torch.allclose(one.logits, other.logits, rtol=1e-12)
     assert torch.allclose(one.grad_norm, other.grad_norm, rtol=1e-12)

@@ -45,8 +45,8 @@ def test_record_comes_at_each_epochs_end() -> None:
 
 
 def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
-    whole = a_learner()
-    run(whole)
+    uninterrupted = a_learner()
+    run(uninterrupted)
     broken = a_learner()
     for record in train(broken, Eight(), lambda step: 1.0, seed=3, steps=range(10), record_seconds=0.0):
         if record.step == 7:
@@ -54,7 +54,7 @@ def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
     again = a_learner()
     again.load(**broken.state())
     run(again, start=7)
-    for ours, theirs in zip(whole.module.parameters(), again.module.parameters(), strict=True):
+    for ours, theirs in zip(uninterrupted.module.parameters(), again.module.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 

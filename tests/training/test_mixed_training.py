@@ -1,4 +1,4 @@
-"""Mixing, policies, erasing, class weights and balanced sampling, in whole runs."""
+"""Mixing, policies, erasing, class weights and balanced sampling, in complete runs."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_run_with_all_tools_that_was_interrupted_equals_the_unbroken_one_to_the_
     original = loop.train
     monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     recipe = tiny(*ALL_TOOLS)
-    whole = finish(recipe, tmp_path / "whole")
+    uninterrupted = finish(recipe, tmp_path / "uninterrupted")
     assert finish(recipe, tmp_path / "broken", control=pause_after(11)).state == "interrupted"
-    assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
+    assert bits(finish(recipe, tmp_path / "broken")) == bits(uninterrupted)
 
 
 def test_accuracy_in_training_counts_the_dominant_label(tiny: Make, tmp_path: Path) -> None:

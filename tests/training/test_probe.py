@@ -70,17 +70,17 @@ def test_an_interrupted_probed_run_ends_with_the_same_looks(
     original = loop.train
     monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     recipe = tiny(("probe.every_steps", 3), ("probe.keep_weights", True), ("model.options.drop_rate", 0.3))
-    whole = finish(recipe, tmp_path / "whole")
+    uninterrupted = finish(recipe, tmp_path / "uninterrupted")
     asked = count(1)
     finish(recipe, tmp_path / "cut", control=lambda: Control.PAUSE if next(asked) >= 7 else Control.CONTINUE)
     cut = finish(recipe, tmp_path / "cut")
     assert "resuming" in (cut.path / "log.txt").read_text()
     assert {name: values.tobytes() for name, values in cut.arrays.items()} == {
-        name: values.tobytes() for name, values in whole.arrays.items()
+        name: values.tobytes() for name, values in uninterrupted.arrays.items()
     }
-    kept = sorted(path.name for path in (whole.path / "weights").iterdir())
+    kept = sorted(path.name for path in (uninterrupted.path / "weights").iterdir())
     assert {name: digest(cut.path / "weights" / name) for name in kept} == {
-        name: digest(whole.path / "weights" / name) for name in kept
+        name: digest(uninterrupted.path / "weights" / name) for name in kept
     }
 
 
@@ -130,9 +130,9 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
     torch.manual_seed(0)
     module = nn.Linear(5, 3, dtype=torch.float64)
     x, y = batch()
-    whole = measure(a_learner(module), x.double(), y, seed=0)
+    undivided = measure(a_learner(module), x.double(), y, seed=0)
     parts = measure(a_learner(module, accumulate=5), x.double(), y, seed=0)
-    assert all(np.allclose(whole[name], parts[name], rtol=1e-6) for name in whole)
+    assert all(np.allclose(undivided[name], parts[name], rtol=1e-6) for name in undivided)
 
 
 def test_a_probe_goes_on_counting_where_it_was() -> None:

@@ -122,14 +122,14 @@ def test_the_score_of_training_images_is_no_result_of_the_run(tiny: Make, tmp_pa
 def test_a_fixed_sample_of_many_training_images_is_scored(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = finish(tiny(), tmp_path / "whole")
+    uninterrupted = finish(tiny(), tmp_path / "uninterrupted")
     monkeypatch.setattr(scoring, "SAMPLE", 100)
     sampled, again = finish(tiny(), tmp_path / "sampled"), finish(tiny(), tmp_path / "again")
     assert sampled.train_score == again.train_score
     assert sampled.train_score is not None
     assert sampled.train_score.n == 100
     without = {key: value for key, value in bits(sampled).items() if key != "train_score"}
-    assert without == {key: value for key, value in bits(whole).items() if key != "train_score"}
+    assert without == {key: value for key, value in bits(uninterrupted).items() if key != "train_score"}
 
 
 def test_the_training_score_stays_when_the_test_set_is_opened_later(tiny: Make, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_run_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
     tiny: Make, tmp_path: Path, override: tuple[str, Any]
 ) -> None:
     recipe = tiny(override, ("data.augment", [{"name": "rotate", "degrees": 5}]), ("schedule.name", "plateau"))
-    expected = bits(finish(recipe, tmp_path / "whole"))
+    expected = bits(finish(recipe, tmp_path / "uninterrupted"))
     for stop_at in (3, 8, 11):
         out = tmp_path / f"broken at {stop_at}"
         broken = finish(recipe, out, control=pause_after(stop_at))
@@ -171,7 +171,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
 ) -> None:
     monkeypatch.setattr(Autosave, "due", lambda autosave, now: True)
     recipe = tiny()
-    whole = finish(recipe, tmp_path / "whole")
+    uninterrupted = finish(recipe, tmp_path / "uninterrupted")
 
     def killed(step: int) -> Callable[..., None]:
         original = state.save_checkpoint
@@ -188,7 +188,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
             patch.setattr(state, "save_checkpoint", killed(step))
             with pytest.raises(KeyboardInterrupt):
                 finish(recipe, tmp_path / "broken")
-    assert bits(finish(recipe, tmp_path / "broken")) == bits(whole)
+    assert bits(finish(recipe, tmp_path / "broken")) == bits(uninterrupted)
 
 
 def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_on(

@@ -32,13 +32,13 @@ MAX_CANDIDATES = 5  # in a message on an ambiguous name
 
 
 class AmbiguousNameError(ValueError):
-    """A name that fits several runs and studies, newest first."""
+    """A name that matches several runs and studies, newest first."""
 
     def __init__(self, argument: str, fitting: Sequence[Run | Study], workspace: Path) -> None:
         self.newest, self.count = fitting[0], len(fitting)
         self.candidates = [*map(_described, fitting[:MAX_CANDIDATES]), *["..."] * (len(fitting) > MAX_CANDIDATES)]
         names = ", ".join(self.candidates)
-        super().__init__(f"{argument!r} fits {len(fitting)} runs and studies in {workspace}, newest first: {names}")
+        super().__init__(f"{argument!r} matches {len(fitting)} runs and studies in {workspace}, newest first: {names}")
 
 
 def _described(candidate: Run | Study) -> str:
@@ -73,8 +73,8 @@ def newest(find: Callable[[str, str | Path], Target], argument: Target | str | P
         return find(str(argument), out)
     except AmbiguousNameError as error:
         note = _(
-            "{name} fits {count} runs and studies: using the newest, the first of these; for another, give more of "
-            "its name",
+            "{name} matches {count} runs and studies; using the newest, listed first. For another, give a longer part "
+            "of its name",
             name=argument,
             count=error.count,
         )
@@ -83,7 +83,7 @@ def newest(find: Callable[[str, str | Path], Target], argument: Target | str | P
 
 
 def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] | None = None) -> Run | Study:
-    """Finds a run or study by its path, or in OUT by its name or a part of it that fits only one.
+    """Finds a run or study by its path, or in OUT by its name or a part of it that matches only one.
 
     A part is one or more words between hyphens. A run's last word, its fingerprint, may be abbreviated. If both fit,
     `kind` is preferred. Raises ValueError if nothing fits, AmbiguousNameError if several do.
@@ -93,9 +93,9 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] 
 
         return hub.find(str(argument))
     path = Path(argument)
-    for found, marker in MARKERS.items():
+    for kind_of_target, marker in MARKERS.items():
         if (path / marker).is_file():
-            return found(path)
+            return kind_of_target(path)
     workspace = Workspace(out)
     candidates: list[Run | Study] = [*workspace.runs(), *workspace.studies()]
     exact = [candidate for candidate in candidates if candidate.name == str(argument)]
@@ -242,13 +242,13 @@ def parts_of(text: Sequence[str] | str) -> list[str]:
 
 def numbers(name: str, values: Sequence[float] | str) -> list[float]:
     """Parses a comma-separated text. Raises ValueError for a part that is not a number."""
-    found = []
+    parsed = []
     for part in values.split(",") if isinstance(values, str) else values:
         try:
-            found.append(float(part))
+            parsed.append(float(part))
         except ValueError:
             raise ValueError(f"{name} = {values}: expected numbers such as 1e-3,2e-3,1e-4, got {part!r}") from None
-    return found
+    return parsed
 
 
 def _absolute(weights: Any) -> Any:

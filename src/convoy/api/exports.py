@@ -33,8 +33,8 @@ class ExportOptions(TypedDict, total=False):
     preprocessing: Annotated[
         str | None,
         Flag(
-            "Of onnx and pt2. inside (default): the network takes uint8 images [N, C, H, H] and normalises them. "
-            "outside: it takes normalised images."
+            "For onnx and pt2. inside (default): the exported network takes uint8 images [N, C, H, H] and normalises "
+            "them. outside: it takes normalised images."
         ),
     ]
     overwrite: Annotated[bool, Flag("Replace existing files.", False)]
@@ -104,8 +104,8 @@ class PushOptions(TypedDict, total=False):
 def push(run: Run | str | Path, repository: str, **options: Unpack[PushOptions]) -> str:
     """Publish a finished run on the Hugging Face Hub: weights, configuration, recipe, and a model card with its scores.
 
-    Without local paths, logits and images. `convoy.load("hf:owner/name")` and all commands that take a run load it
-    again. Needs the extra `[hub]`, and a token with write access (`hf auth login`, or HF_TOKEN).
+    Local paths, logits and images are not uploaded. `convoy.load("hf:owner/name")` and all commands that take a run
+    accept the published run. Needs the extra `[hub]`, and a token with write access (`hf auth login`, or HF_TOKEN).
 
     Example: `convoy push lenet-s42 ada/lenet-mnist --private`
 

@@ -74,7 +74,7 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     return Run(event.run)
 
 
-TrustCode = Annotated[bool, Flag("Execute the model code stored in somebody else's run folder.", False)]
+TrustCode = Annotated[bool, Flag("Execute model code from a run folder that was made on another machine.", False)]
 Raw = Annotated[
     bool,
     Flag(
@@ -111,8 +111,8 @@ class ScoreOptions(TypedDict, total=False):
 def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     """Evaluate saved weights on a test set and draw a gallery of predictions.
 
-    The opening of the test set is counted in the run's workspace, or in `out`. Of an image folder without train/, the
-    images in test/ are scored, or all images if it has no test/.
+    The opening of the test set is counted in the run's workspace, or in `out`. For an image folder without train/, the
+    images in test/ are scored, or all images if test/ does not exist.
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
 

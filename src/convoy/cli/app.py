@@ -67,9 +67,9 @@ def command(function: Callable[..., Any], name: str = "", parent: App = app) -> 
     kept = len(arguments) - 1 if "Sequence" in str(arguments[-1].annotation) else None  # the others are one argument
 
     def register(body: Body) -> Body:
-        def run(*args: Any, as_json: bool = False, **given: Any) -> None:
+        def run(*args: Any, as_json: bool = False, **options: Any) -> None:
             bound = args if kept is None else (*args[:kept], args[kept:])
-            body(partial(function, *bound, **given), as_json)
+            body(partial(function, *bound, **options), as_json)
 
         parameters = [_argument(each, several=place == kept) for place, each in enumerate(arguments)]
         parameters += [
@@ -120,7 +120,7 @@ def say(text: str) -> None:
 def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> None:
     """A rich table on a terminal, aligned text elsewhere; the columns `texts` are left-aligned.
 
-    On a narrow terminal only texts are wrapped: columns for which there is no space follow in another table.
+    On a narrow terminal only texts are wrapped: columns that do not fit follow in another table.
     """
     lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
     widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}

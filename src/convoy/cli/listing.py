@@ -35,9 +35,9 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
     if not rows:
         print(_("no {kind} in {out}", kind=kind, out=out))
         return
-    shown = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE and any(row[name] for row in rows)]
-    texts = [name for name in shown if name not in ("epochs", "date", *PARTS)]
-    print_table([{name: "" if row[name] is None else str(row[name]) for name in shown} for row in rows], texts)
+    columns = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE and any(row[name] for row in rows)]
+    texts = [name for name in columns if name not in ("epochs", "date", *PARTS)]
+    print_table([{name: "" if row[name] is None else str(row[name]) for name in columns} for row in rows], texts)
 
 
 PARTS = ("test", "validation", "fold")
@@ -67,8 +67,8 @@ def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...
             for name in DATA_SETS:
                 entry = DATA_SETS[name]
                 images = " + ".join(f"{count:,}" for count in entry.counts)
-                about = entry.licence, entry.citation, entry.homepage
-                yield name, availability(name), images, entry.summary, entry.classes, *about
+                details = entry.licence, entry.citation, entry.homepage
+                yield name, availability(name), images, entry.summary, entry.classes, *details
         case "recipes":
             from convoy.recipe import Recipe
             from convoy.recipe.files import builtin_names
@@ -111,8 +111,8 @@ def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
         warnings = run.status.flags
         if not in_full:
             warnings = [textwrap.shorten(text, LONGEST_WARNING, placeholder=" ...") for text in warnings]
-        about = data_of(run), run.recipe.train.epochs, date_of(run)
-        return run.name, *about, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(warnings)
+        details = data_of(run), run.recipe.train.epochs, date_of(run)
+        return run.name, *details, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(warnings)
     except ValueError as error:
         return run.name, None, None, date_of(run), *(None for part in PARTS), "damaged", str(error)
 

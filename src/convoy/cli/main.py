@@ -70,14 +70,14 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
     """
     overrides: list[Override] = []
     rest: list[str] = []
-    waiting = list(arguments)
-    while waiting:
-        token = waiting.pop(0)
+    remaining = list(arguments)
+    while remaining:
+        token = remaining.pop(0)
         if token == "--":
-            return overrides, [*rest, token, *waiting]
+            return overrides, [*rest, token, *remaining]
         name, equals, value = token.partition("=")
         if name == "--set":
-            value = value if equals else waiting.pop(0) if waiting else ""
+            value = value if equals else remaining.pop(0) if remaining else ""
             name, equals, value = value.partition("=")
             if not (name and equals):
                 raise ValueError("--set needs key=value, as in --set optim.lr=0.01")
@@ -85,9 +85,9 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
             rest.append(token)
             continue
         elif not equals:
-            if not waiting or waiting[0].startswith("--"):
+            if not remaining or remaining[0].startswith("--"):
                 raise ValueError(f"{token} needs a value")
-            value = waiting.pop(0)
+            value = remaining.pop(0)
         from convoy.recipe.files import parse_override  # takes as long to import as all the rest
 
         overrides.append(parse_override(name.removeprefix("--"), value))

@@ -61,7 +61,7 @@ def read(key: str) -> DataSet | None:
 
 
 def get_or_create(key: str, create: Callable[[], DataSet]) -> DataSet:
-    """Returns the cached data set; if there is no valid entry for the key, calls `create` and stores its result.
+    """Returns the cached data set; without a valid entry for the key, calls `create` and stores its result.
 
     A damaged entry is replaced. If the cache cannot be written (read-only, disk full), the data stay in memory.
     """

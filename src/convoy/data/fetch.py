@@ -110,7 +110,7 @@ def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
 def _from_mirror(
     url: str, file: RemoteFile, folder: Path, show_progress: ShowProgress, *, may_restart: bool = True
 ) -> None:
-    """`may_restart`: a file that was received in several parts and has the wrong hash is downloaded once more."""
+    """`may_restart`: a file that was received in several parts and has the wrong hash is downloaded again."""
     partial = folder / f".{file.name}.part"
     is_resumed = partial.exists()
     interruptions = 0

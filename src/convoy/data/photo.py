@@ -53,13 +53,13 @@ def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path],
 
 def character_pixels(images: Source | Sequence[Source], size: int, in_chans: int = 1) -> np.ndarray:
     """Like `read_characters`, for images as in `as_pixels`. Warns about several characters."""
-    found = [
+    characters = [
         _character(image, image.width, size) for source in as_list(images) for image in rgb_images(source, WORKING_SIDE)
     ]
-    for number, (_, ink) in enumerate(found, start=1):
+    for number, (_, ink) in enumerate(characters, start=1):
         if ink is not None and ink.characters > 1:
             warnings.warn(f"image {number}: expected one character, found {ink.characters}", stacklevel=2)
-    return np.repeat(np.stack([pixels for pixels, _ in found]), in_chans, axis=1)
+    return np.repeat(np.stack([pixels for pixels, _ in characters]), in_chans, axis=1)
 
 
 def _read(file: Path, size: int) -> tuple[np.ndarray, Ink | None]:
@@ -76,10 +76,10 @@ def _character(image: Image.Image, width: int, size: int) -> tuple[np.ndarray, I
     if width == image.height and width in (SIDE, size) and np.median(_border(_grey(image))) < MIN_CONTRAST:
         pixels, ink = np.asarray(image.convert("L")), None
     else:
-        pixels, found = find_ink(image)
+        pixels, box = find_ink(image)
         scale = width / image.width
-        left, top, right, bottom = (round(edge * scale) for edge in found[1:5])
-        ink = Ink(found.dark, left, top, right, bottom, found.characters)
+        left, top, right, bottom = (round(edge * scale) for edge in box[1:5])
+        ink = Ink(box.dark, left, top, right, bottom, box.characters)
     return resize_and_crop(pixels[None, None], size, [])[0], ink
 
 
@@ -167,8 +167,8 @@ def _parts(ink: np.ndarray) -> np.ndarray:
     inside = ~np.isin(np.arange(len(sizes)), _border(labels))
     if sizes[inside].max(initial=0) >= MIN_PART * sizes.max():
         sizes[~inside] = 0
-    kept = (sizes >= MIN_PART * sizes.max()) & (sizes > 0)
-    return (np.cumsum(kept) * kept)[labels]
+    large = (sizes >= MIN_PART * sizes.max()) & (sizes > 0)
+    return (np.cumsum(large) * large)[labels]
 
 
 def _labelled(ink: np.ndarray) -> np.ndarray:

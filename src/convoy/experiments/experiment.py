@@ -41,9 +41,9 @@ LEARNS_AFTER = 20_000  # training images, for a network that was not measured
 
 
 def _measure(name: str) -> str:
-    known = [each for each in MEASURES if MEASURES[each].setting is None]
-    if name not in known:
-        raise unknown("measure", name, known)
+    allowed = [each for each in MEASURES if MEASURES[each].setting is None]
+    if name not in allowed:
+        raise unknown("measure", name, allowed)
     return name
 
 

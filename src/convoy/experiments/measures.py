@@ -76,14 +76,14 @@ def comparable(runs: Iterable[Run]) -> bool:
 
 def check_settings(name: str, settings: Settings) -> None:
     """Raises ValueError for a setting that is missing, unknown or of the wrong type."""
-    wanted = find(name).setting
-    known = [wanted[0]] if wanted else []
+    setting = find(name).setting
+    allowed = [setting[0]] if setting else []
     for key in settings:
-        if key not in known:
-            raise unknown("setting", key, known, f"measure {name}")
-    if wanted is None:
+        if key not in allowed:
+            raise unknown("setting", key, allowed, f"measure {name}")
+    if setting is None:
         return
-    key, kind = wanted
+    key, kind = setting
     value = settings.get(key)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number if kind is float else isinstance(value, list) and value):
@@ -235,13 +235,13 @@ def _highest_that_trains(tried: Tried, within: float) -> float | None:
     None if no network is clearly above chance.
     """
     scores = [run.scores.get("validation") for _, run in tried]
-    known = [score for score in scores if score is not None]
-    if len(known) < len(tried):
+    scored = [score for score in scores if score is not None]
+    if len(scored) < len(tried):
         return None
-    lowest = max(score.accuracy for score in known) - within
+    lowest = max(score.accuracy for score in scored) - within
     trained = [
         value
-        for (value, run), score in zip(tried, known, strict=True)
+        for (value, run), score in zip(tried, scored, strict=True)
         if score.accuracy >= lowest and _above_chance(run, score)
     ]
     return max(trained, default=None)

@@ -69,31 +69,31 @@ class JudgedClaim:
 
 
 def judge(
-    ready: Check, runs: Sequence[Run], counts: Mapping[str, float], *, withheld: Reason | None = None
+    check: Check, runs: Sequence[Run], counts: Mapping[str, float], *, withheld: Reason | None = None
 ) -> JudgedClaim:
-    """`runs` are in the order of `ready.trials`. `counts`: the counted measure of each side, see networks."""
-    claim, measure = ready.claim, find(ready.claim.measure)
-    groups: dict[str, dict[int, Group]] = {side: {} for side in ready.sides}
-    for trial, run in zip(ready.trials, runs, strict=True):
+    """`runs` are in the order of `check.trials`. `counts`: the counted measure of each side, see networks."""
+    claim, measure = check.claim, find(check.claim.measure)
+    groups: dict[str, dict[int, Group]] = {side: {} for side in check.sides}
+    for trial, run in zip(check.trials, runs, strict=True):
         groups[trial.side].setdefault(trial.recipe.seed, []).append((trial.tried or 0.0, run))
     values = [_values(measure, claim.settings, group) for group in groups.values()]
     excluded: list[int] = []
     if measure.exact:
-        values = [{recipe.seed: counts[side]} for side, recipe in ready.sides.items()]
+        values = [{recipe.seed: counts[side]} for side, recipe in check.sides.items()]
     elif measure.of_machine:
         by_seed = zip(*(group.items() for group in groups.values()), strict=True)
         excluded = [pair[0][0] for pair in by_seed if not comparable(run for _, group in pair for _, run in group)]
     grain = _grain(claim, measure, runs)
-    result = None if ready.full_size_only else _quantity(claim, measure, values, grain, excluded)
-    decided, why = _decide(ready, result)
+    result = None if check.full_size_only else _quantity(claim, measure, values, grain, excluded)
+    decided, why = _decide(check, result)
     withheld = withheld if runs else None
     sides = [
         Side(
             getattr(claim, side).label,
-            _alone(claim, found, groups[side], grain) if found else None,
-            len(found) < ready.seeds and not measure.exact,
+            _one_side(claim, by_seed_values, groups[side], grain) if by_seed_values else None,
+            len(by_seed_values) < check.seeds and not measure.exact,
         )
-        for side, found in zip(groups, values, strict=True)
+        for side, by_seed_values in zip(groups, values, strict=True)
     ]
     return JudgedClaim(
         id=claim.id,
@@ -110,21 +110,21 @@ def judge(
         why=why,
         excluded=len(excluded),
         runs=tuple(dict.fromkeys(run.name for run in runs)),
-        reduced=ready.reduced,
-        full_size_only=ready.full_size_only,
+        reduced=check.reduced,
+        full_size_only=check.full_size_only,
         withheld=withheld,
     )
 
 
-def _decide(ready: Check, result: Value | None) -> tuple[Verdict, Inconclusive | None]:
-    if ready.full_size_only:
+def _decide(check: Check, result: Value | None) -> tuple[Verdict, Inconclusive | None]:
+    if check.full_size_only:
         return Verdict.INCONCLUSIVE, Inconclusive.FULL_SIZE_ONLY
     if result is None:
         return Verdict.INCONCLUSIVE, Inconclusive.NOT_MEASURED
     low, high = (result.low, result.high) if isinstance(result, Estimate) else (result, result)
     if low is None or high is None:
         return Verdict.INCONCLUSIVE, Inconclusive.ONE_SEED
-    claim = ready.claim
+    claim = check.claim
     decided = verdict(claim.relation, low, high, claim.limit, claim.margin)
     return decided, Inconclusive.INTERVAL if decided is Verdict.INCONCLUSIVE else None
 
@@ -163,10 +163,10 @@ def _quantity(
 
     `excluded`: seeds to leave out.
     """
-    by_ratio, alone = claim.quantity == "ratio" or measure.several, len(values) == 1
+    by_ratio, single = claim.quantity == "ratio" or measure.several, len(values) == 1
     if measure.exact:
         numbers = [number for side in values for number in side.values()]
-        if alone:
+        if single:
             return numbers[0]
         one, other = numbers
         return one - other if not by_ratio else one / other if other else None
@@ -174,7 +174,7 @@ def _quantity(
     if not seeds:
         return None
     sides = [[side[seed] for seed in seeds] for side in values]
-    if alone:
+    if single:
         sides.append([1.0 if by_ratio else 0.0] * len(seeds))
     if by_ratio:
         if min(map(min, sides)) <= 0:
@@ -183,15 +183,15 @@ def _quantity(
     first, second = sides
     step = 0.0 if by_ratio and not measure.several else grain
     # The test expects two values rounded to the grain; a constant is not rounded.
-    found, _p = paired_difference(first, second, step=step / math.sqrt(2) if alone else step)
-    return found.exp() if by_ratio else found
+    difference, _p = paired_difference(first, second, step=step / math.sqrt(2) if single else step)
+    return difference.exp() if by_ratio else difference
 
 
-def _alone(claim: Claim, values: Values, by_seed: Mapping[int, Group], grain: float) -> Value:
+def _one_side(claim: Claim, values: Values, by_seed: Mapping[int, Group], grain: float) -> Value:
     """One side's estimate: over seeds, or over images for one seed."""
-    measure, found = find(claim.measure), list(values.values())
+    measure, numbers = find(claim.measure), list(values.values())
     if measure.exact:
-        return found[0]
-    if measure.several and len(found) > 1:
-        return t_interval([math.log(value) for value in found], step=grain).exp()
-    return over_runs(measure, found, by_seed[next(iter(values))][0][1])
+        return numbers[0]
+    if measure.several and len(numbers) > 1:
+        return t_interval([math.log(value) for value in numbers], step=grain).exp()
+    return over_runs(measure, numbers, by_seed[next(iter(values))][0][1])

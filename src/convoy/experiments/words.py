@@ -44,7 +44,7 @@ def words_of(name: str, settings: Settings = NONE) -> str:
 
 
 def why_none(name: str) -> str:
-    """Returns why a finished run may have no value of the measure; "" if there is no special reason."""
+    """Returns why a finished run may have no value of the measure; "" without a special reason."""
     reasons = {
         "largest_drop": _("one epoch, or the test set was not scored in every epoch"),
         "generalisation_gap": _("a loss is not finite, or the run did not score its training images"),

@@ -180,8 +180,8 @@ print(model.classes[logits[0].argmax()])"""
     flag = " --trust-code" * bool(trust)
     console = f"convoy predict {name} image.png{flag}\nconvoy train {file_name(run.label)} --init {name}"
     use = Section(_("Use"), (Code("pip install 'convoy-ml[hub]'"), Code(python), Code(console)))
-    kept = [replace(each, blocks=_without_figures(each)) for each in page.sections]
-    return replace(page, sections=(use, *(section for section in kept if section.blocks)))
+    sections = [replace(each, blocks=_without_figures(each)) for each in page.sections]
+    return replace(page, sections=(use, *(section for section in sections if section.blocks)))
 
 
 def _without_figures(section: Section) -> tuple[Table | Code, ...]:

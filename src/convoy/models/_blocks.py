@@ -159,7 +159,7 @@ def checked_factor(option: str, factor: float) -> float:
 
 
 def blocks_of_stage(depth: int, layers: int, others: int) -> int:
-    """Returns n, the blocks per stage, of `depth = layers * n + others`. Raises ValueError if there is no such n."""
+    """Returns n, the blocks per stage, of `depth = layers * n + others`. Raises ValueError without such an n."""
     blocks, rest = divmod(depth - others, layers)
     if blocks < 1 or rest:
         depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))

@@ -76,9 +76,9 @@ def default_options(spec: str) -> dict[str, Option]:
 def build_options(spec: str, options: Mapping[str, Option]) -> dict[str, Option]:
     """All keyword arguments of the library's constructor. `pretrained` is not one of them."""
     presets = PRETRAINED_PRESETS.get(spec, {}) if options.get("pretrained") else {}
-    found = default_options(spec) | presets | dict(options)
-    del found["pretrained"]
-    return found
+    merged = default_options(spec) | presets | dict(options)
+    del merged["pretrained"]
+    return merged
 
 
 def versions(name: str) -> dict[str, str]:

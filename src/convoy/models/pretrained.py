@@ -46,17 +46,17 @@ def expected(spec: str) -> Expected:
         if library == "timm":
             cfg = package.models.get_pretrained_cfg(name)
             source = cfg.hf_hub_id or cfg.url or cfg.file
-            found = Expected(str(source or ""), tuple(cfg.mean), tuple(cfg.std), cfg.input_size[-1])
+            description = Expected(str(source or ""), tuple(cfg.mean), tuple(cfg.std), cfg.input_size[-1])
         else:
             weights = package.models.get_model_weights(name).DEFAULT
             preset = weights.transforms()
-            found = Expected(weights.url, tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
-            found = found._replace(centred="transform_input" in PRETRAINED_PRESETS.get(spec, {}))
+            description = Expected(weights.url, tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
+            description = description._replace(centred="transform_input" in PRETRAINED_PRESETS.get(spec, {}))
     except Exception as error:
         raise ValueError(f"{spec}: {library} has no pretrained weights for this network ({one_line(error)})") from None
-    if not found.source:
+    if not description.source:
         raise ValueError(f"{spec}: {library} has no pretrained weights for this network; start from random ones")
-    return found
+    return description
 
 
 class Loaded(NamedTuple):
@@ -117,8 +117,8 @@ def _fit(
 
 
 def _digest(weights: Mapping[str, Any]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].contiguous().cpu()
-        found.update(f"{name} {list(tensor.shape)} ".encode() + tensor.numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {list(tensor.shape)} ".encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()

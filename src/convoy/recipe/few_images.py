@@ -23,8 +23,8 @@ def fitted(recipe: Recipe, images: int, *, fixed: Collection[str] = ()) -> Recip
         while batch // 2 >= max(SMALLEST_BATCH, train.accumulate) and images / batch < STEPS_PER_EPOCH:
             batch //= 2
     epochs = max(train.epochs, math.ceil(STEPS / math.ceil(images / batch)))
-    wanted = {BATCH: (batch, train.batch_size), EPOCHS: (epochs, train.epochs)}
-    chosen = {key: value for key, (value, own) in wanted.items() if value != own and key not in fixed}
+    candidates = {BATCH: (batch, train.batch_size), EPOCHS: (epochs, train.epochs)}
+    chosen = {key: value for key, (value, own) in candidates.items() if value != own and key not in fixed}
     return recipe.override(chosen).model_copy(update={"chosen": tuple(chosen)}) if chosen else recipe
 
 

@@ -249,14 +249,14 @@ def in_rows(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
     """Small figures that follow each other share a row, by two or three. Any other block has its own."""
     rows: list[tuple[Block, ...]] = []
     for small, group in groupby(blocks, _is_small):
-        waiting = list(group)
-        while waiting:
+        remaining = list(group)
+        while remaining:
             count = 1
             if small:
-                by_three = not any(isinstance(each, Drawing | Scene3D) for each in waiting)
-                count = 3 if by_three and len(waiting) in (3, 5, 6) else 2
-            rows.append(tuple(waiting[:count]))
-            waiting = waiting[count:]
+                by_three = not any(isinstance(each, Drawing | Scene3D) for each in remaining)
+                count = 3 if by_three and len(remaining) in (3, 5, 6) else 2
+            rows.append(tuple(remaining[:count]))
+            remaining = remaining[count:]
     return rows
 
 

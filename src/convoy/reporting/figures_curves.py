@@ -64,9 +64,9 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
             curves.append(Curve(label, part, *(tuple(v.tolist()) for v in (table.mean(0), table.min(0), table.max(0)))))
     validated = {curve.label for curve in curves if curve.part == "validation"}
     # A test set that a fault opened in addition to the validation set selects nothing.
-    shown = tuple(curve for curve in curves if curve.part != "test" or curve.label not in validated)
+    selected = tuple(curve for curve in curves if curve.part != "test" or curve.label not in validated)
     counts = [len(group) for group in runs.values()] or [0]
-    return CurveNumbers(quantity, shown, (min(counts), max(counts)), truncated)
+    return CurveNumbers(quantity, selected, (min(counts), max(counts)), truncated)
 
 
 def values_by_epoch(metrics: Metrics, part: str, quantity: Literal["loss", "accuracy"]) -> dict[int, float]:
@@ -105,7 +105,7 @@ def training_values() -> str:
 
 
 def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy"]) -> None:
-    margin = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # below 1, because there is no epoch 0
+    margin = min(0.9, 0.04 * longest) if longest > 1 else 0.5  # below 1, because epochs begin at 1
     axes.set_xlim(1 - margin, longest + margin)
     if longest > 1:
         ticks.integers(axes.xaxis, 8)
@@ -146,7 +146,7 @@ def curves_caption(accuracy: CurveNumbers) -> str:
     selected = {curve.part for curve in accuracy.curves} - {"train"}
     sentences = [*seeds_sentences(accuracy.seeds, truncated=accuracy.truncated), training_values()]
     if not selected:
-        sentences.append(_("There is no validation set, so overfitting is not visible."))
+        sentences.append(_("Without a validation set, overfitting is not visible."))
     if "test" in selected:
         sentences.append(_("Protocol fault: the test set selected the best epoch."))
     return " ".join(sentences)

@@ -94,10 +94,10 @@ def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | No
     ]
     chart = confusion_chart(panels[:MAX_CONFUSIONS], named=len(panels) > 1)
     if len(panels) > MAX_CONFUSIONS:
-        shown = _(
+        limit = _(
             "Shown: the best {n} of {total} models; the next table lists all.", n=MAX_CONFUSIONS, total=len(panels)
         )
-        chart = replace(chart, caption=f"{chart.caption} {shown}")
+        chart = replace(chart, caption=f"{chart.caption} {limit}")
     blocks: list[Block] = [chart]
     confused = {numbers.label: numbers.worst(CONFUSED_PAIRS) for numbers in panels}
     if any(confused.values()):

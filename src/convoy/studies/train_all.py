@@ -87,16 +87,16 @@ def train_all(
     if session.shard is not None:
         order = session.shard.of(order, {position: jobs[position].flops for position in order})
     done = fresh.done if isinstance(fresh, RetrainOnce) else set()
-    found = [position for position in order if not fresh or jobs[position].fingerprint in done]
-    to_retrain = [position for position in order if position not in found]
+    reused = [position for position in order if not fresh or jobs[position].fingerprint in done]
+    to_retrain = [position for position in order if position not in reused]
     runs: dict[str, Run] = {}
     workspace = Workspace(session.out)
     work = [0.0] * len(entries)
     for position in order:
-        run = workspace.find(jobs[position].fingerprint) if position in found else None
+        run = workspace.find(jobs[position].fingerprint) if position in reused else None
         work[position] = 0.0 if run is not None and run.finished else jobs[position].flops
     show = Expectation(session.show, work) if len(order) > 1 else session.show
-    for some, again in ((to_retrain, True), (found, False)):
+    for some, again in ((to_retrain, True), (reused, False)):
         recipes = [jobs[position].recipe for position in some]
         for place, event in execute(recipes, replace(session, fresh=again), where=where):
             show(some[place], event)
@@ -123,10 +123,10 @@ def write_study(kind: str, name: Callable[[str], str], members: Sequence[Member]
 def _jobs(entries: Sequence[Entry]) -> list[_Job]:
     flops: dict[tuple[str, int, int], int] = {}  # per image
     jobs = []
-    for ready in plan_all(entry.recipe for entry in entries):
-        model, shape = ready.recipe.model.model_dump_json(), (ready.prepared.in_chans, ready.prepared.image_size)
+    for plan in plan_all(entry.recipe for entry in entries):
+        model, shape = plan.recipe.model.model_dump_json(), (plan.prepared.in_chans, plan.prepared.image_size)
         if (model, *shape) not in flops:
-            flops[model, *shape] = cost.flops_per_image(ready.network, (*shape, shape[1]))
-        images = len(ready.prepared.train) * ready.recipe.train.epochs
-        jobs.append(_Job(ready.recipe, ready.fingerprint, images, flops[model, *shape] * images))
+            flops[model, *shape] = cost.flops_per_image(plan.network, (*shape, shape[1]))
+        images = len(plan.prepared.train) * plan.recipe.train.epochs
+        jobs.append(_Job(plan.recipe, plan.fingerprint, images, flops[model, *shape] * images))
     return jobs

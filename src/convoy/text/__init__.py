@@ -27,7 +27,7 @@ def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
 
 
 def language() -> str:
-    """CONVOY_LANG if set, otherwise the language of the locale, such as "zh_CN"; English if there is no catalog."""
+    """CONVOY_LANG if set, otherwise the language of the locale, such as "zh_CN"; English without a catalog."""
     return os.environ.get("CONVOY_LANG") or locale.getlocale()[0] or "en"
 
 

@@ -81,7 +81,7 @@ class Feed:
 
 def print_view(name: str, outcome: Outcome) -> None:
     if outcome.view:
-        print(_("written to {tracker}; to look: {view}", tracker=name, view=outcome.view), file=sys.stderr)
+        print(_("written to {tracker}; view with: {view}", tracker=name, view=outcome.view), file=sys.stderr)
 
 
 class Live:

@@ -138,12 +138,12 @@ def curves(
     lines: list[Line] = []
     scale = 100 if quantity == "accuracy" else 1
     for protocol, runs in metrics.items():
-        found = curves_.curve_numbers(runs, quantity).curves
-        for curve in found:
+        curves_of_side = curves_.curve_numbers(runs, quantity).curves
+        for curve in curves_of_side:
             role = "training" if curve.part == "train" else "held out"
             lines.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
         # The test set, opened at some epochs in addition to the validation set; the epochs differ between seeds.
-        for label in [curve.label for curve in found if curve.part == "validation"]:
+        for label in [curve.label for curve in curves_of_side if curve.part == "validation"]:
             by_epoch = curves_.values_by_epoch(runs[label][0], "test", quantity)
             values = tuple(scale * value for value in by_epoch.values())
             if values:

@@ -228,15 +228,15 @@ def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelR
     differences = {}
     for name in measures:
         own = model.reported_as.get(name, name)
-        for values, found, measure in zip(sides, (published, corrected), (own, name), strict=True):
-            if (value := measured([*found.values()], measure)) is not None:
+        for values, runs_of_side, measure in zip(sides, (published, corrected), (own, name), strict=True):
+            if (value := measured([*runs_of_side.values()], measure)) is not None:
                 values[name] = value
         a, b = values_of(first, own), values_of(second, name)
         if a and b and not MEASURES[name].exact and _may_compare(name, [*first, *second]):
             differences[name] = paired_difference(a, b, step=MEASURES[name].grain(second[0]))[0]
     as_published, as_corrected = (
-        Measured(tuple(run.name for run in found.values()), values)
-        for found, values in zip((published, corrected), sides, strict=True)
+        Measured(tuple(run.name for run in runs_of_side.values()), values)
+        for runs_of_side, values in zip((published, corrected), sides, strict=True)
     )
     return ModelResult(model.label, dict(model.published), as_published, as_corrected, differences)
 
@@ -263,7 +263,7 @@ def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequ
             effect, p = welch(a, b, overlap=n_test / n_train, step=grain)
     per_pair = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
     same = False if False in per_pair else None if None in per_pair else True
-    tested = not MEASURES[measure].exact and not same  # else there is no difference to test or to correct for
+    tested = not MEASURES[measure].exact and not same  # otherwise nothing to test or to correct for
     return replace(
         result,
         verdict=FaultVerdict.INCONCLUSIVE,

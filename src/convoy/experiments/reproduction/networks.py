@@ -23,14 +23,14 @@ def claim_counts(check: Check) -> dict[str, float]:
     """The measure of each side's untrained network; empty for a claim that needs training."""
     if not find(check.claim.measure).exact:
         return {}
-    found = {}
+    by_side = {}
     for side, recipe in check.sides.items():
         made = plan_one(recipe)
         shape = (made.prepared.in_chans, made.prepared.image_size, made.prepared.image_size)
         flops = cost.flops_per_image(made.network, shape)
         counts = {"parameters": cost.parameters(made.network), "flops_per_image": flops, "macs_per_image": flops // 2}
-        found[side] = float(counts[check.claim.measure])
-    return found
+        by_side[side] = float(counts[check.claim.measure])
+    return by_side
 
 
 def counted(
@@ -49,20 +49,20 @@ def counted(
         [[label, side, fingerprints[n]] for label, names in sides.items() for side, n in names.items()],
         from_data,
     )
-    known = read_json(path, "profiles") if path.is_file() else {}
-    if known.get("key") == key:
-        return dict(known["parameters"])
-    found, parameters = [], dict[str, dict[Side, int]]()
+    stored = read_json(path, "profiles") if path.is_file() else {}
+    if stored.get("key") == key:
+        return dict(stored["parameters"])
+    profiled, parameters = [], dict[str, dict[Side, int]]()
     for label, names in sides.items():
         subjects = {
             side: measure.subject_of(label, scope.recipes[name], image=None, classes=None, from_data=from_data)
             for side, name in names.items()
         }
         parameters[label] = {side: measure.parameters_of(subject) for side, subject in subjects.items()}
-        shown = next(iter(subjects.values()))
-        kept = optimizers.state_per_parameter(shown.recipe.optim, ema_decay=shown.recipe.train.ema_decay)
+        subject = next(iter(subjects.values()))
+        state = optimizers.state_per_parameter(subject.recipe.optim, ema_decay=subject.recipe.train.ema_decay)
         quick = scope.settings.quick
-        found.append(measure.profile(shown, device_of(shown.recipe), state_per_parameter=kept, quick=quick))
-    profiles = PROFILES.dump_python(found, mode="json", by_alias=True)
+        profiled.append(measure.profile(subject, device_of(subject.recipe), state_per_parameter=state, quick=quick))
+    profiles = PROFILES.dump_python(profiled, mode="json", by_alias=True)
     write_json(path, {"key": key, "profiles": profiles, "parameters": parameters})
     return parameters

@@ -150,8 +150,8 @@ def _comparison(results: Results) -> Section | None:
     models = results.models
     times = {name for model in models for name in model.published} & {"total_seconds"} or {"train_seconds"}
     names = ("test_accuracy", *times, "parameters")
-    found = {shown(name).title: figures_.measured_rows(models, name, results.look) for name in names}
-    charts = {title: chart for title, chart in found.items() if chart is not None}
+    by_title = {shown(name).title: figures_.measured_rows(models, name, results.look) for name in names}
+    charts = {title: chart for title, chart in by_title.items() if chart is not None}
     comparison = None
     if charts:
         panels = tuple(chart.panel(title) for title, chart in charts.items())

@@ -48,21 +48,21 @@ def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
         stored = read_json(path)
         if (stored.get("key"), stored.get("schema")) == (key, SCHEMA):
             return TypeAdapter(Choice).validate_python(stored)
-    found = _Fit(scope).choose(key)
-    write_json(path, asdict(found))
-    return found
+    choice = _Fit(scope).choose(key)
+    write_json(path, asdict(choice))
+    return choice
 
 
 def reduced(experiment: Experiment, choice: Choice) -> Experiment:
     """The experiment without what is left out; layers of untrained networks are still counted."""
     trained = {model.label: {} if model.label in choice.models else {"seeds": 0} for model in experiment.model}
-    kept = {
+    parts = {
         "model": tuple(model.model_copy(update=trained[model.label]) for model in experiment.model),
         "fault": tuple(fault for fault in experiment.fault if fault.name in choice.faults),
         "claim": tuple(claim for claim in experiment.claim if claim.id in choice.claims),
         "study": tuple(experiment.study[position] for position in choice.studies),
     }
-    return experiment.model_copy(update=kept)
+    return experiment.model_copy(update=parts)
 
 
 class _Fit:
@@ -130,15 +130,15 @@ class _Fit:
         entries: dict[str, dict[Side, list[Recipe]]] = {}
         for (label, side, _), entry in self.scope.models(chosen=True).items():
             entries.setdefault(label, {}).setdefault(side, []).append(entry.recipe)
-        found: dict[str, tuple[str, ...]] = {}
+        fitting: dict[str, tuple[str, ...]] = {}
         for label in sorted(entries, key=lambda label: sum(map(self._sum, entries[label].values()))):
             for side, recipes in entries[label].items():
                 if self._take("models", recipes):
-                    found[label] = (*found.get(label, ()), side)
+                    fitting[label] = (*fitting.get(label, ()), side)
                 else:
                     speed = self.times.pace(recipes[0]).train
                     self._late("models", label, recipes, side=side, images_per_second=speed)
-        return found
+        return fitting
 
     def _fault(self, fault: Fault) -> bool:
         if fault.of_one_seed and (fault.against is not None or self.scope.count(fault.pairs) < 2):
@@ -153,23 +153,23 @@ class _Fit:
         jobs = studies.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
         # The trials of a search are one recipe here, although they differ: none counts as trained already.
-        fits = self._take(study.kind, recipes, known=study.kind != "search")
+        fits = self._take(study.kind, recipes, reuse=study.kind != "search")
         return fits or self._late(study.kind, ", ".join(study.recipes), recipes)
 
     def _sum(self, recipes: Sequence[Recipe]) -> float:
         return sum(self.times.seconds(recipe) for recipe in recipes)
 
-    def _take(self, part: str, recipes: Sequence[Recipe], *, known: bool = True) -> bool:
+    def _take(self, part: str, recipes: Sequence[Recipe], *, reuse: bool = True) -> bool:
         """Adds the recipes that are not chosen yet if they fit in the part's share; whether they do."""
-        waiting = {_identity(recipe): recipe for recipe in recipes}
-        new = [recipe for key, recipe in waiting.items() if key not in self.trained] if known else recipes
+        by_identity = {_identity(recipe): recipe for recipe in recipes}
+        new = [recipe for key, recipe in by_identity.items() if key not in self.trained] if reuse else recipes
         before = self.parts.get(part, [])
         self.parts[part] = [*before, *(self.times.seconds(recipe) for recipe in new)]
         share = SHARES.get(part, 1.0) if self.trained else 1.0  # the first network may take all of the time
         if self._elapsed() > share * self.seconds:
             self.parts[part] = before
             return False
-        self.trained |= waiting.keys()
+        self.trained |= by_identity.keys()
         self.networks |= {recipe.model.name for recipe in recipes}
         return True
 

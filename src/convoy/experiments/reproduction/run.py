@@ -77,11 +77,11 @@ class Reproduction:
         if self.settings.is_sized_by_timing and not self.no_data:
             self._fit()
         self.finding = self._begun()
-        wanted = [] if self.no_data else self._wanted()
-        self.unfinished |= {*wanted}
+        parts = [] if self.no_data else self._wanted()
+        self.unfinished |= {*parts}
         self._write()
-        finished = all(self._part(part) for part in wanted)
-        if "models" in wanted:  # again, because other parts train runs that count as runs of a model
+        finished = all(self._part(part) for part in parts)
+        if "models" in parts:  # again, because other parts train runs that count as runs of a model
             self._report_models()
             self._write()
         return Reproduced(self.study, self.studies, finished)
@@ -152,10 +152,10 @@ class Reproduction:
         """With the finished runs of models that are not to be trained."""
         others = self.scope.models(chosen=False)
         plans = plan_all(entry.recipe for entry in others.values())
-        known = [Workspace(self.out).find(ready.fingerprint) for ready in plans]
-        found = [run if run is not None and run.finished else None for run in known]
-        runs = self.models | {key: run for key, run in zip(others, found, strict=True) if run is not None}
-        self._remember([*others.values()], found)
+        runs_of_others = [Workspace(self.out).find(plan.fingerprint) for plan in plans]
+        finished = [run if run is not None and run.finished else None for run in runs_of_others]
+        runs = self.models | {key: run for key, run in zip(others, finished, strict=True) if run is not None}
+        self._remember([*others.values()], finished)
         self.finding = replace(self.finding, models=self._model_results(runs))
 
     def _model_results(self, runs: Mapping[tuple[str, Side, int], Run]) -> tuple[ModelResult, ...]:
@@ -168,9 +168,9 @@ class Reproduction:
     def _faults(self) -> bool:
         pairs = [self.scope.pairs(fault) for fault in self.experiment.fault]
         runs, finished = self._train("faults", self.scope.entries("faults"))
-        waiting, results = iter(runs), []
+        remaining, results = iter(runs), []
         for fault, own in zip(self.experiment.fault, pairs, strict=True):
-            trained = [[next(waiting) for _ in pair] for pair in own]
+            trained = [[next(remaining) for _ in pair] for pair in own]
             complete = [[run for run in pair if run is not None] for pair in trained if None not in pair]
             if complete:
                 without, with_ = [pair[0] for pair in complete], [run for pair in complete for run in pair[1:]]
@@ -182,9 +182,9 @@ class Reproduction:
         """Judges those whose runs are all finished."""
         checks = self.scope.claims
         runs, finished = self._train("claims", self.scope.entries("claims"))
-        waiting, judged = iter(runs), []
+        remaining, judged = iter(runs), []
         for check in checks:
-            own = [run for _ in check.trials if (run := next(waiting)) is not None]
+            own = [run for _ in check.trials if (run := next(remaining)) is not None]
             if len(own) == len(check.trials):
                 counts = networks.claim_counts(check)
                 judged.append(verdicts.judge(check, own, counts, withheld=self.scope.withheld))
@@ -193,7 +193,7 @@ class Reproduction:
 
     def _studies(self, kind: str) -> bool:
         self.say(f"{self.experiment.name}: {kind}")
-        done = [found for found in self.finding.parts if found.kind != kind]
+        done = [result for result in self.finding.parts if result.kind != kind]
         for section in [section for section in self.scope.studies if section.kind == kind]:
             recipes, digest = self.scope.recipes_of(section), self._digest_of(section)
             arguments = section.typed_arguments(quick=self.settings.quick)
@@ -280,8 +280,8 @@ class Reproduction:
         experiment, scope, settings = self.experiment, self.scope, self.settings
         fields = settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size
         options = Options(*fields, settings.set, scope.withheld, self._digest())
-        about = experiment.name, experiment.title, experiment.about, experiment.hardware, experiment.class_names
-        begun = Finding(*about, experiment.notes, options, scope.quick, self.no_data)
+        description = experiment.name, experiment.title, experiment.about, experiment.hardware, experiment.class_names
+        begun = Finding(*description, experiment.notes, options, scope.quick, self.no_data)
         if not (self.folder / "finding.json").is_file() or self.session.fresh:
             return begun
         study = Study(self.folder)

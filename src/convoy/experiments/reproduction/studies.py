@@ -50,7 +50,7 @@ def _search(recipe: Recipe, options: Search, session: Session, *, label: str | N
     from convoy.studies.search.space import Space, Values
 
     space = Space(tuple(Values(path, tuple(values)) for path, values in options.grid.items()))
-    search = searching.prepare(recipe, space, **options.model_dump(exclude={"grid"}), called=label)
+    search = searching.prepare(recipe, space, **options.model_dump(exclude={"grid"}), custom_label=label)
     with stage(search.names) as show:
         return searching.run(search, replace(session, show=show))
 

@@ -123,8 +123,8 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
             )
     if agreements:
         return only if len(agreements) == 1 else _agreements(agreements)
-    known = [(model.corrected.values or model.as_published.values, model.label) for model in models]
-    accuracies = [(mean_of(values[metric.name]), label) for values, label in known if metric.name in values]
+    measured_values = [(model.corrected.values or model.as_published.values, model.label) for model in models]
+    accuracies = [(mean_of(values[metric.name]), label) for values, label in measured_values if metric.name in values]
     if not accuracies:
         return ""
     best, label = max(accuracies)

@@ -12,12 +12,12 @@ from convoy.runs import Study, Workspace
 from convoy.studies import findings
 
 
-def gather(found: Mapping[str, Study], waiting: Sequence[str], out: str | Path, *, name: str, command: str) -> Study:
-    """`waiting`: experiments that were not run yet."""
+def gather(studies: Mapping[str, Study], not_run: Sequence[str], out: str | Path, *, name: str, command: str) -> Study:
+    """`not_run`: experiments that were not run yet."""
     study = Workspace(out).write_study(name, {"kind": "reproductions", "command": command}, [])
     entries = [
         Entry(each, Path(os.path.relpath(one.path, study.path)).as_posix(), findings.read(one, Reproduction))
-        for each, one in found.items()
+        for each, one in studies.items()
     ]
-    findings.write(study, Reproductions((*entries, *map(Entry, waiting))))
+    findings.write(study, Reproductions((*entries, *map(Entry, not_run))))
     return study

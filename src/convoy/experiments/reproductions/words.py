@@ -15,13 +15,13 @@ from convoy.text import gettext as _
 
 def sentence(finding: Reproductions) -> str:
     """Verdicts are counted over the experiments that have them; the others are named by reason."""
-    found = finding.findings
-    complete, total = sum(each.complete for each in found), len(finding.experiments)
+    reproductions = finding.findings
+    complete, total = sum(each.complete for each in reproductions), len(finding.experiments)
     clauses = [_("{complete} of {total} experiments reproduced completely", complete=complete, total=total)]
-    if judged := [each for each in found if each.withheld is None]:
+    if judged := [each for each in reproductions if each.withheld is None]:
         clauses.append(_verdicts(judged))
     for reason in Reason:
-        if names := [each.experiment for each in found if each.withheld is reason]:
+        if names := [each.experiment for each in reproductions if each.withheld is reason]:
             text = _("no verdict on faults or claims of {experiments}", experiments=listed(names))
             clauses.append(f"{text} ({reason_text(reason)})")
     return "; ".join(clauses)

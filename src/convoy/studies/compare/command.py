@@ -18,7 +18,8 @@ class CompareOptions(StudyOptions, total=False):
     vary: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]] | Sequence[str],
         Flag(
-            "A key and its values, as in model.options.norm=batch,none. May be repeated: trains every combination.", ()
+            "A key and its values, as in model.options.norm=batch,none. Can be repeated: trains every combination.",
+            (),
         ),
     ]
     seeds: Annotated[int, Flag("Runs per recipe, with seed, seed + 1, and so on.", 3)]

@@ -100,11 +100,11 @@ def _training(groups: Groups, look: Look) -> Section | None:
     """Makes the curves by epoch, step and second. With many models, shows only the best."""
     pairs_of_lines, single_lines = (dict(list(groups.items())[:count]) for count in (MAX_LINE_PAIRS, MAX_LINES))
 
-    def captioned(chart: Chart | None, drawn: Groups) -> Chart | None:
-        if chart is None or len(drawn) == len(groups):
+    def captioned(chart: Chart | None, selected: Groups) -> Chart | None:
+        if chart is None or len(selected) == len(groups):
             return chart
-        shown = _("Shown: the best {n} of {total} models.", n=len(drawn), total=len(groups))
-        return replace(chart, caption=f"{chart.caption} {shown}")
+        sentence = _("Shown: the best {n} of {total} models.", n=len(selected), total=len(groups))
+        return replace(chart, caption=f"{chart.caption} {sentence}")
 
     curves = captioned(sections.curves(pairs_of_lines, look), pairs_of_lines)
     others = (_selected_accuracy(single_lines, look), *_losses(single_lines, look))
@@ -177,10 +177,10 @@ def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]
 
 def effects(finding: CompareFinding, ablation: Ablation) -> list[Effect]:
     """Returns the effects with positive signs. With many, sorts significant ones first and leaves out the last."""
-    shown = [effect.higher_first() for effect in ablation.effects]
-    if len(shown) > MAX_EFFECTS:
-        shown.sort(key=lambda effect: (not effect.significant, -effect.difference.mean))
-    return shown[:MAX_EFFECTS]
+    ordered = [effect.higher_first() for effect in ablation.effects]
+    if len(ordered) > MAX_EFFECTS:
+        ordered.sort(key=lambda effect: (not effect.significant, -effect.difference.mean))
+    return ordered[:MAX_EFFECTS]
 
 
 def effect_rows(finding: CompareFinding, ablation: Ablation) -> RowChart:

@@ -105,13 +105,13 @@ def _differences(
     finding: CompareFinding, tests: Sequence[Tested], fields: Sequence[Field[Tested]], note: str, title: str
 ) -> Table:
     """Sorts by p value. With many tests, shows only those of the model with the highest mean."""
-    shown = sorted(tests, key=lambda test: test.p_holm or 0)
-    if len(shown) > MANY_PAIRS:
+    ordered = sorted(tests, key=lambda test: test.p_holm or 0)
+    if len(ordered) > MANY_PAIRS:
         best = finding.ranked[0].label
-        note += " " + _("Shown: pairs with {best}; all {n} are in finding.json.", best=best, n=len(shown))
-        shown = [test for test in shown if best in (test.a, test.b)]
-    collapsed_title = _("All {n} tests", n=len(shown)) if len(shown) > MANY_ROWS else ""
-    return table_of(fields, [test.higher_first() for test in shown], note, title, collapsed_title)
+        note += " " + _("Shown: pairs with {best}; all {n} are in finding.json.", best=best, n=len(ordered))
+        ordered = [test for test in ordered if best in (test.a, test.b)]
+    collapsed_title = _("All {n} tests", n=len(ordered)) if len(ordered) > MANY_ROWS else ""
+    return table_of(fields, [test.higher_first() for test in ordered], note, title, collapsed_title)
 
 
 def effects(finding: CompareFinding, ablation: Ablation) -> Table:

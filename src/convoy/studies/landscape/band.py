@@ -61,7 +61,7 @@ class Ratio:
 def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
     """The losses of groups of runs, all cut to the shortest run among them."""
     steps = [[run.steps for run in group] for group in runs]
-    numbers = [[found.get("step", np.arange(len(found["loss"]))) + 1 for found in group] for group in steps]
+    numbers = [[arrays.get("step", np.arange(len(arrays["loss"]))) + 1 for arrays in group] for group in steps]
     shortest = min(int(number[-1]) for group in numbers for number in group)
     # All curves are read at the points of the run with the fewest points.
     step = min((number[number <= shortest] for group in numbers for number in group), key=len)
@@ -122,8 +122,8 @@ def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, reduced:
     """
     pairs = []
     for a, b in zip(first, second, strict=True):
-        known = np.isfinite(a) & np.isfinite(b)
-        pairs.append(np.stack([a[known], b[known]]))
+        finite = np.isfinite(a) & np.isfinite(b)
+        pairs.append(np.stack([a[finite], b[finite]]))
     if not all(pair.shape[1] and (pair.mean(1) > 0).all() for pair in pairs):
         return Ratio(None, Verdict.INCONCLUSIVE)
     estimate = t_interval([float(np.log(pair[0].mean() / pair[1].mean())) for pair in pairs]).exp()

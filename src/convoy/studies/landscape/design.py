@@ -38,8 +38,8 @@ class Design:
             if not 0 < lr < math.inf:
                 raise ValueError(f"learning rate {lr:g}: expected a finite number greater than 0")
         if len(self.lrs) < 2 or len(set(self.lrs)) < len(self.lrs):
-            given = ", ".join(f"{lr:g}" for lr in self.lrs) or "none"
-            raise ValueError(f"learning rates {given}: expected two or more different rates")
+            rates = ", ".join(f"{lr:g}" for lr in self.lrs) or "none"
+            raise ValueError(f"learning rates {rates}: expected two or more different rates")
         if self.cut not in ("all", "each"):
             raise ValueError(f"cut = {self.cut!r}: expected 'all' or 'each'")
 

@@ -25,7 +25,7 @@ Recipes = Mapping[str, FigureArrays]  # by label
 
 def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     groups, recipes = read_study(study), [each.label for each in finding.recipes]
-    drawn = arrays.read(study.path / "landscape.npz", recipes)
+    arrays_by_label = arrays.read(study.path / "landscape.npz", recipes)
     labels, views = _coloured(groups), all_views(groups)
     look = Look(labels)
     # Only runs at one learning rate; otherwise the curves by epoch would be bands too.
@@ -39,9 +39,9 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
         caveats=tuple(words.caveats(finding)),
         tables=(_widths_table(finding), *([_ratios_table(finding)] if finding.pairs else [])),
         sections=sections.present(
-            _bands(finding, drawn, look),
-            _along_the_step(finding, drawn, look),
-            _around_the_weights(finding, drawn, look),
+            _bands(finding, arrays_by_label, look),
+            _along_the_step(finding, arrays_by_label, look),
+            _around_the_weights(finding, arrays_by_label, look),
             sections.section(_("Training"), sections.curves(at_one_rate, look)),
             sections.setup(groups, folder, [study.command]),
         ),
@@ -57,8 +57,8 @@ def _coloured(groups: Groups) -> tuple[str, ...]:
     return tuple(groups)
 
 
-def _bands(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Section:
-    edges = {label: each.edges for label, each in drawn.items()}
+def _bands(finding: LandscapeFinding, recipes: Recipes, look: Look) -> Section:
+    edges = {label: each.edges for label, each in recipes.items()}
     raw = [figures.band(label, each.step, each.low, each.high) for label, each in edges.items()]
     smooth = [figures.band(label, each.step, each.smooth_low, each.smooth_high) for label, each in edges.items()]
     draw = partial(figures.draw_bands, look=look, title=_("training loss"), early=finding.early_steps)
@@ -69,12 +69,12 @@ def _bands(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Section:
     points = max(len(band.at) for band in raw)
     caption = words.band_caption(finding, points if points == figures.MAX_POINTS else None)
     title = _("Range of the loss over learning rates")
-    chart = Chart("loss_band", title, panels, caption, legend=tuple(drawn))
+    chart = Chart("loss_band", title, panels, caption, legend=tuple(recipes))
     return Section(_("Loss band over learning rates"), (chart,))
 
 
-def _along_the_step(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Section | None:
-    probes = {label: each.probes for label, each in drawn.items() if each.probes}
+def _along_the_step(finding: LandscapeFinding, recipes: Recipes, look: Look) -> Section | None:
+    probes = {label: each.probes for label, each in recipes.items() if each.probes}
     if not probes:
         return None
     loss = figures.probe_bands(probes, lambda each: each.loss)
@@ -95,9 +95,10 @@ def _along_the_step(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Se
     return Section(_("Along the step"), (chart, _smoothness_table(finding.recipes)))
 
 
-def _around_the_weights(finding: LandscapeFinding, drawn: Recipes, look: Look) -> Section | None:
+def _around_the_weights(finding: LandscapeFinding, recipes: Recipes, look: Look) -> Section | None:
     lines, planes, paths = (
-        {label: each.surfaces[kind] for label, each in drawn.items() if kind in each.surfaces} for kind in arrays.KINDS
+        {label: each.surfaces[kind] for label, each in recipes.items() if kind in each.surfaces}
+        for kind in arrays.KINDS
     )
     line = None
     if lines:

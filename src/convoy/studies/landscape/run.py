@@ -45,14 +45,14 @@ def run(
     if members is None:
         return None
     study = write_study("landscape", name, members, session)
-    found = _gathered(recipes, members, design)
-    for each in found:
+    results = _gathered(recipes, members, design)
+    for each in results:
         position = [member.run.path for member in members].index(each.probed_run.path)
         if surfaces is not None and not _add_surfaces(each, study.path / "surfaces", surfaces, session, position):
             return None
-    arrays.write(study.path / "landscape.npz", [each.figures for each in found])
+    arrays.write(study.path / "landscape.npz", [each.figures for each in results])
     images = surfaces.images if surfaces else 0
-    findings.write(study, conclude(found, design, images=images, step_sizes=STEP_SIZES))
+    findings.write(study, conclude(results, design, images=images, step_sizes=STEP_SIZES))
     return study
 
 
@@ -85,37 +85,37 @@ def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list
     for setting, member in zip(design.settings(recipes), members, strict=True):
         runs[setting.label][setting.repeat].append(member.run)
     cut = iter(band.aligned([group for groups in runs.values() for group in groups]))
-    found = []
+    results = []
     for label, recipe in recipes:
         groups, rate = runs[label], design.own_rate(recipe)
         probed = [next(run for run in group if run.recipe.optim.lr == rate) for group in groups]
         curves = list(islice(cut, len(groups)))
-        drawn = band.aligned(groups)[0] if design.cut == "each" else curves[0]
-        figures = arrays.FigureArrays(band.edges_of(drawn), arrays.Probes.of(probed[0].arrays))
-        found.append(Landscape(label, groups, probed, curves, figures))
-    return found
+        band_curves = band.aligned(groups)[0] if design.cut == "each" else curves[0]
+        figures = arrays.FigureArrays(band.edges_of(band_curves), arrays.Probes.of(probed[0].arrays))
+        results.append(Landscape(label, groups, probed, curves, figures))
+    return results
 
 
 def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, position: int) -> bool:
     """Those around the weights of the probed run that can be computed. False if interrupted."""
     run = each.probed_run
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         session.show(position, Note(text))
 
     @cache
     def scene() -> Scene:
-        ready = plan_one(run.recipe)
-        if ready.fingerprint != run.status.fingerprint:
+        plan = plan_one(run.recipe)
+        if plan.fingerprint != run.status.fingerprint:
             raise ValueError(f"{run.path}: recipe.toml, the data or the code changed after the run was trained")
-        images = min(spec.images, len(ready.prepared.train))
-        tell(_("computing the loss around the saved weights, {n:,} training images", n=images))
-        return Scene(run, ready, spec.images)
+        images = min(spec.images, len(plan.prepared.train))
+        report(_("computing the loss around the saved weights, {n:,} training images", n=images))
+        return Scene(run, plan, spec.images)
 
     for kind in arrays.KINDS if not run.is_archived else ():
-        found = surface(kind, run, scene, folder, spec, session.interrupted, tell)
-        if found is not None:
-            each.figures.surfaces[kind] = found
-            if not found.is_complete:
+        computed = surface(kind, run, scene, folder, spec, session.interrupted, report)
+        if computed is not None:
+            each.figures.surfaces[kind] = computed
+            if not computed.is_complete:
                 return False
     return True

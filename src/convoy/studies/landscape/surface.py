@@ -49,16 +49,16 @@ class Path2D(NamedTuple):
 class Scene:
     """A network with its kept weights, in evaluation mode, and the images of the loss."""
 
-    def __init__(self, run: Run, ready: Plan, images: int) -> None:
-        prepared = ready.prepared
-        self.module = ready.network_with(run.file("best.safetensors"))
+    def __init__(self, run: Run, plan: Plan, images: int) -> None:
+        prepared = plan.prepared
+        self.module = plan.network_with(run.file("best.safetensors"))
         self.kept = [parameter.detach().clone() for parameter in self.module.parameters()]
         draw = np.random.default_rng(derive_seed(0, "surface"))
         chosen = np.sort(draw.permutation(len(prepared.train))[:images])
         self._images = prepared.train.images[chosen]
         self._labels = torch.from_numpy(prepared.train.labels[chosen])
-        self._normaliser = ready.normaliser
-        self._loss = losses.build(ready.recipe.train.loss, faults=ready.recipe.protocol.faults)
+        self._normaliser = plan.normaliser
+        self._loss = losses.build(plan.recipe.train.loss, faults=plan.recipe.protocol.faults)
 
     def loss_at(self, directions: Sequence[Direction], places: Sequence[float]) -> float:
         """Mean loss with the weights moved by `places` along `directions`; infinity if it is not finite."""
@@ -82,13 +82,13 @@ def filter_normalised(module: nn.Module, seed: int) -> Direction:
     generator = torch.Generator().manual_seed(seed)
     direction = []
     for parameter in module.parameters():
-        drawn = torch.randn(parameter.shape, generator=generator).to(parameter)
+        random = torch.randn(parameter.shape, generator=generator).to(parameter)
         if parameter.ndim < 2:
             direction.append(torch.zeros_like(parameter))
             continue
         dims = tuple(range(1, parameter.ndim))
-        length, own = (torch.linalg.vector_norm(t.detach(), dim=dims, keepdim=True) for t in (drawn, parameter))
-        direction.append(drawn * (own / length))
+        length, own = (torch.linalg.vector_norm(t.detach(), dim=dims, keepdim=True) for t in (random, parameter))
+        direction.append(random * (own / length))
     return direction
 
 
@@ -145,7 +145,7 @@ def surface(
     folder: Path,
     spec: Spec,
     interrupted: Callable[[], bool],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Surface | None:
     """Stored row by row in a file of `folder` and resumed from it; not complete if interrupted.
 
@@ -154,41 +154,40 @@ def surface(
     settings = f"{kind} {spec.images} {LINE_POINTS if kind == 'line' else spec.resolution} "
     weights = run.file("best.safetensors").read_bytes()
     path = folder / f"{kind}-{hashlib.sha256(settings.encode() + weights).hexdigest()[:12]}.npz"
-    found = from_table(Surface, stored) if (stored := read_arrays(path)) else None
-    if found is not None and found.is_complete:
-        return found
-    about = scene()
-    walk = training_path(run, about) if kind == "path" else None
-    if kind == "path" and walk is None:
+    result = from_table(Surface, stored) if (stored := read_arrays(path)) else None
+    if result is not None and result.is_complete:
+        return result
+    evaluated = scene()
+    path_2d = training_path(run, evaluated) if kind == "path" else None
+    if kind == "path" and path_2d is None:
         return None
-    directions = (
-        walk.directions if walk else tuple(filter_normalised(about.module, derive_seed(s, "surface")) for s in (1, 2))
-    )
-    found = found or _empty(kind, spec, walk)
-    begun, rows = time.monotonic(), np.flatnonzero(np.isnan(found.loss).any(1))
-    reported = begun
+    random = (filter_normalised(evaluated.module, derive_seed(seed, "surface")) for seed in (1, 2))
+    directions = path_2d.directions if path_2d else tuple(random)
+    result = result or _empty(kind, spec, path_2d)
+    started, rows = time.monotonic(), np.flatnonzero(np.isnan(result.loss).any(1))
+    reported = started
     for done, row in enumerate(rows.tolist(), start=1):
-        losses = found.loss[row]
+        losses = result.loss[row]
         for column in np.flatnonzero(np.isnan(losses)):
             if interrupted():
-                write_arrays(path, found.arrays)
-                return found
-            losses[column] = about.loss_at(directions, (found.x[column], found.y[row]))
-        write_arrays(path, found.arrays)
+                write_arrays(path, result.arrays)
+                return result
+            losses[column] = evaluated.loss_at(directions, (result.x[column], result.y[row]))
+        write_arrays(path, result.arrays)
         if (now := time.monotonic()) - reported > REPORT_SECONDS and done < len(rows):
-            reported, left = now, (now - begun) / done * (len(rows) - done)
-            tell(
+            reported, left = now, (now - started) / done * (len(rows) - done)
+            report(
                 _("{kind}: {done} of {n} rows, about {left:,.0f} s left", kind=kind, done=done, n=len(rows), left=left)
             )
-    return found
+    return result
 
 
-def _empty(kind: Kind, spec: Spec, walk: Path2D | None) -> Surface:
-    if walk is None:
+def _empty(kind: Kind, spec: Spec, path_2d: Path2D | None) -> Surface:
+    if path_2d is None:
         x = np.linspace(-REACH, REACH, LINE_POINTS if kind == "line" else spec.resolution)
         y = np.zeros(1) if kind == "line" else x
         return Surface(x, y, np.full((len(y), len(x)), np.nan))
-    low, high = np.minimum(walk.at.min(0), 0), np.maximum(walk.at.max(0), 0)
+    low, high = np.minimum(path_2d.at.min(0), 0), np.maximum(path_2d.at.max(0), 0)
     margin = MARGIN * (high - low)
     x, y = (np.linspace(a, b, spec.resolution) for a, b in zip(low - margin, high + margin, strict=True))
-    return Surface(x, y, np.full((len(y), len(x)), np.nan), walk.at, walk.epochs, walk.explained)
+    return Surface(x, y, np.full((len(y), len(x)), np.nan), path_2d.at, path_2d.epochs, path_2d.explained)

@@ -41,11 +41,11 @@ def sentence(finding: LandscapeFinding) -> str:
 def _clauses(finding: LandscapeFinding) -> Iterator[str]:
     steps, rates = finding.steps, _("learning rates {low:g} to {high:g}", low=min(finding.lrs), high=max(finding.lrs))
     widths = {each.label: each.widths[Measure.LOSS][StepRange.ALL] for each in finding.recipes}
-    known = {label: width.mean for label, width in widths.items() if width is not None}
-    if not known:
+    means = {label: width.mean for label, width in widths.items() if width is not None}
+    if not means:
         yield _("No band can be measured: at {rates}, no step had a finite loss in every run", rates=rates)
-    elif len(known) == 1:
-        ((label, mean),) = known.items()
+    elif len(means) == 1:
+        ((label, mean),) = means.items()
         yield _(
             "Over {rates} the training loss of {label} spans {mean:.3g} (maximum minus minimum, mean over the steps)",
             rates=rates,
@@ -53,7 +53,7 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
             mean=mean,
         )
     else:
-        narrow, *_others, wide = sorted(known, key=known.__getitem__)  # two labels, even if both widths are equal
+        narrow, *_others, wide = sorted(means, key=means.__getitem__)  # two labels, even if both widths are equal
         pair = next(pair for pair in finding.pairs if {pair.a, pair.b} == {narrow, wide})
         if pair.narrower == wide:  # over the steps that both bands have
             narrow, wide = wide, narrow
@@ -96,7 +96,7 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
     steps = finding.steps
     drawn = [each.surfaces for each in finding.recipes if each.surfaces]
     if finding.seeds == 1:
-        yield _("One seed: there is no interval and no verdict, because the spread between seeds is unknown")
+        yield _("One seed gives neither an interval nor a verdict, because the spread between seeds is unknown")
     for pair in finding.pairs:
         loss, log = (pair.ratios[measure][StepRange.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
         if {loss, log} == {Verdict.NARROWER, Verdict.WIDER}:

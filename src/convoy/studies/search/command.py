@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 class SearchOptions(StudyOptions, total=False):
     grid: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[str],
-        Flag("A key and its values, as in lr=1e-4,1e-3. Each key once. Without `trials`, tries every point.", ()),
+        Flag(
+            "A key and its values, as in lr=1e-4,1e-3. Can be repeated. Without `trials`, tries every point.",
+            (),
+        ),
     ]
     range: Annotated[
         Mapping[str, tuple[float, float]] | Sequence[str],

@@ -225,8 +225,8 @@ def _draw_trials(axes: Axes, positions: Sequence[float], finding: SearchFinding)
     """Diverged trials have no accuracy: their marks are at the lower edge."""
     pairs = list(zip(positions, finding.trials, strict=True))
     for state, face in ((State.FINISHED, BLUE), (State.PRUNED, "none")):
-        shown = [(x, 100 * trial.accuracy) for x, trial in pairs if trial.state is state]
-        axes.plot([x for x, _y in shown], [y for _x, y in shown], "o", color=BLUE, markerfacecolor=face, markersize=4.5)
+        xy = [(x, 100 * trial.accuracy) for x, trial in pairs if trial.state is state]
+        axes.plot([x for x, _y in xy], [y for _x, y in xy], "o", color=BLUE, markerfacecolor=face, markersize=4.5)
     diverged = [x for x, trial in pairs if trial.state is State.DIVERGED]
     axes.margins(y=0.12 if diverged else 0.05)
     axes.plot(diverged, [0.03] * len(diverged), "x", color=MUTED, markersize=5, transform=axes.get_xaxis_transform())

@@ -100,19 +100,19 @@ class Trials:
         if self._left_running:
             return Trial(self.study, self._left_running.pop(0)._trial_id)
         for _ in range(DUPLICATES):
-            known = self.known
-            if len(known) >= self.count:
+            points = self.known
+            if len(points) >= self.count:
                 return None
             # A fresh sampler per trial depends only on the stored trials, and so survives a kill.
-            drawn = len(self.study.get_trials(deepcopy=False))
-            self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", drawn))
+            number = len(self.study.get_trials(deepcopy=False))
+            self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", number))
             trial = self.study.ask(self.space.distributions)
             is_stray = self.is_grid and "point" not in trial.user_attrs  # another process took the grid's last point
-            if not is_stray and all(other.params != trial.params for other in known):
+            if not is_stray and all(other.params != trial.params for other in points):
                 trial.set_user_attr("owner", self.owner)
                 return trial
             self.study.tell(trial, state=TrialState.FAIL)
-            self._propose_untried([other.params for other in known])
+            self._propose_untried([other.params for other in points])
         return None
 
     def recipe(self, trial: Trial | FrozenTrial) -> Recipe:
@@ -149,9 +149,9 @@ class Trials:
         return [result(number, frozen) for number, frozen in enumerate(self.known, start=1)]
 
     def _lay_out_grid(self) -> None:
-        there = {frozen.user_attrs.get("point") for frozen in self.study.get_trials(deepcopy=False)}
+        enqueued = {frozen.user_attrs.get("point") for frozen in self.study.get_trials(deepcopy=False)}
         for place, point in enumerate(self.space.points(derive_seed(self.base.seed, "grid"))):
-            if place not in there:
+            if place not in enqueued:
                 self.study.enqueue_trial(point, user_attrs={"point": place})
 
     def _propose_untried(self, tried: Sequence[Point]) -> None:
@@ -180,7 +180,7 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
     False if interrupted.
     """
     started: list[Trial] = []
-    goes_on = True
+    complete = True
 
     def recipes() -> Iterator[Recipe]:
         while (trial := trials.next()) is not None:
@@ -197,8 +197,8 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
     done = sum(frozen.state.is_finished() for frozen in trials.known)
     for ended in train(recipes(), shown_from=done, prune=prune):
         trials.end(started[ended.position], ended)
-        goes_on = goes_on and ended.state is not State.INTERRUPTED
-    return goes_on
+        complete = complete and ended.state is not State.INTERRUPTED
+    return complete
 
 
 class Rung(NamedTuple):
@@ -243,7 +243,7 @@ def halve(trials: Trials, train: Train) -> bool:
 def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, shown_from: int) -> bool:
     """Trains the trials to epoch `until`, except those that reached it."""
     behind = [trial for trial in alive if _now(trial).state == TrialState.RUNNING and until not in _values(trial)]
-    goes_on = True
+    complete = True
     for ended in train(map(trials.recipe, behind), shown_from=shown_from, until=until):
         trial = behind[ended.position]
         if ended.state is State.PRUNED:
@@ -252,8 +252,8 @@ def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, sho
             report(trial, ended.accuracies[:until])
         else:
             trials.end(trial, ended)
-            goes_on = goes_on and ended.state is not State.INTERRUPTED
-    return goes_on
+            complete = complete and ended.state is not State.INTERRUPTED
+    return complete
 
 
 def winner(study: optuna.Study) -> FrozenTrial:
@@ -286,9 +286,9 @@ def run_name(frozen: FrozenTrial) -> str:
     return Path(frozen.user_attrs.get("run", "")).name
 
 
-def importance_of(known: Sequence[FrozenTrial]) -> Importance | None:
+def importance_of(trials: Sequence[FrozenTrial]) -> Importance | None:
     """fANOVA over the trials that did not diverge; None if too few of them differ."""
-    sound = [frozen for frozen in known if not has_diverged(frozen)]
+    sound = [frozen for frozen in trials if not has_diverged(frozen)]
     finished = [frozen for frozen in sound if frozen.state == TrialState.COMPLETE]
     only_finished = len(finished) >= FEWEST_FINISHED
     copies = [

@@ -59,7 +59,7 @@ def trials(finding: SearchFinding) -> Section:
         panel = figures.importance_rows(finding.importance).panel()
         caption = words.importance_caption(finding.importance)
         charts.append(Chart("importance", _("Hyperparameter importance"), (panel,), caption))
-    if finding.method.pruner is not Pruner.HALVING:  # halving begins all trials at once: there is no history
+    if finding.method.pruner is not Pruner.HALVING:  # halving starts all trials at once
         panel = Panel("", partial(figures.draw_history, finding=finding), top=0.1)
         charts.append(
             Chart(

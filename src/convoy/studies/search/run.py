@@ -50,7 +50,7 @@ class Search:
     sampler: Sampler
     pruner: Pruner
     seeds: int
-    called: str | None = None  # label; None: the name of its model
+    custom_label: str | None = None  # label; None: the name of its model
 
     def __post_init__(self) -> None:
         if self.trials is None and not self.space.is_grid:
@@ -72,7 +72,7 @@ class Search:
 
     @property
     def label(self) -> str:
-        return self.called or self.base.label
+        return self.custom_label or self.base.label
 
     @property
     def scored_on(self) -> Part:
@@ -98,8 +98,8 @@ class Search:
         """Plans of recipes that together contain every value. Raises ValueError if one cannot be trained."""
         points, plans = self.space.check(self.base), []
         try:
-            for ready in plan_all(recipe for _point, recipe in points):
-                plans.append(ready)
+            for plan in plan_all(recipe for _point, recipe in points):
+                plans.append(plan)
         except ValueError as error:
             at = " and ".join(f"{path} = {value}" for path, value in points[len(plans)][0])
             raise ValueError(f"at {at}: {error}") from error
@@ -126,7 +126,7 @@ def prepare(
     sampler: str | None,
     pruner: str | None,
     seeds: int,
-    called: str | None = None,
+    custom_label: str | None = None,
 ) -> Search:
     """Fills in the defaults: halving with random order for a full grid, otherwise TPE with hyperband.
 
@@ -137,10 +137,10 @@ def prepare(
     if sampler is None:
         sampler = "random" if pruner == "halving" or trials is None else "tpe"
     for what, name, kinds in (("pruner", pruner, Pruner), ("sampler", sampler, Sampler)):
-        known = [kind.value for kind in kinds]
-        if name not in known:
-            raise unknown(what, name, known)
-    return Search(base, space, trials, Sampler(sampler), Pruner(pruner), seeds, called)
+        names = [kind.value for kind in kinds]
+        if name not in names:
+            raise unknown(what, name, names)
+    return Search(base, space, trials, Sampler(sampler), Pruner(pruner), seeds, custom_label)
 
 
 def run(search: Search, session: Session, *, storage: str | None = None) -> Study | None:
@@ -152,7 +152,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         raise ValueError("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
     images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
     # By all trials, including finished ones: bits differ between a worker and this process.
-    where, workspace = choose([ready.recipe for ready in search.plans], images, session), Workspace(session.out)
+    where, workspace = choose([plan.recipe for plan in search.plans], images, session), Workspace(session.out)
     if not session.test:
         faults.check_test_closed(search.base)
     folder = workspace.folder("studies", search.name)
@@ -210,7 +210,7 @@ def _conclude(
     search: Search, trials: Trials, members: Sequence[Member], folder: Path, where: Where, openings: int
 ) -> SearchFinding:
     """`members`: the runs of the winner with fresh seeds."""
-    best, known, runs = loop.winner(trials.study), trials.known, [member.run for member in members]
+    best, frozen_trials, runs = loop.winner(trials.study), trials.known, [member.run for member in members]
     part: Part = "test" if all("test" in run.scores for run in runs) else "validation"
     return SearchFinding(
         label=search.label,
@@ -227,12 +227,12 @@ def _conclude(
         ),
         space=search.space.axes,
         trials=tuple(trials.results(folder)),
-        winner=1 + [frozen.number for frozen in known].index(best.number),
+        winner=1 + [frozen.number for frozen in frozen_trials].index(best.number),
         seeds=tuple(search.fresh_seeds),
         part=part,
         accuracy=accuracy_of([run.scores[part] for run in runs]),
         scored_accuracy=accuracy_of([run.scores[search.scored_on] for run in runs]),
-        importance=loop.importance_of(known),
+        importance=loop.importance_of(frozen_trials),
         test_openings=openings,
         flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
     )

@@ -107,8 +107,8 @@ class Space:
         for path in paths:
             if paths.count(path) > 1:
                 raise ValueError(f"{path} is given twice: give all its values at once")
-            for kept, why in NOT_SEARCHED.items():
-                if path == kept or path.startswith(f"{kept}."):
+            for excluded, why in NOT_SEARCHED.items():
+                if path == excluded or path.startswith(f"{excluded}."):
                     raise ValueError(f"{path} cannot be searched: {why}")
 
     @property

@@ -37,16 +37,16 @@ def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMem
     """Scores the kept weights, reloaded from their file, and measures costs. Yields console lines."""
     run, plan, ledger = state.run, state.plan, state.ledger
     flags = run.status.flags
-    kept = kept_epoch(plan, ledger.best_epoch, ledger.step)
+    epoch = kept_epoch(plan, ledger.best_epoch, ledger.step)
     last_is_kept = keeps_last(plan, ledger.best_epoch)
     if last_is_kept:
         state.keep_best()
     elif ledger.best_epoch < len(run.metrics):
         save_weights(run.path / "last.safetensors", state.learner.network.state_dict())
     not_selected = plan.selection is None or last_is_kept
-    outputs = reloaded.outputs(plan, state.learner.network, kept) if not_selected else None
+    outputs = reloaded.outputs(plan, state.learner.network, epoch) if not_selected else None
     module = plan.network_with(run.file("best.safetensors"))
-    score_held_out(run, plan, module, kept)
+    score_held_out(run, plan, module, epoch)
     if (held_out := run.scores.get("fold")) is not None:
         yield lines.held_out(held_out)
     arrays = {} if state.probe is None else state.probe.arrays
@@ -55,9 +55,9 @@ def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMem
     if arrays:
         write_arrays(run.path / "arrays.npz", arrays)
     if test and plan.prepared.test is not None:
-        yield open_test(run, plan, module, workspace, epoch=kept)
+        yield open_test(run, plan, module, workspace, epoch=epoch)
     if outputs is not None:
-        difference = reloaded.difference(outputs, reloaded.outputs(plan, module, kept))
+        difference = reloaded.difference(outputs, reloaded.outputs(plan, module, epoch))
     else:
         difference = reloaded.difference_since_selection(run, plan, state.best_outputs)
     if difference is not None:

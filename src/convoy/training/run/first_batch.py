@@ -35,7 +35,7 @@ def try_step(module: nn.Module, recipe: Recipe, x: torch.Tensor, y: torch.Tensor
             module.eval()(x[:1])  # a last batch and the latency measurement may have one image
         logits = module.train()(x)
     losses.build(recipe.train.loss, faults=recipe.protocol.faults)(logits, y).backward()
-    found = []
+    defects = []
     if isinstance(recipe.train.loss, CrossEntropy) and are_probabilities(logits.detach()):
         text = _(
             "the network ends in a softmax and cross-entropy applies another, which slows down learning; remove the "
@@ -43,15 +43,15 @@ def try_step(module: nn.Module, recipe: Recipe, x: torch.Tensor, y: torch.Tensor
         )
         if recipe.train.class_weights == "none":
             text = f"{text} ({floor_of_loss(logits.shape[1])})"
-        found.append(text)
+        defects.append(text)
     if is_dead(module):
-        found.append(
+        defects.append(
             _(
                 "the network cannot learn: no weight has a gradient for the first images; usual causes are a ReLU "
                 "whose outputs are all 0, and detach() or torch.no_grad() in forward"
             )
         )
-    return found
+    return defects
 
 
 def are_probabilities(outputs: torch.Tensor) -> bool:

@@ -162,8 +162,8 @@ class Training:
             finish.add_flag(self.run, flag)
             yield self._log(Note(flag))
         sentence = rule.sentence(self._context())
-        kept = finish.kept_epoch(self.plan, ledger.best_epoch, ledger.step)
-        yield self._log(Note(lines.stopped(sentence, kept, self.plan.selection, epochs=len(self.run.metrics))))
+        epoch = finish.kept_epoch(self.plan, ledger.best_epoch, ledger.step)
+        yield self._log(Note(lines.stopped(sentence, epoch, self.plan.selection, epochs=len(self.run.metrics))))
         for note in finish.score_and_describe(self.state, self.workspace, self.peak, test=test):
             yield self._log(Note(note))
         self.failures.check_folder()
