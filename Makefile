@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check plain-kernels coverage bench results docs messages notebooks schema
+.PHONY: demo test check plain-kernels coverage bench results docs site messages notebooks schema
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -67,9 +67,17 @@ bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
 results: .venv/core  ## train the next missing results of docs/results in the background; CIFAR=FOLDER: CIFAR-10-JPEG
 	@$(BIN)/python -m tools.results --minutes $(MINUTES) --jobs $(JOBS) $(if $(CIFAR),--cifar "$(CIFAR)")
 
+# The reports of the five experiments, as pages of the documentation; made again when the archived results change.
+docs/_pages/made: docs/results/status.json .venv/docs
+	@rm -rf docs/_pages
+	@$(BIN)/convoy reproduce all --archived --out docs/_pages >/dev/null
+	@touch $@
+
 docs: .venv/docs  ## build the documentation as HTML; warnings are errors
-	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
-	@echo docs/_build/index.html
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+site: docs/_pages/made docs  ## the documentation with the reports of the five experiments
 
 messages: .venv/dev  ## collect the messages of src/convoy for translators
 	@$(BIN)/pybabel -q extract -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o src/convoy/text/convoy.pot src/convoy

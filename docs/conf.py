@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for the extension "reference"
 release = metadata.version("convoy-ml")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_pages"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # `make notebooks` executes them
 add_module_names = False
@@ -23,5 +23,6 @@ default_role = "code"
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_extra_path = [name for name in ("_pages/studies",) if (Path(__file__).parent / name).is_dir()]  # by `make site`
 html_css_files = ["tables.css"]
 html_title = f"Convoy {release}"

@@ -23,7 +23,7 @@ from convoy.recipe import read_chain
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if not {"_build", "_pages"} & {*path.parts})
 BLOCK = re.compile(r"(?:<!-- (run|file: (\S+)) -->\n)?```(console|python)\n(.*?)```", re.DOTALL)
 
 

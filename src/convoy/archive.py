@@ -19,6 +19,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,12 @@ def archive_study(study: Study, folder: str | Path) -> None:
             write_bytes(target / path.name, without_folders(path.read_text(encoding="utf-8")).encode())
         elif path.suffix == ".npz" and path.stat().st_size <= MAX_ARRAYS_BYTES:
             write_bytes(target / path.name, path.read_bytes())
+
+
+def packaged() -> Path:
+    """Returns the folder of the archived runs and studies that come with Convoy; in a clone, docs/results."""
+    installed = Path(str(resources.files("convoy") / "results"))
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "docs" / "results"
 
 
 def restore(folder: str | Path, out: str | Path) -> int:

@@ -34,6 +34,23 @@ if TYPE_CHECKING:
 
 __all__ = ["check_claim", "reproduce"]
 ALL = "all"
+OF_TRAINING = frozenset(
+    (
+        "seeds",
+        "quick",
+        "full_size",
+        "data",
+        "archive",
+        "limit",
+        "epochs",
+        "device",
+        "set",
+        "fresh",
+        "where",
+        "shard",
+        "track",
+    )
+)
 ARGUMENTS.update(
     experiment="course-mnist, cifar-course, resnet-mnist, classics-mnist, tensor-mnist, all, or the path of an "
     "experiment.toml.",
@@ -80,6 +97,14 @@ class ReproduceOptions(ClusterOptions, total=False):
         str | Path | None,
         Flag("Folder of archived runs. Finished runs are read from it and added to it, without weights and images."),
     ]
+    archived: Annotated[
+        bool,
+        Flag(
+            "Train nothing and show the runs that come with Convoy. With the same --out, a later call without "
+            "--archived reuses them and trains the missing ones.",
+            False,
+        ),
+    ]
     limit: Limit
     epochs: Epochs
     device: Device
@@ -111,6 +136,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.api.study import Study
     from convoy.experiments import experiment as published
     from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
+    from convoy.experiments.reproduction.archived import ArchivedReproduction
     from convoy.experiments.reproduction.run import Reproduction
     from convoy.experiments.reproductions import run as reproduce_all
     from convoy.studies.shards import ShardEnded
@@ -127,6 +153,9 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     overrides = tuple(overrides_of({"set": options["set"]}))
     given |= {"only": chosen, "models": tuple(parts_of(options["models"])), "data": None, "set": overrides}
     settings = Settings(**given)
+    for name, value in options.items():
+        if options["archived"] and name in OF_TRAINING and value:
+            raise ValueError(f"--archived trains nothing and takes no --{name.replace('_', '-')}")
     names = published.names() if experiment == ALL else [str(experiment)]
     experiments = [published.load(name) for name in names]
     for label in settings.models:
@@ -143,7 +172,8 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
         for each in experiments:
             own_data = data if data is not None and data.partition("=")[0] == each.data else None
             own_settings = replace(settings, data=own_data)
-            reproductions.append(Reproduction(each, own_settings, session, stage, options["archive"], say))
+            kind = ArchivedReproduction if options["archived"] else Reproduction
+            reproductions.append(kind(each, own_settings, session, stage, options["archive"], say))
         if session.shard is not None:
             ended = [reproduction.train_shard() for reproduction in reproductions if not session.interrupted()]
             if session.interrupted():
@@ -158,7 +188,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
                 break
         if experiment == ALL:
             waiting = [each.name for each in experiments if each.name not in studies]
-            name = settings.name(ALL)
+            name = settings.name(ALL) + ("-archived" if options["archived"] else "")
             study = reproduce_all.gather(studies, waiting, session.out, name=name, command=session.command)
             page = report(study)
     if not finished:

@@ -66,15 +66,11 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
         if classes is not None and classes < 1:
             raise ValueError(f"classes = {classes}: expected at least 1")
     subject = Subject(label, recipe, in_chans, classes or default_classes, size)
-    _network(subject)
+    network_of(subject)
     return subject
 
 
-def parameters_of(subject: Subject) -> int:
-    return parameters(_network(subject))
-
-
-def _network(subject: Subject) -> nn.Module:
+def network_of(subject: Subject) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return models.create(
@@ -111,7 +107,7 @@ def profile(
 
     Raises ValueError if a user's network fails in a pass.
     """
-    module = module or _network(subject)
+    module = module or network_of(subject)
     with torch.random.fork_rng(devices=[]), _user_errors(subject.recipe.model.name):
         activations = activation_bytes(module, subject.shape)
         module = module.to(device)

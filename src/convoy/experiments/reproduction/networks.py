@@ -15,31 +15,33 @@ from convoy.files import read_json, write_json
 from convoy.profiling import measure
 from convoy.profiling.result import PROFILES
 from convoy.training.machine.device import device_of
-from convoy.training.run.plan import plan_one
 from convoy.training.step import optimizers
 
 
-def claim_counts(check: Check) -> dict[str, float]:
-    """The measure of each side's untrained network; empty for a claim that needs training."""
+def claim_counts(check: Check, *, from_data: bool = True) -> dict[str, float]:
+    """The measure of each side's untrained network; empty for a claim that needs training.
+
+    `from_data`: whether the input is that of the recipe's data; otherwise it is the default input of its model.
+    """
     if not find(check.claim.measure).exact:
         return {}
     by_side = {}
     for side, recipe in check.sides.items():
-        made = plan_one(recipe)
-        shape = (made.prepared.in_chans, made.prepared.image_size, made.prepared.image_size)
-        flops = cost.flops_per_image(made.network, shape)
-        counts = {"parameters": cost.parameters(made.network), "flops_per_image": flops, "macs_per_image": flops // 2}
+        subject = measure.subject_of(side, recipe, image=None, classes=None, from_data=from_data)
+        network = measure.network_of(subject)
+        flops = cost.flops_per_image(network, subject.shape)
+        counts = {"parameters": cost.parameters(network), "flops_per_image": flops, "macs_per_image": flops // 2}
         by_side[side] = float(counts[check.claim.measure])
     return by_side
 
 
 def counted(
-    scope: Scope, fingerprints: Mapping[str, str], path: Path, *, from_data: bool
+    scope: Scope, fingerprints: Mapping[str, str], path: Path, *, from_data: bool, quick: bool
 ) -> dict[str, dict[Side, int]]:
     """The parameters of each network, by label and side.
 
     Counted once and stored at `path`, a profile.json, with a profile of each network. `fingerprints` are the recipes'
-    fingerprints.
+    fingerprints. `quick`: with fewer timed passes.
     """
     sides = {
         model.label: {side: name for side in SIDES if (name := getattr(model, side))}
@@ -58,10 +60,9 @@ def counted(
             side: measure.subject_of(label, scope.recipes[name], image=None, classes=None, from_data=from_data)
             for side, name in names.items()
         }
-        parameters[label] = {side: measure.parameters_of(subject) for side, subject in subjects.items()}
+        parameters[label] = {side: cost.parameters(measure.network_of(subject)) for side, subject in subjects.items()}
         subject = next(iter(subjects.values()))
         state = optimizers.state_per_parameter(subject.recipe.optim, ema_decay=subject.recipe.train.ema_decay)
-        quick = scope.settings.quick
         profiled.append(measure.profile(subject, device_of(subject.recipe), state_per_parameter=state, quick=quick))
     profiles = PROFILES.dump_python(profiled, mode="json", by_alias=True)
     write_json(path, {"key": key, "profiles": profiles, "parameters": parameters})

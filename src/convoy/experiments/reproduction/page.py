@@ -78,7 +78,7 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
         kicker=sections.kicker(_("Reproduction"), finding.experiment, all_views(groups)),
         title=finding.title,
         sentence=words.sentence(finding),
-        caveats=(*chance_levels(all_views(groups), "test"), *words.caveats(finding)),
+        caveats=(*chance_levels(all_views(groups), "test"), *_archived(groups), *words.caveats(finding)),
         tables=tables_.result_tables(results.models, machines, finding.withheld),
         sections=sections.present(
             quick_try(finding.choice),
@@ -132,6 +132,21 @@ def _machine(groups: Groups) -> str:
         for each in used
     )
     return "; ".join(machines) or _("no machine, because no run was trained")
+
+
+def _archived(groups: Groups) -> list[str]:
+    views = [view for view in all_views(groups) if view.run.is_archived]
+    if not views:
+        return []
+    dates = sorted({view.environment.date[: len("2026-11-29")] for view in views})
+    text = _(
+        "Archived runs: {n} of {total}, trained on {machines} ({dates}); other work may have run there",
+        n=len(views),
+        total=len(all_views(groups)),
+        machines=_machine({"": views}),
+        dates="\u2013".join(dict.fromkeys((dates[0], dates[-1]))),
+    )
+    return [text]
 
 
 def _faults(finding: Reproduction) -> Section | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from convoy import archive as archives
 from convoy.data import DataError
@@ -57,12 +57,14 @@ class Reproduction:
     stage: Stage
     archive: str | Path | None = None
     say: Callable[[str], None] = lambda text: None
+    trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.session = replace(self.session, fresh=RetrainOnce() if self.session.fresh else False)
         self.out = Path(self.session.out)
         self.scope = Scope(self.experiment, self.settings)  # its data_name is set once the data are found
-        self.no_data = ""  # why the data are not available
+        self.no_data = ""  # why the data are needed and not available
+        self.has_data = True
         self.members: dict[str, Member] = {}  # by the run's name
         self.models: dict[tuple[str, Side, int], Run] = {}  # finished runs by label, side and seed
         self.studies: list[Study] = []  # within the experiment
@@ -186,7 +188,7 @@ class Reproduction:
         for check in checks:
             own = [run for _ in check.trials if (run := next(remaining)) is not None]
             if len(own) == len(check.trials):
-                counts = networks.claim_counts(check)
+                counts = networks.claim_counts(check, from_data=self.has_data)
                 judged.append(verdicts.judge(check, own, counts, withheld=self.scope.withheld))
         self.finding = replace(self.finding, claims=tuple(judged))
         return finished
@@ -259,7 +261,7 @@ class Reproduction:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        return studies.fingerprints(self.scope.recipes, from_data=not self.no_data)
+        return studies.fingerprints(self.scope.recipes, from_data=self.has_data)
 
     # ---- data ----
 
@@ -269,7 +271,7 @@ class Reproduction:
             name = data_name(self.experiment, self.settings.data)
             load(name or self.experiment.data)
         except DataError as error:
-            self.no_data = str(error)
+            self.no_data, self.has_data = str(error), False
         else:
             self.scope = replace(self.scope, data_name=name)
 
@@ -346,7 +348,9 @@ class Reproduction:
     @cached_property
     def counted(self) -> dict[str, dict[Side, int]]:
         path = self.folder / "profile.json"
-        return networks.counted(self.scope, self.fingerprints, path, from_data=not self.no_data)
+        return networks.counted(
+            self.scope, self.fingerprints, path, from_data=self.has_data, quick=self.settings.quick or not self.trains
+        )
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:

@@ -90,7 +90,10 @@ def caveats(finding: Reproduction) -> list[str]:
 def missing(finding: Reproduction) -> list[str]:
     if finding.no_data:
         return [_("Nothing was trained, because the data are not available: {reason}", reason=finding.no_data)]
-    return [_("Not run yet: {parts}", parts=", ".join(map(experiment_part_name, finding.left)))] if finding.left else []
+    begun = [model.label for model in finding.models if model.runs and model.label in finding.left]
+    left = [experiment_part_name(part) for part in finding.left if part not in begun]
+    texts = [_("Not run yet: {parts}", parts=", ".join(left))] if left else []
+    return texts + ([_("Not run yet for all seeds or protocols: {models}", models=", ".join(begun))] if begun else [])
 
 
 def changes(options: Options) -> str:

@@ -1,0 +1,85 @@
+"""A reproduction from the archived runs that come with Convoy. It trains nothing and needs no data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from convoy import archive
+from convoy.experiments.experiment import Side
+from convoy.experiments.reproduction.finding import Reproduction as Finding
+from convoy.experiments.reproduction.finding import StudyResult
+from convoy.experiments.reproduction.run import Reproduction
+from convoy.recipe import Recipe
+from convoy.runs import Run, Study
+from convoy.studies import findings
+from convoy.studies.train_all import Entry
+
+
+class ArchivedReproduction(Reproduction):
+    """Restores the archive into the workspace, where a later reproduction finds its runs finished.
+
+    A run is found by its recipe, whatever the precision and the seed: its fingerprint would need the data. Studies are
+    those of earlier reproductions, reduced ones included; their sections say so.
+    """
+
+    trains = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        folder = archive.packaged()
+        archive.restore(folder / "runs", self.out)
+        self.runs: dict[str, dict[int, Run]] = {}  # by recipe, then by seed
+        for path in sorted((folder / "runs").iterdir()):
+            run = Run(self.out / "runs" / path.name)
+            self.runs.setdefault(_key(run.recipe, run.data.name), {})[run.recipe.seed] = run
+
+    def _find_data(self) -> None:
+        super()._find_data()
+        self.no_data = ""
+
+    @property
+    def folder(self) -> Path:
+        return super().folder.with_name(f"{super().folder.name}-archived")
+
+    def _models(self) -> bool:
+        """With all archived seeds."""
+        found: dict[tuple[str, Side, int], Entry] = {}
+        for (label, side, _), entry in self.scope.models(chosen=True).items():
+            for seed in sorted(self._by_seed(entry.recipe)):
+                found[label, side, seed] = Entry(entry.label, entry.recipe.override({"seed": seed}))
+        self.models = {key: self._by_seed(entry.recipe)[key[-1]] for key, entry in found.items()}
+        self._remember([*found.values()], [*self.models.values()])
+        self._report_models()
+        return True
+
+    def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
+        runs = [self._by_seed(entry.recipe).get(entry.recipe.seed) for entry in entries]
+        self._remember(entries, runs)
+        return runs, True
+
+    def _studies(self, kind: str) -> bool:
+        """Takes over the studies of all archived reproductions of the experiment."""
+        found: dict[Path, StudyResult] = {}
+        for path in sorted(archive.packaged().glob("studies/*/finding.json")):
+            study = Study(self.folder.parent / path.parent.name)
+            if study.finding_json.get("experiment") == self.experiment.name:
+                found |= {study.path / part.study: part for part in findings.read(study, Finding).parts}
+        chosen = {path: part for path, part in found.items() if part.kind == kind and part.side in self._sides}
+        self.studies += [Study(path.resolve()) for path in chosen]
+        self.finding = replace(self.finding, parts=(*self.finding.parts, *chosen.values()))
+        return True
+
+    @property
+    def _sides(self) -> tuple[Side | None, ...]:
+        return (*self.settings.sides, None)
+
+    def _by_seed(self, recipe: Recipe) -> dict[int, Run]:
+        return self.runs.get(_key(recipe, self.experiment.data), {})
+
+
+def _key(recipe: Recipe, data: str) -> str:
+    table = recipe.override({"seed": 0, "compute.precision": "float32"}).canonical()
+    return json.dumps([data, table], sort_keys=True)

@@ -1,0 +1,56 @@
+"""Reports of published experiments from the runs that come with Convoy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from convoy import api, archive
+from convoy.data import DataError
+from convoy.experiments import experiment
+from convoy.experiments.experiment import Settings
+from convoy.experiments.reproduction import networks, run
+from convoy.experiments.reproduction.archived import ArchivedReproduction
+from convoy.runs import Run, Workspace
+from convoy.stats import Estimate
+from convoy.studies.session import Session
+
+
+def test_a_report_of_archived_runs_has_their_scores(tmp_path: Path) -> None:
+    study = api.reproduce("tensor-mnist", archived=True, out=tmp_path, show=False)
+
+    (model,) = study.finding.models
+    runs = [Run(tmp_path / "runs" / name) for name in model.corrected.runs]
+    accuracy = model.corrected.values["test_accuracy"]
+    assert isinstance(accuracy, Estimate)
+    assert (accuracy.n, accuracy.mean) == (3, pytest.approx(sum(run.scores["test"].accuracy for run in runs) / 3))
+    assert len(study.finding.faults) > 5
+    page = (study.path / "report.html").read_text(encoding="utf-8")
+    assert all(
+        date[:10] in page for date in {max(r.environment.date for r in runs), min(r.environment.date for r in runs)}
+    )
+
+
+def test_studies_and_all_seeds_are_shown_without_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(name: str) -> None:
+        raise DataError(f"no {name}")
+
+    monkeypatch.setattr(run, "load", fails)
+    monkeypatch.setattr(networks, "counted", lambda *arguments, **options: defaultdict(dict))
+    settings, session = Settings(only=("models", "landscape")), Session(tmp_path)
+
+    found = ArchivedReproduction(experiment.load("cifar-course"), settings, session, stage=lambda names: None).run()  # type: ignore[arg-type, return-value]
+
+    assert found.finished
+    assert found.parts
+    assert all((part.path / "finding.json").is_file() for part in found.parts)
+    names = [path.name for path in (archive.packaged() / "runs").iterdir()]
+    assert sorted(run.name for run in Workspace(tmp_path).runs()) == sorted(names)
+
+
+@pytest.mark.parametrize("options", [{"limit": 100}, {"fresh": True}, {"set": {"optim.lr": 0.1}}, {"where": "dask:2"}])
+def test_options_of_training_are_refused(options: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"--{next(iter(options))}"):
+        api.reproduce("tensor-mnist", archived=True, out=tmp_path, show=False, **options)
