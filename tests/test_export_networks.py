@@ -292,3 +292,14 @@ def test_bundle_of_digits_reads_photographs_as_predict_does(tmp_path: Path) -> N
     done = alone(folder, code, "scipy")
     assert ", found 2" in done.stderr
     assert eval(done.stdout) == expected[0].tolist()
+
+
+def test_bundle_of_digits_predicts_arrays_without_pillow(tmp_path: Path) -> None:
+    digits = mnist("train")[0][:64]
+    run = random_run(tmp_path / "run", "lenet", digits)
+    write_json(run.path / "data.json", {**asdict(run.data), "name": "mnist"})
+    (folder := tmp_path / "bundle").mkdir()
+    (folder / "network.py").write_text(network_py(run, exporting.Settings()))
+    np.save(folder / "digits.npy", images := np.ascontiguousarray(digits[:5, 0]))
+    done = alone(folder, f"print(network.preprocess(np.load({str(folder / 'digits.npy')!r})).tolist())", "PIL")
+    assert eval(done.stdout) == convoy.load(run).preprocess(images).tolist()

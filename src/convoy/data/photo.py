@@ -18,7 +18,7 @@ from convoy.data.arrays import resize_and_crop
 from convoy.data.decode_images import open_upright, read_content
 from convoy.data.image_folder import image_files
 from convoy.data.imageset import DataError
-from convoy.data.pixels import Source, as_list, rgb_images
+from convoy.data.pixels import Source, as_list, frames_of, rgb_images
 
 SIDE = 28  # pixels
 BOX = 20  # pixels, the longer side of the character
@@ -53,13 +53,19 @@ def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path],
 
 def character_pixels(images: Source | Sequence[Source], size: int, in_chans: int = 1) -> np.ndarray:
     """Like `read_characters`, for images as in `as_pixels`. Warns about several characters."""
-    characters = [
-        _character(image, image.width, size) for source in as_list(images) for image in rgb_images(source, WORKING_SIDE)
-    ]
+    characters = [each for source in as_list(images) for each in _characters(source, size)]
     for number, (_, ink) in enumerate(characters, start=1):
         if ink is not None and ink.characters > 1:
             warnings.warn(f"image {number}: expected one character, found {ink.characters}", stacklevel=2)
     return np.repeat(np.stack([pixels for pixels, _ in characters]), in_chans, axis=1)
+
+
+def _characters(source: Source, size: int) -> list[tuple[np.ndarray, Ink | None]]:
+    if isinstance(source, np.ndarray) and (frames := frames_of(source)).shape[1:] == (size, size, 1):
+        pixels = frames.transpose(0, 3, 1, 2)
+        if all(np.median(_border(image)) < MIN_CONTRAST for (image,) in pixels):
+            return [(image, None) for image in pixels]  # without Pillow
+    return [_character(image, image.width, size) for image in rgb_images(source, WORKING_SIDE)]
 
 
 def _read(file: Path, size: int) -> tuple[np.ndarray, Ink | None]:

@@ -37,7 +37,8 @@ def rgb_images(source: Source, size: int) -> list[Image.Image]:
             return [open_upright(str(source), read_content(str(source)), size)[0]]
         if isinstance(source, np.ndarray):
             return [
-                to_rgb(Image.fromarray(frame.squeeze(2) if frame.shape[2] == 1 else frame)) for frame in _frames(source)
+                to_rgb(Image.fromarray(frame.squeeze(2) if frame.shape[2] == 1 else frame))
+                for frame in frames_of(source)
             ]
         if hasattr(source, "getexif"):
             return [to_rgb(source.copy())]
@@ -46,14 +47,14 @@ def rgb_images(source: Source, size: int) -> list[Image.Image]:
 
 def _pixels(source: Source, size: int, in_chans: int) -> np.ndarray:
     if isinstance(source, np.ndarray):
-        frames = _frames(source)
+        frames = frames_of(source)
         if frames.shape[1:] == (size, size, in_chans):
             return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
     rgb = np.stack([fitted(image, size) for image in rgb_images(source, size)])  # (N, size, size, 3)
     return with_channels(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2)), in_chans)
 
 
-def _frames(array: np.ndarray) -> np.ndarray:
+def frames_of(array: np.ndarray) -> np.ndarray:
     """Returns [N, H, W, C]."""
     if array.dtype != np.uint8:
         raise DataError(f"expected an array of uint8, 0 to 255, got {array.dtype}")

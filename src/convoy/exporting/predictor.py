@@ -56,5 +56,8 @@ def predict(images: Source | Sequence[Source]) -> list[tuple[str, float]]:
 
 def main() -> None:
     for path in sys.argv[1:]:
-        ((name, probability),) = predict(path)
+        try:
+            ((name, probability),) = predict(path)
+        except (ImportError, ValueError) as error:
+            sys.exit(str(error))
         print(f"{path}: {name} ({probability:.1%})")
