@@ -40,7 +40,7 @@ _MNIST = NamedData(
     origin=Included("convoy-ml", lambda: read_idx_parts(packaged("mnist"))),
     homepage="http://yann.lecun.com/exdb/mnist",
     licence="CC BY-SA 3.0",
-    citation="LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition",
+    citation="LeCun, Cortes, Burges 1998, The MNIST database of handwritten digits",
     content_hash="ea1edf3068dacef191ba3542b120ca79a15465ec36521d6f2409303f6f350178",
     is_handwriting=True,
 )

@@ -213,15 +213,15 @@ def _schedule(view: RunView, references: References) -> list[str]:
             )
         case Cosine():
             text = _(
-                "The learning rate falls along a half cosine to {share:.0%} of its highest value{citation}.",
-                share=schedule.min_factor,
+                "The learning rate falls along a half cosine to {share:g} % of its highest value{citation}.",
+                share=100 * schedule.min_factor,
                 citation=cited,
             )
         case OneCycle():
             text = _(
-                "The learning rate rises in the first {rise:.0%} of the steps and then falls, both along a half "
+                "The learning rate rises in the first {rise:g} % of the steps and then falls, both along a half "
                 "cosine{citation}.",
-                rise=schedule.rise,
+                rise=100 * schedule.rise,
                 citation=cited,
             )
         case Plateau():

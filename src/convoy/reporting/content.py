@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from convoy.reporting.palette import Look
 
+MANY_COLUMNS = 7  # in Word and LaTeX, a table with more has smaller letters or headers in several lines
+
 # Control characters break XML; the bidirectional overrides let a malicious name reverse the text after it.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 

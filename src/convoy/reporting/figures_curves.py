@@ -101,7 +101,7 @@ def seeds_sentences(seeds: tuple[int, int], *, truncated: bool) -> list[str]:
 
 
 def training_values() -> str:
-    return _("Training values are averaged during the epoch, with augmentation and dropout.")
+    return _("Training values are averaged during the epoch, with any augmentation and dropout.")
 
 
 def label_by_epoch(axes: Axes, longest: int, quantity: Literal["loss", "accuracy"]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from convoy.reporting.content import Cell, Page, Table, readable
+from convoy.reporting.content import MANY_COLUMNS, Cell, Page, Table, readable
 from convoy.reporting.figure_files import inches_of, png_of
 from convoy.reporting.render import figure_titles, kind_of, readable_lines
 from convoy.text import gettext as _
@@ -53,7 +53,7 @@ def tex(page: Page, folder: Path) -> bytes:
             columns=_columns,
             has_header=lambda table: any(column.title or column.unit for column in table.columns),
             row=partial(_row, bold=False),
-            header=lambda table: _row([Cell(column.title, column.unit) for column in table.columns], bold=True),
+            header=_header,
             size=lambda name: inches_of(png_of(folder / "figures", name)),
         )
     )
@@ -131,6 +131,20 @@ def _columns(table: Table) -> _Raw:
             for column, length in zip(table.columns, longest, strict=True)
         )
     )
+
+
+def _header(table: Table) -> _Raw:
+    """Titles and units; on separate lines if there are many columns, so that the table is not scaled down."""
+    if len(table.columns) <= MANY_COLUMNS:
+        return _row([Cell(column.title, column.unit) for column in table.columns], bold=True)
+    texts = []
+    for column in table.columns:
+        lines = [rf"\textbf{{{_escaped(word)}}}" for word in column.title.split()]
+        if column.unit:
+            lines.append(rf"\scriptsize {_escaped(column.unit)}")
+        stack = r" \\ ".join(lines)
+        texts.append(rf"\shortstack[{'r' if column.numeric else 'l'}]{{{stack}}}")
+    return _Raw(" & ".join(texts) + r" \\")
 
 
 def _row(cells: Any, *, bold: bool) -> _Raw:

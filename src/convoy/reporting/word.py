@@ -6,13 +6,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from convoy.reporting.content import Block, Cell, Code, Page, Prose, Table, readable
+from convoy.reporting.content import MANY_COLUMNS, Block, Cell, Code, Page, Prose, Table, readable
 from convoy.reporting.figure_files import WIDTH, inches_of, png_of
 from convoy.reporting.render import FIGURES, figure_titles, readable_lines
 from convoy.text import page_language
 
 BODY, SMALL, TINY = 10.5, 8.5, 7.5  # points
-MANY_COLUMNS = 7  # a table with more has small letters
 LONGEST = 45  # letters of a text that widen its column
 GREY = "595959"
 CODE_FONT = "Consolas"
@@ -157,7 +156,8 @@ def _widths(table: Table) -> list[float]:
     letters = []
     for place, column in enumerate(table.columns):
         lengths = [len(row[place].text) + len(row[place].note) for row in table.rows]
-        words = [len(word) + 1 for word in f"{column.title} {column.unit}".split()]
+        words = [1 + round(1.1 * len(word)) for word in column.title.split()]  # bold
+        words += [1 + len(word) for word in column.unit.split()]
         letters.append(min(max([4, *words, *lengths]), LONGEST) + 2)
     return [WIDTH * count / sum(letters) for count in letters]
 
@@ -167,6 +167,8 @@ def _fill(paragraph: Any, cell: Cell, size: float) -> None:
 
     run = paragraph.add_run(readable(cell.text) if cell.text else "")
     run.bold, run.font.size = cell.bold, Pt(size)
+    if not cell.text:  # otherwise the height of the line is that of the paragraph's style
+        _child(_child(paragraph._p.get_or_add_pPr(), "w:rPr"), "w:sz", val=str(round(2 * size)))
     if cell.note:
         note = paragraph.add_run(f" {readable(cell.note)}")
         note.font.size, note.font.color.rgb = Pt(size - 0.5), RGBColor.from_string(GREY)
@@ -179,7 +181,7 @@ def _rules(grid: Any) -> None:
         _child(borders, f"w:{side}", val="single", sz="4", color=colour)
     margins = _child(grid._tbl.tblPr, "w:tblCellMar", before=("w:tblLook",))
     for side in ("left", "right"):
-        _child(margins, f"w:{side}", w="60", type="dxa")
+        _child(margins, f"w:{side}", w="36", type="dxa")
 
 
 def _child(parent: Any, tag: str, *, before: tuple[str, ...] = (), **attributes: str) -> Any:
