@@ -11,6 +11,9 @@ JOBS ?= 1
 .PHONY: demo test check plain-kernels coverage bench results docs site messages notebooks schema
 .DEFAULT_GOAL := demo
 
+# Otherwise each of the processes that tests start would compile Convoy again.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 DEV := .[dev,docs]# a comma in the call itself would end its argument
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -51,7 +54,7 @@ check: .venv/dev
 
 # torch selects kernels by processor, and they round differently. These are the kernels for processors without AVX2.
 plain-kernels: .venv/dev  ## the training tests with the kernels of another processor
-	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/training
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/training -m "not any_kernels"
 
 # The tracer of Python 3.11 costs 45 % processor time, so it is not part of check. From Python 3.12 on, sys.monitoring does it.
 coverage: .venv/dev  ## all tests with line coverage; fails below the floor in pyproject.toml

@@ -1,21 +1,20 @@
-"""One of the processes that torchrun starts in test_ranks.py: trains each case with all ranks, and rank 0 also alone.
-
-python -m torch.distributed.run --nproc-per-node N ranks_worker.py RESULT.json CASE ...
-"""
+"""What the processes of test_ranks.py do: each is one rank of a job, as torchrun would start it."""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from convoy import cli
 from convoy.recipe import resolve
 from convoy.training.run.plan import plan_one
-from convoy.training.step.ranks import Ranks
+from convoy.training.step.ranks import Ranks, joined
 
-STEPS = 100
+STEPS = 30
 NORMS = f"{Path(__file__).with_name('ranks_network.py')}:Net"
 MIXED = {
     "data.augment": [{"name": "shift"}, {"name": "mixup"}],
@@ -35,22 +34,33 @@ CASES = {
 }
 
 
-def main() -> None:
+def enter(rank: int, environment: Mapping[str, str], folder: Path) -> None:
+    """Makes this process a rank of a job in the folder. Its output goes to the files out.RANK and err.RANK."""
+    os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
+    os.chdir(folder)
+    for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
+        with open(f"{name}.{rank}", "wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
+
+
+def run_command(rank: int, environment: Mapping[str, str], folder: Path, arguments: list[str]) -> None:
+    enter(rank, environment, folder)
+    sys.argv = ["convoy", *arguments]
+    cli.main(arguments)
+
+
+def train_cases(rank: int, environment: Mapping[str, str], folder: Path, cases: list[str]) -> None:
+    """Trains each case with all ranks. Rank 0 writes losses.pt."""
+    enter(rank, environment, folder)
     torch.set_num_threads(1)
-    ranks = Ranks()
-    differences = {}
-    for name in sys.argv[2:]:
-        model, changes = CASES[name]
-        shared = losses(model, changes, ranks)
-        if ranks.is_leader:
-            alone = losses(model, changes, None)
-            differences[name] = ((shared - alone).abs() / alone.abs()).max().item()
-    if ranks.is_leader:
-        Path(sys.argv[1]).write_text(json.dumps(differences), encoding="utf-8")
+    found = {case: losses(case, joined()) for case in cases}
+    if rank == 0:
+        torch.save(found, "losses.pt")
 
 
-def losses(model: str, changes: dict[str, object], ranks: Ranks | None) -> torch.Tensor:
+def losses(case: str, ranks: Ranks | None) -> torch.Tensor:
     """Returns the losses of the first steps, float64 [STEPS]."""
+    model, changes = CASES[case]
     recipe = resolve("lenet").override(
         {"model.name": model, "data.limit": 300, "train.batch_size": 37, "compute.precision": "float64", **changes}
     )
@@ -61,7 +71,3 @@ def losses(model: str, changes: dict[str, object], ranks: Ranks | None) -> torch
         torch.manual_seed(step)
         values.append(learner.step(*batches.at(*divmod(step, batches.steps_per_epoch))).loss)
     return torch.stack(values)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc")
+pytestmark = [pytest.mark.any_kernels, pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc")]
 
 COUNT_FAULTS = """
 import resource, torch

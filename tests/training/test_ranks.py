@@ -1,31 +1,63 @@
-"""One training in several processes of torchrun, on this machine (gloo)."""
+"""One training in several processes on this machine (gloo): one test uses torchrun, the others start its ranks.
+
+The processes are forks of one that has imported torch: an import takes longer than these trainings.
+"""
 
 from __future__ import annotations
 
-import json
-import os
+import multiprocessing
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from ranks_worker import CASES
+import torch
+from ranks_worker import CASES, losses, run_command, train_cases
 
 from convoy.runs import Run
 
+pytestmark = pytest.mark.any_kernels
+
 Call = Callable[..., tuple[int, str, str]]
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
-TRAIN = ["-m", "convoy", "train", "lenet", "--limit", "1000", "--compute.precision", "float64"]
+TRAIN = ["train", "lenet", "--limit", "1000", "--compute.precision", "float64"]
 FOUR = ["--epochs", "4", "--compute.threads", "1"]
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+CONTEXT: Any = multiprocessing.get_context(METHOD)
+CONTEXT.set_forkserver_preload(["convoy.cli", "convoy.training.run.run_one"])
 
 
-def torchrun(ranks: int, *arguments: object, folder: Path) -> subprocess.Popen[str]:
-    command = [*TORCHRUN, str(ranks), *map(str, arguments)]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(target: Callable[..., None], size: int, folder: Path, arguments: list[str]) -> list[BaseProcess]:
+    """Starts the ranks of a job with the environment that torchrun gives them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    ranks = [CONTEXT.Process(target=target, args=(rank, environment, folder, arguments)) for rank in range(size)]
+    for process in ranks:
+        process.start()
+    return ranks
+
+
+def end(ranks: list[BaseProcess]) -> list[int | None]:
+    """Returns the exit codes."""
+    for process in ranks:
+        process.join(timeout=300)
+    return [process.exitcode for process in ranks]
+
+
+def output(name: str, folder: Path, size: int = 2) -> str:
+    return "".join((folder / f"{name}.{rank}").read_text(encoding="utf-8") for rank in range(size))
 
 
 def trained_in(folder: Path) -> Run:
@@ -37,61 +69,64 @@ def trained_in(folder: Path) -> Run:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run of TRAIN in one process."""
     folder = tmp_path_factory.mktemp("alone")
-    subprocess.run([sys.executable, *TRAIN, *FOUR], cwd=folder, check=True, capture_output=True)
+    assert end(start(run_command, 1, folder, [*TRAIN, *FOUR])) == [0]
     return trained_in(folder)
 
 
-@pytest.mark.parametrize(("ranks", "cases"), [(2, list(CASES)), (4, ["lenet, three images", "norms, mixed images"])])
-def test_ranks_have_the_losses_of_one_process(ranks: int, cases: list[str], tmp_path: Path) -> None:
-    worker = Path(__file__).with_name("ranks_worker.py")
-    process = torchrun(ranks, worker, "result.json", *cases, folder=tmp_path)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    differences = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert list(differences) == cases
+@pytest.fixture(scope="module")
+def losses_alone() -> dict[str, torch.Tensor]:
+    return {case: losses(case, None) for case in CASES}
+
+
+@pytest.mark.parametrize(("size", "cases"), [(2, list(CASES)), (4, ["lenet, three images", "norms, mixed images"])])
+def test_ranks_have_the_losses_of_one_process(
+    size: int, cases: list[str], tmp_path: Path, losses_alone: dict[str, torch.Tensor]
+) -> None:
+    assert end(start(train_cases, size, tmp_path, cases)) == [0] * size, output("err", tmp_path, size)
+    shared = torch.load(tmp_path / "losses.pt")
+    assert list(shared) == cases
+    differences = {case: ((shared[case] - losses_alone[case]) / losses_alone[case]).abs().max() for case in cases}
     assert max(differences.values()) < 1e-10, differences
 
 
-def test_run_that_two_ranks_began_and_one_process_resumes_has_the_losses_of_one_process(
+def test_run_that_torchrun_began_and_one_process_resumes_has_the_losses_of_one_process(
     tmp_path: Path, alone: Run
 ) -> None:
-    process = torchrun(2, *TRAIN, *FOUR, folder=tmp_path)
-    until_first_epoch(process)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "convoy"]
+    with subprocess.Popen([*torchrun, *TRAIN, *FOUR], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("epoch 1/") for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=300)
     run = trained_in(tmp_path)
     assert (run.status.state, run.environment.ranks, run.environment.threads) == ("interrupted", 2, 1)
-    subprocess.run([sys.executable, *TRAIN, *FOUR], cwd=tmp_path, check=True, capture_output=True)
+    assert end(start(run_command, 1, tmp_path, [*TRAIN, *FOUR])) == [0]
     assert [change.key for change in run.environment.resumed_with] == ["ranks"]
     assert np.allclose(run.steps["loss"], alone.steps["loss"], rtol=1e-6)
     assert run.scores["test"].correct == alone.scores["test"].correct
     assert [epoch.train.correct for epoch in run.metrics] == [epoch.train.correct for epoch in alone.metrics]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds the process in /proc")
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_rank_ends_the_job(rank: int, tmp_path: Path) -> None:
-    process = torchrun(2, *TRAIN, "--epochs", "1000", folder=tmp_path)
-    until_first_epoch(process)
-    os.kill(pid_of(rank, process), signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert ("convoy: " in err) == (rank == 1)  # rank 0 reports it
+def test_a_killed_rank_ends_the_others(rank: int, tmp_path: Path) -> None:
+    ranks = start(run_command, 2, tmp_path, [*TRAIN, "--epochs", "1000"])
+    until_first_epoch(tmp_path, ranks)
+    ranks[rank].kill()
+    assert end(ranks) == ([-9, 0] if rank == 0 else [2, -9])
+    assert ("convoy: " in output("err", tmp_path)) == (rank == 1)  # rank 0 reports it
     assert trained_in(tmp_path).status.state == ("running" if rank == 0 else "interrupted")
 
 
 def test_a_finished_run_is_found(alone: Run) -> None:
-    process = torchrun(2, *TRAIN, *FOUR, folder=alone.path.parents[2])
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert out.count(alone.name) == 1
+    folder = alone.path.parents[2]
+    assert end(start(run_command, 2, folder, [*TRAIN, *FOUR])) == [0, 0], output("err", folder)
+    assert output("out", folder).count(alone.name) == 1
 
 
 def test_an_error_is_reported_by_rank_0_and_nothing_is_written(tmp_path: Path) -> None:
-    process = torchrun(2, *TRAIN, "--data.augment", '[{name="nothing"}]', folder=tmp_path)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err.count("convoy: unknown") == 1
+    codes = end(start(run_command, 2, tmp_path, [*TRAIN, "--data.augment", '[{name="nothing"}]']))
+    assert codes == [2, 0]  # the others end in silence
+    assert output("err", tmp_path).count("convoy: unknown") == 1
     assert not (tmp_path / "convoy-runs").exists()
 
 
@@ -105,13 +140,7 @@ def test_studies_are_refused_under_torchrun(
     assert (code, "torchrun: " in err) == (2, True)
 
 
-def until_first_epoch(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    assert any(line.startswith("epoch 1/") for line in process.stdout)
-
-
-def pid_of(rank: int, process: subprocess.Popen[str]) -> int:
-    """Returns the process of a rank."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    ranks = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
-    return next(int(pid) for pid, environment in ranks.items() if b"RANK=%d" % rank in environment)
+def until_first_epoch(folder: Path, ranks: list[BaseProcess]) -> None:
+    while not any(path.stat().st_size for path in folder.glob("convoy-runs/runs/*/metrics.jsonl")):
+        assert all(process.is_alive() for process in ranks), output("err", folder, len(ranks))
+        time.sleep(0.05)

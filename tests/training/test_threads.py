@@ -94,6 +94,7 @@ def test_a_worker_process_gives_a_run_begun_with_two_threads_the_bits_of_an_unbr
     assert (resumed.path / "best.safetensors").read_bytes() == (unbroken.path / "best.safetensors").read_bytes()
 
 
+@pytest.mark.any_kernels
 @pytest.mark.parametrize("arguments", [("-c", "import convoy, torch"), ("-m", "convoy.studies.worker")])
 def test_libgomp_reads_the_setting_in_this_process_and_in_workers(arguments: tuple[str, ...]) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
@@ -106,6 +107,7 @@ def test_libgomp_reads_the_setting_in_this_process_and_in_workers(arguments: tup
     assert "GOMP_SPINCOUNT = '1000'" in done.stderr
 
 
+@pytest.mark.any_kernels
 @pytest.mark.parametrize(
     ("before", "given", "expected"),
     [
