@@ -32,7 +32,7 @@ ONE_OF_A_KIND: dict[str, dict[str, object]] = {  # networks with few layers, for
 def test_one_file_of_plain_pytorch_builds_the_same_network(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = random_run(tmp_path / "run", name, mnist("train")[0][:64])
+    run = random_run(tmp_path / "run", name, mnist("train")[0][:8])
     source = network_py(run, Settings())
     assert not re.search(r"^\s*(from|import) convoy", source, re.MULTILINE)
     (tmp_path / "network_alone.py").write_text(source)
@@ -51,9 +51,9 @@ def test_one_file_of_plain_pytorch_builds_the_same_network(
 @pytest.mark.skipif(not (find_spec("onnxruntime") and find_spec("onnxscript")), reason="needs the extra onnx")
 @pytest.mark.parametrize("name", ONE_OF_A_KIND)
 def test_onnx_gives_the_same_logits(name: str, tmp_path: Path) -> None:
-    images = np.repeat(mnist("train")[0][:100], 3, axis=1)
+    images = np.repeat(mnist("train")[0][:20], 3, axis=1)
     run = random_run(tmp_path / "run", name, images, options=ONE_OF_A_KIND[name])
     _, parity = convoy.export(run, tmp_path / "net.onnx", to="onnx")
     assert parity is not None
     assert parity.difference <= 1e-5
-    assert parity.images == 100
+    assert parity.images == 20

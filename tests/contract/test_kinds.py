@@ -56,6 +56,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         with pytest.MonkeyPatch.context() as without_figures:
             without_figures.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: "")
             without_figures.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])
+            without_figures.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
             for kind in kinds.KINDS:
                 main(command(kind, out))
         yield Workspace(out)
@@ -67,7 +68,8 @@ def command(kind: str, out: Path) -> list[str]:
         return ["reproduce", "all" if kind == "reproductions" else str(out / "experiment.toml"), "--out", str(out)]
     example = re.search("Example: `convoy (.+)`", getattr(api, kind).__doc__)
     assert example is not None
-    return [*example[1].split(), "--limit", "120", "--out", str(out)]
+    words = example[1].replace("--resolution 9", "--resolution 3").split()
+    return [*words, "--limit", "120", "--out", str(out)]
 
 
 def study_of(workspace: Workspace, kind: str) -> Study:
@@ -152,6 +154,7 @@ def test_damaged_finding_names_the_field(kind: str, workspace: Workspace) -> Non
 
 
 @every_kind
+@pytest.mark.usefixtures("page_alone")
 def test_page_has_the_sentence_and_each_caveat(kind: str, workspace: Workspace) -> None:
     study = study_of(workspace, kind)
     assert api.report(study) == study.path / "report.html"
@@ -168,6 +171,7 @@ def test_listed_with_its_sentence(kind: str, workspace: Workspace, capfd) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)  # a reproduction writes what it has so far
+@pytest.mark.usefixtures("words_alone")
 def test_interrupted_study_ends_with_the_finding_of_an_unbroken_one(kind: str, workspace: Workspace, tmp_path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "convoy.cli", *command(kind, tmp_path)], stdout=subprocess.PIPE, text=True
