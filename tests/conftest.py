@@ -18,7 +18,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With several processes, one runs all tests of a file, so that what its fixtures train is trained once."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False  # the order of pytest_collection_modifyitems instead
     return LoadFileScheduling(config, log)
+
+
+LONGEST_FILES = (
+    "test_ranks.py", "test_kinds.py", "test_models.py", "test_cluster.py", "test_exports.py", "test_cli.py",
+    "test_execute.py", "test_readme.py", "test_reproduce.py", "test_export_networks.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes, the longest files are first, so that none is left with a long one at the end."""
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        ranks = {name: rank for rank, name in enumerate(LONGEST_FILES)}
+        items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -625,22 +625,23 @@ def test_lines_on_a_terminal_fit_into_80_columns(quick: list[str], tmp_path: Pat
     for name in ("lenet", "a-model-with-a-long-name"):
         fake_run(tmp_path / "convoy-runs", name)
     commands = (["train", *quick], ["test", "Tiny-s42"], ["list", "runs"], ["list", "data"], ["profile", "lenet"])
-    for command in commands:
-        ours, theirs = pty.openpty()
-        environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
-        line = [sys.executable, "-m", "convoy.cli", *command]
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=theirs, stderr=theirs, env=environment)
-        os.close(theirs)
-        output = b""
-        while True:
-            try:
-                part = os.read(ours, 1 << 16)
-            except OSError:  # how Linux ends a pseudo-terminal
-                break
-            if not part:
-                break
-            output += part
-        os.close(ours)
-        assert process.wait(timeout=60) == 0, output
-        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode())
-        assert max(map(len, re.split("[\r\n]+", text))) <= 80, command
+    code = "import json, sys\nfrom convoy import cli\nfor line in json.loads(sys.argv[1]):\n    cli.main(line)"
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+    program = [sys.executable, "-c", code, json.dumps(commands)]
+    process = subprocess.Popen(program, cwd=tmp_path, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            part = os.read(ours, 1 << 16)
+        except OSError:  # how Linux ends a pseudo-terminal
+            break
+        if not part:
+            break
+        output += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, output
+    lines = re.split("[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()))
+    assert len(lines) > 40
+    assert [line for line in lines if len(line) > 80] == []
