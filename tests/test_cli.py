@@ -260,7 +260,7 @@ def test_training_continues_after_the_reader_of_its_output_has_exited(quick: lis
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     (run,) = Workspace(tmp_path / "convoy-runs").runs()
     assert run.finished
 
@@ -540,7 +540,7 @@ def interrupt_when(command: list[str], folder: Path, seen: str) -> tuple[list[st
         lines.append(line)
         if seen in line and not any(seen in earlier for earlier in lines[:-1]):
             os.kill(process.pid, signal.SIGINT)
-    return lines, process.wait(timeout=60)
+    return lines, process.wait(timeout=300)
 
 
 @pytest.mark.parametrize("verb", ["train", "compare"])
@@ -641,7 +641,7 @@ def test_lines_on_a_terminal_fit_into_80_columns(quick: list[str], tmp_path: Pat
             break
         output += part
     os.close(ours)
-    assert process.wait(timeout=60) == 0, output
+    assert process.wait(timeout=300) == 0, output
     lines = re.split("[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()))
     assert len(lines) > 40
     assert [line for line in lines if len(line) > 80] == []

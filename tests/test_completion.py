@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -62,9 +62,9 @@ def test_bash_offers_exactly_the_keys_of_a_recipe_and_answers_at_once(home: Path
         f"train.{key}" for key in Recipe().train.model_dump() if key != "loss"
     }
 
-    begin = time.perf_counter()
+    begin = os.times().children_user
     complete(home, "train", "--optim.")
-    assert time.perf_counter() - begin < 0.3
+    assert os.times().children_user - begin < 0.3  # CPU seconds
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_one_signal_stops_a_network_whose_init_never_returns(stripes: Path, tmp_
         assert process.stdout is not None
         assert process.stdout.readline() == "building\n"
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=300)
     finally:
         process.kill()
     assert (process.returncode, errors) == (130, "stopped\n")

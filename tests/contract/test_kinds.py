@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forks import start_command
 
 import convoy
 from convoy import api
@@ -173,14 +173,12 @@ def test_listed_with_its_sentence(kind: str, workspace: Workspace, capfd) -> Non
 @pytest.mark.parametrize("kind", KINDS)  # a reproduction writes what it has so far
 @pytest.mark.usefixtures("words_alone")
 def test_interrupted_study_ends_with_the_finding_of_an_unbroken_one(kind: str, workspace: Workspace, tmp_path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "convoy.cli", *command(kind, tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "epoch 1/" in line:
-                process.kill()
-                break
+    process = start_command(tmp_path, command(kind, tmp_path))
+    while not any("epoch 1/" in path.read_text(encoding="utf-8") for path in tmp_path.glob("out.command")):
+        assert process.is_alive()
+        time.sleep(0.02)
+    process.kill()
+    process.join()
     assert not list(tmp_path.glob("studies/*/finding.json"))
     main(command(kind, tmp_path))
     first, second = (without_costs(study_of(out, kind).finding_json) for out in (Workspace(tmp_path), workspace))

@@ -227,6 +227,7 @@ def test_a_missing_program_or_package_is_reported_before_anything_is_written(suf
     assert sorted(run.path.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_an_edited_lab_report_is_not_overwritten(run):
     path = api.report(run, format="md")
     path.write_text("my answers")

@@ -105,7 +105,7 @@ def test_script_without_a_main_guard_is_not_run_again(stripes: Path, net: Path, 
         "ends = [event for _, event in execute(recipes, Session('out')) if type(event).__name__ == 'Ended']\n"
         "print(len(ends), 'runs')\n"
     )
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == ["imported", "1 runs"], done.stderr
 
 
@@ -125,7 +125,7 @@ def test_run_saves_itself_when_the_parent_is_killed(stripes: Path, net: Path, tm
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     (run,) = Workspace(tmp_path / "out").runs()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while run.state == "running" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert run.state == "interrupted"

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +15,7 @@ from typing import Any
 import pytest
 from scipy.stats import t as student
 from tests.conftest import NET
+from tests.forks import start_command
 
 from convoy import api
 from convoy.events import Ended, EpochEnded, Event
@@ -177,23 +174,10 @@ def test_search_that_was_killed_ends_with_the_finding_of_an_unbroken_one(
 ) -> None:
     (tmp_path / "base.toml").write_text(base.to_toml())
     grid = [token for text in GRID for token in ("--grid", text)]
-    command = [
-        sys.executable,
-        "-m",
-        "convoy.cli",
-        "search",
-        "base.toml",
-        *grid,
-        "--seeds",
-        "2",
-        "--out",
-        "out",
-        "--json",
-    ]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = start_command(tmp_path, ["search", "base.toml", *grid, "--seeds", "2", "--out", "out", "--json"])
     _wait_for(lambda: len(list(tmp_path.glob("out/runs/*/metrics.jsonl"))) >= 4)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     before = {path: path.read_text() for path in tmp_path.glob("out/runs/*/log.txt")}
     paused = [path for path, log in before.items() if "pruned at epoch 1" in log]
     assert len(paused) >= 3
@@ -205,7 +189,7 @@ def test_search_that_was_killed_ends_with_the_finding_of_an_unbroken_one(
         assert path.read_text().count("epoch 1/3") == 1
 
 
-def _wait_for(there: Callable[[], bool], seconds: float = 60) -> None:
+def _wait_for(there: Callable[[], bool], seconds: float = 300) -> None:
     begun = time.monotonic()
     while not there():
         assert time.monotonic() - begun < seconds

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from tests.forks import write_output
 
 from convoy import cli
 from convoy.recipe import resolve
@@ -38,9 +39,7 @@ def enter(rank: int, environment: Mapping[str, str], folder: Path) -> None:
     """Makes this process a rank of a job in the folder. Its output goes to the files out.RANK and err.RANK."""
     os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
     os.chdir(folder)
-    for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
-        with open(f"{name}.{rank}", "wb") as file:
-            os.dup2(file.fileno(), stream.fileno())
+    write_output(str(rank))
 
 
 def run_command(rank: int, environment: Mapping[str, str], folder: Path, arguments: list[str]) -> None:

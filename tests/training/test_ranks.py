@@ -1,11 +1,7 @@
-"""One training in several processes on this machine (gloo): one test uses torchrun, the others start its ranks.
-
-The processes are forks of one that has imported torch: an import takes longer than these trainings.
-"""
+"""One training in several processes on this machine (gloo): one test uses torchrun, the others start its ranks."""
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import socket
 import subprocess
@@ -14,12 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ranks_worker import CASES, losses, run_command, train_cases
+from tests.forks import CONTEXT
 
 from convoy.runs import Run
 
@@ -29,9 +25,6 @@ Call = Callable[..., tuple[int, str, str]]
 
 TRAIN = ["train", "lenet", "--limit", "1000", "--compute.precision", "float64"]
 FOUR = ["--epochs", "4", "--compute.threads", "1"]
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-CONTEXT: Any = multiprocessing.get_context(METHOD)
-CONTEXT.set_forkserver_preload(["convoy.cli", "convoy.training.run.run_one"])
 
 
 def start(target: Callable[..., None], size: int, folder: Path, arguments: list[str]) -> list[BaseProcess]:
