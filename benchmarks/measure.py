@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("convoy-ml", "torch", "torchvision", "timm", "numpy", "pillow")
+PACKAGES = ("convoy-ml", "torch", "distributed", "torchvision", "timm", "numpy", "pillow")
 ENVIRONMENT = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "MKL_NUM_THREADS")
 
 

@@ -12,17 +12,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from convoy import api
 from convoy.checkpoint import load_weights
 from convoy.events import Ended, EpochEnded, Event, Note, Progress
 from convoy.recipe import Recipe, resolve
 from convoy.runs import Run, Workspace
+from convoy.studies import cluster_host
 from convoy.studies.execute import execute
 from convoy.studies.session import Session
 
@@ -114,6 +116,89 @@ def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
     alone = ended(execute([recipe], Session(tmp_path / "here"), where="processes"))[0]
     assert np.array_equal(run.steps["loss"], alone.steps["loss"])
     assert run.scores == alone.scores
+
+
+def test_a_killed_driver_leaves_runs_that_the_same_command_finishes(
+    cluster: LocalCluster, stripes: Path, tmp_path: Path
+) -> None:
+    (recipe, _other), out = recipes(stripes, tmp_path / "code", epochs=60), tmp_path / "there"
+    recipe = recipe.override({"compute.precision": "float64"})
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    program = (
+        "from convoy.recipe import Recipe\nfrom convoy.studies import cluster\n"
+        "from convoy.studies.execute import execute\nfrom convoy.studies.session import Session\n"
+        "cluster.COPY_SECONDS = 0.2\n"
+        f"session = Session({str(out)!r}, where={where(cluster)!r})\n"
+        "for _, event in execute([Recipe.load('recipe.toml')], session, where='cluster'):\n"
+        "    print(type(event).__name__, flush=True)\n"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert any(line.strip() == "EpochEnded" for line in driver.stdout)
+    driver.kill()
+    driver.communicate()
+    with Client(cluster) as client:
+        client.run(end_abandoned)  # instead of five minutes later
+    session = Session(out, where=where(cluster))
+    run = ended(execute([recipe], session, where="cluster"))[0]
+    alone = ended(execute([recipe], Session(tmp_path / "here"), where="processes"))[0]
+    assert run.finished
+    assert np.array_equal(run.steps["loss"], alone.steps["loss"])
+
+
+def end_abandoned() -> None:
+    """Runs in a Dask worker."""
+    cluster_host.ABANDONED_SECONDS = 0.0
+    deadline = time.monotonic() + 20
+    while cluster_host._attempts and time.monotonic() < deadline:
+        time.sleep(0.1)
+    cluster_host.ABANDONED_SECONDS = 300.0
+    assert not cluster_host._attempts
+
+
+def test_a_killed_scheduler_is_one_error_and_the_same_command_continues_with_a_new_one(
+    stripes: Path, tmp_path: Path
+) -> None:
+    recipe = recipes(stripes, tmp_path / "code", epochs=60)[0].override({"compute.precision": "float64"})
+    file = tmp_path / "scheduler.json"
+    session = Session(tmp_path / "there", where=f"dask-file:{file}")
+    with own_cluster(file) as scheduler:
+
+        def kill_it(position: int, event: EpochEnded) -> bool:
+            scheduler.kill()
+            return False
+
+        with pytest.raises(ValueError, match="repeat the command"):
+            list(execute([recipe], session, where="cluster", prune=kill_it))
+    file.unlink()
+    with own_cluster(file):
+        run = ended(execute([recipe], session, where="cluster"))[0]
+    alone = ended(execute([recipe], Session(tmp_path / "here"), where="processes"))[0]
+    assert np.array_equal(run.steps["loss"], alone.steps["loss"])
+
+
+@contextmanager
+def own_cluster(file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler, which is yielded, and its worker."""
+    start, quiet = [sys.executable, "-m"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    own = ["--scheduler-file", str(file)]
+    scheduler = subprocess.Popen(
+        [*start, "distributed.cli.dask_scheduler", *own, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+        cwd=file.parent,
+        **quiet,
+    )
+    worker = subprocess.Popen(
+        [*start, "distributed.cli.dask_worker", *own, "--nthreads", "1", "--no-nanny", "--no-dashboard"],
+        cwd=file.parent,
+        **quiet,
+    )
+    try:
+        wait_for(file)
+        yield scheduler
+    finally:
+        for program in (worker, scheduler):
+            program.kill()
+            program.wait()
 
 
 def test_an_interrupted_study_has_checkpoints_in_its_own_workspace(

@@ -20,7 +20,8 @@ Make = Callable[..., Recipe]
 
 
 def ended(recipes: list[Recipe], out: Path, **options: object) -> dict[int, Run]:
-    events = execute(recipes, Session(out), **options)  # type: ignore[arg-type]
+    session = Session(out, where="dask:2" if options.get("where") == "cluster" else None)
+    events = execute(recipes, session, **options)  # type: ignore[arg-type]
     return {position: Run(event.run) for position, event in events if isinstance(event, Ended)}
 
 
@@ -30,10 +31,11 @@ def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convoy.studies.execute.cores", lambda: 1)
 
 
-def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["processes", "cluster"])
+def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path, where: str) -> None:
     recipes = [tiny(("seed", seed)) for seed in (1, 2, 3)]
     here = ended(recipes, tmp_path / "here", where="here")
-    there = ended(recipes, tmp_path / "there", where="processes")
+    there = ended(recipes, tmp_path / "there", where=where)
     assert sorted(there) == [0, 1, 2]
     for position, run in here.items():
         assert run.name == there[position].name

@@ -223,7 +223,7 @@ def _conclude(
             seed=search.base.seed,
             epochs=search.base.train.epochs,
             scored_on=search.scored_on,
-            parallel=where == "processes",
+            parallel=where != "here",
         ),
         space=search.space.axes,
         trials=tuple(trials.results(folder)),
