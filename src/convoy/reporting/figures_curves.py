@@ -146,7 +146,7 @@ def curves_caption(accuracy: CurveNumbers) -> str:
     selected = {curve.part for curve in accuracy.curves} - {"train"}
     sentences = [*seeds_sentences(accuracy.seeds, truncated=accuracy.truncated), training_values()]
     if not selected:
-        sentences.append(_("Without a validation set, overfitting is not visible."))
+        sentences.append(_("With no validation set, overfitting is not visible."))
     if "test" in selected:
         sentences.append(_("Protocol fault: the test set selected the best epoch."))
     return " ".join(sentences)
