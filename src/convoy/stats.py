@@ -77,13 +77,12 @@ class Estimate:
         low, high = (None if end is None else 1 / end for end in (self.high, self.low))
         return replace(self, mean=1 / self.mean, low=low, high=high)
 
-    def text(self, unit: str = "%", *, scale: float | None = None, digits: int = 2) -> str:
+    def text(self, unit: str = "%", *, digits: int = 2) -> str:
         """Formats as "99.12 ± 0.21 % (n = 3)", or over images as "98.20 % (97.92–98.44, 10,000 images)".
 
-        `scale` multiplies the value (default: 100 for the unit "%", else 1). "±" is always the half-width.
+        "±" is always the half-width.
         """
-        scale = scale if scale is not None else (100 if unit == "%" else 1)
-        number, interval = self.parts(scale=scale, digits=digits, share=unit == "%")
+        number, interval = self.parts(scale=100 if unit == "%" else 1, digits=digits, share=unit == "%")
         if self.over_images:
             return _(
                 "{number} {unit} ({interval}, {n:,} images)", number=number, unit=unit, interval=interval, n=self.n
@@ -113,9 +112,9 @@ class Estimate:
         lower, upper = (f"{end * scale:,.{digits}f}" for end in (self.low, self.high))
         return number, _("{lower} to {upper}", lower=lower, upper=upper) if self.low < 0 else f"{lower}–{upper}"
 
-    def ends(self, *, scale: float = 1, digits: int = 2) -> str:
+    def ends(self, *, digits: int = 2) -> str:
         """Returns the ends of the interval for a sentence: "97.93 to 98.45"; without an interval, the mean."""
-        low, high = (fixed(end * scale, digits) for end in self.span)
+        low, high = (fixed(end, digits) for end in self.span)
         return _("{lower} to {upper}", lower=low, upper=high) if self.low is not None else low
 
     def points(self) -> str:

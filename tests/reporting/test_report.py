@@ -18,7 +18,6 @@ from convoy.archive import archive_run
 from convoy.experiments.reproduction.page_tables import costs_table, epochs_table
 from convoy.files import write_json
 from convoy.reporting import content
-from convoy.reporting import write_report as write_to
 from convoy.reporting.canvas import inline_panels, save_chart
 from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
@@ -59,8 +58,8 @@ def run(tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def run_report(run, tmp_path_factory) -> Path:
-    return write_to(run, tmp_path_factory.mktemp("elsewhere") / "deep", page_of=kinds.page_of)
+def run_report(run) -> Path:
+    return write_report(run)
 
 
 def test_sentence_comes_before_the_table_and_the_table_before_any_figure(study, html):
@@ -251,10 +250,9 @@ def test_the_page_of_a_run_begins_with_its_accuracy(run, run_report):
     assert "between models" not in text
 
 
-def test_a_report_is_written_to_the_given_folder(run, run_report):
-    assert run_report.name == "report.html"
-    assert (run_report.parent / "figures" / "curves.png").is_file()
-    assert not (run.path / "report.html").exists()
+def test_a_report_is_written_to_the_folder_of_its_run(run, run_report):
+    assert run_report == run.path / "report.html"
+    assert (run.path / "figures" / "curves.png").is_file()
 
 
 @pytest.mark.usefixtures("page_alone")

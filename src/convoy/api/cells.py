@@ -17,7 +17,7 @@ from convoy.profiling.result import Profile
 from convoy.recipe import Recipe
 from convoy.reporting import pages
 from convoy.reporting.cells import cell_html, first_figure
-from convoy.reporting.content import Code, Field, Page, Prose, Section, Table, short, table_of
+from convoy.reporting.content import Code, Field, Page, Prose, Section, Table, TextField, short, table_of
 from convoy.runs import Run, Study
 from convoy.stats import Estimate
 from convoy.text import gettext as _
@@ -74,8 +74,8 @@ def _finding(finding: Any) -> Page:
     """The sentence of a finding, and its attributes; those of its study are in the tables of the report."""
     words = import_module(f"{kinds.KINDS[finding.kind]}.words")
     columns: list[Field[str]] = [
-        Field(_("Attribute"), lambda name: name, numeric=False),
-        Field(_("Value"), lambda name: _summary(getattr(finding, name)), numeric=False),
+        TextField(_("Attribute"), lambda name: name),
+        TextField(_("Value"), lambda name: _summary(getattr(finding, name))),
     ]
     names = [field.name for field in fields(finding) if field.name not in ("kind", "schema")]
     return Page(

@@ -71,7 +71,7 @@ class ReproduceOptions(ClusterOptions, total=False):
     quick: Annotated[
         bool,
         Flag(
-            "A demonstration in a few minutes: images are limited to what each network can train on. Not evidence.",
+            "A demonstration in a few minutes, on as few images as each network needs to learn. Not evidence.",
             False,
         ),
     ]

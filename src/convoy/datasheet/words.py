@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from convoy.datasheet.facts import About, Between, Facts, Part
-from convoy.reporting.content import Field, Table, table_of
+from convoy.reporting.content import Field, Table, TextField, table_of
 from convoy.reporting.quantities import listed
 from convoy.text import gettext as _
 
@@ -77,11 +75,13 @@ def _caveats_of_classes(facts: Facts) -> list[str]:
     for part, part_facts in facts.parts.items():
         missing = [name for name, count in zip(facts.classes, part_facts.per_class, strict=True) if not count]
         if missing:
-            texts.append(_("The {part} set has no image of {names}", part=part_name(part), names=_some(missing)))
+            texts.append(
+                _("The {part} set has no image of {names}", part=part_name(part), names=listed(missing, most=MAX_NAMES))
+            )
     counts = facts.parts["train"].per_class
     few = [f"{name} ({count:,})" for name, count in zip(facts.classes, counts, strict=True) if 0 < count < TOO_FEW]
     if few:
-        texts.append(_("Fewer than {n} training images: {names}", n=TOO_FEW, names=_some(few)))
+        texts.append(_("Fewer than {n} training images: {names}", n=TOO_FEW, names=listed(few, most=MAX_NAMES)))
     largest, smallest = max(counts), min(count for count in counts if count)
     if largest >= UNBALANCED * smallest:
         texts.append(
@@ -98,7 +98,7 @@ def _caveats_of_classes(facts: Facts) -> list[str]:
 
 def parts_table(facts: Facts) -> Table:
     fields: list[Field[tuple[str, Part]]] = [
-        Field(_("Part"), lambda row: part_name(row[0]), numeric=False),
+        TextField(_("Part"), lambda row: part_name(row[0])),
         Field(_("Images"), lambda row: f"{row[1].images:,}"),
         Field(_("Fewest"), lambda row: f"{min(row[1].per_class):,}", _("per class")),
         Field(_("Most"), lambda row: f"{max(row[1].per_class):,}", _("per class")),
@@ -124,7 +124,7 @@ def classes_table(facts: Facts) -> Table:
             ),
         )
 
-    fields: list[Field[int]] = [Field(_("Class"), lambda label: facts.classes[label], numeric=False)]
+    fields: list[Field[int]] = [TextField(_("Class"), lambda label: facts.classes[label])]
     for name, part in facts.parts.items():
         fields += columns(name, part)
     n = len(facts.classes)
@@ -134,7 +134,7 @@ def classes_table(facts: Facts) -> Table:
 def duplicates_table(facts: Facts) -> Table:
     """A row for each pair of parts, and for each part."""
     fields: list[Field[Between]] = [
-        Field(_("Where"), lambda row: between(*row.parts), numeric=False),
+        TextField(_("Where"), lambda row: between(*row.parts)),
         Field(_("Same pixels"), lambda row: f"{row.same_pixels.pairs:,}", _("pairs")),
         Field(_("Same pixels, different labels"), lambda row: f"{row.same_pixels.labels_differ:,}", _("pairs")),
         Field(_("Same picture"), lambda row: f"{row.same_picture.pairs:,}", _("pairs")),
@@ -186,10 +186,3 @@ def about(facts: Facts) -> list[tuple[str, str]]:
 
 def _percent(count: int, total: int) -> str:
     return f"{100 * count / total:.2f}"
-
-
-def _some(names: Sequence[str]) -> str:
-    if len(names) <= MAX_NAMES:
-        return listed(names)
-    first = ", ".join(names[:MAX_NAMES])
-    return _("{names} and {n:,} more", names=first, n=len(names) - MAX_NAMES)

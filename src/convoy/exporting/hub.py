@@ -180,9 +180,6 @@ print(model.classes[logits[0].argmax()])"""
     flag = " --trust-code" * bool(trust)
     console = f"convoy predict {name} image.png{flag}\nconvoy train {file_name(run.label)} --init {name}"
     use = Section(_("Use"), (Code("pip install 'convoy-ml[hub]'"), Code(python), Code(console)))
-    sections = [replace(each, blocks=_without_figures(each)) for each in page.sections]
+    tables = [tuple(block for block in each.blocks if isinstance(block, Table | Code)) for each in page.sections]
+    sections = [replace(each, blocks=blocks) for each, blocks in zip(page.sections, tables, strict=True)]
     return replace(page, sections=(use, *(section for section in sections if section.blocks)))
-
-
-def _without_figures(section: Section) -> tuple[Table | Code, ...]:
-    return tuple(block for block in section.blocks if isinstance(block, Table | Code))

@@ -7,15 +7,7 @@ from typing import Any, assert_never
 
 from convoy.lab.references import References, data_source, papers
 from convoy.models import MODELS
-from convoy.recipe.sections import (
-    Constant,
-    Cosine,
-    CrossEntropy,
-    OneCycle,
-    Plateau,
-    Range,
-    Step,
-)
+from convoy.recipe.sections import Constant, Cosine, CrossEntropy, OneCycle, Plateau, Range, Step
 from convoy.registry import is_external, is_user_class
 from convoy.reporting.quantities import listed, with_unit
 from convoy.reporting.reading import Groups, RunView
@@ -177,7 +169,8 @@ def training(view: RunView, references: References) -> str:
             )
         )
     sentences += _selection(view)
-    sentences += [f"{_capitalised(fault.info.sentence())}." for fault in recipe.protocol.faults]
+    faults = [fault.info.sentence() for fault in recipe.protocol.faults]
+    sentences += [f"{text[:1].upper()}{text[1:]}." for text in faults]
     return " ".join(sentences)
 
 
@@ -296,7 +289,3 @@ def _value(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"({', '.join(map(_value, value))})"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]

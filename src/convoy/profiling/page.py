@@ -13,7 +13,7 @@ from convoy.profiling.outline import outline, rows_of
 from convoy.profiling.result import PROFILES, Profile, Shape
 from convoy.reporting import render
 from convoy.reporting import rows as rows_
-from convoy.reporting.content import Block, Cell, Chart, Code, Drawing, Field, Page, Section, Table, table_of
+from convoy.reporting.content import Block, Cell, Chart, Code, Drawing, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, with_unit
 from convoy.reporting.tables import environment_table, facts_table
@@ -95,7 +95,7 @@ def _caveats(profiles: Sequence[Profile]) -> Iterator[str]:
 
 def summary(profiles: Sequence[Profile]) -> Table:
     fields: list[Field[Profile]] = [
-        Field(_("Model"), lambda p: Cell(p.label, model=p.label), numeric=False),
+        TextField(_("Model"), lambda p: Cell(p.label, model=p.label)),
         Field(_("Images"), lambda p: words.size(p.input)),
         Field(_("Parameters"), lambda p: f"{p.parameters:,}"),
         Field(_("FLOPs"), lambda p: compact(p.flops_per_image), _("per image")),
@@ -194,8 +194,8 @@ def _layer_table(lines: Sequence[_Line], profile: Profile) -> Table:
         return f"{100 * count / total:.1f}" if count else ""
 
     fields: list[Field[_Line]] = [
-        Field(_("Layer"), lambda line: line.name, numeric=False),
-        Field(_("Kind"), lambda line: line.kind, numeric=False),
+        TextField(_("Layer"), lambda line: line.name),
+        TextField(_("Kind"), lambda line: line.kind),
         Field(_("Output"), lambda line: words.size(line.output)),
         Field(_("Parameters"), lambda line: f"{line.parameters:,}" if line.parameters else ""),
         Field("", lambda line: share(line.parameters, profile.parameters), "%"),
@@ -203,7 +203,7 @@ def _layer_table(lines: Sequence[_Line], profile: Profile) -> Table:
         Field("", lambda line: share(line.flops, profile.flops_per_image), "%"),
     ]
     if any(line.note for line in lines):
-        fields.append(Field(_("Note"), lambda line: line.note, numeric=False))
+        fields.append(TextField(_("Note"), lambda line: line.note))
     total = _Line(_("total"), Cell(""), (), profile.parameters, profile.flops_per_image)
     table = table_of(fields, [*lines, total])
     *rows, last = table.rows

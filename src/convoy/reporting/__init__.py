@@ -11,13 +11,8 @@ if TYPE_CHECKING:
     from convoy.runs import Run, Study
 
 
-def write_report(
-    target: Run | Study,
-    folder: Path | None = None,
-    *,
-    page_of: Callable[[Study, Path], Page],
-) -> Path:
-    """Writes report.html, report.md and figures/ into `folder`, by default the folder of the run or study.
+def write_report(target: Run | Study, *, page_of: Callable[[Study, Path], Page]) -> Path:
+    """Writes report.html, report.md and figures/ into the folder of the run or study.
 
     `page_of` makes the page of a study; this package does not depend on the kinds of study. Returns the path of
     report.html. Raises ValueError if files of the run or study are missing or damaged.
@@ -25,6 +20,6 @@ def write_report(
     from convoy.reporting import pages, render
     from convoy.runs import Study
 
-    folder = target.path if folder is None else Path(folder)
+    folder = target.path
     page = pages.study_page(target, folder, page_of) if isinstance(target, Study) else pages.run_page(target, folder)
     return render.write(page, folder)

@@ -36,12 +36,6 @@ def run_page(run: Run, folder: Path) -> Page:
     groups = {view.label: [view]}
     look = Look([view.label])
     part = next((part for part in PARTS if part in view.scores), "")
-    page_sections = [
-        _training(view, look),
-        _errors_of_run(view, part, look) if part else None,
-        sections.data(groups),
-        sections.setup(groups, folder, [view.environment.command]),
-    ]
     first_tables = ((tables.scores_table(view),) if view.scores else ()) + (
         (tables.cost_table(view),) if view.cost.parameters is not None else ()
     )
@@ -51,7 +45,12 @@ def run_page(run: Run, folder: Path) -> Page:
         sentence=_run_sentence(view, part),
         caveats=tuple(_run_caveats(view, part)),
         tables=first_tables,
-        sections=tuple(section for section in page_sections if section),
+        sections=sections.present(
+            _training(view, look),
+            _errors_of_run(view, part, look) if part else None,
+            sections.data(groups),
+            sections.setup(groups, folder, [view.environment.command]),
+        ),
         labels=(view.label,),
     )
 

@@ -17,7 +17,20 @@ from convoy.reporting import canvas, tables
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import figures_images as images_
-from convoy.reporting.content import Block, Cell, Chart, Code, Field, Gallery, Panel, Section, Strip, Table, table_of
+from convoy.reporting.content import (
+    Block,
+    Cell,
+    Chart,
+    Code,
+    Field,
+    Gallery,
+    Panel,
+    Section,
+    Strip,
+    Table,
+    TextField,
+    table_of,
+)
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import listed
 from convoy.reporting.reading import Groups, RunView, all_views, distinct, with_score
@@ -268,8 +281,8 @@ def _toml(view: RunView) -> str:
 def _recipe_differences(groups: Groups) -> Table:
     base = _flat(all_views(groups)[0].recipe.as_table())
     fields: list[Field[tuple[str, list[RunView]]]] = [
-        Field(_("Recipe"), lambda row: Cell(row[0], model=row[0]), numeric=False),
-        Field(_("Differences from this recipe"), lambda row: _differences(row[1], base), numeric=False),
+        TextField(_("Recipe"), lambda row: Cell(row[0], model=row[0])),
+        TextField(_("Differences from this recipe"), lambda row: _differences(row[1], base)),
         Field(_("Seeds"), lambda row: ", ".join(map(str, sorted(view.seed for view in row[1])))),
     ]
     return table_of(fields, groups.items(), title=_("Other recipes"))

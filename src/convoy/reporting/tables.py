@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from convoy.reporting.content import Cell, Field, Table, table_of
+from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.figures_classes import ConfusedPair
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
 from convoy.reporting.reading import PARTS, Groups, RunView, all_views, distinct
@@ -27,7 +27,7 @@ def scores_table(view: RunView) -> Table:
     scores = {part: view.scores[part] for part in PARTS if part in view.scores}
     tops = sorted({k for score in scores.values() for k in score.top_k}, key=int)
     fields: list[Field[tuple[str, Score]]] = [
-        Field(_("Part"), lambda row: part_name(row[0]), numeric=False),
+        TextField(_("Part"), lambda row: part_name(row[0])),
         Field(_("Accuracy"), lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
         Field(_("Correct"), lambda row: correct_cell(row[1]), _("images")),
         *(Field(_("Top {k}", k=k), partial(_top, k=k), "%") for k in tops),
@@ -97,8 +97,8 @@ def confused_table(pairs: Mapping[str, Sequence[ConfusedPair]]) -> Table:
 
     columns = max(map(len, pairs.values()))
     fields: list[Field[tuple[str, Sequence[ConfusedPair]]]] = [
-        *((Field(_("Model"), lambda row: Cell(row[0], model=row[0]), numeric=False),) if len(pairs) > 1 else ()),
-        *(Field(f"{index + 1}.", partial(pair, index=index), numeric=False) for index in range(columns)),
+        *((TextField(_("Model"), lambda row: Cell(row[0], model=row[0])),) if len(pairs) > 1 else ()),
+        *(TextField(f"{index + 1}.", partial(pair, index=index)) for index in range(columns)),
     ]
     note = _("True class → predicted class, number of these images and their share of the true class.")
     return table_of(fields, pairs.items(), note, _("Most confused pairs"))
@@ -115,7 +115,7 @@ def class_table(score: Score) -> Table:
         lowest = _("Shown: the {n} classes with the lowest F1; scores.json has all.", n=MANY_CLASSES)
         entries, note = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES], f"{lowest} {note}"
     fields: list[Field[ClassScore]] = [
-        Field(_("Class"), lambda entry: entry.name, numeric=False),
+        TextField(_("Class"), lambda entry: entry.name),
         Field(_("Precision"), lambda entry: f"{100 * entry.precision:.2f}", "%"),
         Field(_("Recall"), recall, "%"),
         Field(_("F1"), lambda entry: f"{100 * entry.f1:.2f}", "%"),
@@ -131,14 +131,14 @@ def runs_table(groups: Groups, folder: Path) -> Table:
     endings = distinct(map(_ending, views))
     differ = any(len({view.recipe.optim.lr for view in group}) > 1 for group in groups.values())
     fields: list[Field[RunView]] = [
-        Field(_("Model"), lambda view: Cell(view.label, model=view.label), numeric=False),
+        TextField(_("Model"), lambda view: Cell(view.label, model=view.label)),
         *((Field(_("Learning rate"), lambda view: f"{view.recipe.optim.lr:g}"),) if differ else ()),
         Field(_("Seed"), lambda view: str(view.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
         Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
         Field(_("Training"), lambda view: _text(view.cost.train_seconds, plain), "s"),
-        *((Field(_("Reason for ending"), _ending, numeric=False),) if len(endings) > 1 else ()),
-        Field(_("Run folder"), partial(run_cell, folder=folder), numeric=False),
+        *((TextField(_("Reason for ending"), _ending),) if len(endings) > 1 else ()),
+        TextField(_("Run folder"), partial(run_cell, folder=folder)),
     ]
     note = _("The run folders contain all scores, curves, predictions and weights.")
     if len(endings) == 1:
@@ -169,8 +169,8 @@ def run_cell(view: RunView, folder: Path) -> Cell:
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
     """Two columns, name and value; leaves out empty values."""
     fields: list[Field[tuple[str, str]]] = [
-        Field("", lambda fact: fact[0], numeric=False),
-        Field("", lambda fact: fact[1], numeric=False),
+        TextField("", lambda fact: fact[0]),
+        TextField("", lambda fact: fact[1]),
     ]
     return table_of(fields, [fact for fact in facts if fact[1]], title=title)
 

@@ -8,7 +8,7 @@ from convoy import chance
 from convoy.reporting.quantities import listed
 from convoy.reporting.words import accuracy_name, accuracy_title, part_name
 from convoy.studies.compare.ablation import Ablation, Interaction
-from convoy.studies.compare.finding import CompareFinding, Mixed, ModelSummary
+from convoy.studies.compare.finding import CompareFinding, Mixed
 from convoy.studies.compare.images import Reason, Untested
 from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
@@ -22,7 +22,10 @@ def sentence(finding: CompareFinding) -> str:
         return _ablation_sentence(finding, finding.ablation)
     first, *others = finding.ranked
     if not others:
-        return _single_model_sentence(first, finding)
+        metric = accuracy_name(finding.part)
+        return _(
+            "{label} reaches a {metric} of {accuracy}", label=first.label, metric=metric, accuracy=first.accuracy.text()
+        )
     if finding.reduced:
         return _(
             "{metric}: {models} (no verdict: the data were limited)",
@@ -96,11 +99,6 @@ def _basis(pairs: Sequence[Pair], finding: CompareFinding) -> str:
     else:
         facts += [_("n = {low} to {high} common seeds", low=counts[0], high=counts[-1])]
     return ", ".join(facts)
-
-
-def _single_model_sentence(row: ModelSummary, finding: CompareFinding) -> str:
-    metric = accuracy_name(finding.part)
-    return _("{label} reaches a {metric} of {accuracy}", label=row.label, metric=metric, accuracy=row.accuracy.text())
 
 
 def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:

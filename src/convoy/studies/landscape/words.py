@@ -177,7 +177,7 @@ def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
         directions = _(
             "In the plane of the first two principal directions of the weights of all epochs. They explain {shares} of "
             "the variance of the path; the path itself is off the plane. Norm layers use the same statistics "
-            "everywhere; far from the origin these do not fit.",
+            "everywhere; far from the origin these do not match the weights.",
             shares=listed([f"{100 * shares.sum():.1f} % ({label})" for label, shares in explained.items()]),
         )
     return " ".join([text, directions, scale_note(surfaces)])

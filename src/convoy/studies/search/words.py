@@ -134,7 +134,7 @@ def trials_caption(finding: SearchFinding, name: str) -> str:
     """Caption of the figure with this name, which shows all trials."""
     marks = _("Filled: trained to the end; hollow: pruned; cross at the lower edge: diverged. Circled: winner.")
     explained = {
-        "search_3d": _("Diverged ones are at the lowest accuracy of the others."),
+        "search_3d": _("Diverged trials are drawn at the lowest accuracy of the others."),
         "search_heat": _("Framed: winner. Colour: log of the error, stronger is better; grey: pruned; ×: diverged."),
         "parallel": _("One line per trial. Black: winner; stronger colour: higher accuracy; grey: pruned."),
         "search_keys": marks,

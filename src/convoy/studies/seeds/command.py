@@ -34,8 +34,8 @@ class SeedsOptions(StudyOptions, total=False):
 def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOptions]) -> Study:
     """Measure how much of an accuracy is luck: initial weights, order of the images, split of the data.
 
-    Each source is drawn again while the others keep their seeds, then all three together: 4 * (seeds - 1) + 1 runs.
-    The report has the standard deviation of each and the seeds that a comparison of two models needs.
+    The study varies one source at a time, and then all three together: 4 * (seeds - 1) + 1 runs. The report has the
+    standard deviation of each and the seeds that a comparison of two models needs.
 
     Example: `convoy seeds lenet --data mnist --epochs 1 --seeds 3`
 

@@ -19,8 +19,10 @@ from convoy.text import gettext as _
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     groups = read_study(study)
     views = next(iter(groups.values()))
-    panel = spreads_chart(finding).panel()
-    chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), _caption(finding))
+    panel = RowChart(tuple(map(_row, finding.spreads)), accuracy_name(finding.part), "%").panel()
+    n = len(finding.spreads[0].accuracies)
+    caption = _("Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side.", n=n)
+    chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), caption)
     return Page(
         kicker=sections.kicker(_("Seeds"), study.name, views),
         title=_(
@@ -38,20 +40,11 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     )
 
 
-def spreads_chart(finding: SeedsFinding) -> RowChart:
-    return RowChart(tuple(map(_row, finding.spreads)), accuracy_name(finding.part), "%")
-
-
 def _row(spread: Spread) -> ChartRow:
     mean, sd = 100 * spread.mean, 100 * spread.sd
     points = tuple(100 * accuracy for accuracy in spread.accuracies)
     value = Value(mean, (mean - sd, mean + sd), MODELS[0][0], points=points)
     return ChartRow(words.source_name(spread.source), (value,), f"{mean:.2f} %")
-
-
-def _caption(finding: SeedsFinding) -> str:
-    n = len(finding.spreads[0].accuracies)
-    return _("Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side.", n=n)
 
 
 def _spreads(finding: SeedsFinding) -> Table:
@@ -64,9 +57,9 @@ def _spreads(finding: SeedsFinding) -> Table:
         Field("n", lambda spread: str(len(spread.accuracies)), _("seeds")),
     ]
     note = _(
-        "Each row draws one source again and keeps the seeds of the others. After the standard deviation: its 95 % "
-        "interval (chi-squared). For comparison: other {part} images, {n:,} of them, change one accuracy with a "
-        "standard deviation of {sd:.2f} points (binomial).",
+        "Each row varies one source and keeps the seeds of the others. After the standard deviation: its 95 % interval "
+        "(chi-squared). For comparison: over other sets of {n:,} {part} images, an accuracy would have a standard "
+        "deviation of {sd:.2f} points (binomial).",
         part=part_name(finding.part),
         n=finding.images,
         sd=100 * finding.image_sd,
