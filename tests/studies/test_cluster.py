@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -236,6 +237,22 @@ def test_a_scheduler_with_tls_takes_workers_and_studies_with_its_key(stripes: Pa
         for program in programs:
             program.terminate()
             program.communicate()
+
+
+def test_a_full_disk_of_the_driver_is_named(
+    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("convoy.studies.cluster_remote.write_bytes", is_full)
+    session = Session(tmp_path / "there", where=where(cluster))
+    with pytest.raises(ValueError, match="No space left on device"):
+        list(execute(recipes(stripes, tmp_path / "code")[:1], session, where="cluster"))
+    (run,) = Workspace(session.out).runs()
+    lock = run.lock()
+    assert lock is not None
+    lock.release()
 
 
 @pytest.mark.parametrize("address", ["dask:0", "dask:many", "slurm:4", "dask-file:none.json"])

@@ -34,7 +34,7 @@ from convoy.runs import Run, Workspace
 from convoy.studies import cluster_host as host
 from convoy.studies.child import Job
 from convoy.studies.cluster_connect import connected
-from convoy.studies.cluster_remote import Remote
+from convoy.studies.cluster_remote import Remote, WorkerLostError
 from convoy.studies.session import Session
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -143,14 +143,14 @@ class _Driver:
         self._next_contact = time.monotonic() + CONTACT_SECONDS
         known = self.client.scheduler_info(n_workers=-1)["workers"].keys()
         for address in known - self.slots.keys():
-            with suppress(OSError):  # it has just gone
+            with suppress(WorkerLostError):  # it has just gone
                 remote = Remote(self.client, address, self.name)
                 if remote.host != (ours := host.here()):
                     raise ValueError(f"{remote.host.name}: expected {_versions(ours)}, got {_versions(remote.host)}")
                 self.slots[address] = _Slot(remote)
         for address, slot in list(self.slots.items()):
             if address in known and slot.task is not None:
-                with suppress(OSError):
+                with suppress(WorkerLostError):
                     slot.remote.call(host.touch, slot.attempt)
             elif address not in known:
                 slot.is_lost = True
@@ -193,7 +193,7 @@ class _Driver:
         slot.next_copy = time.monotonic() + COPY_SECONDS
         try:
             job = self._job(slot.remote, task)
-        except OSError:
+        except WorkerLostError:
             slot.is_lost = True
             return
         self.client.subscribe_topic(slot.attempt, partial(self._receive, slot.attempt))
@@ -254,7 +254,7 @@ class _Driver:
             try:
                 slot.remote.copy_run(task.run)
                 self._finish(slot.remote, task, message)
-            except OSError:
+            except WorkerLostError:
                 slot.is_lost = True  # with the last files: another worker trains the rest
                 return
             self._free(slot)
@@ -284,7 +284,7 @@ class _Driver:
         slot.task, slot.future, slot.attempt = None, None, ""
 
     def _control(self, slot: _Slot, request: Control) -> None:
-        with suppress(OSError):
+        with suppress(WorkerLostError):
             slot.remote.call(host.control, slot.attempt, request)
 
     # ---- lost workers, copies ----
@@ -317,7 +317,7 @@ class _Driver:
         for slot in self._busy():
             began = time.monotonic()
             if slot.task is not None and began >= slot.next_copy:
-                with suppress(OSError):
+                with suppress(WorkerLostError):
                     slot.remote.copy_run(slot.task.run)
                 ended = time.monotonic()
                 slot.next_copy = ended + max(COPY_SECONDS, (ended - began) / COPY_SHARE)

@@ -26,8 +26,12 @@ MOST_DATA_BYTES = 2 << 30  # data above this size are not sent
 OWN_FILES = (".lock", "recipe.toml")  # of a run folder; a worker's recipe has the paths of its host
 
 
+class WorkerLostError(Exception):
+    """A worker does not answer."""
+
+
 class Remote:
-    """All methods raise OSError if the worker does not answer."""
+    """All methods raise WorkerLostError if the worker does not answer."""
 
     def __init__(self, client: Client, address: str, driver: str) -> None:
         self._client, self.address = client, address
@@ -39,8 +43,8 @@ class Remote:
         """Calls a function of cluster_host there, at once, also while the worker has a task."""
         try:
             return self._client.run(function, *arguments, workers=[self.address], on_error="raise")[self.address]
-        except (KeyError, TimeoutError) as error:
-            raise OSError(f"{self.address} does not answer") from error
+        except (KeyError, OSError) as error:  # TimeoutError is an OSError
+            raise WorkerLostError(f"{self.address} does not answer") from error
 
     def folder_of(self, run: Run) -> str:
         return f"{self.scratch}/runs/{run.name}"
@@ -106,7 +110,16 @@ class Remote:
     # ---- from the worker ----
 
     def copy_run(self, run: Run) -> None:
-        """Copies the changed files of the run, manifests of checkpoints last, and deletes those that are gone."""
+        """Copies the changed files of the run, manifests of checkpoints last, and deletes those that are gone.
+
+        Raises ValueError if they cannot be written here.
+        """
+        try:
+            self._copy_run(run)
+        except OSError as error:
+            raise ValueError(f"{run.path}: cannot write the files of the run: {error.strerror or error}") from None
+
+    def _copy_run(self, run: Run) -> None:
         folder = self.folder_of(run)
         files: dict[str, tuple[int, int]] = self.call(host.listing, folder)
         if "status.json" not in files:  # not begun

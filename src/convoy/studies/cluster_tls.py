@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import os
 import shlex
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -78,7 +79,13 @@ def commands(folder: Path) -> tuple[str, str]:
 
 
 def become_scheduler(folder: Path, address: str, port: int) -> NoReturn:
-    """Replaces this process by the scheduler, so that signals reach it."""
+    """Replaces this process by the scheduler, so that signals reach it. Raises ValueError if it cannot listen there."""
+    try:
+        family, *_, listened_at = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(listened_at[:2], family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise ValueError(f"cannot listen on {address}, port {port}: {reason}") from None
     (folder / SCHEDULER).unlink(missing_ok=True)  # of a scheduler that has ended
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tls://{address}"]
     options = ["--port", str(port), "--scheduler-file", str(folder / SCHEDULER)]
