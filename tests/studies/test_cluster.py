@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from convoy.events import Ended, EpochEnded, Event, Note, Progress
 from convoy.recipe import Recipe, resolve
 from convoy.runs import Run, Workspace
 from convoy.studies import cluster_host
+from convoy.studies.cluster_tls import become_scheduler
 from convoy.studies.execute import execute
 from convoy.studies.session import Session
 
@@ -272,6 +274,12 @@ def test_experiments_and_claims_are_trained_on_the_cluster_too(tmp_path: Path) -
     claim = {"id": "x", "sentence": "X", "measure": "test_accuracy", "relation": "above", **sides}
     with pytest.raises(ValueError, match="dask:0"):
         api.check_claim(claim, seeds=1, set={"data.limit": 100}, **quick)
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.execv", lambda *arguments: None)
+    with socket.create_server(("127.0.0.1", 0)) as used, pytest.raises(ValueError, match="127.0.0.1, port"):
+        become_scheduler(tmp_path, "127.0.0.1", used.getsockname()[1])
 
 
 def wait_for(path: Path) -> None:

@@ -84,8 +84,7 @@ def become_scheduler(folder: Path, address: str, port: int) -> NoReturn:
         family, *_, listened_at = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
         socket.create_server(listened_at[:2], family=family).close()
     except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]
-        raise ValueError(f"cannot listen on {address}, port {port}: {reason}") from None
+        raise ValueError(f"no scheduler can listen on {address}, port {port}: {error.strerror}") from None
     (folder / SCHEDULER).unlink(missing_ok=True)  # of a scheduler that has ended
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tls://{address}"]
     options = ["--port", str(port), "--scheduler-file", str(folder / SCHEDULER)]

@@ -34,6 +34,8 @@ class ArchivedReproduction(Reproduction):
         self.runs: dict[str, dict[int, Run]] = {}  # by recipe, then by seed
         for path in sorted((folder / "runs").iterdir()):
             run = Run(self.out / "runs" / path.name)
+            if not run.finished:  # it is being trained again
+                continue
             self.runs.setdefault(_key(run.recipe, run.data.name), {})[run.recipe.seed] = run
 
     def _find_data(self) -> None:
@@ -67,14 +69,11 @@ class ArchivedReproduction(Reproduction):
             study = Study(self.folder.parent / path.parent.name)
             if study.finding_json.get("experiment") == self.experiment.name:
                 found |= {study.path / part.study: part for part in findings.read(study, Finding).parts}
-        chosen = {path: part for path, part in found.items() if part.kind == kind and part.side in self._sides}
+        sides = (*self.settings.sides, None)
+        chosen = {path: part for path, part in found.items() if part.kind == kind and part.side in sides}
         self.studies += [Study(path.resolve()) for path in chosen]
         self.finding = replace(self.finding, parts=(*self.finding.parts, *chosen.values()))
         return True
-
-    @property
-    def _sides(self) -> tuple[Side | None, ...]:
-        return (*self.settings.sides, None)
 
     def _by_seed(self, recipe: Recipe) -> dict[int, Run]:
         return self.runs.get(_key(recipe, self.experiment.data), {})
