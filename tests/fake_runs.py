@@ -86,7 +86,7 @@ def fake_study(
         for seed in seeds
     ]
     command = f"convoy compare {' '.join(models)} --data mnist --seeds {len(seeds)}"
-    study = Workspace(out).write_study(name, {"kind": "compare", "command": command}, members)
+    study = Workspace(out).write_study(name, "compare", members, command)
     findings.write(study, conclude(members))
     return study
 

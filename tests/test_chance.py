@@ -98,7 +98,7 @@ def test_the_top_of_a_report_names_a_network_at_chance_level(tmp_path: Path) -> 
     write_json(bad.path / "scores.json", {"test": scored(labels, np.ones(1000, int)).as_table()})
     write_arrays(bad.path / "predictions.npz", {"test_labels": labels, "test_predicted": np.ones(1000, int)})
     members = [Member("lenet", 42, bad), Member("two_conv_cnn", 42, good)]
-    study = Workspace(tmp_path).write_study("compare", {"kind": "compare", "command": "convoy compare"}, members)
+    study = Workspace(tmp_path).write_study("compare", "compare", members, "convoy compare")
     findings.write(study, conclude(members))
     (text,) = sentences([("lenet", 42, bad.scores["test"])], "test")
     assert kinds.caveats_of(study)[0] == text

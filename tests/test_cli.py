@@ -145,7 +145,7 @@ def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
 def test_studies_are_listed_with_their_findings(call: Call) -> None:
     workspace = Workspace("convoy-runs")
     for name, kind in (("broken", "compare"), ("stopped", "search"), ("complete", "seeds")):
-        study = workspace.write_study(name, {"kind": kind}, [])
+        study = workspace.write_study(name, kind, [], "")
     accuracies = dict.fromkeys(Source, (0.97, 0.98))
     scored = {"label": "lenet", "data": "mnist", "part": "test", "images": 100, "differences": ()}
     findings.write(study, conclude(accuracies, **scored))

@@ -71,7 +71,7 @@ def test_openings_of_a_test_set_are_counted_per_data_hash(tmp_path: Path) -> Non
 def test_study_finds_its_runs_after_the_workspace_was_moved(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "before")
     run = workspace.open_run(RECIPE, digest_of())
-    workspace.write_study("compare/lenet", {"kind": "compare"}, [Member("lenet", 42, run)])
+    workspace.write_study("compare/lenet", "compare", [Member("lenet", 42, run)], "")
     (tmp_path / "before").rename(tmp_path / "after")
     (study,) = Workspace(tmp_path / "after").studies()
     assert study.members[0].label == "lenet"
@@ -94,7 +94,7 @@ def test_locate_takes_a_path_a_name_or_an_unambiguous_part_of_a_name(tmp_path: P
         ) as caught:
             locate("lenet", tmp_path)
         assert caught.value.newest == newest
-    workspace.write_study("compare-lenet-s42", {"kind": "compare"}, [])
+    workspace.write_study("compare-lenet-s42", "compare", [], "")
     assert find_run("lenet-s42", tmp_path) == first
     with pytest.raises(ValueError, match="no run or study 'vgg'"):
         locate("vgg", tmp_path)
@@ -137,7 +137,7 @@ def test_part_of_a_name_ends_at_a_hyphen(tmp_path: Path) -> None:
     seven = workspace.open_run(RECIPE.override({"seed": 7}), digest_of(data="f"))
     assert locate("lenet-s7", tmp_path) == seven
     assert locate("s70", tmp_path) == seventy
-    workspace.write_study("compare-lenet-s70", {"kind": "compare"}, [])
+    workspace.write_study("compare-lenet-s70", "compare", [], "")
     assert locate("s7", tmp_path) == seven
 
 
@@ -150,15 +150,15 @@ def test_json_nested_too_deeply_is_reported_as_damaged(tmp_path: Path, name: str
 
 
 def test_toml_nested_too_deeply_is_reported_as_damaged(tmp_path: Path) -> None:
-    study = Workspace(tmp_path).write_study("s", {"kind": "compare"}, [])
+    study = Workspace(tmp_path).write_study("s", "compare", [], "")
     (study.path / "study.toml").write_text("a = " + 3000 * "[" + 3000 * "]")
     with pytest.raises(ValueError, match=r"study.toml is damaged"):
-        study.table  # noqa: B018 (it reads)
+        study.contents  # noqa: B018 (it reads)
 
 
 def test_error_about_a_missing_run_of_a_study_names_the_run(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
-    study = Workspace(tmp_path).write_study("s", {"kind": "compare"}, [Member("lenet", 42, run)])
+    study = Workspace(tmp_path).write_study("s", "compare", [Member("lenet", 42, run)], "")
     run.path.rename(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=rf"^run {run.name} of .*studies/s is missing"):
         study.members  # noqa: B018 (it reads)

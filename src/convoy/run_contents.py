@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, astuple, dataclass, field, fields
 from enum import StrEnum
@@ -240,3 +241,31 @@ class Environment:
             object.__setattr__(self, "weights", PretrainedWeights(**self.weights))
         changes = [Change(**change) if isinstance(change, dict) else change for change in self.resumed_with]
         object.__setattr__(self, "resumed_with", changes)
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A run that a study names."""
+
+    label: str
+    seed: int
+    run: str  # its folder, relative to that of the study
+
+
+@dataclass(frozen=True)
+class StudyContents:
+    """study.toml."""
+
+    kind: str
+    command: str = ""
+    runs: Sequence[StudyRun] = ()
+
+
+def read_study(path: Path) -> StudyContents:
+    """Raises ValueError if study.toml is damaged."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        runs = [from_table(StudyRun, entry) for entry in table.get("runs", ())]
+        return from_table(StudyContents, {**table, "runs": runs})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None

@@ -12,12 +12,10 @@ import json
 import os
 import shutil
 import time
-import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from convoy.files import append_line, file_name, read_arrays, read_json, write_b
 from convoy.notebook import html_of
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
-from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status
+from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status, StudyContents
 
 
 @contextmanager
@@ -293,16 +291,12 @@ class Study:
         return self.path.name
 
     @cached_property
-    def table(self) -> dict[str, Any]:
-        path = self.path / "study.toml"
-        try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+    def contents(self) -> StudyContents:
+        return run_contents.read_study(self.path / "study.toml")
 
     @property
     def command(self) -> str:
-        return str(self.table["command"])
+        return self.contents.command
 
     @property
     def has_finding(self) -> bool:
@@ -316,10 +310,10 @@ class Study:
     @property
     def members(self) -> list[Member]:
         """Raises ValueError if a run is missing."""
-        entries = [itemgetter("label", "seed", "run")(entry) for entry in self.table.get("runs", [])]
-        if missing := [run for _label, _seed, run in entries if not (self.path / run).is_dir()]:
+        runs = self.contents.runs
+        if missing := [each.run for each in runs if not (self.path / each.run).is_dir()]:
             raise ValueError(f"run {Path(missing[0]).name} of {self.path} is missing: run the study's command again")
-        return [Member(label, seed, Run(self.path / run)) for label, seed, run in entries]
+        return [Member(each.label, each.seed, Run(self.path / each.run)) for each in runs]
 
 
 class Workspace:
@@ -374,10 +368,10 @@ class Workspace:
         write_bytes(path / "recipe.toml", content)
         return Run(path)
 
-    def write_study(self, name: str, table: Mapping[str, Any], members: Iterable[Member]) -> Study:
+    def write_study(self, name: str, kind: str, members: Iterable[Member], command: str) -> Study:
         path = self.path / "studies" / file_name(name)
-        entries = [{"label": m.label, "seed": m.seed, "run": os.path.relpath(m.run.path, path)} for m in members]
-        write_bytes(path / "study.toml", tomli_w.dumps({**table, "runs": entries}).encode())
+        runs = [run_contents.StudyRun(m.label, m.seed, os.path.relpath(m.run.path, path)) for m in members]
+        write_bytes(path / "study.toml", tomli_w.dumps(asdict(StudyContents(kind, command, runs))).encode())
         return Study(path)
 
     def record_opening(self, data_hash: str, run: str) -> int:

@@ -73,7 +73,7 @@ def command(kind: str, out: Path) -> list[str]:
 
 
 def study_of(workspace: Workspace, kind: str) -> Study:
-    return next(study for study in workspace.studies() if study.table["kind"] == kind)
+    return next(study for study in workspace.studies() if study.contents.kind == kind)
 
 
 def without_costs(finding: Any) -> Any:

@@ -102,7 +102,7 @@ def reproduction(out: Path, runs: Mapping[Side, Sequence[Run]], *, parts: tuple[
         ("search",), (), (model,), (fault,), (claim,), parts,
     )  # fmt: skip
     members = [Member("two_conv_cnn", run.recipe.seed, run) for side in runs for run in runs[side]]
-    study = Workspace(out).write_study("reproduce", {"kind": "reproduction", "command": "convoy reproduce x"}, members)
+    study = Workspace(out).write_study("reproduce", "reproduction", members, "convoy reproduce x")
     findings.write(study, finding)
     return study
 

@@ -318,7 +318,7 @@ def test_archived_runs_are_compared_like_complete_ones(tmp_path):
     members = [
         Member(member.label, member.seed, archive_run(member.run, tmp_path / "archive")) for member in complete.members
     ]
-    slim = Workspace(tmp_path).write_study("slim", {"kind": "compare", "command": "convoy compare"}, members)
+    slim = Workspace(tmp_path).write_study("slim", "compare", members, "convoy compare")
     findings.write(slim, conclude(members))
     assert slim.finding_json == complete.finding_json
     assert charts(slim).keys() > set(STABLE)
@@ -388,7 +388,7 @@ def test_missing_files_are_named_in_one_line(tmp_path):
 
 def test_another_kind_of_study_is_refused(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(42,))
-    other = Workspace(tmp_path).write_study("other", {"kind": "horoscope"}, study.members)
+    other = Workspace(tmp_path).write_study("other", "horoscope", study.members, "")
     write_json(other.path / "finding.json", {"kind": "horoscope"})
     with pytest.raises(ValueError, match="'horoscope'"):
         write_report(other)

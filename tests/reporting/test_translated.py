@@ -116,7 +116,7 @@ def seeds_page(folder: Path) -> Page:
 
 
 def page_of(folder: Path, members: list[Member], finding: Any) -> Page:
-    study = Workspace(folder).write_study("study", {"kind": finding.kind, "command": "convoy"}, members)
+    study = Workspace(folder).write_study("study", finding.kind, members, "convoy")
     findings.write(study, finding)
     return pages.study_page(study, study.path, kinds.page_of)
 

@@ -39,8 +39,9 @@ LEVEL = {"lenet": [9810, 9822, 9815], "two_conv_cnn": [9830, 9802, 9816]}
 
 def test_a_clear_difference_has_its_interval(tmp_path):
     finding = conclude(members(tmp_path, CLEAR))
-    assert finding.pairs[0].significant
-    assert sentence(finding).startswith("two_conv_cnn beats lenet")
+    (pair,) = finding.pairs
+    assert (finding.best, pair.significant) == ("two_conv_cnn", True)
+    assert pair.difference.points() == "-0.89 ± 0.18 points"
     assert "0.89 ± 0.18 points" in sentence(finding)
 
 
@@ -58,16 +59,15 @@ def test_only_the_distinguishable_best_is_marked(tmp_path):
 def test_level_models_are_called_inconclusive(tmp_path):
     finding = conclude(members(tmp_path, LEVEL))
     assert not finding.pairs[0].significant
-    assert "lenet (0.0 ± 0.5 points) is inconclusive" in sentence(finding)
+    assert "lenet (0.0 ± 0.5 points)" in sentence(finding)
     assert "beats" not in sentence(finding)
 
 
 def test_a_third_model_that_is_beaten_is_named_after_the_two_that_are_level(tmp_path):
     finding = conclude(members(tmp_path, {**LEVEL, "tiny": [9010, 9025, 9012]}))
     level, beaten = sentence(finding).split("; ")
-    assert "lenet (0.0 ± 0.5 points) is inconclusive" in level
-    assert beaten.startswith("two_conv_cnn beats tiny")
-    assert "8.0 ± 0.5 points" in beaten
+    assert "lenet (0.0 ± 0.5 points)" in level
+    assert "tiny by 8.0 ± 0.5 points" in beaten
 
 
 def test_a_leader_of_three_level_models_is_not_called_the_best(tmp_path):
@@ -115,7 +115,6 @@ def test_one_seed_per_model_is_compared_image_by_image(tmp_path):
     finding = conclude(members(tmp_path, {"lenet": [9821], "two_conv_cnn": [9903]}))
     assert finding.pairs == ()
     text = sentence(finding)
-    assert text.startswith("two_conv_cnn beats lenet")
     for words in ("0.82 points [0.49 to 1.14]", "p < 0.0001", "seed 42", "10,000 images", "McNemar"):
         assert words in text
     assert finding.best == "two_conv_cnn"
@@ -135,8 +134,8 @@ def test_several_models_of_one_seed_have_the_corrected_p(tmp_path):
     finding = conclude(members(tmp_path, {"a": [9913], "b": [9930], "c": [9920], "d": [9500]}))
     level, beaten = sentence(finding).split("; ")
     assert level.startswith("b is highest")
-    assert "a (0.17 points [-0.08 to 0.42], p = 0.6) is inconclusive" in level
-    assert beaten.startswith("b beats d by 4.30 points [3.84 to 4.76], p < 0.0001")
+    assert "a (0.17 points [-0.08 to 0.42], p = 0.6)" in level
+    assert "d by 4.30 points [3.84 to 4.76], p < 0.0001" in beaten
     assert "6 tests" in beaten
 
 

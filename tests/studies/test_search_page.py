@@ -69,7 +69,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def reported(finding: SearchFinding, out: Path) -> Study:
     runs = [fake_run(out, "lenet", FakeModel(0.98), seed=seed) for seed in finding.seeds]
     members = [Member("lenet", run.recipe.seed, run) for run in runs]
-    study = Workspace(out).write_study("search", {"kind": "search", "command": "convoy search"}, members)
+    study = Workspace(out).write_study("search", "search", members, "convoy search")
     findings.write(study, finding)
     api.report(study)
     return study

@@ -49,8 +49,8 @@ def _described(candidate: Run | Study) -> str:
             epochs = candidate.recipe.train.epochs
             facts = [data_of(candidate), ngettext("{n:,} epoch", "{n:,} epochs", epochs), *facts]
         else:
-            facts = [str(candidate.table["kind"]), *facts]
-    except (ValueError, KeyError):  # a damaged folder has a date only
+            facts = [candidate.contents.kind, *facts]
+    except ValueError:  # a damaged folder has a date only
         pass
     return f"{candidate.name} ({', '.join(facts)})"
 

@@ -123,7 +123,7 @@ def _study_row(study: Study) -> tuple[object, ...]:
 
     kind: object = None
     try:
-        kind = study.table.get("kind")
+        kind = study.contents.kind
         sentence = kinds.sentence_of(study) if study.has_finding else _("not finished: run its command again")
     except ValueError as error:
         sentence = str(error)

@@ -21,7 +21,7 @@ ANSWER = 4  # empty lines below a question
 def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author: str | None) -> Page:
     if isinstance(target, Study):
         page, groups = study_page(target, target.path, page_of), read_study(target) if target.members else {}
-        kind = str(target.table["kind"])
+        kind = target.contents.kind
     else:
         view = read_run(target)
         page, groups, kind = run_page(target, target.path), {view.label: [view]}, ""

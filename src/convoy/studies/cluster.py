@@ -216,7 +216,7 @@ class _Driver:
         if (openings := self.workspace.path / "test_openings.json").is_file():
             remote.send(openings, f"{remote.scratch}/{openings.name}")
         job = Job(
-            recipe=remote.send_recipe(task.recipe),
+            recipe=remote.send_recipe(task.recipe).as_table(),
             out=remote.scratch,
             fresh=False,
             test=self.session.test,

@@ -59,21 +59,21 @@ class Remote:
             if path.is_file() and path.name != ".lock":
                 self.send(path, f"{self.folder_of(run)}/{path.relative_to(run.path).as_posix()}")
 
-    def send_recipe(self, recipe: Recipe) -> dict[str, Any]:
-        """Sends code and initial weights; returns the table of the recipe with their paths there."""
-        table, model = recipe.as_table(), recipe.model
+    def send_recipe(self, recipe: Recipe) -> Recipe:
+        """Sends code and initial weights; returns the recipe with their paths there."""
+        model, paths = recipe.model, {}
         if is_user_class(model.name):
             files = user.source_files(model.name)
             digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
             folder = f"{self.scratch}/code/{digest}"
             for path in files:
                 self.send(path, f"{folder}/{path.relative_to(files[0].parent).as_posix()}")
-            table["model"]["name"] = f"{folder}/{files[0].name}:{recipe.label}"
+            paths["name"] = f"{folder}/{files[0].name}:{recipe.label}"
         if model.init is not None:
             path = Path(model.init)
-            table["model"]["init"] = f"{self.scratch}/init/{sha256_of(path)[:16]}{path.suffix}"
-            self.send(path, table["model"]["init"])
-        return table
+            paths["init"] = f"{self.scratch}/init/{sha256_of(path)[:16]}{path.suffix}"
+            self.send(path, paths["init"])
+        return recipe.model_copy(update={"model": model.model_copy(update=paths)})
 
     def send_data(self, recipe: Recipe) -> Data | None:
         """Sends the data that the host does not have; returns where it finds them, None for packaged data."""

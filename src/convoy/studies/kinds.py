@@ -36,7 +36,7 @@ def finding_of(study: Study, kinds: Mapping[str, str] = KINDS) -> Any:
     from convoy.studies import findings  # pydantic is not needed for --help
 
     module = _module(study, "finding", kinds)
-    types = [each for each in vars(module).values() if getattr(each, "kind", None) == study.table["kind"]]
+    types = [each for each in vars(module).values() if getattr(each, "kind", None) == study.contents.kind]
     return findings.read(study, types[0])
 
 
@@ -54,7 +54,7 @@ def page_of(study: Study, folder: Path, kinds: Mapping[str, str] = KINDS) -> Pag
 
 
 def _module(study: Study, part: str, kinds: Mapping[str, str]) -> ModuleType:
-    name = study.table.get("kind", "")
+    name = study.contents.kind
     if name not in kinds:
         raise ValueError(f"{study.path}: expected a study of kind {', '.join(kinds)}; found {name!r}")
     return import_module(f"{kinds[name]}.{part}")

@@ -117,7 +117,7 @@ def train_all(
 def write_study(kind: str, name: Callable[[str], str], members: Sequence[Member], session: Session) -> Study:
     """Writes study.toml. `name`: as in `train_all`."""
     digest = digest_of(member.run.status.fingerprint for member in members)
-    return Workspace(session.out).write_study(name(digest), {"kind": kind, "command": session.command}, members)
+    return Workspace(session.out).write_study(name(digest), kind, members, session.command)
 
 
 def _jobs(entries: Sequence[Entry]) -> list[_Job]:

@@ -315,8 +315,8 @@ class Reproduction:
         if not self.finding.models:
             self.finding = replace(self.finding, models=self._model_results({}))
         self.finding = replace(self.finding, left=tuple(self._left()), unfinished=tuple(sorted(self.unfinished)))
-        table = {"kind": "reproduction", "command": self.session.command}
-        self.study = Workspace(self.out).write_study(self.folder.name, table, self.members.values())
+        members, command = self.members.values(), self.session.command
+        self.study = Workspace(self.out).write_study(self.folder.name, "reproduction", members, command)
         findings.write(self.study, self.finding)
         if self.archive is not None:
             archives.archive_study(self.study, self.archive)

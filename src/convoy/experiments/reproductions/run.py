@@ -14,7 +14,7 @@ from convoy.studies import findings
 
 def gather(studies: Mapping[str, Study], not_run: Sequence[str], out: str | Path, *, name: str, command: str) -> Study:
     """`not_run`: experiments that were not run yet."""
-    study = Workspace(out).write_study(name, {"kind": "reproductions", "command": command}, [])
+    study = Workspace(out).write_study(name, "reproductions", [], command)
     entries = [
         Entry(each, Path(os.path.relpath(one.path, study.path)).as_posix(), findings.read(one, Reproduction))
         for each, one in studies.items()

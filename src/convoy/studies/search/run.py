@@ -184,7 +184,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         members = train_all(entries, of_winner)
         if members is None:
             return None
-        study = workspace.write_study(search.name, {"kind": "search", "command": session.command}, members)
+        study = workspace.write_study(search.name, "search", members, session.command)
         about = f"{search.base.about}; the winner of {search.name}".removeprefix("; ")
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
         openings = workspace.openings_by({loop.run_name(frozen) for frozen in trials.known})
