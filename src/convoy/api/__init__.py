@@ -17,6 +17,7 @@ from convoy.api.runs import *
 from convoy.api.session import Stopped as Stopped
 from convoy.studies.compare.command import compare as compare
 from convoy.studies.crossval.command import crossval as crossval
+from convoy.studies.ladder.command import ladder as ladder
 from convoy.studies.landscape.command import landscape as landscape
 from convoy.studies.lr_range.command import lr_range as lr_range
 from convoy.studies.search.command import search as search

@@ -77,7 +77,7 @@ class ReproduceOptions(ClusterOptions, total=False):
     ]
     only: Annotated[
         Sequence[str] | str,
-        Flag("Comma-separated parts: models, faults, claims, crossval, search, landscape.", ""),
+        Flag("Comma-separated parts: models, faults, claims, crossval, search, landscape, seeds, ladder.", ""),
     ]
     models: Annotated[
         Sequence[str] | str,

@@ -25,7 +25,9 @@ from convoy.registry import unknown
 from convoy.studies.landscape.design import Cut
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
-EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape")
+EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "seeds", "ladder")
+StudyKind = Literal["crossval", "search", "landscape", "seeds", "ladder"]
+RECIPES_OF = {"ladder": 2, "landscape": None}  # how many recipes a study takes, if not one; None: any number
 Side = Literal["as_published", "corrected"]
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
@@ -151,14 +153,29 @@ class Landscape(Section):
     step_probes: bool = Field(True, serialization_alias="looks")  # the name in earlier digests of studies
 
 
-Arguments = Crossval | Search | Landscape
-ARGUMENTS: dict[str, type[Arguments]] = {"crossval": Crossval, "search": Search, "landscape": Landscape}
+class SeedsOfSources(Section):
+    seeds: Annotated[int, Field(ge=2, le=1000)] = 5  # for each source of randomness
+    difference: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.002, 0.005, 0.01)  # fractions
+
+
+class Ladder(Section):
+    seeds: Seeds = 3
+
+
+Arguments = Crossval | Search | Landscape | SeedsOfSources | Ladder
+ARGUMENTS: dict[StudyKind, type[Arguments]] = {
+    "crossval": Crossval,
+    "search": Search,
+    "landscape": Landscape,
+    "seeds": SeedsOfSources,
+    "ladder": Ladder,
+}
 
 
 class ExperimentStudy(Section):
     """A [[study]] of the experiment."""
 
-    kind: Literal["crossval", "search", "landscape"]
+    kind: StudyKind
     recipes: Annotated[tuple[str, ...], Field(min_length=1), OneOrSeveral]
     arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
     quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
@@ -189,8 +206,9 @@ class ExperimentStudy(Section):
     def _takes_its_arguments(self) -> Self:
         for quick in (False, True):
             self.typed_arguments(quick=quick)
-        if self.kind != "landscape" and len(self.recipes) != 1:
-            raise ValueError(f"the study {self.kind} expects one recipe, got {len(self.recipes)}")
+        expected = RECIPES_OF.get(self.kind, 1)
+        if expected is not None and len(self.recipes) != expected:
+            raise ValueError(f"the study {self.kind} expects {expected} of `recipes`, got {len(self.recipes)}")
         return self
 
 

@@ -32,7 +32,7 @@ class Size:
 
 @dataclass(frozen=True)
 class LeftOut:
-    part: str  # models, faults, claims, crossval, search, landscape
+    part: str  # a part of the experiment
     name: str  # a network's label, a fault's name, a claim's id, a study's recipes
     reason: LeftOutBecause
     side: Literal["as_published", "corrected"] | None = None  # for a network

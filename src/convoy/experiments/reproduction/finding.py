@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field
 
 from convoy.archive import bits
-from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, label_of
+from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, StudyKind, label_of
 from convoy.experiments.measures import MEASURES, comparable, over_runs
 from convoy.experiments.quick import Choice
 from convoy.experiments.verdicts import JudgedClaim, Value
@@ -136,7 +136,7 @@ class FaultResult:
 class StudyResult:
     """A study of the experiment."""
 
-    kind: Literal["crossval", "search", "landscape"]
+    kind: StudyKind
     side: Side | None
     study: str  # its folder, relative to that of the reproduction
     digest: str  # of its recipes and arguments

@@ -27,6 +27,7 @@ from convoy.text import gettext as _
 FIGURES = {
     "crossval": {"cv_accuracy": "cv_accuracy"},
     "search": {"search_3d": "train2", "search_heat": "search_heat"},
+    "ladder": {"ladder": "ladder", "effects": "effects"},
     "landscape": {"loss_band": "loss_band", "along_the_step": "along_the_step"},
 }
 

@@ -150,6 +150,9 @@ class _Fit:
     def _study(self, study: ExperimentStudy) -> bool:
         if study not in self.scope.studies:  # of the other protocol
             return False
+        if study.kind in ("seeds", "ladder"):
+            self.left_out.append(LeftOut(study.kind, ", ".join(study.recipes), LeftOutBecause.SEEDS))
+            return False
         jobs = studies.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
         # The trials of a search are one recipe here, although they differ: none counts as trained already.

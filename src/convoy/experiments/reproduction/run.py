@@ -34,6 +34,8 @@ from convoy.studies.shards import ShardEnded
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.run.plan import plan_all
 
+OWN_PARTS = ("models", "faults", "claims")  # the others are studies
+OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "by fault"}  # of studies; others: True
 OF_EVERY_STEP = ("gain_while_rising",)  # measures of every step; stored when a run is archived, which thins its curves
 
 
@@ -102,12 +104,12 @@ class Reproduction:
         if "search" in wanted:
             raise ValueError("--shard cannot split a search: leave it out by --only, or use --where for several hosts")
         self.session.name_study(self.folder.name)
-        own = [part for part in wanted if part in ("models", "faults", "claims")]
+        own = [part for part in wanted if part in OWN_PARTS]
         groups: list[tuple[OpenTest, list[Entry]]] = [(True, [e for part in own for e in self.scope.entries(part)])]
-        of_studies: list[tuple[str, OpenTest]] = [("crossval", False), ("landscape", "by fault")]
-        for kind, test in of_studies:
-            sections = [section for section in self.scope.studies if section.kind == kind and kind in wanted]
-            groups.append((test, [entry for section in sections for entry in studies.entries_of(self.scope, section)]))
+        for kind in [part for part in wanted if part not in own]:
+            sections = [section for section in self.scope.studies if section.kind == kind]
+            entries = [entry for section in sections for entry in studies.entries_of(self.scope, section)]
+            groups.append((OPENS_TEST.get(kind, True), entries))
         ended = []
         for test, entries in groups:
             try:

@@ -12,15 +12,27 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from convoy.experiments.experiment import Arguments, Crossval, ExperimentStudy, Landscape, Search, Side, label_of
+from convoy.experiments.experiment import (
+    Arguments,
+    Crossval,
+    ExperimentStudy,
+    Ladder,
+    Landscape,
+    Search,
+    SeedsOfSources,
+    Side,
+    label_of,
+)
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
 from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.studies.crossval import run as crossval
+from convoy.studies.ladder import run as ladder
 from convoy.studies.landscape import run as landscape
 from convoy.studies.landscape.design import Design, Spec
+from convoy.studies.seeds import run as seeds
 from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry
 from convoy.training.run.plan import plan_all
@@ -36,13 +48,18 @@ def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side
     label = f"{recipe.label} as published" if side == "as_published" else None
     if isinstance(options, Search):
         return _search(recipe, options, session, label=label, stage=stage)
-    if isinstance(options, Crossval):
-        with stage([entry.label for entry in crossval.entries_of(recipe, options.folds, options.repeats)]) as show:
-            shown = replace(session, show=show)
-            return crossval.run(recipe, shown, folds=options.folds, repeats=options.repeats, label=label)
-    design = design_of(options)
-    with stage(design.names(recipes)) as show:
-        return landscape.run(recipes, replace(session, show=show), design, surfaces=_surfaces_of(options))
+    names = design_of(options).names(recipes) if isinstance(options, Landscape) else _names(_entries(recipes, options))
+    with stage(names) as show:
+        shown = replace(session, show=show)
+        match options:
+            case Crossval():
+                return crossval.run(recipe, shown, folds=options.folds, repeats=options.repeats, label=label)
+            case SeedsOfSources():
+                return seeds.run(recipe, shown, seeds=options.seeds, differences=options.difference)
+            case Ladder():
+                return ladder.run(ladder.build(recipes[0], recipes[1], seeds=options.seeds), shown)
+            case Landscape():
+                return landscape.run(recipes, shown, design_of(options), surfaces=_surfaces_of(options))
 
 
 def _search(recipe: Recipe, options: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:
@@ -93,7 +110,7 @@ def result_of(
 ) -> StudyResult:
     path = Path(os.path.relpath(study.path, relative_to.path)).as_posix()
     labels = tuple(label if section.kind == "landscape" else recipe.label for label, recipe in recipes)
-    accuracy = None if section.kind == "landscape" else kinds.finding_of(study).accuracy
+    accuracy = kinds.finding_of(study).accuracy if section.kind in ("crossval", "search") else None
     return StudyResult(section.kind, section.side, path, digest, labels, accuracy)
 
 
@@ -101,12 +118,27 @@ def result_of(
 
 
 def entries_of(scope: Scope, study: ExperimentStudy) -> list[Entry]:
-    """The runs that `study_of` trains for a cross-validation or a landscape."""
-    recipes, options = scope.recipes_of(study), study.typed_arguments(quick=scope.settings.quick)
-    if isinstance(options, Crossval):
-        return crossval.entries_of(recipes[0][1], options.folds, options.repeats)
-    assert isinstance(options, Landscape)
-    return landscape.planned(recipes, design_of(options), _surfaces_of(options))
+    """The runs that `study_of` trains, except for a search."""
+    return _entries(scope.recipes_of(study), study.typed_arguments(quick=scope.settings.quick))
+
+
+def _entries(recipes: Named, options: Arguments) -> list[Entry]:
+    recipe = recipes[0][1]
+    match options:
+        case Crossval():
+            return crossval.entries_of(recipe, options.folds, options.repeats)
+        case SeedsOfSources():
+            return seeds.entries_of(recipe, options.seeds)
+        case Ladder():
+            return ladder.build(recipes[0], recipes[1], seeds=options.seeds).entries
+        case Landscape():
+            return landscape.planned(recipes, design_of(options), _surfaces_of(options))
+        case Search():
+            raise ValueError("the runs of a search are chosen while it runs")
+
+
+def _names(entries: Sequence[Entry]) -> list[str]:
+    return [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
 
 
 @dataclass(frozen=True)
@@ -124,12 +156,11 @@ def jobs_of_study(scope: Scope, study: ExperimentStudy) -> list[Job]:
     options = study.typed_arguments(quick=scope.settings.quick)
     recipes = scope.recipes_of(study)
     label, recipe = recipes[0]
-    if isinstance(options, Crossval):
-        entries = crossval.entries_of(recipe, options.folds, options.repeats)
-        return jobs_of([Entry(f"{label}, {entry.label}", entry.recipe) for entry in entries])
     if isinstance(options, Search):
         return _of_search(label, recipe, options)
-    return jobs_of(landscape.planned(recipes, design_of(options), None))
+    if isinstance(options, Landscape):
+        return jobs_of(landscape.planned(recipes, design_of(options), None))
+    return jobs_of([Entry(f"{label}, {entry.label}", entry.recipe) for entry in _entries(recipes, options)])
 
 
 def _of_search(label: str, recipe: Recipe, options: Search) -> list[Job]:

@@ -253,6 +253,8 @@ def experiment_part_name(part: str) -> str:
         "crossval": _("cross-validation"),
         "search": _("search"),
         "landscape": _("loss landscape"),
+        "seeds": _("spread over seeds"),
+        "ladder": _("ladder of changes"),
     }
     return names.get(part, part)
 

@@ -6,22 +6,27 @@ from pathlib import Path
 
 from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, TextField, table_of
-from convoy.reporting.palette import MODELS
+from convoy.reporting.palette import MODELS, MUTED
 from convoy.reporting.reading import all_views, chance_levels, read_study
 from convoy.reporting.rows import ChartRow, RowChart, Value
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.runs import Study
 from convoy.studies.seeds import words
-from convoy.studies.seeds.finding import Needed, SeedsFinding, Spread
+from convoy.studies.seeds.finding import Needed, SeedsFinding, Source, Spread
 from convoy.text import gettext as _
 
 
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     groups = read_study(study)
     views = next(iter(groups.values()))
-    panel = RowChart(tuple(map(_row, finding.spreads)), accuracy_name(finding.part), "%").panel()
+    rows = (*map(_row, finding.spreads), _images_row(finding))
+    panel = RowChart(rows, accuracy_name(finding.part), "%").panel()
     n = len(finding.spreads[0].accuracies)
-    caption = _("Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side.", n=n)
+    caption = _(
+        "Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side; that of other "
+        "images is computed (binomial).",
+        n=n,
+    )
     chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), caption)
     return Page(
         kicker=sections.kicker(_("Seeds"), study.name, views),
@@ -47,27 +52,36 @@ def _row(spread: Spread) -> ChartRow:
     return ChartRow(words.source_name(spread.source), (value,), f"{mean:.2f} %")
 
 
+def _images_row(finding: SeedsFinding) -> ChartRow:
+    mean, sd = 100 * finding.of(Source.ALL).mean, 100 * finding.image_sd
+    return ChartRow(words.images_name(finding.part), (Value(mean, (mean - sd, mean + sd), MUTED),), f"{mean:.2f} %")
+
+
 def _spreads(finding: SeedsFinding) -> Table:
-    fields: list[Field[Spread]] = [
-        TextField(_("Source of randomness"), lambda spread: words.source_name(spread.source)),
-        Field(_("Mean"), lambda spread: f"{100 * spread.mean:.2f}", "%"),
-        Field(_("Standard deviation"), _sd, _("points")),
-        Field(_("Lowest"), lambda spread: f"{100 * min(spread.accuracies):.2f}", "%"),
-        Field(_("Highest"), lambda spread: f"{100 * max(spread.accuracies):.2f}", "%"),
-        Field("n", lambda spread: str(len(spread.accuracies)), _("seeds")),
+    """One row per source, and one for other images to score, which is computed."""
+    fields: list[Field[Spread | None]] = [
+        TextField(
+            _("Source of randomness"),
+            lambda spread: words.source_name(spread.source) if spread else words.images_name(finding.part),
+        ),
+        Field(_("Mean"), lambda spread: f"{100 * spread.mean:.2f}" if spread else "", "%"),
+        Field(_("Standard deviation"), lambda spread: _sd(finding, spread), _("points")),
+        Field(_("Lowest"), lambda spread: f"{100 * min(spread.accuracies):.2f}" if spread else "", "%"),
+        Field(_("Highest"), lambda spread: f"{100 * max(spread.accuracies):.2f}" if spread else "", "%"),
+        Field("n", lambda spread: str(len(spread.accuracies)) if spread else "", _("seeds")),
     ]
     note = _(
         "Each row varies one source and keeps the seeds of the others. After the standard deviation: its 95 % interval "
-        "(chi-squared). For comparison: over other sets of {n:,} {part} images, an accuracy would have a standard "
-        "deviation of {sd:.2f} points (binomial).",
+        "(chi-squared). Last row: over other sets of {n:,} {part} images (binomial, computed from the mean accuracy).",
         part=part_name(finding.part),
         n=finding.images,
-        sd=100 * finding.image_sd,
     )
-    return table_of(fields, finding.spreads, note, _("Spread"))
+    return table_of(fields, [*finding.spreads, None], note, _("Spread"))
 
 
-def _sd(spread: Spread) -> Cell:
+def _sd(finding: SeedsFinding, spread: Spread | None) -> Cell:
+    if spread is None:
+        return Cell(f"{100 * finding.image_sd:.2f}")
     return Cell(f"{100 * spread.sd:.2f}", note=f"{100 * spread.sd_low:.2f}–{100 * spread.sd_high:.2f}")
 
 

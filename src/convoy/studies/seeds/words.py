@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoy.reporting.words import accuracy_name
+from convoy.reporting.words import accuracy_name, part_name
 from convoy.studies.seeds.finding import MAX_SEEDS, POWER, SeedsFinding, Source
 from convoy.text import gettext as _
 
@@ -15,6 +15,10 @@ def source_name(source: Source) -> str:
         Source.SPLIT: _("split of the data"),
     }
     return names[source]
+
+
+def images_name(part: str) -> str:
+    return _("other {part} images", part=part_name(part))
 
 
 def sentence(finding: SeedsFinding) -> str:

@@ -1,0 +1,53 @@
+"""The public function of `convoy ladder`, with its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Unpack
+
+from convoy.api.session import finished, session_of
+from convoy.options import ARGUMENTS, Epochs, Flag, Fresh, StudyOptions, Test, takes_options
+
+if TYPE_CHECKING:
+    from convoy.api.study import Study
+    from convoy.recipe import Recipe
+
+ARGUMENTS.update(
+    first="Name of a recipe or model, or a recipe file (.toml): the lowest rung.",
+    second="The same, of the recipe at the top.",
+)
+
+
+class LadderOptions(StudyOptions, total=False):
+    seeds: Annotated[int, Flag("Runs per recipe, with seed, seed + 1, and so on.", 3)]
+    epochs: Epochs
+    fresh: Fresh
+    test: Test
+
+
+@takes_options
+def ladder(first: Recipe | str | Path, second: Recipe | str | Path, **options: Unpack[LadderOptions]) -> Study:
+    """Explain why two recipes differ in accuracy: from the first to the second, one change at a time.
+
+    A change is a key of the recipe or a protocol fault. Each is also taken away from the second recipe alone: about
+    2 * changes recipes, with `seeds` runs each. Changes that are not valid alone are made together.
+
+    Example: `convoy ladder classics-mnist/lenet classics-mnist/lenet-published --epochs 1 --seeds 2`
+
+    Returns
+    -------
+    Study
+        Its finding is a LadderFinding.
+
+    Examples
+    --------
+    >>> study = convoy.ladder("classics-mnist/lenet", "classics-mnist/lenet-published", seeds=2, epochs=1, limit=500)
+    >>> print(study.finding.total.mean, [(rung.name, rung.step.difference.mean) for rung in study.finding.rungs])
+    """
+    from convoy.api.arguments import named_recipes
+    from convoy.studies.ladder.run import build, run
+
+    (one, other) = named_recipes([first, second], options)
+    built = build(one, other, seeds=options["seeds"])
+    with session_of([f"{entry.label} seed {entry.recipe.seed}" for entry in built.entries], options) as session:
+        return finished(run(built, session), options)

@@ -1,0 +1,136 @@
+"""What separates the accuracy of two recipes: the effect of each of their differences, measured in two ways.
+
+On the ladder, the changes are made one after the other. Each step is the difference to the recipe before it, so that
+the steps add up to the complete difference; a step depends on those below it. Taken away alone, a change is missing
+from the second recipe only. If changes do not interact, both effects of a change are equal.
+
+Differences are paired by seed (Student's paired t test). All p values are corrected together (Holm 1979).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from convoy.notebook import html_of
+from convoy.stats import Estimate, holm, is_significant, paired_difference, t_interval
+
+
+@dataclass(frozen=True)
+class Effect:
+    difference: Estimate  # of accuracies: with the change minus without it
+    p: float | None  # two-sided; None for one seed
+    p_holm: float | None = None  # corrected for all effects of the study
+
+    @property
+    def significant(self) -> bool:
+        return self.p_holm is not None and is_significant(self.p_holm)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A key of the recipe with both values as text; of a protocol fault, "off" and "on"."""
+
+    key: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Rung:
+    changes: tuple[Setting, ...]  # several, if one is not valid without the others
+    accuracy: Estimate  # with this change and those of the rungs below it
+    step: Effect  # compared with the rung below
+    without: Estimate | None  # the second recipe with only this change taken away; None if that recipe is not valid
+    taken_away: Effect | None  # the second recipe compared with `without`
+
+    @property
+    def name(self) -> str:
+        return ", ".join(change.key for change in self.changes)
+
+
+@dataclass(frozen=True)
+class LadderFinding:
+    """Accuracies are fractions."""
+
+    first: str  # labels of the recipes
+    second: str
+    data: str  # name of the data set
+    part: Literal["test", "validation"]  # whose accuracies these are
+    images: int  # of that part
+    seeds: tuple[int, ...]
+    start: Estimate  # of the first recipe
+    end: Estimate  # of the second
+    total: Estimate  # end - start, paired by seed
+    rungs: tuple[Rung, ...]
+    limit: int | None  # images that the data were limited to
+    kind: Literal["ladder"] = "ladder"
+    schema: int = 1
+    _repr_html_ = html_of
+
+    @property
+    def taken_away(self) -> float | None:
+        """Sum of the effects of changes that were taken away alone; None if one could not be."""
+        effects = [rung.taken_away for rung in self.rungs if rung.taken_away is not None]
+        return sum(effect.difference.mean for effect in effects) if len(effects) == len(self.rungs) else None
+
+    @property
+    def largest(self) -> Rung:
+        return max(self.rungs, key=lambda rung: abs(rung.step.difference.mean))
+
+
+Accuracies = Mapping[int, float]  # by seed
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The accuracies of one rung; `without`: None if the second recipe without the change is not valid."""
+
+    changes: tuple[Setting, ...]
+    accuracies: Accuracies
+    without: Accuracies | None
+
+
+def conclude(
+    start: Accuracies,
+    rungs: Sequence[Measured],
+    *,
+    labels: tuple[str, str],
+    data: str,
+    part: Literal["test", "validation"],
+    images: int,
+    limit: int | None = None,
+) -> LadderFinding:
+    """`rungs` from the first change to the last, after which the recipe is the second. All have the same seeds."""
+    grain, seeds = 1 / images, tuple(start)
+    below = [start, *(rung.accuracies for rung in rungs)]
+    end = below[-1]
+
+    def effect(with_: Accuracies, without: Accuracies) -> Effect:
+        return Effect(
+            *paired_difference(*([values[seed] for seed in seeds] for values in (with_, without)), step=grain)
+        )
+
+    def mean(accuracies: Accuracies) -> Estimate:
+        return t_interval([accuracies[seed] for seed in seeds], step=grain)
+
+    steps = [effect(rung.accuracies, before) for rung, before in zip(rungs, below, strict=False)]
+    alone = [None if rung.without is None else effect(end, rung.without) for rung in rungs]
+    tested = iter(corrected([*steps, *(each for each in alone if each is not None)]))
+    steps = [next(tested) for _ in steps]
+    alone = [None if each is None else next(tested) for each in alone]
+    found = tuple(
+        Rung(rung.changes, mean(rung.accuracies), step, None if rung.without is None else mean(rung.without), taken)
+        for rung, step, taken in zip(rungs, steps, alone, strict=True)
+    )
+    total = effect(end, start).difference
+    return LadderFinding(*labels, data, part, images, seeds, mean(start), mean(end), total, found, limit)
+
+
+def corrected(effects: Sequence[Effect]) -> list[Effect]:
+    """Applies Holm's correction; unchanged without p values, which one seed does not give."""
+    ps = [effect.p for effect in effects if effect.p is not None]
+    if len(ps) < len(effects):
+        return [*effects]
+    return [replace(effect, p_holm=p) for effect, p in zip(effects, holm(ps), strict=True)]

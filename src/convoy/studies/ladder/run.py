@@ -1,0 +1,199 @@
+"""Trains the recipes of a ladder: two recipes, those between them, and the second without each of its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from convoy.models import default_options
+from convoy.recipe import Recipe
+from convoy.recipe.faults import Fault
+from convoy.registry import is_user_class
+from convoy.runs import Member, Study
+from convoy.studies import findings
+from convoy.studies.ladder.finding import LadderFinding, Measured, Setting, conclude
+from convoy.studies.session import Session
+from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.training.run.plan import plan_one
+
+MAX_VALUE_LENGTH = 60  # characters
+FAULTS = "protocol.faults"
+LEFT_OUT = ("about", "chosen", "seed", "data.name", "compute.device", "compute.threads")  # no part of the comparison
+SECTIONS_WITH_NAME = ("model", "optim", "schedule", "train.loss")  # another name has other keys
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key with its value in both recipes; for a protocol fault, whether the recipe has it."""
+
+    key: str  # a key of the recipe, "model", "optim" and alike if the name differs, or the name of a fault
+    before: Any
+    after: Any
+    is_fault: bool = False
+
+
+def changes_between(first: Recipe, second: Recipe) -> list[Change]:
+    """Returns protocol faults, in the order of `Fault`, and then keys in the order of the recipe."""
+    own, other = ({str(fault) for fault in recipe.protocol.faults} for recipe in (first, second))
+    faults = [Change(fault, fault in own, fault in other, is_fault=True) for fault in Fault]
+    tables = [recipe.model_dump(mode="json") for recipe in (first, second)]
+    if (model := first.model.name) == second.model.name and not is_user_class(model):
+        for table in tables:
+            table["model"]["options"] = default_options(model) | table["model"]["options"]
+    return [*(change for change in faults if change.before != change.after), *_walk(tables[0], tables[1])]
+
+
+def _walk(first: Mapping[str, Any], second: Mapping[str, Any], path: str = "") -> Iterator[Change]:
+    for name in dict.fromkeys([*first, *second]):
+        key = f"{path}.{name}" if path else name
+        before, after = first.get(name), second.get(name)
+        if before == after or key in (*LEFT_OUT, FAULTS):
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping) and not _has_other_keys(key, before, after):
+            yield from _walk(before, after, key)
+        else:
+            yield Change(key, before, after)
+
+
+def _has_other_keys(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return key in SECTIONS_WITH_NAME and before["name"] != after["name"]
+
+
+def with_changes(base: Recipe, changes: Sequence[Change], *, undone: bool = False) -> Recipe:
+    """The recipe with the changes made, or taken back if `undone`. Raises ValueError if that is not a valid recipe."""
+    faults = dict.fromkeys(map(str, base.protocol.faults))
+    overrides: dict[str, Any] = {}
+    for change in changes:
+        value = change.before if undone else change.after
+        if not change.is_fault:
+            overrides[change.key] = value
+        elif value:
+            faults[change.key] = None
+        else:
+            faults.pop(change.key, None)
+    return base.override({**overrides, FAULTS: [*faults]})
+
+
+@dataclass(frozen=True)
+class Step:
+    changes: tuple[Change, ...]
+    recipe: Recipe  # with these changes and all before them
+    without: Recipe | None  # the second recipe without them; None if it cannot be trained
+
+
+@dataclass(frozen=True)
+class Ladder:
+    labels: tuple[str, str]
+    start: Recipe
+    steps: tuple[Step, ...]
+    seeds: int
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The runs in the order of `find`. Recipes that occur twice are trained once."""
+        first, second = self.labels
+        recipes = [(first, self.start)]
+        for step in self.steps:
+            name = ", ".join(change.key for change in step.changes)
+            recipes.append((second if step is self.steps[-1] else f"+ {name}", step.recipe))
+            recipes += [(f"{second} without {name}", step.without)] if step.without is not None else []
+        return [
+            Entry(label, recipe.override({"seed": recipe.seed + offset}))
+            for label, recipe in recipes
+            for offset in range(self.seeds)
+        ]
+
+
+def build(first: tuple[str, Recipe], second: tuple[str, Recipe], *, seeds: int) -> Ladder:
+    """Finds the changes from the first recipe to the second, and puts together those that are not valid alone.
+
+    Raises ValueError for recipes without a difference or with other data, and for one that cannot be trained.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds = {seeds}: must be at least 1")
+    (label, start), (other, end) = first, second
+    if start.data.name != end.data.name:
+        raise ValueError(f"expected two recipes for the same data, got {start.data.name} and {end.data.name}")
+    if start.data.split.folds or end.data.split.folds:
+        raise ValueError("data.split.folds does not go with this study")
+    end = end.override({"seed": start.seed})
+    changes = changes_between(start, end)
+    if not changes:
+        raise ValueError(f"{label} and {other} are the same recipe: nothing to explain")
+    plan_one(start), plan_one(end)
+    steps = tuple(_steps(start, end, changes))
+    return Ladder((label, other if other != label else f"{other} (2)"), start, steps, seeds)
+
+
+def _steps(start: Recipe, end: Recipe, changes: Sequence[Change]) -> Iterator[Step]:
+    recipe, waiting = start, list[Change]()
+    for change in changes:
+        waiting.append(change)
+        if (changed := _trainable(recipe, waiting)) is None:
+            continue
+        yield Step(tuple(waiting), changed, _trainable(end, waiting, undone=True))
+        recipe, waiting = changed, []
+    if waiting:
+        names = ", ".join(change.key for change in waiting)
+        raise ValueError(f"{names}: no recipe between the two has these changes and can be trained")
+
+
+def _trainable(recipe: Recipe, changes: Sequence[Change], *, undone: bool = False) -> Recipe | None:
+    try:
+        changed = with_changes(recipe, changes, undone=undone)
+        plan_one(changed)
+    except ValueError:
+        return None
+    return changed
+
+
+def run(ladder: Ladder, session: Session) -> Study | None:
+    """Trains the missing runs and writes the finding; None if interrupted. Raises ValueError: recipes."""
+    name = partial(study_name, "ladder", ladder.labels)
+    members = train_all(ladder.entries, session, distinct=False, name=name)
+    if members is None:
+        return None
+    study = write_study("ladder", name, members, session)
+    findings.write(study, find(ladder, members))
+    return study
+
+
+def find(ladder: Ladder, members: Sequence[Member]) -> LadderFinding:
+    """`members`: finished runs that scored test or validation images, in the order of `Ladder.entries`."""
+    scores = [member.run.scores for member in members]
+    part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"
+    groups = iter([members[at : at + ladder.seeds] for at in range(0, len(members), ladder.seeds)])
+
+    def accuracies() -> dict[int, float]:
+        return {member.seed: member.run.scores[part].accuracy for member in next(groups)}
+
+    start = accuracies()
+    rungs = [
+        Measured(tuple(map(_setting, step.changes)), accuracies(), None if step.without is None else accuracies())
+        for step in ladder.steps
+    ]
+    return conclude(
+        start,
+        rungs,
+        labels=ladder.labels,
+        data=members[0].run.data.name,
+        part=part,
+        images=max(score[part].n for score in scores),
+        limit=members[0].run.recipe.data.limit,
+    )
+
+
+def _setting(change: Change) -> Setting:
+    if change.is_fault:
+        return Setting(change.key, *("on" if value else "off" for value in (change.before, change.after)))
+    return Setting(change.key, _text(change.before), _text(change.after))
+
+
+def _text(value: Any) -> str:
+    """As in a recipe, shortened."""
+    text = "none" if value is None else str(value).replace("True", "true").replace("False", "false")
+    if isinstance(value, dict):
+        text = str(value.get("name", text))
+    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"

@@ -1,0 +1,53 @@
+"""Text of the finding: its sentence and its caveats."""
+
+from __future__ import annotations
+
+from convoy.reporting.words import accuracy_name
+from convoy.studies.ladder.finding import LadderFinding, Rung
+from convoy.text import gettext as _
+
+
+def sentence(finding: LadderFinding) -> str:
+    rung = finding.largest
+    return _(
+        "From {first} to {second}, the {metric} on {data} changes by {total}; the largest step is {rung}: {step}",
+        first=finding.first,
+        second=finding.second,
+        metric=accuracy_name(finding.part),
+        data=finding.data,
+        total=finding.total.points(),
+        rung=rung_name(rung),
+        step=rung.step.difference.points(),
+    )
+
+
+def rung_name(rung: Rung) -> str:
+    return ", ".join(change.key.replace("_", " ") if change.after == "on" else change.key for change in rung.changes)
+
+
+def caveats(finding: LadderFinding) -> list[str]:
+    texts = [
+        _(
+            "A step depends on the changes below it. Where its effect differs from the one of the change taken away "
+            "alone, changes interact"
+        )
+    ]
+    n = len(finding.seeds)
+    if n == 1:
+        texts.append(_("One seed: no intervals and no tests"))
+    else:
+        significant = sum(rung.step.significant for rung in finding.rungs)
+        texts.append(
+            _(
+                "Significant steps: {n} of {rungs} (paired t test, Holm's correction over all effects)",
+                n=significant,
+                rungs=len(finding.rungs),
+            )
+        )
+    if any(rung.taken_away is None for rung in finding.rungs):
+        texts.append(_("Some changes cannot be taken away alone, because the recipe without them is not valid"))
+    if finding.part == "validation":
+        texts.append(_("These are validation accuracies, of images that chose the epoch"))
+    if finding.limit is not None:
+        texts.append(_("Limited to {limit:,} images; the effects can be different with more", limit=finding.limit))
+    return texts
