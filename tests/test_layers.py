@@ -39,6 +39,7 @@ BASE = {
     "counts",
     "stats",
     "prediction",
+    "power",
     "chance",
     "text",
 }
@@ -66,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": set(),
     "chance": {"run_contents", "stats", "text"},
     "prediction": {"stats"},
+    "power": {"stats"},
     "run_files": {"files"},
     "run_contents": {"files"},
     "runs": {"files", "notebook", "run_contents", "run_files", "recipe", "stats", "registry", "options"},

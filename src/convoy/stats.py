@@ -22,10 +22,11 @@ Z = NormalDist().inv_cdf(TAILS[1])
 
 # The method of an interval:
 #   over seeds: t (Student), log_t (Student's t of the logarithm), prediction (for one more run, not for the mean)
+#   of a standard deviation over seeds: chi2
 #   over folds: corrected_t (Nadeau and Bengio)
 #   over images: wilson (for a share), bonett_price (for the difference of two shares of the same images), newcombe (for
 #   the difference of two independent shares)
-Interval = Literal["t", "log_t", "prediction", "corrected_t", "wilson", "bonett_price", "newcombe"]
+Interval = Literal["t", "log_t", "prediction", "chi2", "corrected_t", "wilson", "bonett_price", "newcombe"]
 OVER_IMAGES = ("wilson", "bonett_price", "newcombe")
 SYMMETRIC = ("t", "prediction", "corrected_t")
 
@@ -183,6 +184,22 @@ def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
     sd = stdev(values)
     half = t_quantile(n - 1) * max(sd, step / math.sqrt(12)) / math.sqrt(n)
     return Estimate(mean=mean, sd=sd, n=n, low=mean - half, high=mean + half, interval="t")
+
+
+def spread_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
+    """The standard deviation of the values, as `mean`, with its interval by the chi-squared distribution.
+
+    `step`: as in `t_interval`, for the upper end. Raises ValueError for fewer than two values.
+    """
+    from scipy.special import chdtri
+
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"a standard deviation needs at least 2 values, got {n}")
+    sd = stdev(values)
+    # chdtri(df, p) is the point that a chi-squared variable exceeds with probability p.
+    low, high = (math.sqrt((n - 1) / chdtri(n - 1, p)) for p in TAILS)
+    return Estimate(mean=sd, sd=None, n=n, low=low * sd, high=high * max(sd, step / math.sqrt(12)), interval="chi2")
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> PairedTest:

@@ -11,13 +11,13 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Literal
 
 from convoy.notebook import html_of
-from convoy.stats import TAILS
+from convoy.power import POWER
+from convoy.stats import TAILS, spread_interval
 
-POWER = 0.8  # the probability of finding a difference that exists
 MAX_SEEDS = 10_000
 
 
@@ -101,15 +101,8 @@ def conclude(
 
 def spread_of(source: Source, accuracies: Sequence[float]) -> Spread:
     """Raises ValueError for fewer than two accuracies."""
-    from scipy.special import chdtri
-
-    n = len(accuracies)
-    if n < 2:
-        raise ValueError(f"a standard deviation needs at least 2 seeds, got {n}")
-    sd = stdev(accuracies)
-    # chdtri(df, p) is the point that a chi-squared variable exceeds with probability p.
-    low, high = (sd * math.sqrt((n - 1) / chdtri(n - 1, p)) for p in TAILS)
-    return Spread(source, tuple(accuracies), sd, low, high)
+    estimate = spread_interval(accuracies)
+    return Spread(source, tuple(accuracies), estimate.mean, *estimate.span)
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:

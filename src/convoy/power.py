@@ -1,0 +1,98 @@
+"""What a test can find, and equivalence: whether an effect is smaller than a margin.
+
+Equivalence is tested by two one-sided tests (TOST): D. Schuirmann, "A Comparison of the Two One-Sided Tests Procedure
+and the Power Approach for Assessing the Equivalence of Average Bioavailability", J. Pharmacokinetics and
+Biopharmaceutics 15, 1987; D. Lakens, "Equivalence Tests", Social Psychological and Personality Science 8, 2017.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from statistics import NormalDist
+
+from convoy.stats import LEVEL, Estimate, Z, t_quantile
+
+POWER = 0.8  # the probability of finding an effect that exists
+Z_POWER = NormalDist().inv_cdf(POWER)
+
+
+def smallest_detectable(estimate: Estimate) -> float | None:
+    """The effect that a two-sided t test at 5 % finds with 80 % power, given the spread and n of `estimate`.
+
+    By the noncentral t distribution. For a ratio ("log_t") it is a factor above 1. None without a t interval.
+    """
+    half = _half_width(estimate)
+    if half is None:
+        return None
+    effect = half / t_quantile(estimate.n - 1) * _detectable_shift(estimate.n - 1)
+    return math.exp(effect) if estimate.interval == "log_t" else effect
+
+
+def is_equivalent(estimate: Estimate, value: float, margin: float) -> bool:
+    """Whether the estimated quantity differs from `value` by less than `margin`, by two one-sided t tests at 5 %.
+
+    That is, whether the 90 % interval is within value ± margin. False without a t interval.
+    """
+    half = _half_width(estimate)
+    if half is None:
+        return False
+    half *= _one_sided_quantile(estimate.n - 1) / t_quantile(estimate.n - 1)
+    if estimate.interval == "log_t":
+        low, high = estimate.mean * math.exp(-half), estimate.mean * math.exp(half)
+    else:
+        low, high = estimate.mean - half, estimate.mean + half
+    return value - margin < low and high < value + margin
+
+
+def detectable_by_mcnemar(discordant: int, n: int) -> float | None:
+    """The difference of two shares of the same n images that McNemar's test at 5 % finds with 80 % power.
+
+    `discordant` images are classified correctly by one of the two networks only. R. Connor, "Sample Size for Testing
+    Differences in Proportions for the Paired-Sample Design", Biometrics 43, 1987. None if they are too few to find any
+    difference.
+    """
+    share = discordant / n
+    missing = Z * math.sqrt(share)
+    if math.sqrt(n) * share <= missing:
+        return None
+    return _least(lambda d: math.sqrt(n) * d >= missing + Z_POWER * math.sqrt(max(0.0, share - d * d)), share)
+
+
+def detectable_share(share: float, n: int) -> float:
+    """The distance of a share of n images from a number that a test at 5 % finds with 80 % power (normal limit)."""
+    return (Z + Z_POWER) * math.sqrt(share * (1 - share) / n)
+
+
+def _half_width(estimate: Estimate) -> float | None:
+    """Of the 95 % interval; of a ratio in logarithms. None without a t interval."""
+    if estimate.low is None or estimate.high is None or estimate.interval not in ("t", "log_t", "corrected_t"):
+        return None
+    return (
+        math.log(estimate.high / estimate.low) if estimate.interval == "log_t" else estimate.high - estimate.low
+    ) / 2
+
+
+@cache
+def _detectable_shift(freedom: int) -> float:
+    """The effect in standard errors. The other tail of the test adds less than 1e-5 to its power."""
+    from scipy.special import nctdtr
+
+    critical = t_quantile(freedom)
+    return _least(lambda shift: 1 - float(nctdtr(freedom, shift, critical)) >= POWER, 100.0)
+
+
+def _one_sided_quantile(freedom: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, LEVEL))
+
+
+def _least(reaches: Callable[[float], bool], high: float) -> float:
+    """The least number from 0 to `high` that reaches it, by bisection; larger ones do too."""
+    low = 0.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return high
