@@ -11,6 +11,9 @@ first and then applies one sigmoid. A channel is therefore scaled by 0 to 2.
 It ends in a softmax (`softmax_output`). `res_attention_cnn` applies the attention to the output of the third max
 pooling, 3x3 for 28 pixels, and averages the result: the branches differ; layers, parameters and multiply-adds do not.
 
+`residual = false` removes the shortcuts of the blocks; with `depthwise = false`, the 1x3 and 3x1 convolutions read all
+channels.
+
 The report's code keeps 0.7 of the hidden units, which is a dropout rate of 0.3.
 """
 
@@ -27,14 +30,15 @@ REDUCTION = 4  # the attention's bottleneck: 128 -> 32 -> 128
 class ResidualBlock(nn.Module):
     """The report's residual block: biases, no norm, no activation after the sum."""
 
-    def __init__(self, in_chans: int, out_chans: int) -> None:
+    def __init__(self, in_chans: int, out_chans: int, *, residual: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_chans, out_chans, 3, padding=1)
         self.conv2 = nn.Conv2d(out_chans, out_chans, 3, padding=1)
-        self.shortcut = nn.Conv2d(in_chans, out_chans, 1)
+        self.shortcut = nn.Conv2d(in_chans, out_chans, 1) if residual else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv2(self.conv1(x).relu()) + self.shortcut(x)
+        y = self.conv2(self.conv1(x).relu())
+        return y if self.shortcut is None else y + self.shortcut(x)
 
 
 class TwoBranchAttention(nn.Module):
@@ -59,15 +63,19 @@ class ResAttentionCNN(Network):
         norm: str = "batch",
         attention: str = "two_branch",
         attention_after_pooling: bool = False,
+        residual: bool = True,
+        depthwise: bool = True,
         drop_rate: float = 0.3,
         softmax_output: bool = False,
     ) -> None:
         super().__init__()
+        groups = 64 if depthwise else 1
         self.features = nn.Sequential(
             nn.Conv2d(geometry.in_chans, 32, 7, padding=3), nn.ReLU(), _blocks.norm(norm, 32), nn.MaxPool2d(2),
-            ResidualBlock(32, 64), nn.MaxPool2d(2),
-            nn.Conv2d(64, 64, (1, 3), padding=(0, 1), groups=64), nn.Conv2d(64, 64, (3, 1), padding=(1, 0), groups=64),
-            ResidualBlock(64, 128), nn.MaxPool2d(2),
+            ResidualBlock(32, 64, residual=residual), nn.MaxPool2d(2),
+            nn.Conv2d(64, 64, (1, 3), padding=(0, 1), groups=groups),
+            nn.Conv2d(64, 64, (3, 1), padding=(1, 0), groups=groups),
+            ResidualBlock(64, 128, residual=residual), nn.MaxPool2d(2),
         )  # fmt: skip
         attend = (
             TwoBranchAttention(128, 128 // REDUCTION)
