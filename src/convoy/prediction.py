@@ -25,9 +25,10 @@ class Verdict(StrEnum):
     # A claim
     HOLDS = "holds"
     DOES_NOT_HOLD = "does_not_hold"
+    NO_EFFECT = "no_effect"  # none larger than the margin of the claim
 
 
-CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.INCONCLUSIVE)
+CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.NO_EFFECT, Verdict.INCONCLUSIVE)
 
 
 class Reason(StrEnum):

@@ -7,18 +7,22 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tests.fake_runs import fake_run
+from tests.fake_runs import FakeModel, fake_run
 
 from convoy import models
 from convoy.api import check_claim
 from convoy.experiments.claims import Claim, check, read
 from convoy.experiments.reproduction.networks import claim_counts
 from convoy.experiments.reproduction.page_sections import claims as section
-from convoy.experiments.verdicts import Inconclusive, JudgedClaim, judge, verdict
-from convoy.experiments.words import claim_words, reduced_to
+from convoy.experiments.verdicts import FalseVerdicts, Inconclusive, JudgedClaim, false_verdicts, judge, verdict
+from convoy.experiments.words import claimed_words, reduced_to, remarks, result_words, side_words, unbroken
 from convoy.files import write_json
-from convoy.prediction import Verdict
+from convoy.power import detectable_by_mcnemar, detectable_share, smallest_detectable
+from convoy.prediction import Reason, Verdict
+from convoy.reporting.content import Table
+from convoy.stats import spread_interval
 
 FILES = sorted(Path(str(resources.files("convoy") / "recipes")).glob("*/claims.toml"))
 CLAIMS = [(path.parent.name, table) for path in FILES for table in tomllib.loads(path.read_text())["claim"]]
@@ -51,20 +55,6 @@ ALONE = {key: value for key, value in NORM.items() if key != "b"} | {"value": 0.
 def test_above_and_its_mirror_image_below(low: float, high: float, expected: str) -> None:
     assert verdict("above", low, high, 0.0) == expected
     assert verdict("below", -high, -low, 0.0) == expected
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (1.3, 1.4, "holds"),
-        (1.2, 1.4, "inconclusive"),
-        (1.1, 1.2, "does_not_hold"),
-        (1.0, 1.1, "does_not_hold"),
-        (0.7, 0.8, "does_not_hold"),
-    ],
-)
-def test_a_margin_moves_the_limit_away(low: float, high: float, expected: str) -> None:
-    assert verdict("above", low, high, 1.0, 0.2) == expected
 
 
 @pytest.mark.parametrize(
@@ -105,14 +95,10 @@ def test_a_clear_difference_holds_and_gives_its_numbers(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.96, 0.95], "b": [0.90, 0.91, 0.90]})
     assert found.verdict is Verdict.HOLDS
     assert found.result.mean == pytest.approx(0.05)
-    for text in (
-        "batch norm 95.33 ± 1.43 %",
-        "none 90.33 ± 1.43 %",
-        "5.00 ± 0.10 points",
-        "3 seeds",
-        "above 0 points",
-    ):
-        assert text in claim_words(found)
+    sides = [side_words(found, at) for at in (0, 1)]
+    assert sides == [f"batch norm: {unbroken('95.33 ± 1.43 %')}", f"none: {unbroken('90.33 ± 1.43 %')}"]
+    assert result_words(found) == unbroken("+5.00 ± 0.10 points")
+    assert "above 0 points" in claimed_words(found)
     assert len(found.runs) == 6
 
 
@@ -124,6 +110,75 @@ def test_the_pairing_is_by_seed(tmp_path: Path) -> None:
 def test_the_contrary_does_not_hold(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.90, 0.91, 0.90], "b": [0.95, 0.96, 0.95]})
     assert found.verdict is Verdict.DOES_NOT_HOLD
+
+
+@pytest.mark.parametrize(
+    ("b", "expected", "negligible"),
+    [
+        ([0.95, 0.96, 0.96], Verdict.NO_EFFECT, True),  # ± 0.6 points around 0
+        ([0.93, 0.96, 0.97], Verdict.INCONCLUSIVE, False),
+        ([0.945, 0.955, 0.945], Verdict.HOLDS, True),  # by 0.5 points in each seed
+    ],
+)
+def test_an_effect_that_is_surely_smaller_than_the_margin(
+    tmp_path: Path, b: list[float], expected: Verdict, negligible: bool
+) -> None:
+    found = judged(tmp_path, NORM | {"margin": 0.02}, {"a": [0.95, 0.96, 0.95], "b": b})
+    assert (found.verdict, found.negligible) == (expected, negligible)
+    assert judged(tmp_path, NORM, {"a": [0.95, 0.96, 0.95], "b": b}).negligible is False  # without a margin
+
+
+def test_the_smallest_detectable_effect_is_in_the_unit_of_the_quantity(tmp_path: Path) -> None:
+    accuracies = {"a": [0.80, 0.82, 0.84], "b": [0.40, 0.42, 0.41]}
+    difference = judged(tmp_path, NORM, accuracies)
+    ratio = judged(tmp_path, NORM | {"quantity": "ratio"}, accuracies)
+    assert difference.detectable == smallest_detectable(difference.result)
+    assert ratio.detectable == smallest_detectable(ratio.result)
+    assert 0 < difference.detectable < 0.1
+    assert ratio.detectable > 1
+
+
+def test_of_one_seed_it_is_over_images(tmp_path: Path) -> None:
+    ready, runs = check(read(NORM), seeds=1), []
+    for trial, accuracy in zip(ready.trials, (0.98, 0.96), strict=True):
+        runs.append(fake_run(tmp_path, trial.side, FakeModel(accuracy)))
+    found = judge(ready, runs, {})
+    right = [np.equal(*run.predicted("test")) for run in runs]
+    assert found.detectable == detectable_by_mcnemar(int((right[0] ^ right[1]).sum()), 10_000)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    alone = judge(check(read(ALONE), seeds=1), runs[:1], {})
+    assert alone.detectable == detectable_share(runs[0].scores["test"].accuracy, 10_000)
+
+
+def test_a_spread_is_the_standard_deviation_over_seeds_of_one_side(tmp_path: Path) -> None:
+    table = ALONE | {"quantity": "spread", "relation": "below", "value": 0.1}
+    found = judged(tmp_path, table, {"a": [0.95, 0.96, 0.95, 0.94]})
+    assert found.result == spread_interval([0.95, 0.96, 0.95, 0.94])
+    assert (found.quantity, found.verdict) == ("spread", Verdict.HOLDS)
+    assert judged(tmp_path, table | {"value": 0.01}, {"a": [0.95, 0.96, 0.95, 0.94]}).verdict is Verdict.INCONCLUSIVE
+    assert judged(tmp_path, table, {"a": [0.95]}).result is None
+
+
+def test_only_verdicts_from_intervals_can_be_false_by_chance(tmp_path: Path) -> None:
+    tested = judged(tmp_path, NORM, {"a": [0.95, 0.96], "b": [0.90, 0.91]})
+    one_seed = judged(tmp_path, NORM, {"a": [0.95], "b": [0.90]})
+    counted = judge(exact := check(read(NORM | {"measure": "parameters"})), [], claim_counts(exact))
+    claims = [tested, tested, one_seed, counted, replace(tested, withheld=Reason.REDUCED)]
+    assert false_verdicts(claims) == FalseVerdicts(tests=2, expected=0.1)
+
+
+def test_as_published_a_claim_has_the_published_recipes_and_its_own_overrides() -> None:
+    rate = {"optim.lr": 0.1}
+    sides = {
+        "a": {"label": "a", "recipe": "tensor-mnist/corrected", "set": rate},
+        "b": {"label": "b", "recipe": "tensor-mnist/corrected", "set": rate, "set_as_published": {}},
+    }
+    published = {"tensor-mnist/corrected": "tensor-mnist/published"}
+    corrected, as_published = (check(read(NORM | sides), published=each) for each in (None, published))
+    assert not any(recipe.protocol.faults for recipe in corrected.sides.values())
+    assert all(recipe.protocol.faults for recipe in as_published.sides.values())
+    assert [recipe.optim.lr for recipe in corrected.sides.values()] == [0.1, 0.1]
+    assert [recipe.optim.lr for recipe in as_published.sides.values()] == [0.1, 3e-4]
 
 
 def test_what_seeds_scatter_over_is_inconclusive(tmp_path: Path) -> None:
@@ -212,7 +267,7 @@ def test_rates_that_all_fail_are_inconclusive_and_the_words_say_why(tmp_path: Pa
         runs.append(run)
     found = judge(ready, runs, {})
     assert (found.verdict, found.sides[1].value) == (Verdict.INCONCLUSIVE, None)
-    assert "clearly above chance" in claim_words(found)
+    assert "clearly above chance" in remarks(found)
 
 
 def test_a_ratio_has_an_interval_of_ratios(tmp_path: Path) -> None:
@@ -220,7 +275,7 @@ def test_a_ratio_has_an_interval_of_ratios(tmp_path: Path) -> None:
     found = judged(tmp_path, table, {"a": [0.80, 0.82, 0.84], "b": [0.40, 0.41, 0.42]})
     assert found.verdict is Verdict.HOLDS
     assert found.result.mean == pytest.approx(2.0)
-    assert "claimed: 1.9 to 2.1" in claim_words(found)
+    assert "claimed: 1.9 to 2.1" in claimed_words(found)
 
 
 def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
@@ -282,6 +337,7 @@ def test_a_claim_for_the_published_scale_is_withheld_at_a_reduced_one() -> None:
         ({"full_size_only": "x", "reduced": {"about": "y"}}, "remove one"),
         ({"seeds": 0}, "seeds = 0"),
         ({"margin": -1}, "margin = -1"),
+        ({"quantity": "spread"}, "a spread is of one side"),
         ({"sentnce": "x"}, "did you mean 'sentence'"),
     ],
 )
@@ -350,25 +406,27 @@ def test_a_claim_over_rates_tries_each_on_both_sides(out: Path, digits: dict[str
     assert len(found.runs) == 4
 
 
-def test_the_section_of_a_page_gives_each_claim_a_row(tmp_path: Path) -> None:
+def test_the_section_of_a_page_gives_each_verdict_a_row_and_the_sentence_once(tmp_path: Path) -> None:
     reduced = {"reduced": {"about": "100 images"}}
     found = [
         judged(tmp_path, NORM | reduced, {"a": [0.95, 0.96, 0.95], "b": [0.90, 0.91, 0.90]}),
         judge(counted := check(read(NORM | {"measure": "parameters", "relation": "below"})), [], claim_counts(counted)),
     ]
-    shown = section(found, "")
+    shown = section(found, false_verdicts(found), "")
     assert shown is not None
     (table,) = shown.blocks
-    assert [row[1].text for row in table.rows] == ["holds", "does\u00a0not\u00a0hold"]  # type: ignore[union-attr]
-    assert [row[3].text for row in table.rows] == ["3", ""]  # type: ignore[union-attr]
-    assert table.rows[0][4].text == "100 images"  # type: ignore[union-attr]
-    note = table.note  # type: ignore[union-attr]
-    assert "holds: 1" in note
-    assert "does not hold: 1" in note
+    assert isinstance(table, Table)
+    rows = [dict(zip([field.title for field in table.columns], row, strict=True)) for row in table.rows]
+    assert [row["Verdict"].text for row in rows] == ["holds", "does\u00a0not\u00a0hold"]
+    assert [row["n"].text for row in rows] == ["3", ""]
+    assert "100 images" in rows[0]["Remarks"].text
+    assert rows[1]["Claim"].text == ""  # the same claim as the first, counted
+    assert "holds: 1" in table.note
+    assert "does not hold: 1" in table.note
 
 
 def test_no_claims_have_no_section() -> None:
-    assert section([], "") is None
+    assert section([], None, "") is None
 
 
 def test_what_the_command_changed_further_reduces_a_trained_claim(tmp_path: Path) -> None:

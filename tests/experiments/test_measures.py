@@ -71,6 +71,18 @@ def test_a_drop_needs_the_test_accuracy_of_every_epoch(run: Run) -> None:
     assert MEASURES["largest_drop"](run) is None
 
 
+def test_largest_validation_drop_is_of_the_part_that_selects_the_epoch(run: Run) -> None:
+    assert MEASURES["largest_validation_drop"](with_curve(run, [0.5, 0.8, 0.7, 0.8])) == pytest.approx(0.1)
+    assert MEASURES["largest_validation_drop"](with_curve(run, [0.5, 0.6, 0.7])) == 0
+    assert MEASURES["largest_validation_drop"](with_curve(run, [0.5])) is None
+    assert MEASURES["largest_validation_drop"].grain(run) == 1 / run.scores["validation"].n
+
+
+def test_final_train_loss_is_that_of_the_last_epoch(run: Run) -> None:
+    with_curve(run, [0.5, 0.6])
+    assert MEASURES["final_train_loss"](run) == run.metrics[-1].train.loss
+
+
 def test_epochs_to_an_accuracy(run: Run) -> None:
     with_curve(run, [0.5, 0.8, 0.9])
     assert MEASURES["epochs_to"](run, {"accuracy": 0.8}) == 2
@@ -145,6 +157,21 @@ def test_gain_while_rising_needs_every_step_and_is_read_from_an_archived_run(run
 
 def test_a_rate_that_never_rises_has_no_such_gain(run: Run) -> None:
     assert MEASURES["gain_while_rising"](with_steps(run, loss=[3, 2, 1], lr=[1, 1, 1])) is None
+
+
+def test_band_width_is_the_mean_distance_of_highest_and_lowest_loss_in_the_first_steps(tmp_path: Path) -> None:
+    losses = {1e-3: [3.0, 2.0, 1.0, 1.0], 1e-2: [4.0, 4.0, np.nan, 1.0, 9.0], 1e-1: [3.5, 1.0, 1.0, 5.0]}
+    tried = [(lr, with_steps(fake_run(tmp_path, seed=at), loss=loss)) for at, (lr, loss) in enumerate(losses.items())]
+    assert MEASURES["band_width"](tried, {"steps": 10}) == pytest.approx((1 + 3 + 4) / 3)  # the third is not finite
+    assert MEASURES["band_width"](tried, {"steps": 2}) == pytest.approx((1 + 3) / 2)
+
+
+def test_gradient_change_is_the_median_over_probes_of_the_largest_on_the_line(run: Run) -> None:
+    assert MEASURES["gradient_change"](run) is None
+    change = np.array([[1, 2], [3, 8], [np.nan, 4]], np.float32)
+    probes = {"step": np.arange(3), "loss": np.ones((3, 3)), "gradient_change": change, "beta": np.ones(3)}
+    write_arrays(run.path / "arrays.npz", {f"probe_{name}": values for name, values in probes.items()})
+    assert MEASURES["gradient_change"](run) == 8
 
 
 def rates(out: Path, *accuracies: float, n: int = 1000) -> list[tuple[float, Run]]:

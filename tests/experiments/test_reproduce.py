@@ -19,6 +19,7 @@ from convoy.experiments.experiment import Settings, load
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict
 from convoy.experiments.reproduction.scope import Scope
+from convoy.experiments.verdicts import FalseVerdicts
 from convoy.experiments.words import reason_text
 from convoy.prediction import Reason, Verdict
 from convoy.runs import Run, Study, Workspace
@@ -81,7 +82,8 @@ def test_the_fault_of_one_seed_is_the_spread_over_several(complete: Study) -> No
 def test_claims_have_a_verdict_and_parts_their_own_study(complete: Study) -> None:
     finding = found(complete)
 
-    assert [claim.id for claim in finding.claims] == ["norm"]
+    assert [(claim.id, claim.protocol) for claim in finding.claims] == [("norm", "as_published"), ("norm", "corrected")]
+    assert finding.false_verdicts == FalseVerdicts(tests=2, expected=0.1)
     (part,) = finding.parts
     assert part.accuracy == kinds.finding_of(Study(complete.path / part.study)).accuracy
     assert finding.complete
@@ -94,8 +96,9 @@ def test_finding_comes_back_from_its_file_as_it_was(complete: Study) -> None:
 
 
 def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
-    """Published, corrected, one of the faults (the other two share it), a claim's other side: 2 seeds each; 2 folds."""
-    assert len(runs_in(complete)) == 2 + 2 + 4 + 2 + 2
+    """Published, corrected, one of the faults (the other two share it), a claim's other side under each protocol: 2
+    seeds each; 2 folds."""
+    assert len(runs_in(complete)) == 2 + 2 + 4 + 2 * 2 + 2
 
 
 def test_the_report_shows_title_notes_and_faults(complete: Study) -> None:
@@ -209,7 +212,7 @@ def test_runs_of_claims_that_are_those_of_a_model_are_reported_by_the_first_call
     first = again(small_digits, tmp_path, **arguments).finding_json
     study = again(small_digits, tmp_path, **arguments)
 
-    assert [len(model.runs) for model in found(study).models] == [1, 0]
+    assert [len(model.runs) for model in found(study).models] == [2, 0]  # one under each protocol
     assert study.finding_json == first
 
 

@@ -1,4 +1,8 @@
-"""A claim of a report as a small study: two recipes, or one recipe and a number, and a measure; see verdicts."""
+"""A claim of a report as a small study: two recipes, or one recipe and a number, and a measure; see verdicts.
+
+The recipes are those of the corrected protocol. Within an experiment, a claim is also tested with the recipes of the
+published one.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,15 @@ from convoy.recipe.sections import NonNegative, Section
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 Words = Annotated[str, Field(min_length=1)]
 Relation = Literal["above", "below", "about"]
+Quantity = Literal["difference", "ratio", "spread"]
+Protocol = Literal["as_published", "corrected"]
 
 
 class Side(Section):
     label: Words
     recipe: Words
     set: dict[str, Any] = Field(default_factory=dict)
+    set_as_published: dict[str, Any] | None = None  # instead of `set` under the published protocol; None: `set`
 
 
 class Reduction(Section):
@@ -49,10 +56,13 @@ class Claim(Section):
     class_names: dict[str, str] = Field(default_factory=dict)  # class name in the data -> in the report
     a: Side
     b: Side | None = None  # None: `a` is compared with `value`
-    quantity: Literal["difference", "ratio"] = "difference"  # of a and b
+    quantity: Quantity = "difference"  # of a and b; "spread": the standard deviation of `a` over seeds
     relation: Relation
     value: float | None = None  # the limit of the quantity, or of `a`; None: 0 for a difference, 1 for a ratio
+    # "about": the allowed distance from the limit. "above" and "below": a smaller distance from it does not matter; 0:
+    # any distance matters.
     margin: NonNegative = 0.0
+    protocol: Literal["as-published", "corrected"] | None = None  # None: both
     # One key -> the values to train on each side, for a measure of several runs.
     over: dict[str, list[float]] = Field(default_factory=dict)
     seeds: Seeds = 3
@@ -66,6 +76,8 @@ class Claim(Section):
         several = find(self.measure).several
         if self.b is None and (self.value is None or self.quantity == "ratio"):
             raise ValueError(f"claim {self.id!r}: expected a side `b`, or a `value` to compare side `a` with")
+        if self.quantity == "spread" and (self.b is not None or several or find(self.measure).exact):
+            raise ValueError(f"claim {self.id!r}: a spread is of one side, of a measure that seeds change")
         if several != (len(self.over) == 1) or any(len(values) < 2 for values in self.over.values()):
             names = ", ".join(name for name, measure in MEASURES.items() if measure.several)
             raise ValueError(f"claim {self.id!r}: `over` is one key with 2 values or more, only for {names}")
@@ -76,6 +88,9 @@ class Claim(Section):
         if self.reduced is not None and self.full_size_only:
             raise ValueError(f"claim {self.id!r} has both `full_size_only` and `reduced`: remove one")
         return self
+
+    def has(self, protocol: Protocol) -> bool:
+        return self.protocol in (None, protocol.replace("_", "-"))
 
     @property
     def shown_settings(self) -> Settings:
@@ -105,6 +120,7 @@ class Check:
     seeds: int
     reduced: str  # what its reduced scale is; "" at the published one
     full_size_only: str  # why it is not tried at this scale; "" if it is
+    protocol: Protocol | None = None  # whose recipes these are; None: a claim without an experiment
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -114,7 +130,8 @@ class Check:
         ((path, values),) = self.claim.over.items() or [("", [None])]
         trials = []
         for side, recipe in self.sides.items():
-            label = f"{self.claim.id}: {getattr(self.claim, side).label}"
+            name = f"{self.claim.id}, as published" if self.protocol == "as_published" else self.claim.id
+            label = f"{name}: {getattr(self.claim, side).label}"
             for value in values:
                 tried = [] if value is None else [(path, value)]
                 name = label if value is None else f"{label}, {path.rpartition('.')[2]} = {value:g}"
@@ -141,19 +158,25 @@ def check(
     overrides: Iterable[Override] = (),
     seeds: int | None = None,
     folder: Path | None = None,
+    published: Mapping[str, str] | None = None,
 ) -> Check:
     """The claim's recipes at the published scale (`full_size`) or at the reduced one, then with `overrides`.
 
-    Paths of recipe files are relative to `folder`. Raises ValueError for an unknown recipe or key.
+    Paths of recipe files are relative to `folder`. With `published`, the recipes of the published protocol by those of
+    the corrected one, the claim is checked as published. Raises ValueError for an unknown recipe or key.
     """
     exact = find(claim.measure).exact
     reduction = None if full_size else claim.reduced
     own = [*claim.set.items(), *(reduction.overrides() if reduction else ()), *overrides]
 
     def recipe(side: Side) -> Recipe:
-        name = str(folder / side.recipe) if folder and side.recipe.endswith(".toml") else side.recipe
+        name, changes = side.recipe, side.set
+        if published is not None:
+            name = published.get(name, name)
+            changes = changes if side.set_as_published is None else side.set_as_published
+        name = str(folder / name) if folder and name.endswith(".toml") else name
         # A recipe resolved from a model's name has no data, so that data.name must be among its first overrides.
-        return resolve(name, overrides=[*own, *side.set.items()])
+        return resolve(name, overrides=[*own, *changes.items()])
 
     sides = {name: recipe(side) for name, side in (("a", claim.a), ("b", claim.b)) if side is not None}
     count = seeds or (reduction and reduction.seeds) or claim.seeds

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from convoy.experiments.claims import Claim
+from convoy.experiments.claims import Claim, Protocol
 from convoy.experiments.measures import MEASURES
 from convoy.files import file_name
 from convoy.recipe import Recipe
@@ -28,7 +28,7 @@ Seeds = Annotated[int, Field(ge=1, le=1000)]
 EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "seeds", "ladder")
 StudyKind = Literal["crossval", "search", "landscape", "seeds", "ladder"]
 RECIPES_OF = {"ladder": 2, "landscape": None}  # how many recipes a study takes, if not one; None: any number
-Side = Literal["as_published", "corrected"]
+Side = Protocol
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
 DECIDED = {

@@ -19,6 +19,8 @@ from convoy.registry import unknown
 from convoy.run_contents import Score
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval, wilson
+from convoy.studies.landscape import band
+from convoy.studies.landscape.arrays import Probes
 
 Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: percentage points
 Settings = Mapping[str, int | float | list[str]]
@@ -36,7 +38,7 @@ class Measure:
     kind: Kind
     of: Callable[..., float | None]  # takes the run or runs, and the value of the setting, if any
     setting: tuple[str, type] | None = None  # the setting that a claim must give, and its type
-    images: str = ""  # the part whose images it counts
+    images: str = ""  # the part whose images it counts; "selection": that which selected the kept epoch
     exact: bool = False  # counted from the network, without training
     of_machine: bool = False  # compared only between runs of one machine, see `comparable`
     several: bool = False  # takes runs that differ in one value, such as the highest rate that trains
@@ -47,7 +49,7 @@ class Measure:
     def grain(self, run: Run) -> float:
         """The step between two possible values; 0 if there is none."""
         if self.images:
-            images = _scored(run, self.images, "n")
+            images = _scored(run, run.data.selection or "" if self.images == "selection" else self.images, "n")
             return 1 / images if images else 0.0
         return 1.0 if self.kind == "epochs" else 0.0
 
@@ -121,6 +123,17 @@ def _mean_accuracy(run: Run) -> float | None:
     return fmean(accuracies) if accuracies else None
 
 
+def _largest_validation_drop(run: Run) -> float | None:
+    """0 if it never fell."""
+    drops = [before - after for before, after in pairwise(_accuracies(run))]
+    return max(0.0, *drops) if drops else None
+
+
+def _final_train_loss(run: Run) -> float | None:
+    """Mean over the batches of the last epoch."""
+    return run.metrics[-1].train.loss if run.metrics else None
+
+
 def _largest_drop(run: Run) -> float | None:
     """0 if it never fell; None unless the test part was scored in every epoch."""
     accuracies = [each.test.accuracy for each in run.metrics if each.test is not None]
@@ -152,6 +165,16 @@ def _generalisation_gap(run: Run) -> float | None:
     part = next((part for part in HELD_OUT if part in run.scores), "")
     held_out, trained = _scored(run, part, "loss"), run.train_score and run.train_score.loss
     return None if held_out is None or trained is None else held_out - trained
+
+
+def _gradient_change(run: Run) -> float | None:
+    """Median over the probes of the largest distance to the gradient of the step, as in convoy.studies.landscape."""
+    probes = Probes.of(run.arrays)
+    if probes is None:
+        return None
+    change = probes.gradient_change.max(1)
+    median = float(np.median(np.where(np.isfinite(change), change, np.inf)))
+    return median if math.isfinite(median) else None
 
 
 def _recall_lead(run: Run, classes: Sequence[str]) -> float | None:
@@ -229,12 +252,25 @@ def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> floa
     return float(rising - falling)
 
 
+def _band_width(tried: Tried, steps: float) -> float | None:
+    """Mean distance between the highest and the lowest loss in the first `steps` steps, up to the shortest run.
+
+    Steps whose loss is not finite in every run are left out. Of an archived run, at the steps that it keeps.
+    """
+    if not all(run.steps for _, run in tried):
+        return None
+    (curves,) = band.aligned([[run for _, run in tried]])
+    width = band.width(curves, band.Measure.LOSS)[curves.step <= steps]
+    width = width[np.isfinite(width)]
+    return float(width.mean()) if len(width) else None
+
+
 def _highest_that_trains(tried: Tried, within: float) -> float | None:
-    """The highest value whose validation accuracy is at most `within` below the best.
+    """The highest value whose accuracy on the selecting part is at most `within` below the best.
 
     None if no network is clearly above chance.
     """
-    scores = [run.scores.get("validation") for _, run in tried]
+    scores = [run.scores.get(run.data.selection or "") for _, run in tried]
     scored = [score for score in scores if score is not None]
     if len(scored) < len(tried):
         return None
@@ -248,8 +284,8 @@ def _highest_that_trains(tried: Tried, within: float) -> float | None:
 
 
 def _above_chance(run: Run, score: Score) -> bool:
-    """By the 95 % interval over the validation images. Chance is the share of the most frequent class."""
-    counts = run.data.per_class["validation"]
+    """By the 95 % interval over the images. Chance is the share of the most frequent class."""
+    counts = run.data.per_class[run.data.selection or ""]
     chance = max(counts) / sum(counts)
     return wilson(score.correct, score.n).span[0] > chance + ABOVE_CHANCE * (1 - chance)
 
@@ -267,13 +303,17 @@ MEASURES: dict[str, Measure] = {
     "train_seconds": Measure("seconds", _cost("train_seconds"), of_machine=True),
     "total_seconds": Measure("seconds", _cost("total_seconds"), of_machine=True),
     "images_per_second": Measure("number", _cost("images_per_second"), of_machine=True),
-    "mean_accuracy": Measure("fraction", _mean_accuracy, images="validation"),
+    "mean_accuracy": Measure("fraction", _mean_accuracy, images="selection"),
     "largest_drop": Measure("points", _largest_drop, images="test"),
-    "fluctuation": Measure("points", _fluctuation, images="validation"),
+    "largest_validation_drop": Measure("points", _largest_validation_drop, images="selection"),
+    "fluctuation": Measure("points", _fluctuation, images="selection"),
+    "final_train_loss": Measure("number", _final_train_loss),
     "epochs_to": Measure("epochs", _epochs_to, ("accuracy", float)),
     "generalisation_gap": Measure("number", _generalisation_gap),
     "recall_lead": Measure("points", _recall_lead, ("classes", list), images="test"),
     "confusion_lead": Measure("points", _confusion_lead, ("classes", list), images="test"),
     "gain_while_rising": Measure("number", _gain_while_rising),
+    "gradient_change": Measure("number", _gradient_change),
+    "band_width": Measure("number", _band_width, ("steps", float), several=True),
     "highest_that_trains": Measure("rate", _highest_that_trains, ("within", float), several=True),
 }

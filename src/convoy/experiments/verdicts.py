@@ -1,9 +1,13 @@
 """The verdict on a claim.
 
 It comes from the 95 % interval of the difference (or ratio), paired by seed. A claim holds if the entire interval is
-on its side of the limit, does not hold if the entire interval is on the other side, and is inconclusive otherwise. One
-seed has no such interval: an interval over images does not cover another training. Seconds are compared only if both
-runs of a seed were trained on one machine. Counts, such as parameters, need neither training nor interval.
+on its side of the limit and does not hold if the entire interval is on the other side. Otherwise there is no effect
+larger than the claim's margin if the 90 % interval is within the margin (see convoy.power), and if not, the claim is
+inconclusive. One seed has no such interval: an interval over images does not cover another training. Seconds are
+compared only if both runs of a seed were trained on one machine. Counts, such as parameters, need neither training nor
+interval.
+
+Each test has a level of 5 %, and there is no correction for the number of claims: see FalseVerdicts.
 """
 
 from __future__ import annotations
@@ -15,11 +19,13 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Literal
 
-from convoy.experiments.claims import Check, Claim, Relation
+from convoy import power
+from convoy.experiments.claims import Check, Claim, Protocol, Relation
 from convoy.experiments.measures import Measure, Settings, comparable, find, over_runs
 from convoy.prediction import Reason, Verdict
-from convoy.runs import Run
-from convoy.stats import Estimate, paired_difference, t_interval
+from convoy.runs import Member, Run
+from convoy.stats import LEVEL, Estimate, paired_difference, spread_interval, t_interval
+from convoy.studies.compare.images import compare_images
 
 Values = dict[int, float]  # by seed
 Group = list[tuple[float, Run]]  # the runs of one side and seed, with their value of the claim's `over`
@@ -49,9 +55,9 @@ class JudgedClaim:
     measure: str  # its name
     settings: Settings  # of the measure, with the class names of the report
     relation: Relation
-    quantity: Literal["difference", "ratio", "value"]  # of the two sides; of a single side its value
+    quantity: Literal["difference", "ratio", "value", "spread"]  # of the two sides; of one, its value or spread
     limit: float  # the number that the quantity is compared with
-    margin: float  # required distance from the limit
+    margin: float  # from the limit: allowed for "about", otherwise of no importance
     sides: tuple[Side, ...]  # their labels and values
     result: Value | None  # the quantity
     verdict: Verdict  # holds, does not hold, inconclusive
@@ -61,11 +67,35 @@ class JudgedClaim:
     reduced: str  # the reduced scale, as in claims.toml; "" at the published one
     full_size_only: str  # the reason in claims.toml
     withheld: Reason | None = None  # why its numbers are shown without a verdict
+    protocol: Protocol | None = None  # of its recipes; None: a claim without an experiment
+    # The smallest difference from the limit (of a ratio: factor) that the test finds with a probability of 80 %; of one
+    # seed, over images. None: not tested.
+    detectable: float | None = None
+    negligible: bool = False  # the effect is smaller than the margin, whatever the verdict
 
     @property
     def n(self) -> int:
         """Seeds behind the verdict; 0 if the quantity was counted or not measured."""
         return 0 if not isinstance(self.result, Estimate) else self.result.n
+
+
+@dataclass(frozen=True)
+class FalseVerdicts:
+    """How many verdicts on claims are expected to be false by chance, if every test is as likely to err as it can.
+
+    Each test errs with a probability of at most 5 %: 2.5 % that a claim holds or does not hold although the quantity is
+    on the other side of the limit, 5 % that there is "no effect" although it is as large as the margin (then the first
+    two are included). Expected numbers add up even if tests share runs.
+    """
+
+    tests: int  # claims, under each protocol, with an interval and a verdict; counted ones cannot be false
+    expected: float  # at most
+    corrected: bool = False  # for the number of tests
+
+
+def false_verdicts(claims: Sequence[JudgedClaim]) -> FalseVerdicts:
+    tests = sum(claim.n > 1 and claim.withheld is None for claim in claims)
+    return FalseVerdicts(tests, round(tests * (1 - LEVEL), 10))
 
 
 def judge(
@@ -86,6 +116,9 @@ def judge(
     grain = _grain(claim, measure, runs)
     result = None if check.full_size_only else _quantity(claim, measure, values, grain, excluded)
     decided, why = _decide(check, result)
+    negligible = _is_negligible(claim, result)
+    if negligible and why is Inconclusive.INTERVAL:
+        decided, why = Verdict.NO_EFFECT, None
     withheld = withheld if runs else None
     sides = [
         Side(
@@ -101,7 +134,7 @@ def judge(
         measure=claim.measure,
         settings=claim.shown_settings,
         relation=claim.relation,
-        quantity="value" if claim.b is None else claim.quantity,
+        quantity="value" if claim.b is None and claim.quantity != "spread" else claim.quantity,
         limit=claim.limit,
         margin=claim.margin,
         sides=tuple(sides),
@@ -113,7 +146,35 @@ def judge(
         reduced=check.reduced,
         full_size_only=check.full_size_only,
         withheld=withheld,
+        protocol=check.protocol,
+        detectable=_detectable(claim, result, runs),
+        negligible=negligible,
     )
+
+
+def _is_negligible(claim: Claim, result: Value | None) -> bool:
+    if claim.relation == "about" or not isinstance(result, Estimate):
+        return False
+    return power.is_equivalent(result, claim.limit, claim.margin)
+
+
+def _detectable(claim: Claim, result: Value | None, runs: Sequence[Run]) -> float | None:
+    """Of one seed, over the images: by McNemar's test of both runs, or of one run by its share of correct images."""
+    measure = find(claim.measure)
+    if not isinstance(result, Estimate):
+        return None
+    if result.n > 1 or measure.kind != "fraction" or not measure.images or claim.quantity != "difference":
+        return power.smallest_detectable(result)
+    scores = [run.scores.get(measure.images) for run in runs]  # none for "selection"
+    if [score and score.accuracy for score in scores] != [measure(run) for run in runs]:
+        return None  # not the score of the kept weights
+    if len(runs) == 1 and scores[0] is not None:
+        return power.detectable_share(scores[0].accuracy, scores[0].n)
+    groups = {str(place): [Member(str(place), 0, run)] for place, run in enumerate(runs)}
+    tests, _ = compare_images(groups, measure.images)
+    if len(tests) != 1:  # the images differ, or predictions are missing
+        return None
+    return power.detectable_by_mcnemar(tests[0].only_a + tests[0].only_b, tests[0].difference.n)
 
 
 def _decide(check: Check, result: Value | None) -> tuple[Verdict, Inconclusive | None]:
@@ -125,21 +186,21 @@ def _decide(check: Check, result: Value | None) -> tuple[Verdict, Inconclusive |
     if low is None or high is None:
         return Verdict.INCONCLUSIVE, Inconclusive.ONE_SEED
     claim = check.claim
-    decided = verdict(claim.relation, low, high, claim.limit, claim.margin)
+    decided = verdict(claim.relation, low, high, claim.limit, claim.margin if claim.relation == "about" else 0.0)
     return decided, Inconclusive.INTERVAL if decided is Verdict.INCONCLUSIVE else None
 
 
 def verdict(relation: Relation, low: float, high: float, limit: float, margin: float = 0.0) -> Verdict:
-    """Whether the interval is above limit + margin, below limit - margin, or within the margin ("about")."""
+    """Whether the interval is above the limit, below it, or within limit ± margin ("about")."""
     if relation == "about":
         if limit - margin <= low and high <= limit + margin:
             return Verdict.HOLDS
         return Verdict.DOES_NOT_HOLD if high < limit - margin or low > limit + margin else Verdict.INCONCLUSIVE
     if relation == "below":
-        return verdict("above", -high, -low, -limit, margin)
-    if low > limit + margin:
+        return verdict("above", -high, -low, -limit)
+    if low > limit:
         return Verdict.HOLDS
-    return Verdict.DOES_NOT_HOLD if high <= limit + margin else Verdict.INCONCLUSIVE
+    return Verdict.DOES_NOT_HOLD if high <= limit else Verdict.INCONCLUSIVE
 
 
 def _values(measure: Measure, settings: Settings, by_seed: Mapping[int, Group]) -> Values:
@@ -150,7 +211,7 @@ def _values(measure: Measure, settings: Settings, by_seed: Mapping[int, Group]) 
 
 def _grain(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
     """The least step of the measure; of tried values in logarithms."""
-    if measure.several:
+    if measure.kind == "rate":
         tried = sorted(math.log(value) for values in claim.over.values() for value in values)
         return min(after - before for before, after in pairwise(tried))
     return measure.grain(runs[0]) if runs else 0.0
@@ -174,6 +235,8 @@ def _quantity(
     if not seeds:
         return None
     sides = [[side[seed] for seed in seeds] for side in values]
+    if claim.quantity == "spread":
+        return spread_interval(sides[0], step=grain) if len(seeds) > 1 else None
     if single:
         sides.append([1.0 if by_ratio else 0.0] * len(seeds))
     if by_ratio:

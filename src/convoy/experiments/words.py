@@ -10,7 +10,6 @@ from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import compact, listed, plain
 from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
-from convoy.text import ngettext
 
 
 def words_of(name: str, settings: Settings = NONE) -> str:
@@ -32,12 +31,16 @@ def words_of(name: str, settings: Settings = NONE) -> str:
         "images_per_second": _("training images per second"),
         "mean_accuracy": _("validation accuracy averaged over the epochs"),
         "largest_drop": _("largest drop of the test accuracy between two epochs"),
+        "largest_validation_drop": _("largest drop of the validation accuracy between two epochs"),
         "fluctuation": _("fluctuation of the validation accuracy"),
+        "final_train_loss": _("training loss of the last epoch"),
         "epochs_to": _("epochs to a validation accuracy of {accuracy}", accuracy=settings.get("accuracy")),
         "generalisation_gap": _("loss on held-out images minus loss on training images"),
         "recall_lead": _("lowest recall of {classes} minus the mean of the others", classes=classes),
         "confusion_lead": _("images confused between {classes} minus those of the worst other pair", classes=classes),
         "gain_while_rising": _("extra fall of the loss per step while the rate rises"),
+        "gradient_change": _("change of the gradient along the step"),
+        "band_width": _("width of the band of losses in the first {n:,} steps", n=settings.get("steps", 0)),
         "highest_that_trains": _("highest value at which the network learns"),
     }
     return labels[name]
@@ -48,6 +51,7 @@ def why_none(name: str) -> str:
     reasons = {
         "largest_drop": _("one epoch, or the test set was not scored in every epoch"),
         "generalisation_gap": _("a loss is not finite, or the run did not score its training images"),
+        "gradient_change": _("the run was not probed, or its gradients are not finite"),
         "highest_that_trains": _("no value is clearly above chance, or one was not scored"),
     }
     return reasons.get(name, "")
@@ -125,6 +129,10 @@ class Shown(NamedTuple):
         """A value with its interval and unit: "98.20 ± 0.21 %"."""
         return joined(value, self.parts(value), self.unit.of_value or self.unit.of_difference)
 
+    def distance(self, value: float, *, ratio: bool) -> str:
+        """A margin with its unit: "0.2 points", of a ratio "5 %"."""
+        return f"{100 * value:.6g} %" if ratio else f"{self.unit.scale * value:.6g} {self.unit.of_difference}".rstrip()
+
     def difference(self, value: Value, *, signed: bool = True) -> str:
         """A difference with its interval and unit: "+0.43 points"."""
         return joined(value, self.parts(value, signed=signed), self.unit.of_difference)
@@ -156,9 +164,31 @@ def verdict_name(verdict: Verdict) -> str:
     names = {
         Verdict.HOLDS: _("holds"),
         Verdict.DOES_NOT_HOLD: _("does not hold"),
+        Verdict.NO_EFFECT: _("no effect larger than the margin"),
         Verdict.INCONCLUSIVE: _("inconclusive"),
     }
     return names[verdict]
+
+
+def claim_verdict(claim: JudgedClaim) -> str:
+    """The verdict, with the margin of "no effect"."""
+    if claim.verdict is Verdict.NO_EFFECT:
+        return _("no effect larger than {margin}", margin=_margin(claim))
+    return verdict_name(claim.verdict)
+
+
+def _margin(claim: JudgedClaim) -> str:
+    return shown(claim.measure, claim.settings).distance(claim.margin, ratio=claim.quantity == "ratio")
+
+
+def detectable_words(claim: JudgedClaim) -> str:
+    """The smallest detectable effect with its unit, or ""."""
+    if claim.detectable is None:
+        return ""
+    metric = shown(claim.measure, claim.settings)
+    if claim.quantity == "ratio" or metric.measure.several:
+        return _("factor {number}", number=f"{claim.detectable:.3g}")
+    return metric.difference(claim.detectable, signed=False)
 
 
 def reason_text(reason: Reason) -> str:
@@ -175,28 +205,47 @@ def reason_text(reason: Reason) -> str:
     return texts[reason]
 
 
-def claim_words(claim: JudgedClaim) -> str:
-    """Returns the numbers behind the verdict, without the verdict."""
+def side_words(claim: JudgedClaim, position: int) -> str:
+    """The label and the value of a side: "Adam: 98.20 ± 0.21 %"; "" if the claim has no such side."""
+    if position >= len(claim.sides):
+        return ""
+    side, metric = claim.sides[position], shown(claim.measure, claim.settings)
+    value = _("not measured") if side.value is None else unbroken(metric.text(side.value))
+    return f"{side.label}: {value}"
+
+
+def result_words(claim: JudgedClaim) -> str:
+    """The quantity that the verdict is about, with its interval; "" for the value of a single side."""
+    metric = shown(claim.measure, claim.settings)
+    if claim.result is None or claim.quantity == "value":
+        return ""
+    if claim.quantity == "ratio":
+        return _("ratio {number}", number=unbroken(joined(claim.result, rate_parts(claim.result), "")))
+    if claim.quantity == "spread":
+        return _("spread {number}", number=unbroken(metric.difference(claim.result, signed=False)))
+    return unbroken(metric.difference(claim.result))
+
+
+def unbroken(text: str) -> str:
+    """A number with its interval and unit that a line break may separate only before a bracket."""
+    return text.replace(" ", "\u00a0").replace("\u00a0(", " (")
+
+
+def remarks(claim: JudgedClaim, changes: str = "") -> str:
+    """Why there is no verdict, and what qualifies the numbers. `changes` is what the command changed in all runs."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
         return _("Not tried at this scale: {reason}", reason=claim.full_size_only)
-    metric = shown(claim.measure, claim.settings)
-    values = [f"{side.label} {metric.text(side.value)}" for side in claim.sides if side.value is not None]
-    clauses = [f"{metric.title}: {', '.join(values) or _('not measured')}"]
-    if claim.result is None:
-        clauses.append(_("nothing to compare"))
-    elif claim.quantity == "ratio":
-        clauses.append(_("ratio {number}", number=joined(claim.result, rate_parts(claim.result), "")))
-    elif claim.quantity == "difference":
-        clauses.append(_("difference {number}", number=metric.difference(claim.result, signed=False)))
-    if claim.result is not None:
-        clauses.append(ngettext("{n} seed", "{n} seeds", claim.n) if claim.n else _("counted"))
-    clauses += [_claimed(claim, metric.unit), *_left_out(claim)]
-    if claim.why is Inconclusive.ONE_SEED:
-        clauses.append(_("one seed has no interval"))
-    elif claim.why is Inconclusive.INTERVAL:
-        clauses.append(_("the 95 % interval contains that limit"))
+    clauses = [_("nothing to compare")] if claim.result is None else []
+    clauses += [] if claim.n or claim.result is None else [_("counted")]
+    clauses += [_("one seed has no interval")] if claim.why is Inconclusive.ONE_SEED else []
+    clauses += [_("detectable over images, not over seeds")] if claim.n == 1 and claim.detectable is not None else []
+    if claim.negligible and claim.verdict in (Verdict.HOLDS, Verdict.DOES_NOT_HOLD):
+        clauses.append(_("the effect is smaller than {margin}", margin=_margin(claim)))
+    clauses += _left_out(claim)
     if claim.withheld is not None:
         clauses.append(_("no verdict ({reason})", reason=reason_text(claim.withheld)))
+    if reduced := reduced_to(claim, changes):
+        clauses.append(_("reduced: {scale}", scale=reduced))
     return "; ".join(clauses)
 
 
@@ -221,16 +270,23 @@ def _left_out(claim: JudgedClaim) -> list[str]:
     return reasons
 
 
+def claimed_words(claim: JudgedClaim) -> str:
+    """The measure and what is claimed of it: "Test accuracy; claimed: above 0 points"."""
+    metric = shown(claim.measure, claim.settings)
+    return f"{metric.title}; {_claimed(claim, metric.unit)}"
+
+
 def _claimed(claim: JudgedClaim, unit: Unit) -> str:
     name, scale = (unit.of_value if claim.quantity == "value" else "") or unit.of_difference, unit.scale
     if claim.quantity == "ratio":
         name, scale = "", 1.0
-    low, high = (f"{scale * end:.6g}" for end in (claim.limit - claim.margin, claim.limit + claim.margin))
-    upper = f"{high} {name}".rstrip()
+    low, limit, high = (
+        f"{scale * end:.6g}" for end in (claim.limit - claim.margin, claim.limit, claim.limit + claim.margin)
+    )
     match claim.relation:
         case "about":
-            return _("claimed: {low} to {high}", low=low, high=upper)
+            return _("claimed: {low} to {high}", low=low, high=f"{high} {name}".rstrip())
         case "above":
-            return _("claimed: above {limit}", limit=upper)
+            return _("claimed: above {limit}", limit=f"{limit} {name}".rstrip())
         case "below":
-            return _("claimed: below {limit}", limit=upper)
+            return _("claimed: below {limit}", limit=f"{limit} {name}".rstrip())

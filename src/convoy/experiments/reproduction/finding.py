@@ -18,7 +18,7 @@ from convoy.archive import bits
 from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, StudyKind, label_of
 from convoy.experiments.measures import MEASURES, comparable, over_runs
 from convoy.experiments.quick import Choice
-from convoy.experiments.verdicts import JudgedClaim, Value
+from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim, Value
 from convoy.notebook import html_of
 from convoy.prediction import Reason
 from convoy.runs import Member, Run
@@ -176,6 +176,7 @@ class Reproduction:
     faults: tuple[FaultResult, ...] = ()
     claims: tuple[JudgedClaim, ...] = ()
     parts: tuple[StudyResult, ...] = ()
+    false_verdicts: FalseVerdicts | None = None  # on claims; None: not judged, or by an earlier version
     kind: Literal["reproduction"] = "reproduction"
     schema: int = 1
     _repr_html_ = html_of

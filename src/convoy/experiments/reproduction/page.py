@@ -83,7 +83,7 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
         sections=sections.present(
             quick_try(finding.choice),
             _faults(finding),
-            claims(finding.claims, words.changes(finding.options)),
+            claims(finding.claims, finding.false_verdicts, words.changes(finding.options)),
             _comparison(results),
             _training(results),
             *_errors(results),

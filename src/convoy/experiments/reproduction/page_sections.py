@@ -12,8 +12,17 @@ from urllib.parse import quote
 from convoy.experiments.quick import Choice, LeftOut, LeftOutBecause, Size
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.words import experiment_part_name, protocol_name, study_sentence, study_title
-from convoy.experiments.verdicts import JudgedClaim
-from convoy.experiments.words import claim_words, reduced_to, verdict_name
+from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim
+from convoy.experiments.words import (
+    claim_verdict,
+    claimed_words,
+    detectable_words,
+    remarks,
+    result_words,
+    side_words,
+    unbroken,
+    verdict_name,
+)
 from convoy.prediction import CLAIM_VERDICTS, Verdict
 from convoy.reporting.content import Cell, Chart, Field, Page, Prose, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.pages import study_page
@@ -32,35 +41,64 @@ FIGURES = {
 }
 
 
-def claims(judged: Sequence[JudgedClaim], changes: str) -> Section | None:
+def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, changes: str) -> Section | None:
     """Returns None without claims. `changes` names what the command changed in all runs."""
     if not judged:
         return None
     fields: list[Field[JudgedClaim]] = [
-        TextField(_("Claim"), lambda claim: claim.sentence),
+        TextField(_("Protocol"), lambda claim: unbroken(protocol_name(claim.protocol)) if claim.protocol else ""),
         TextField(_("Verdict"), _verdict),
-        TextField(_("Measured"), claim_words),
+        TextField("a", lambda claim: side_words(claim, 0)),
+        TextField("b", lambda claim: side_words(claim, 1)),
+        TextField(_("a compared with b"), result_words),
+        TextField(_("Smallest detectable effect"), lambda claim: unbroken(detectable_words(claim))),
         Field("n", lambda claim: str(claim.n) if claim.n else "", _("seeds")),
+        TextField(_("Remarks"), lambda claim: remarks(claim, changes)),
     ]
-    if any(reduced_to(claim, changes) for claim in judged):
-        fields.append(TextField(_("Reduced to"), lambda claim: reduced_to(claim, changes)))
+    if all(claim.protocol is None for claim in judged):
+        del fields[0]
+    first = {claim.id: claim for claim in reversed(judged)}  # a second protocol does not repeat the sentence
+
+    def name(claim: JudgedClaim) -> Cell:
+        return Cell(claim.sentence, claimed_words(claim)) if first[claim.id] is claim else Cell("")
+
+    fields.insert(0, TextField(_("Claim"), name))
     explained = _(
-        "Each claim is judged alone, by the 95 % interval of the quantity it compares, paired by seed. It holds if the "
-        "interval is entirely on its side of the limit, does not hold if it is entirely on the other side, and is "
-        "inconclusive if the interval contains the limit. Counts, such as parameters, need neither seeds nor interval."
+        "Each claim is judged by the 95 % interval of the quantity it compares, paired by seed. It holds if the "
+        "interval is entirely on its side of the limit and does not hold if it is entirely on the other side. "
+        "Otherwise there is no effect larger than the claim's margin if the 90 % interval is within the margin (two "
+        "one-sided t tests at 5 %), and if not, the result is inconclusive. Smallest detectable effect: what the test "
+        "at 5 % finds with a probability of 80 %, given the measured spread and n. Counts, such as parameters, need "
+        "neither seeds nor interval."
     )
-    return Section(_("Claims of the report"), (table_of(fields, judged, f"{summary(judged)} {explained}"),))
+    note = " ".join(filter(None, (summary(judged), false_verdicts_words(expected), explained)))
+    return Section(_("Claims of the report"), (table_of(fields, judged, note),))
+
+
+def false_verdicts_words(expected: FalseVerdicts | None) -> str:
+    """How many verdicts may be false; "" without tests."""
+    if expected is None or not expected.tests:
+        return ""
+    return _(
+        "Tests: {tests}, each at a level of 5 %, not corrected for their number: at most {n} false verdicts are "
+        "expected.",
+        tests=expected.tests,
+        n=f"{expected.expected:.3g}",
+    )
 
 
 def summary(judged: Sequence[JudgedClaim]) -> str:
-    """Returns text such as "Claims: 10 (holds: 4, does not hold: 3, inconclusive: 3)."."""
+    """Returns text such as "Claims: 5. Verdicts: 10 (holds: 4, does not hold: 3, inconclusive: 3)."."""
     verdicts = [claim.verdict for claim in judged]
     counts = [f"{verdict_name(each)}: {verdicts.count(each)}" for each in CLAIM_VERDICTS if each in verdicts]
-    return _("Claims: {n} ({verdicts}).", n=len(judged), verdicts=", ".join(counts))
+    claims = len({claim.id for claim in judged})
+    return _("Claims: {n}. Verdicts: {total} ({counts}).", n=claims, total=len(judged), counts=", ".join(counts))
 
 
 def _verdict(claim: JudgedClaim) -> Cell:
-    text = verdict_name(claim.verdict).replace(" ", "\u00a0")
+    text = claim_verdict(claim)
+    if claim.verdict is not Verdict.NO_EFFECT:
+        text = text.replace(" ", "\u00a0")
     return Cell(text, bold=claim.verdict is not Verdict.INCONCLUSIVE)
 
 

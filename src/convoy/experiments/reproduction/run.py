@@ -140,7 +140,7 @@ class Reproduction:
 
     def _has(self, part: str) -> bool:
         trained = any(self.scope.count(model.seeds) and self.scope.sides(model) for model in self.experiment.model)
-        has = {"models": trained, "faults": bool(self.experiment.fault), "claims": bool(self.experiment.claim)}
+        has = {"models": trained, "faults": bool(self.experiment.fault), "claims": bool(self.scope.claims)}
         return has.get(part, False) or any(study.kind == part for study in self.scope.studies)
 
     # ---- the parts ----
@@ -192,7 +192,7 @@ class Reproduction:
             if len(own) == len(check.trials):
                 counts = networks.claim_counts(check, from_data=self.has_data)
                 judged.append(verdicts.judge(check, own, counts, withheld=self.scope.withheld))
-        self.finding = replace(self.finding, claims=tuple(judged))
+        self.finding = replace(self.finding, claims=tuple(judged), false_verdicts=verdicts.false_verdicts(judged))
         return finished
 
     def _studies(self, kind: str) -> bool:
@@ -297,7 +297,13 @@ class Reproduction:
             if earlier.options == options:
                 self.members = {member.run.name: member for member in study.members}  # ValueError: a run was deleted
                 self.unfinished = {*earlier.unfinished}
-                return replace(begun, models=earlier.models, faults=earlier.faults, claims=earlier.claims)
+                return replace(
+                    begun,
+                    models=earlier.models,
+                    faults=earlier.faults,
+                    claims=earlier.claims,
+                    false_verdicts=earlier.false_verdicts,
+                )
         return begun
 
     def _digest(self) -> str:
@@ -306,7 +312,7 @@ class Reproduction:
         claims = []
         for check in self.scope.claims:
             sides = {side: recipe.canonical() for side, recipe in check.sides.items()}
-            claims.append([check.claim.model_dump(mode="json"), sides, check.seeds])
+            claims.append([check.claim.model_dump(mode="json"), check.protocol, sides, check.seeds])
         return studies.digest(table, self.fingerprints, claims, self.settings.device)
 
     @property

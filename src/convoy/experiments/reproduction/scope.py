@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from convoy.data.cache import cache_folder
@@ -110,11 +110,24 @@ class Scope:
 
     @cached_property
     def claims(self) -> list[Check]:
-        full_size, folder = self.settings.full_size, self.experiment.folder
-        return [
-            check(claim, full_size=full_size, overrides=self.overrides, seeds=self.seeds, folder=folder)
-            for claim in self.experiment.claim
-        ]
+        """Claim by claim; under both protocols if they have different recipes."""
+        ready = partial(
+            check,
+            full_size=self.settings.full_size,
+            overrides=self.overrides,
+            seeds=self.seeds,
+            folder=self.experiment.folder,
+        )
+        published = {model.corrected: model.as_published for model in self.experiment.model if model.as_published}
+        checks: list[Check] = []
+        for claim in self.experiment.claim:
+            corrected = replace(ready(claim), protocol="corrected")
+            as_published = replace(ready(claim, published=published), protocol="as_published")
+            by_side: dict[Side, Check] = {"as_published": as_published, "corrected": corrected}
+            if as_published.sides == corrected.sides:
+                del by_side["as_published"]
+            checks += [one for side, one in by_side.items() if claim.has(side) and side in self.settings.sides]
+        return checks
 
     def entries(self, part: str) -> list[Entry]:
         """The runs of a part: models (those to train), faults or claims."""

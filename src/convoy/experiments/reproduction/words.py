@@ -66,7 +66,10 @@ def sentence(finding: Reproduction) -> str:
         if finding.claims:
             verdicts = [claim.verdict for claim in finding.claims]
             counts = ", ".join(f"{verdicts.count(verdict)} {verdict_name(verdict)}" for verdict in CLAIM_VERDICTS)
-            clauses.append(_("verdicts on {n} claims: {counts}", n=len(verdicts), counts=counts))
+            claims = len({claim.id for claim in finding.claims})
+            clauses.append(
+                _("{n} verdicts on {claims} claims: {counts}", n=len(verdicts), claims=claims, counts=counts)
+            )
     clauses = list(filter(None, clauses)) or [study_sentence(result) for result in finding.parts]
     first = [_("no evidence ({reason})", reason=reason_text(finding.withheld))] if finding.withheld else []
     text = "; ".join([*first, *(clauses or [_("nothing was measured yet")])])

@@ -31,7 +31,7 @@ def _verdicts(findings: Sequence[Reproduction]) -> str:
     faults = [fault.verdict for each in findings for fault in each.faults]
     claims = [claim.verdict for each in findings for claim in each.claims]
     return _(
-        "{changed} of {faults} tests of faults show an effect, {hold} of {claims} claims hold",
+        "{changed} of {faults} tests of faults show an effect, claims hold in {hold} of {claims} tests",
         changed=faults.count(FaultVerdict.CHANGED),
         faults=len(faults),
         hold=claims.count(Verdict.HOLDS),
