@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from convoy.experiments import claims
 from convoy.experiments import experiment as experiments
-from convoy.experiments.experiment import Experiment, Fault, Model
+from convoy.experiments.experiment import SIDES, Experiment, Fault, Model, Settings
+from convoy.experiments.measures import find
+from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
 from convoy.recipe.files import builtin_names
+from convoy.training.run import faults
 from convoy.training.run.plan import plan_one
 
 FEW = [("data.limit", 200), ("train.batch_size", 16)]
@@ -90,9 +94,22 @@ def test_every_recipe_of_the_experiment_is_used_by_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(FOUND))
-def test_its_claims_are_of_recipes_that_there_are(name: str) -> None:
-    for claim in FOUND[name].claim:
-        assert claims.check(claim, folder=FOUND[name].folder).sides
+def test_its_claims_can_be_tried_under_each_protocol(name: str) -> None:
+    checks = Scope(FOUND[name], Settings(full_size=True)).claims
+    for check in checks:
+        for recipe in check.sides.values():
+            validation = range(5000) if recipe.data.split.validation else None
+            sizes: Any = SimpleNamespace(validation=validation, fold=None, test=range(10_000), classes=range(10))
+            faults.check(recipe, sizes)
+    assert {(check.claim.id, check.protocol) for check in checks} == {
+        (claim.id, side) for claim in FOUND[name].claim for side in SIDES if claim.has(side)
+    }
+
+
+def test_claims_that_compare_two_measured_sides_have_a_margin_unless_their_grid_is_coarser() -> None:
+    compared = [claim for found in FOUND.values() for claim in found.claim if claim.b and claim.relation != "about"]
+    without = {claim.measure for claim in compared if not claim.margin and not find(claim.measure).exact}
+    assert without == {"highest_that_trains"}
 
 
 def test_classes_of_cifar_10_have_the_names_of_the_course_in_its_claims_and_are_measured_by_those_of_the_data() -> None:
