@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from convoy.files import write_bytes
+from convoy.files import flush, write_bytes
 
 MAX_CHECKPOINTS = 2  # the older one is used if the newest is damaged
 TENSOR = "$tensor"
@@ -191,6 +191,6 @@ def _flush_folder(folder: Path) -> None:
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(handle)
+            flush(handle)
         finally:
             os.close(handle)

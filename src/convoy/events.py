@@ -27,6 +27,7 @@ class Control(StrEnum):
 class Started:
     text: str  # of each event: one line for the console and the log
     run: Path  # its folder
+    step: int = 0  # above 0 if the run resumes from a checkpoint
 
 
 @dataclass(frozen=True)

@@ -5,28 +5,33 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from tests.forks import CONTEXT, start_command
 
 from convoy import api
 from convoy.checkpoint import load_weights
-from convoy.events import Ended, EpochEnded, Event, Note, Progress
+from convoy.data import cache
+from convoy.events import Ended, Event, Note, Progress, Started
 from convoy.recipe import Recipe, resolve
 from convoy.runs import Run, Workspace
 from convoy.studies import cluster_host
+from convoy.studies.cluster_remote import Remote
 from convoy.studies.cluster_tls import become_scheduler
 from convoy.studies.execute import execute
 from convoy.studies.session import Session
@@ -44,6 +49,30 @@ from torch import nn
 
 class Head(nn.Linear):
     pass
+"""
+# In a worker of a cluster it saves after each epoch, and waits in its twentieth step until a file is there.
+WAITING = """
+import sys
+import time
+from pathlib import Path
+from convoy.training.machine import autosave
+from torch import nn
+
+is_remote = "--scratch" in sys.argv
+if is_remote:
+    autosave.SECONDS, autosave.SHARE = 0.0, 1e9
+
+
+class Net(nn.Linear):
+    def __init__(self, in_chans, num_classes, image_size):
+        super().__init__(in_chans * image_size**2, num_classes)
+        self.step = 0
+
+    def forward(self, images):
+        self.step += self.training
+        while is_remote and self.step == 20 and not Path({go_on!r}).exists():
+            time.sleep(0.05)
+        return super().forward(images.flatten(1))
 """
 
 
@@ -67,22 +96,59 @@ def recipes(stripes: Path, folder: Path, epochs: int = 2) -> list[Recipe]:
     folder.mkdir(exist_ok=True)
     (folder / "net.py").write_text(NETWORK, encoding="utf-8")
     (folder / "parts.py").write_text(HEAD, encoding="utf-8")
-    names = ("lenet", f"{folder / 'net.py'}:Net")
-    return [
-        resolve(
-            name, data=str(stripes), overrides=[("train.epochs", epochs), ("train.batch_size", 50), ("data.size", 16)]
-        )
-        for name in names
-    ]
+    return [recipe_of(name, stripes, epochs) for name in ("lenet", f"{folder / 'net.py'}:Net")]
+
+
+def recipe_of(name: str, stripes: Path, epochs: int) -> Recipe:
+    keys = {"train.epochs": epochs, "train.batch_size": 50, "data.size": 16, "compute.threads": 1}
+    return resolve(name, data=str(stripes), overrides=list(keys.items()))
+
+
+class Waiting:
+    """A run of a few seconds that a worker of a cluster begins, but does not end before `go_on`."""
+
+    def __init__(self, folder: Path, stripes: Path) -> None:
+        self.go_on = folder / "go-on"
+        (folder / "waiting.py").write_text(WAITING.format(go_on=str(self.go_on)), encoding="utf-8")
+        self.recipe = recipe_of(f"{folder / 'waiting.py'}:Net", stripes, epochs=4)
+
+    def check_resumed(self, events: list[Event], folder: Path) -> None:
+        """Checks that the last worker did not begin at step 0, and that the run is that of an uninterrupted one."""
+        begun = [event.step for event in events if isinstance(event, Started)]
+        assert begun[-1] > 0
+        run = Run(next(event.run for event in reversed(events) if isinstance(event, Ended)))
+        alone = ended(execute([self.recipe], Session(folder / "alone"), where="here"))[0]
+        assert np.array_equal(run.steps["loss"], alone.steps["loss"])
+        assert (run.state, run.scores) == ("finished", alone.scores)
+
+
+@pytest.fixture
+def waiting(tmp_path: Path, stripes: Path) -> Waiting:
+    return Waiting(tmp_path, stripes)
+
+
+def when_saved(action: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
+    """Has the driver call `action` once, when it has copied the first checkpoint of a run."""
+    copy_run, done = Remote.copy_run, []
+
+    def copy_and_act(self: Remote, run: Run) -> None:
+        copy_run(self, run)
+        if not done and any(run.path.glob("checkpoints/*/manifest.json")):
+            done.append(run)
+            action()
+
+    patch.setattr(Remote, "copy_run", copy_and_act)
+    patch.setattr("convoy.studies.cluster.COPY_SECONDS", 0.1)
+    patch.setattr("convoy.studies.cluster.CONTACT_SECONDS", 0.5)
 
 
 def ended(events: Iterator[tuple[int, Event]]) -> dict[int, Run]:
     return {position: Run(event.run) for position, event in events if isinstance(event, Ended)}
 
 
-def test_a_cluster_gives_the_weights_of_worker_processes(cluster: LocalCluster, stripes: Path, tmp_path: Path) -> None:
+def test_a_cluster_gives_the_weights_of_this_process(cluster: LocalCluster, stripes: Path, tmp_path: Path) -> None:
     some = recipes(stripes, tmp_path / "code")
-    here = ended(execute(some, Session(tmp_path / "here"), where="processes"))
+    here = ended(execute(some, Session(tmp_path / "here"), where="here"))
     there = ended(execute(some, Session(tmp_path / "there", where=where(cluster)), where="cluster"))
     assert there.keys() == here.keys() == {0, 1}
     for position, run in there.items():
@@ -95,58 +161,46 @@ def test_a_cluster_gives_the_weights_of_worker_processes(cluster: LocalCluster, 
     openings = sorted(run.data.test_openings for run in there.values())
     assert openings == [1, 2]
     assert Workspace(tmp_path / "there").openings_by([run.name for run in there.values()]) == 2
-    again = list(execute(some, Session(tmp_path / "there", where=where(cluster)), where="cluster"))
+    no_scheduler = Session(tmp_path / "there", where="dask://127.0.0.1:1")
+    again = list(execute(some, no_scheduler, where="cluster"))
     assert [event.cached for _, event in again if isinstance(event, Ended)] == [True, True]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
-    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    cluster: LocalCluster, waiting: Waiting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr("convoy.studies.cluster.COPY_SECONDS", 0.5)
-    recipe = recipes(stripes, tmp_path / "code", epochs=30)[0].override({"compute.precision": "float64"})
-    session = Session(tmp_path / "there", where=where(cluster))
-    texts, killed = [], False
-    for _, event in execute([recipe], session, where="cluster"):
-        if isinstance(event, Note | Ended):
-            texts.append(event.text)
-        if isinstance(event, EpochEnded) and event.metrics.epoch == 3 and not killed:
-            killed = True
-            os.kill(trainer_of(cluster), number)
-    (run,) = Workspace(session.out).runs()
-    assert run.finished
+    when_saved(lambda: os.kill(trainer_of(cluster), number), monkeypatch)
+    events = []
+    for _, event in execute([waiting.recipe], Session(tmp_path / "there", where=where(cluster)), where="cluster"):
+        events.append(event)
+        if isinstance(event, Note) and "lost" in event.text:  # messages of this worker are no longer accepted
+            waiting.go_on.touch()
+    waiting.check_resumed(events, tmp_path)
+    (run,) = Workspace(tmp_path / "there").runs()
     assert any("lost" in flag for flag in run.status.flags)
-    alone = ended(execute([recipe], Session(tmp_path / "here"), where="processes"))[0]
-    assert np.array_equal(run.steps["loss"], alone.steps["loss"])
-    assert run.scores == alone.scores
 
 
 def test_a_killed_driver_leaves_runs_that_the_same_command_finishes(
-    cluster: LocalCluster, stripes: Path, tmp_path: Path
+    cluster: LocalCluster, waiting: Waiting, tmp_path: Path
 ) -> None:
-    (recipe, _other), out = recipes(stripes, tmp_path / "code", epochs=60), tmp_path / "there"
-    recipe = recipe.override({"compute.precision": "float64"})
-    (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
-    program = (
-        "from convoy.recipe import Recipe\nfrom convoy.studies import cluster\n"
-        "from convoy.studies.execute import execute\nfrom convoy.studies.session import Session\n"
-        "cluster.COPY_SECONDS = 0.2\n"
-        f"session = Session({str(out)!r}, where={where(cluster)!r})\n"
-        "for _, event in execute([Recipe.load('recipe.toml')], session, where='cluster'):\n"
-        "    print(type(event).__name__, flush=True)\n"
-    )
-    driver = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    assert driver.stdout is not None
-    assert any(line.strip() == "EpochEnded" for line in driver.stdout)
+    session, saved = Session(tmp_path / "there", where=where(cluster)), tmp_path / "saved"
+    driver = CONTEXT.Process(target=drive, args=(waiting.recipe, str(session.out), session.where, saved))
+    driver.start()
+    wait_for(saved)
     driver.kill()
-    driver.communicate()
+    driver.join()
+    waiting.go_on.touch()
     with Client(cluster) as client:
         client.run(end_abandoned)  # instead of five minutes later
-    session = Session(out, where=where(cluster))
-    run = ended(execute([recipe], session, where="cluster"))[0]
-    alone = ended(execute([recipe], Session(tmp_path / "here"), where="processes"))[0]
-    assert run.finished
-    assert np.array_equal(run.steps["loss"], alone.steps["loss"])
+    waiting.check_resumed([event for _, event in execute([waiting.recipe], session, where="cluster")], tmp_path)
+
+
+def drive(recipe: Recipe, out: str, where: str, saved: Path) -> None:
+    """Runs in a process that is killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        when_saved(saved.touch, patch)
+        list(execute([recipe], Session(out, where=where), where="cluster"))
 
 
 def end_abandoned() -> None:
@@ -160,54 +214,52 @@ def end_abandoned() -> None:
 
 
 def test_a_killed_scheduler_is_one_error_and_the_same_command_continues_with_a_new_one(
-    stripes: Path, tmp_path: Path
+    waiting: Waiting, tmp_path: Path
 ) -> None:
-    recipe = recipes(stripes, tmp_path / "code", epochs=60)[0].override({"compute.precision": "float64"})
     file = tmp_path / "scheduler.json"
     session = Session(tmp_path / "there", where=f"dask-file:{file}")
-    with own_cluster(file) as scheduler:
-
-        def kill_it(position: int, event: EpochEnded) -> bool:
-            scheduler.kill()
-            return False
-
+    with own_cluster(file) as scheduler, pytest.MonkeyPatch.context() as patch:
+        when_saved(scheduler.kill, patch)
         with pytest.raises(ValueError, match="repeat the command"):
-            list(execute([recipe], session, where="cluster", prune=kill_it))
+            list(execute([waiting.recipe], session, where="cluster"))
     file.unlink()
+    waiting.go_on.touch()
     with own_cluster(file):
-        run = ended(execute([recipe], session, where="cluster"))[0]
-    alone = ended(execute([recipe], Session(tmp_path / "here"), where="processes"))[0]
-    assert np.array_equal(run.steps["loss"], alone.steps["loss"])
+        waiting.check_resumed([event for _, event in execute([waiting.recipe], session, where="cluster")], tmp_path)
 
 
 @contextmanager
-def own_cluster(file: Path) -> Iterator[subprocess.Popen[bytes]]:
+def own_cluster(file: Path) -> Iterator[BaseProcess]:
     """A scheduler, which is yielded, and its worker."""
-    start, quiet = [sys.executable, "-m"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    own = ["--scheduler-file", str(file)]
-    scheduler = subprocess.Popen(
-        [*start, "distributed.cli.dask_scheduler", *own, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
-        cwd=file.parent,
-        **quiet,
-    )
-    worker = subprocess.Popen(
-        [*start, "distributed.cli.dask_worker", *own, "--nthreads", "1", "--no-nanny", "--no-dashboard"],
-        cwd=file.parent,
-        **quiet,
-    )
+    own = ["--scheduler-file", str(file), "--no-dashboard"]
+    scheduler = start_dask("scheduler", [*own, "--host", "127.0.0.1", "--port", "0"])
+    worker = start_dask("worker", [*own, "--nthreads", "1", "--no-nanny"])
     try:
         wait_for(file)
         yield scheduler
     finally:
         for program in (worker, scheduler):
             program.kill()
-            program.wait()
+            program.join()
+
+
+def start_dask(program: str, options: list[str]) -> BaseProcess:
+    process = CONTEXT.Process(target=_run_dask, args=(program, options))
+    process.start()
+    return process  # type: ignore[no-any-return]
+
+
+def _run_dask(program: str, options: list[str]) -> None:
+    with open(os.devnull, "w") as quiet:
+        for stream in (1, 2):
+            os.dup2(quiet.fileno(), stream)
+    import_module(f"distributed.cli.dask_{program}").main(options)
 
 
 def test_an_interrupted_study_has_checkpoints_in_its_own_workspace(
     cluster: LocalCluster, stripes: Path, tmp_path: Path
 ) -> None:
-    recipe, stop = recipes(stripes, tmp_path / "code", epochs=500)[0], threading.Event()
+    recipe, stop = recipe_of("lenet", stripes, epochs=500), threading.Event()
     session = Session(tmp_path / "there", where=where(cluster), interrupted=stop.is_set)
     started_at = 0.0
     for _, event in execute([recipe], session, where="cluster"):
@@ -221,40 +273,56 @@ def test_an_interrupted_study_has_checkpoints_in_its_own_workspace(
 
 
 def test_a_scheduler_with_tls_takes_workers_and_studies_with_its_key(stripes: Path, tmp_path: Path) -> None:
-    folder, programs = tmp_path / "keys", []
-    start = [sys.executable, "-m", "convoy", "cluster", "start", "127.0.0.1", "--port", "0", "--folder", str(folder)]
+    folder = tmp_path / "keys"
+    programs = [start_command(tmp_path, ["cluster", "start", "127.0.0.1", "--port", "0", "--folder", str(folder)])]
     try:
-        programs.append(subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
-        assert programs[0].stdout is not None
-        line = next(line for line in programs[0].stdout if "dask worker" in line)
         wait_for(folder / "scheduler.json")
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", *shlex.split(line.partition("worker")[2])]
-        programs.append(subprocess.Popen(worker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        (line,) = (line for line in (tmp_path / "out.command").read_text().splitlines() if "dask worker" in line)
+        programs.append(start_dask("worker", shlex.split(line.partition("worker")[2])))
         assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
         session = Session(tmp_path / "out", where=f"dask-file:{folder / 'scheduler.json'}")
-        (run,) = ended(execute(recipes(stripes, tmp_path / "code")[:1], session, where="cluster")).values()
+        (run,) = ended(execute([recipe_of("lenet", stripes, epochs=1)], session, where="cluster")).values()
         assert run.finished
         assert json.loads((folder / "scheduler.json").read_text(encoding="utf-8"))["address"].startswith("tls://")
     finally:
         for program in programs:
             program.terminate()
-            program.communicate()
+            program.join()
 
 
-def test_a_full_disk_of_the_driver_is_named(
-    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_of_the_driver_is_named(stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def is_full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("convoy.studies.cluster_remote.write_bytes", is_full)
-    session = Session(tmp_path / "there", where=where(cluster))
+    session = Session(tmp_path / "there", where="dask:1")
     with pytest.raises(ValueError, match="No space left on device"):
-        list(execute(recipes(stripes, tmp_path / "code")[:1], session, where="cluster"))
+        list(execute([recipe_of("lenet", stripes, epochs=1)], session, where="cluster"))
     (run,) = Workspace(session.out).runs()
     lock = run.lock()
     assert lock is not None
     lock.release()
+
+
+def test_data_above_the_limit_are_one_error_before_a_run_begins(
+    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_host, "has_data", lambda key: False)
+    monkeypatch.setattr("convoy.studies.cluster_remote.MOST_DATA_BYTES", 1000)
+    session = Session(tmp_path, where=where(cluster))
+    with pytest.raises(ValueError, match=str(cache.cache_folder())):
+        list(execute([recipe_of("lenet", stripes, epochs=1)], session, where="cluster"))
+    assert not any((run.path / "data.json").is_file() for run in Workspace(tmp_path).runs())
+
+
+def test_a_worker_with_other_versions_is_refused_by_name(
+    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = cluster_host.here()
+    monkeypatch.setattr(cluster_host, "here", lambda: replace(theirs, convoy="9.0", torch="9.1"))
+    with pytest.raises(ValueError, match=rf"{theirs.name}: .*9\.0.*9\.1.*{theirs.convoy}.*{re.escape(theirs.torch)}"):
+        list(execute([recipe_of("lenet", stripes, 1)], Session(tmp_path, where=where(cluster)), where="cluster"))
+    assert not list(Workspace(tmp_path).runs())
 
 
 @pytest.mark.parametrize("address", ["dask:0", "dask:many", "slurm:4", "dask-file:none.json"])

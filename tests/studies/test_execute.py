@@ -20,8 +20,7 @@ Make = Callable[..., Recipe]
 
 
 def ended(recipes: list[Recipe], out: Path, **options: object) -> dict[int, Run]:
-    session = Session(out, where="dask:2" if options.get("where") == "cluster" else None)
-    events = execute(recipes, session, **options)  # type: ignore[arg-type]
+    events = execute(recipes, Session(out), **options)  # type: ignore[arg-type]
     return {position: Run(event.run) for position, event in events if isinstance(event, Ended)}
 
 
@@ -31,11 +30,10 @@ def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convoy.studies.execute.cores", lambda: 1)
 
 
-@pytest.mark.parametrize("where", ["processes", "cluster"])
-def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path, where: str) -> None:
+def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path) -> None:
     recipes = [tiny(("seed", seed)) for seed in (1, 2, 3)]
     here = ended(recipes, tmp_path / "here", where="here")
-    there = ended(recipes, tmp_path / "there", where=where)
+    there = ended(recipes, tmp_path / "there", where="processes")
     assert sorted(there) == [0, 1, 2]
     for position, run in here.items():
         assert run.name == there[position].name

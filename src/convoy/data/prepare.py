@@ -85,6 +85,22 @@ def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
     )
 
 
+class LastPrepared:
+    """Prepares data, and for the same data again returns the same. Keeps only these, because each fold is a copy."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._prepared: Prepared | None = None
+
+    def prepare(self, spec: Data, dataset: DataSet | None = None) -> Prepared:
+        """As the function of this name."""
+        key = (spec, None if dataset is None else dataset.cache_key)
+        if self._prepared is None or key != self._key:
+            self._prepared = None  # its memory is free before the next data need theirs
+            self._key, self._prepared = key, prepare(spec, dataset)
+        return self._prepared
+
+
 def count_training(spec: Data, dataset: DataSet | None = None) -> int:
     """Counts the training images. Raises as `prepare` does."""
     return len(_split(dataset or load(spec.name, size=spec.size), spec).train)
@@ -101,12 +117,13 @@ def _split(dataset: DataSet, spec: Data) -> Split:
 def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
     """Notes on parts without images of a class, because they favour a network that never predicts the class."""
     notes = []
-    labels = dataset.train.labels
-    all_labels = np.concatenate([labels, dataset.test_pool.labels])
+    labels, count = dataset.train.labels, len(dataset.train.classes)
+    in_data = np.bincount(np.concatenate([labels, dataset.test_pool.labels]), minlength=count) > 0
     parts = {"training part": split.train, "validation part": split.validation, "scored fold": split.fold}
     for part, indices in parts.items():
-        missing = np.setdiff1d(all_labels, labels[indices]) if len(indices) else ()
-        if len(missing):
+        in_part = np.bincount(labels[indices], minlength=count) > 0
+        missing = np.flatnonzero(in_data & ~in_part)
+        if len(indices) and len(missing):
             names = ", ".join(dataset.train.classes[index] for index in missing[:5])
             notes.append(f"the {part} has no image of {len(missing)} class{'es' * (len(missing) > 1)}: {names}")
     return tuple(notes)

@@ -49,7 +49,7 @@ def make_split(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = No
     pool, test = _split_off_test(dataset, spec, groups)
     if dataset.validation_indices is not None:
         validation = np.sort(dataset.validation_indices)
-        return Split(np.setdiff1d(pool, validation), validation, test)
+        return Split(_without(pool, validation), validation, test)
     train, validation = _split_off(dataset, pool, spec.validation, "validation", spec, groups)
     return Split(train, validation, test)
 
@@ -81,7 +81,7 @@ def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = No
         pool = limit_part(pool, labels, limit, spec.seed, "train")
         test = limit_part(test, dataset.test_pool.labels, limit, spec.seed, "test")
     fold = pool[_assign_folds(dataset, pool, spec, groups) == spec.fold]
-    others = np.setdiff1d(pool, fold)
+    others = _without(pool, fold)
     train, validation = _split_off(dataset, others, spec.validation, "validation", spec, groups)
     return Split(train, validation, test, fold)
 
@@ -126,6 +126,11 @@ def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed:
     return np.sort(order[np.concatenate(chosen)]) if chosen else indices[:0]
 
 
+def _without(indices: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the indices that are not among the others. Neither has duplicates."""
+    return np.setdiff1d(indices, others, assume_unique=True)
+
+
 def _strata(labels: np.ndarray, spec: SplitSpec) -> np.ndarray:
     """The labels that a split is stratified by; the same label for all images if it is not stratified."""
     return labels if spec.stratified else np.zeros_like(labels)
@@ -137,7 +142,7 @@ def _split_off_test(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None
     if dataset.test is not None:
         return pool, np.arange(len(dataset.test))
     if dataset.validation_indices is not None:
-        pool = np.setdiff1d(pool, dataset.validation_indices)
+        pool = _without(pool, dataset.validation_indices)
     return _split_off(dataset, pool, spec.test, "test", spec, groups)
 
 
@@ -183,7 +188,7 @@ def _split_off(
             f"{'larger' if count == smaller else 'smaller'} --data.split.{part}, or --data.split.stratified false"
         )
     sample = stratified_sample(indices, labels, count, seed)
-    return np.setdiff1d(indices, sample), sample
+    return _without(indices, sample), sample
 
 
 def assign_images(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -241,7 +246,7 @@ class Resplit:
 
     def train(self, epoch: int) -> np.ndarray:
         """Indices into the pool, int64 [n_train], sorted; epochs from 0."""
-        return np.setdiff1d(np.arange(len(self.pool)), self._validation(epoch))
+        return _without(np.arange(len(self.pool)), self._validation(epoch))
 
     def validation(self, epoch: int) -> ImageSet:
         return self.pool.take(self._validation(epoch))

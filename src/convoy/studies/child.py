@@ -12,6 +12,8 @@ from typing import Any, NotRequired, TypedDict
 
 from convoy.events import Control, OpenTest
 
+SCRATCH = "--scratch"
+
 
 class Data(TypedDict):
     """The entry in the cache of a cluster's host that holds the data of a recipe."""
@@ -33,12 +35,12 @@ class Job(TypedDict):
 
 
 class Child:
-    def __init__(self, *, command: str, threads: int = 1) -> None:
-        """`command` is the command line that its runs record."""
+    def __init__(self, *, command: str, threads: int = 1, scratch: bool = False) -> None:
+        """`command` is the command line that its runs record. `scratch`: another process copies its run folders."""
         count = str(threads)
         environment = os.environ | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "CONVOY_COMMAND": command}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "convoy.studies.worker"],
+            [sys.executable, "-m", "convoy.studies.worker", *[SCRATCH] * scratch],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -25,6 +25,7 @@ import filelock
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
+from convoy.data import LastPrepared
 from convoy.evaluation.load import remember_code
 from convoy.events import Control, Ended, EpochEnded, Event, Failed, Note, from_json
 from convoy.models.run_code import RunCode
@@ -39,7 +40,7 @@ from convoy.studies.session import Session
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.training.run.finish import add_flag
-from convoy.training.run.plan import plan_one
+from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.reuse import count_openings
 from convoy.training.run.run_one import run_one
 
@@ -78,20 +79,35 @@ class _Slot:
 def on_cluster(
     jobs: Iterator[tuple[int, Recipe]], session: Session, until: int | None, prune: Prune
 ) -> Iterator[tuple[int, Event]]:
-    """As `execute`, on the cluster `session.where`. Raises ValueError if it cannot be reached."""
-    if (first := next(jobs, None)) is None:
+    """As `execute`, on the cluster `session.where`, if there is a run that is not finished.
+
+    Raises ValueError if the cluster cannot be reached.
+    """
+    data = LastPrepared()
+    for position, recipe in jobs:
+        plan = plan_one(recipe, data.prepare(recipe.data))
+        if not _is_finished(plan, session):
+            break
+        for event in run_one(plan, session.out, test=session.test, until=until):
+            yield position, event
+    else:
         return
     with connected(session) as client:
-        driver = _Driver(client, session, until, prune)
+        driver = _Driver(client, session, until, prune, data)
         try:
-            yield from driver.events(chain([first], jobs), first[0])
+            yield from driver.events(chain([(position, recipe)], jobs), position)
         finally:
             driver.close()
 
 
+def _is_finished(plan: Plan, session: Session) -> bool:
+    run = Workspace(session.out).find(plan.fingerprint)
+    return run is not None and run.finished and not session.fresh
+
+
 class _Driver:
-    def __init__(self, client: Client, session: Session, until: int | None, prune: Prune) -> None:
-        self.client, self.session, self.until, self.prune = client, session, until, prune
+    def __init__(self, client: Client, session: Session, until: int | None, prune: Prune, data: LastPrepared) -> None:
+        self.client, self.session, self.until, self.prune, self.data = client, session, until, prune, data
         self.workspace = Workspace(session.out)
         self.name = hashlib.sha256(f"{platform.node()} {self.workspace.path.resolve()}".encode()).hexdigest()[:12]
         self.slots: dict[str, _Slot] = {}  # by address
@@ -167,23 +183,22 @@ class _Driver:
         if self.waiting:
             return self.waiting.popleft()
         for position, recipe in jobs:
-            if (task := self._opened(position, recipe)) is not None:
+            plan = plan_one(recipe, self.data.prepare(recipe.data))
+            if (task := self._opened(position, plan)) is not None:
                 return task
             # Finished, or being trained by another process.
-            for event in run_one(recipe, self.session.out, test=self.session.test, until=self.until):
+            for event in run_one(plan, self.session.out, test=self.session.test, until=self.until):
                 yield position, event
         return None
 
-    def _opened(self, position: int, recipe: Recipe) -> _Task | None:
-        """Opens and locks the run of a recipe; None if no worker is needed for it."""
-        plan, fresh = plan_one(recipe), bool(self.session.fresh)
-        existing = self.workspace.find(plan.fingerprint)
-        if existing is not None and existing.finished and not fresh:
+    def _opened(self, position: int, plan: Plan) -> _Task | None:
+        """Opens and locks the run of a plan; None if no worker is needed for it."""
+        if _is_finished(plan, self.session):
             return None
         run = self.workspace.open_run(plan.recipe, plan.fingerprint)
         if (lock := run.lock()) is None:
             return None
-        if fresh or not (run.path / "data.json").is_file():
+        if self.session.fresh or not (run.path / "data.json").is_file():
             run.clear()
         return _Task(position, plan.recipe, run, lock)
 

@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from distributed import Worker, get_worker
 
@@ -77,7 +78,7 @@ def train(driver: str, attempt: str, job: Job, command: str) -> int | None:
     worker = get_worker()
     child = _children.get((driver, worker.id))
     if child is None or child.process.poll() is not None:
-        child = _children[driver, worker.id] = Child(command=command, threads=worker.state.nthreads)
+        child = _children[driver, worker.id] = Child(command=command, threads=worker.state.nthreads, scratch=True)
     _attempts[attempt] = _Attempt(child, time.monotonic())
     threading.Thread(target=_watch, args=[attempt], daemon=True).start()
     try:
@@ -125,16 +126,34 @@ def close(driver: str, folder: str, dask_worker: Worker) -> None:
 # ---- files ----
 
 
-def listing(folder: str) -> dict[str, tuple[int, int]]:
-    """Returns size in bytes and modification time of each file below a folder, by relative path."""
+class Stat(NamedTuple):
+    """Of a file: if it is the same as before, the file is."""
+
+    size_bytes: int
+    changed_ns: int
+
+
+def listing(folder: str) -> dict[str, Stat]:
+    """Returns the size and time of each file below a folder, by relative path."""
     stats = {}
     for path in Path(folder).rglob("*"):
         try:
             if path.is_file():
-                stats[path.relative_to(folder).as_posix()] = (path.stat().st_size, path.stat().st_mtime_ns)
+                stats[path.relative_to(folder).as_posix()] = Stat(path.stat().st_size, path.stat().st_mtime_ns)
         except FileNotFoundError:  # an old checkpoint
             continue
     return stats
+
+
+def changes(folder: str, copied: Mapping[str, Stat], most_bytes: int) -> tuple[dict[str, Stat], dict[str, bytes]]:
+    """Returns `listing` and the contents of files that have changed since they were copied, up to a total size."""
+    stats, contents, total = listing(folder), {}, 0
+    for name, stat in stats.items():
+        if copied.get(name) != stat and total + stat.size_bytes <= most_bytes:
+            total += stat.size_bytes
+            if (content := read(f"{folder}/{name}", 0, stat.size_bytes)) is not None:
+                contents[name] = content
+    return stats, contents
 
 
 def read(path: str, start: int, size: int) -> bytes | None:

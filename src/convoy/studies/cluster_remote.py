@@ -37,7 +37,7 @@ class Remote:
         self._client, self.address = client, address
         self.host: host.Host = self.call(host.describe)
         self.scratch: str = self.call(host.scratch, driver)
-        self._copied: dict[str, tuple[int, int]] = {}  # size and time of the run's files that were copied
+        self._copied: dict[str, host.Stat] = {}  # the run's files that were copied
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Calls a function of cluster_host there, at once, also while the worker has a task."""
@@ -52,9 +52,11 @@ class Remote:
     # ---- to the worker ----
 
     def send_run(self, run: Run) -> None:
-        """Replaces the worker's copy of the run folder."""
+        """Replaces the worker's copy of the run folder. The worker itself makes that of a run that begins."""
         self.call(host.remove, self.folder_of(run))
         self._copied = {}
+        if not (run.path / "data.json").is_file():
+            return
         for path in run.path.rglob("*"):
             if path.is_file() and path.name != ".lock":
                 self.send(path, f"{self.folder_of(run)}/{path.relative_to(run.path).as_posix()}")
@@ -121,11 +123,15 @@ class Remote:
 
     def _copy_run(self, run: Run) -> None:
         folder = self.folder_of(run)
-        files: dict[str, tuple[int, int]] = self.call(host.listing, folder)
+        files: dict[str, host.Stat]
+        contents: dict[str, bytes]
+        files, contents = self.call(host.changes, folder, self._copied, PIECE_BYTES)
         if "status.json" not in files:  # not begun
             return
         for name in sorted(files.keys() - OWN_FILES, key=lambda name: (name.endswith("manifest.json"), name)):
-            if self._copied.get(name) == files[name] or (content := self.read(f"{folder}/{name}")) is None:
+            if self._copied.get(name) == files[name]:
+                continue
+            if (content := contents.get(name) or self.read(f"{folder}/{name}")) is None:
                 continue
             if name == "status.json":
                 status = json.loads(content)

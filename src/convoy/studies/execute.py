@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Literal
 
+from convoy.data import LastPrepared
 from convoy.events import Control, Ended, EpochEnded, Event, Failed, from_json
 from convoy.process import command_line, cores
 from convoy.recipe import Recipe
 from convoy.studies.child import Child, Job
 from convoy.studies.session import Session
+from convoy.training.run.plan import plan_one
 from convoy.training.run.run_one import run_one
 
 Prune = Callable[[int, EpochEnded], bool]
@@ -64,6 +66,7 @@ def execute(
 def _here(
     jobs: Iterator[tuple[int, Recipe]], session: Session, until: int | None, prune: Prune
 ) -> Iterator[tuple[int, Event]]:
+    data = LastPrepared()
     for position, recipe in jobs:
         pruned = False
 
@@ -73,7 +76,8 @@ def _here(
             return Control.PRUNE if pruned else Control.CONTINUE  # noqa: B023 (called within this turn)
 
         fresh = bool(session.fresh)
-        for event in run_one(recipe, session.out, fresh=fresh, test=session.test, until=until, control=control):
+        plan = plan_one(recipe, data.prepare(recipe.data))
+        for event in run_one(plan, session.out, fresh=fresh, test=session.test, until=until, control=control):
             pruned = pruned or (isinstance(event, EpochEnded) and prune(position, event))
             yield position, event
         if session.interrupted():

@@ -22,14 +22,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
+from convoy import files
 from convoy.events import Control, Event, Failed, to_json
+from convoy.studies.child import SCRATCH
 
 if TYPE_CHECKING:
+    from convoy.data import LastPrepared
     from convoy.data.imageset import DataSet
     from convoy.studies.child import Data, Job
 
 
 def main() -> None:
+    if SCRATCH in sys.argv:
+        files.stop_flushing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides and sends a message
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a user's print() must not write to the pipe
@@ -40,9 +45,12 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    from convoy.data import LastPrepared
+
+    data = LastPrepared()
     with suppress(BrokenPipeError):  # the parent is gone
         while (job := inbox.jobs.get()) is not None:
-            _work(job, inbox, answers)
+            _work(job, data, inbox, answers)
 
 
 class Inbox:
@@ -68,8 +76,7 @@ class Inbox:
         self.jobs.put(None)
 
 
-def _work(job: Job, inbox: Inbox, answers: TextIO) -> None:
-    from convoy.data import prepare
+def _work(job: Job, data: LastPrepared, inbox: Inbox, answers: TextIO) -> None:
     from convoy.recipe import Recipe
     from convoy.training.run.plan import plan_one
     from convoy.training.run.run_one import run_one
@@ -77,7 +84,7 @@ def _work(job: Job, inbox: Inbox, answers: TextIO) -> None:
     try:
         recipe = Recipe.model_validate(job["recipe"])
         dataset = _received(job["data"]) if "data" in job else None
-        plan = plan_one(recipe, prepare(recipe.data, dataset))
+        plan = plan_one(recipe, data.prepare(recipe.data, dataset))
         for event in run_one(
             plan, job["out"], fresh=job["fresh"], test=job["test"], until=job["until"], control=inbox.control
         ):

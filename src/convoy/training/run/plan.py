@@ -16,7 +16,7 @@ from torch import nn
 
 from convoy import models
 from convoy.checkpoint import load_into
-from convoy.data import Prepared, prepare
+from convoy.data import LastPrepared, Prepared, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.data.imageset import ImageSet
@@ -27,7 +27,7 @@ from convoy.models import Geometry, external, pretrained, user
 from convoy.randomness import derive_seed
 from convoy.recipe import Recipe, few_images, fingerprint
 from convoy.recipe.faults import Fault, limited, selection
-from convoy.recipe.sections import Data, Plateau
+from convoy.recipe.sections import Plateau
 from convoy.registry import is_external, is_user_class
 from convoy.run_contents import PretrainedWeights
 from convoy.text import gettext as _
@@ -192,12 +192,10 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
-    """Plans recipes one after another. Keeps the data only for the next recipe, because each fold is a copy."""
-    spec: Data | None = None
+    """Plans recipes one after another."""
+    data = LastPrepared()
     for recipe in recipes:
-        if recipe.data != spec:
-            spec, prepared = recipe.data, prepare(recipe.data)
-        yield plan_one(recipe, prepared)
+        yield plan_one(recipe, data.prepare(recipe.data))
 
 
 def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[str]]:

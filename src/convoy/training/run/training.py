@@ -104,7 +104,7 @@ class Training:
         flags = [*plan.flags, *lines.resumed_elsewhere(environment.resumed_with)]
         label, seed = plan.recipe.label, plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
-        yield self._log(Started(lines.start(plan, environment, resumed), run.path))
+        yield self._log(Started(lines.start(plan, environment, resumed), run.path, state.ledger.step))
         for note in (*flags, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
             yield self._log(Note(note))
         state.start_clock()
