@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from tests.experiments import small_digits
 from tests.forks import CONTEXT, start_command
 
 from convoy import api
@@ -335,9 +336,15 @@ def test_an_address_that_is_none_is_refused(
 
 
 def test_experiments_and_claims_are_trained_on_the_cluster_too(tmp_path: Path) -> None:
-    quick = {"out": tmp_path, "where": "dask:0", "show": False}
+    quick = {"out": tmp_path / "out", "where": "dask:0", "show": False}
+    experiment = small_digits.write(
+        tmp_path,
+        corrected=small_digits.RECIPE,
+        published=small_digits.PUBLISHED,
+        experiment=small_digits.EXPERIMENT,
+    )
     with pytest.raises(ValueError, match="dask:0"):
-        api.reproduce("classics-mnist", only="models", models="lenet", limit=100, epochs=1, **quick)
+        api.reproduce(experiment, only="models", **quick)
     sides = {side: {"label": side, "recipe": "lenet", "set": {"seed": seed}} for seed, side in enumerate("ab")}
     claim = {"id": "x", "sentence": "X", "measure": "test_accuracy", "relation": "above", **sides}
     with pytest.raises(ValueError, match="dask:0"):
