@@ -419,7 +419,7 @@ def test_the_section_of_a_page_gives_each_verdict_a_row_and_the_sentence_once(tm
     rows = [dict(zip([field.title for field in table.columns], row, strict=True)) for row in table.rows]
     assert [row["Verdict"].text for row in rows] == ["holds", "does\u00a0not\u00a0hold"]
     assert [row["n"].text for row in rows] == ["3", ""]
-    assert "100 images" in rows[0]["Remarks"].text
+    assert "100 images" in rows[0]["Claim"].note
     assert rows[1]["Claim"].text == ""  # the same claim as the first, counted
     assert "holds: 1" in table.note
     assert "does not hold: 1" in table.note

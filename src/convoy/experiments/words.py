@@ -172,6 +172,8 @@ def verdict_name(verdict: Verdict) -> str:
 
 def claim_verdict(claim: JudgedClaim) -> str:
     """The verdict, with the margin of "no effect"."""
+    if claim.withheld is not None:
+        return _("no verdict")
     if claim.verdict is Verdict.NO_EFFECT:
         return _("no effect larger than {margin}", margin=_margin(claim))
     return verdict_name(claim.verdict)
@@ -231,8 +233,8 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\u00a0").replace("\u00a0(", " (")
 
 
-def remarks(claim: JudgedClaim, changes: str = "") -> str:
-    """Why there is no verdict, and what qualifies the numbers. `changes` is what the command changed in all runs."""
+def remarks(claim: JudgedClaim) -> str:
+    """Why the claim is inconclusive, and what qualifies the numbers."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
         return _("Not tried at this scale: {reason}", reason=claim.full_size_only)
     clauses = [_("nothing to compare")] if claim.result is None else []
@@ -242,10 +244,6 @@ def remarks(claim: JudgedClaim, changes: str = "") -> str:
     if claim.negligible and claim.verdict in (Verdict.HOLDS, Verdict.DOES_NOT_HOLD):
         clauses.append(_("the effect is smaller than {margin}", margin=_margin(claim)))
     clauses += _left_out(claim)
-    if claim.withheld is not None:
-        clauses.append(_("no verdict ({reason})", reason=reason_text(claim.withheld)))
-    if reduced := reduced_to(claim, changes):
-        clauses.append(_("reduced: {scale}", scale=reduced))
     return "; ".join(clauses)
 
 
@@ -270,10 +268,14 @@ def _left_out(claim: JudgedClaim) -> list[str]:
     return reasons
 
 
-def claimed_words(claim: JudgedClaim) -> str:
-    """The measure and what is claimed of it: "Test accuracy; claimed: above 0 points"."""
-    metric = shown(claim.measure, claim.settings)
-    return f"{metric.title}; {_claimed(claim, metric.unit)}"
+def claimed_words(claim: JudgedClaim, changes: str = "") -> str:
+    """The measure, what is claimed of it, and the scale: "Test accuracy; claimed: above 0 points; reduced: 1 epoch".
+
+    `changes` is what the command changed in all runs.
+    """
+    metric, scale = shown(claim.measure, claim.settings), reduced_to(claim, changes)
+    reduced = [_("reduced: {scale}", scale=scale)] if scale else []
+    return "; ".join([metric.title, _claimed(claim, metric.unit), *reduced])
 
 
 def _claimed(claim: JudgedClaim, unit: Unit) -> str:

@@ -17,6 +17,7 @@ from convoy.experiments.words import (
     claim_verdict,
     claimed_words,
     detectable_words,
+    reason_text,
     remarks,
     result_words,
     side_words,
@@ -53,14 +54,14 @@ def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, change
         TextField(_("a compared with b"), result_words),
         TextField(_("Smallest detectable effect"), lambda claim: unbroken(detectable_words(claim))),
         Field("n", lambda claim: str(claim.n) if claim.n else "", _("seeds")),
-        TextField(_("Remarks"), lambda claim: remarks(claim, changes)),
+        TextField(_("Remarks"), remarks),
     ]
     if all(claim.protocol is None for claim in judged):
         del fields[0]
     first = {claim.id: claim for claim in reversed(judged)}  # a second protocol does not repeat the sentence
 
     def name(claim: JudgedClaim) -> Cell:
-        return Cell(claim.sentence, claimed_words(claim)) if first[claim.id] is claim else Cell("")
+        return Cell(claim.sentence, claimed_words(claim, changes)) if first[claim.id] is claim else Cell("")
 
     fields.insert(0, TextField(_("Claim"), name))
     explained = _(
@@ -71,7 +72,9 @@ def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, change
         "at 5 % finds with a probability of 80 %, given the measured spread and n. Counts, such as parameters, need "
         "neither seeds nor interval."
     )
-    note = " ".join(filter(None, (summary(judged), false_verdicts_words(expected), explained)))
+    reasons = dict.fromkeys(reason_text(claim.withheld) for claim in judged if claim.withheld is not None)
+    withheld = [_("No verdict on claims that need training: {reason}.", reason=reason) for reason in reasons]
+    note = " ".join(filter(None, (summary(judged), *withheld, false_verdicts_words(expected), explained)))
     return Section(_("Claims of the report"), (table_of(fields, judged, note),))
 
 
