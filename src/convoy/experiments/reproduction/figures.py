@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
 from convoy.experiments.experiment import Side
+from convoy.experiments.reproduction.curves import Published, Quantity
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_verdict
 from convoy.experiments.words import Shown, Value, shown
@@ -25,7 +27,7 @@ from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
 
 STYLES = {"as_published": (0, (4, 2.2)), "corrected": "-"}
-PARTS = ("train", "validation", "test")
+PUBLISHED_MARKS = {"train": "s", "validation": "D", "test": "D"}
 ROLES = ("training", "held out", "test")
 
 
@@ -121,20 +123,35 @@ class Line(NamedTuple):
     epochs: tuple[int, ...]  # of the curve's values
 
 
+class Reported(NamedTuple):
+    """A published curve over epochs 1, 2, ... and the prediction band of one more run as published, by epoch."""
+
+    curve: Published  # accuracies in percent
+    role: str
+    band: Mapping[int, tuple[float, float]]
+
+
 class Curves(NamedTuple):
     """Of one quantity, under all protocols."""
 
-    quantity: Literal["loss", "accuracy"]
+    quantity: Quantity
     lines: tuple[Line, ...]
-    published: Mapping[str, tuple[float, ...]]  # part -> accuracy in percent, over epochs 1, 2, ...
+    reported: tuple[Reported, ...]
+
+    def band_of(self, line: Line) -> Mapping[int, tuple[float, float]]:
+        """Empty without a published curve of this line, or with one run."""
+        if line.protocol != "as_published":
+            return {}
+        own = (line.curve.label, line.curve.part)
+        return next((each.band for each in self.reported if (each.curve.label, each.curve.part) == own), {})
 
 
 def curves(
     metrics: Mapping[Side, Mapping[str, Sequence[curves_.Metrics]]],
-    quantity: Literal["loss", "accuracy"],
-    published: Mapping[str, object],
+    quantity: Quantity,
+    published: Sequence[tuple[Published, Mapping[int, tuple[float, float]]]],
 ) -> Curves:
-    """`metrics`: protocol -> label -> epochs of its runs. `published`: such as "test_accuracy_by_epoch" -> a list."""
+    """`metrics`: protocol -> label -> epochs of its runs. `published`: curves of all quantities with their bands."""
     lines: list[Line] = []
     scale = 100 if quantity == "accuracy" else 1
     for protocol, runs in metrics.items():
@@ -150,9 +167,17 @@ def curves(
                 lines.append(
                     Line(protocol, curves_.Curve(label, "test", values, values, values), "test", tuple(by_epoch))
                 )
-    by_part = {part: published.get(f"{part}_{quantity}_by_epoch") for part in PARTS if quantity == "accuracy"}
-    points = {part: tuple(100 * v for v in values) for part, values in by_part.items() if isinstance(values, list)}
-    return Curves(quantity, tuple(lines), points)
+    roles = {(line.curve.label, line.curve.part): line.role for line in lines}
+    reported = [
+        Reported(
+            replace(curve, values=tuple(scale * value for value in curve.values)),
+            roles.get((curve.label, curve.part), "training" if curve.part == "train" else "held out"),
+            {epoch: (scale * low, scale * high) for epoch, (low, high) in band.items()},
+        )
+        for curve, band in published
+        if curve.quantity == quantity
+    ]
+    return Curves(quantity, tuple(lines), tuple(reported))
 
 
 def draw_curves(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) -> None:
@@ -165,7 +190,10 @@ def draw_curves(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) ->
     for line in group:
         curve, colour, style, epochs = line.curve, look.colour(line.curve.label), STYLES[line.protocol], line.epochs
         thin = line.role == "training" and together
-        if not thin:
+        if band := curves.band_of(line):
+            lowest, highest = zip(*band.values(), strict=True)
+            axes.fill_between([*band], lowest, highest, color=colour, alpha=0.13, linewidth=0)
+        elif not thin:
             axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.13, linewidth=0)
         few = len(curve.mean) <= 12
         mark = "x" if line.role == "test" and together else look.mark(curve.label) if few and not thin else ""
@@ -175,14 +203,17 @@ def draw_curves(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) ->
         )  # fmt: skip
         if thin and len(epochs) == 1:  # a line of one point is invisible
             axes.plot(epochs, curve.mean, "_", color=colour, markersize=12)
-    for part, accuracy in curves.published.items():
+    single = len({line.curve.label for line in curves.lines}) == 1
+    for each in [each for each in curves.reported if each.role in roles]:
+        size = 3.5 if len(each.curve.values) > 12 else 5
         axes.plot(
-            range(1, len(accuracy) + 1), accuracy, "D", color=INK, markerfacecolor=PAPER,
-            markersize=4 if part == "train" and together else 6, linestyle="none",
+            range(1, len(each.curve.values) + 1), each.curve.values, PUBLISHED_MARKS[each.curve.part], markersize=size,
+            color=INK if single else look.colour(each.curve.label), markerfacecolor=PAPER, linestyle="none",
         )  # fmt: skip
-    longest = max(*map(len, curves.published.values()), *(line.epochs[-1] for line in curves.lines), 0, 0)
+    published = [each.curve.values for each in curves.reported]
+    longest = max(*map(len, published), *(line.epochs[-1] for line in curves.lines), 0, 0)
     values = [value for line in curves.lines for value in (*line.curve.mean, *line.curve.low, *line.curve.high)]
-    values += [value for accuracy in curves.published.values() for value in accuracy]
+    values += [value for curve in published for value in curve]
     values = [value for value in values if math.isfinite(value)] or [0.0]  # a loss that is not finite is a gap
     low, high = min(values), max(values)
     if curves.quantity == "loss" and low > 0 and high > 20 * low:
@@ -195,11 +226,15 @@ def draw_curves(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) ->
 
 def curves_caption(accuracy: Curves) -> str:
     sentences = []
-    if accuracy.published:
-        parts = listed([part_name(part) for part in accuracy.published])
-        sentences.append(_("Hollow diamonds: published ({parts}).", parts=parts))
+    if accuracy.reported:
+        parts = dict.fromkeys(each.curve.part for each in accuracy.reported)
+        shapes = {"s": _("squares"), "D": _("diamonds")}
+        marks = listed([f"{part_name(part)}: {shapes[PUBLISHED_MARKS[part]]}" for part in parts])
+        sentences.append(_("Hollow marks: published ({marks}).", marks=marks))
     if any(line.role == "test" for line in accuracy.lines):
         sentences.append(_("Test scores: first seed (protocol fault: the test set was scored during training)."))
     if any(line.curve.low != line.curve.high for line in accuracy.lines):
         sentences.append(_("Lines: means; bands: range over seeds."))
+    if any(each.band for each in accuracy.reported):
+        sentences.append(_("Bands of published curves: 95 % prediction interval for one more run, at each epoch."))
     return " ".join([*sentences, curves_.training_values()])

@@ -18,6 +18,7 @@ from convoy.archive import bits
 from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, StudyKind, label_of
 from convoy.experiments.measures import MEASURES, comparable, over_runs
 from convoy.experiments.quick import Choice
+from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim, Value
 from convoy.notebook import html_of
 from convoy.prediction import Reason
@@ -177,6 +178,7 @@ class Reproduction:
     claims: tuple[JudgedClaim, ...] = ()
     parts: tuple[StudyResult, ...] = ()
     false_verdicts: FalseVerdicts | None = None  # on claims; None: not judged, or by an earlier version
+    curves: tuple[CurveTest, ...] = ()  # that the report publishes epoch by epoch
     kind: Literal["reproduction"] = "reproduction"
     schema: int = 1
     _repr_html_ = html_of

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measures import MEASURES
+from convoy.experiments.reproduction import curves as curves_of
 from convoy.experiments.reproduction import figures as figures_
 from convoy.experiments.reproduction import page_tables as tables_
 from convoy.experiments.reproduction import words
@@ -28,7 +29,7 @@ from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, 
 from convoy.reporting.figures_curves import Metrics
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, RunView, all_views, chance_levels, distinct
-from convoy.runs import Study
+from convoy.runs import Run, Study
 from convoy.text import gettext as _
 
 TILES = 12
@@ -53,6 +54,9 @@ class Results:
     @property
     def look(self) -> Look:
         return Look(self.labels, self.aliases)
+
+    def as_published(self, label: str) -> list[Run]:
+        return [view.run for view in self.by_protocol.get("as_published", {}).get(label, ())]
 
     @property
     def groups(self) -> dict[str, list[RunView]]:
@@ -85,7 +89,7 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
             _faults(finding),
             claims(finding.claims, finding.false_verdicts, words.changes(finding.options)),
             _comparison(results),
-            _training(results),
+            _training(results, finding),
             *_errors(results),
             *study_sections(study, finding.parts, folder),
             _networks(study, results),
@@ -175,7 +179,7 @@ def _comparison(results: Results) -> Section | None:
     return sections.section(_("Published and measured"), comparison, tables_.costs_table(results.groups))
 
 
-def _training(results: Results) -> Section | None:
+def _training(results: Results, finding: Reproduction) -> Section | None:
     metrics = {
         protocol: {label: [r.metrics for r in group if r.metrics] for label, group in by_label.items()}
         for protocol, by_label in results.by_protocol.items()
@@ -183,13 +187,18 @@ def _training(results: Results) -> Section | None:
     if not any(runs for by_label in metrics.values() for runs in by_label.values()):
         return None
     tables = _epoch_tables(results) if len(results.labels) == 1 else []
-    return sections.section(_("Training"), _curves(results, metrics), _losses(results), *tables)
+    curves = tables_.curves_table(finding.curves)
+    return sections.section(_("Training"), _curves(results, metrics), curves, _losses(results), *tables)
 
 
 def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Metrics]]]) -> Chart:
     """One model: all parts in the same axes, to show overfitting; several models: a row of panels per part."""
     single = len(results.labels) == 1
-    published = results.models[0].published if single else {}
+    published = [
+        (curve, curves_of.band(curve, results.as_published(model.label)))
+        for model in results.models
+        for curve in curves_of.published_curves(model.label, model.published)
+    ]
     loss, accuracy = (figures_.curves(metrics, quantity, published) for quantity in ("loss", "accuracy"))
     roles = [role for role in figures_.ROLES if any(line.role == role for line in accuracy.lines)]
     panels = [

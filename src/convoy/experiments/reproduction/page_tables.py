@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from convoy.experiments.experiment import SIDES
+from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_words, published_text, unit_name
 from convoy.experiments.verdicts import Value
@@ -204,6 +205,47 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
     if any(not fault.paired for fault in faults):
         sentences.append(_("“Not paired”: interval and test are Welch’s."))
     return table_of(fields, order, " ".join(sentences), _("Effects in numbers"))
+
+
+def curves_table(tests: Sequence[CurveTest]) -> Table | None:
+    """One row per published curve; None without one."""
+    if not tests:
+        return None
+    quantities = {"accuracy": _("accuracy"), "loss": _("loss")}
+    fields: list[Field[CurveTest]] = [
+        TextField(_("Model"), lambda test: Cell(test.label, model=test.label)),
+        TextField(_("Curve"), lambda test: f"{part_name(test.part)} {quantities[test.quantity]}"),
+        Field(_("Epochs"), lambda test: str(test.epochs), _("compared")),
+        Field("n", lambda test: str(test.runs), _("runs")),
+        Field(_("Difference"), _curve_difference, _("published − measured")),
+        TextField(_("Epochs outside the band"), _outside),
+        Field("p", lambda test: "" if test.p_holm is None else p_value(test.p_holm), _("corrected")),
+        TextField(_("Published compared with measured"), _curve_verdict),
+    ]
+    note = _(
+        "A published curve is one run. Its mean over epochs is compared with the prediction interval for one more run "
+        "as published; p corrected: for all curves (Holm). Outside the band: epochs at which the published value is "
+        "outside the 95 % prediction interval; by chance, that is one epoch in 20."
+    )
+    return table_of(fields, tests, note, _("Published curves"))
+
+
+def _curve_difference(test: CurveTest) -> str:
+    if test.quantity == "loss":
+        return f"{test.difference:+.4f}".replace("-", "−")
+    return _("{points} points", points=f"{100 * test.difference:+.2f}".replace("-", "−"))
+
+
+def _outside(test: CurveTest) -> str:
+    if test.runs < 2:
+        return ""
+    return ", ".join(map(str, test.outside)) or _("none")
+
+
+def _curve_verdict(test: CurveTest) -> Cell:
+    if test.p_holm is None:
+        return Cell(_("not tested, because one run has no spread"))
+    return Cell(_("differs"), bold=True) if test.differs else Cell(_("in agreement"))
 
 
 def epochs_table(view: RunView, published: Mapping[str, Any], title: str) -> Table | None:

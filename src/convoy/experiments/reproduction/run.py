@@ -21,7 +21,8 @@ from convoy.events import Ended, Event, OpenTest
 from convoy.experiments import verdicts
 from convoy.experiments.experiment import EXPERIMENT_PARTS, SIDES, Experiment, ExperimentStudy, Settings, Side
 from convoy.experiments.measures import MEASURES
-from convoy.experiments.reproduction import finding, networks, quick_fit, studies
+from convoy.experiments.reproduction import curves, finding, networks, quick_fit, studies
+from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.reproduction.finding import Measured, ModelResult, Options
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.scope import Scope, data_name
@@ -160,7 +161,7 @@ class Reproduction:
         finished = [run if run is not None and run.finished else None for run in runs_of_others]
         runs = self.models | {key: run for key, run in zip(others, finished, strict=True) if run is not None}
         self._remember([*others.values()], finished)
-        self.finding = replace(self.finding, models=self._model_results(runs))
+        self.finding = replace(self.finding, models=self._model_results(runs), curves=self._curve_tests(runs))
 
     def _model_results(self, runs: Mapping[tuple[str, Side, int], Run]) -> tuple[ModelResult, ...]:
         sides = {model.label: {side: dict[int, Run]() for side in SIDES} for model in self.experiment.model}
@@ -168,6 +169,16 @@ class Reproduction:
             sides[label][side][seed] = run
         results = [finding.model_result(model, sides[model.label]) for model in self.experiment.model]
         return tuple(map(self._with_counts, results))
+
+    def _curve_tests(self, runs: Mapping[tuple[str, Side, int], Run]) -> tuple[CurveTest, ...]:
+        if self.scope.withheld is not None:
+            return ()
+        tests = []
+        for model in self.experiment.model:
+            own = [run for (label, side, _), run in runs.items() if (label, side) == (model.label, "as_published")]
+            published = curves.published_curves(model.label, model.published)
+            tests += [curves.compare_curve(curve, own) for curve in published]
+        return curves.corrected([test for test in tests if test is not None])
 
     def _faults(self) -> bool:
         pairs = [self.scope.pairs(fault) for fault in self.experiment.fault]
