@@ -39,8 +39,8 @@ endef
 	$(call install,.[docs])
 	@touch .venv/core
 
-demo: .venv/core  ## compare three networks on MNIST with three seeds each; the last line is the path of the report
-	@$(BIN)/convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3 --epochs $(DEMO_EPOCHS)
+demo: .venv/core  ## compare three networks on MNIST with three seeds each; the last lines: a page inside the best network, the report
+	@$(BIN)/convoy compare lenet two_conv_cnn fast_mnist_cnn --data mnist --seeds 3 --epochs $(DEMO_EPOCHS) --explore
 
 test: check plain-kernels  ## all checks of the project
 

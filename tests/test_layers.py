@@ -45,6 +45,7 @@ BASE = {
 }
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 INTERFACE = LEARNING | {
+    "exploring",
     "profiling",
     "datasheet",
     "training",
@@ -101,6 +102,18 @@ ALLOWED: dict[str, set[str]] = {
         "files",
         "reporting",
         "run_contents",
+        "text",
+    },
+    "exploring": {
+        "options",
+        "checkpoint",
+        "data",
+        "evaluation",
+        "files",
+        "reporting",
+        "run_contents",
+        "runs",
+        "stats",
         "text",
     },
     "tracking": {
@@ -292,6 +305,10 @@ def test_in_a_kind_of_study_only_its_run_imports_torch() -> None:
 @pytest.mark.parametrize("package", ["profiling", "datasheet"])
 def test_in_profiling_and_datasheet_only_measure_imports_torch(package: str) -> None:
     assert near_torch(package) == {"measure"}
+
+
+def test_in_exploring_only_the_trace_and_the_run_import_torch() -> None:
+    assert near_torch("exploring") == {"trace", "run"}
 
 
 def test_findings_and_pages_of_experiments_do_not_import_torch() -> None:

@@ -272,6 +272,20 @@ def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recip
     return list(zip(labels_of(names), recipes, strict=True))
 
 
+def distinct_labels(runs: Sequence[Run]) -> list[str]:
+    """The labels of runs, with their protocol faults, their seeds or their full names if these distinguish them."""
+
+    def with_faults(run: Run) -> str:
+        return ", ".join([run.label, *(str(fault) for fault in run.recipe.protocol.faults)])
+
+    columns = [
+        [run.label for run in runs],
+        [with_faults(run) for run in runs],
+        [f"{with_faults(run)}, seed {run.recipe.seed}" for run in runs],
+    ]
+    return next((labels for labels in columns if len(set(labels)) == len(runs)), [run.name for run in runs])
+
+
 def find_run(run: Run | str | Path, out: str | Path) -> Run:
     """Raises ValueError if no run fits, several do, or a study does."""
     if not isinstance(run, Run) and Path(run).is_file():

@@ -1,4 +1,4 @@
-"""Functions that describe networks and data sets without training."""
+"""Functions that describe networks and data sets, and show trained networks, without training."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from convoy.datasheet.options import DataSheetOptions
+from convoy.exploring.options import ExploreOptions
 from convoy.notebook import html_of
-from convoy.options import takes_options
+from convoy.options import ARGUMENTS, takes_options
 from convoy.profiling.options import ProfileOptions
 
 if TYPE_CHECKING:
     from convoy.datasheet.facts import Facts
     from convoy.profiling.result import Profile
     from convoy.recipe import Recipe
+    from convoy.runs import Run
 
-__all__ = ["DataSheet", "Profiled", "data_sheet", "profile"]
+__all__ = ["DataSheet", "Profiled", "data_sheet", "explore", "profile"]
+ARGUMENTS.update(runs="The folder, name or part of the name of each run, or hf:owner/name.")
 
 
 class Profiled(NamedTuple):
@@ -125,3 +128,43 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     folder = folder_of(options, "data", label)
     made = Made(version("convoy-ml"), time.strftime("%Y-%m-%d %H:%M:%S"), command_line())
     return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, made, folder))
+
+
+@takes_options
+def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
+    """Write an offline page in which you look inside trained networks: draw or open a picture, follow every number.
+
+    One HTML file, which runs the networks itself: feature maps of every layer, the products behind each pixel, where
+    the network looked, and its errors. Networks of up to 1.2 million parameters. Several runs were scored on the same
+    images; with `probe.keep_weights`, a run also shows how it learned.
+
+    Example: `convoy explore lenet-s42`
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> page = convoy.explore(run)
+    """
+    from convoy.api.arguments import distinct_labels, find_run, newest
+    from convoy.exploring.page import write_page
+    from convoy.exploring.run import collect
+    from convoy.files import file_name
+    from convoy.reporting import EXPLORED
+    from convoy.runs import Member
+    from convoy.studies.compare import words
+    from convoy.studies.compare.finding import conclude
+
+    if not runs:
+        raise ValueError("expected a run: its folder, or its name in --out")
+    found = [newest(find_run, run, options["out"]) for run in runs]
+    labels = distinct_labels(found)
+    members = [Member(label, run.recipe.seed, run) for label, run in zip(labels, found, strict=True)]
+    effect = words.sentence(conclude(members)) if len(members) > 1 else ""
+    content = collect(members, effect=effect, trust_code=options["trust_code"])
+    folder = found[0].path if len(found) == 1 else Path(options["out"]) / "explore" / file_name("-".join(labels)[:100])
+    return write_page(content, Path(options["save"] or folder / EXPLORED))

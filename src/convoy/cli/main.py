@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
-from convoy.cli import cluster, completion, data, data_sheet, listing, profile, runs  # noqa: F401 (registers their commands)
+from convoy.cli import (  # noqa: F401 (registers their commands)
+    cluster,
+    completion,
+    data,
+    data_sheet,
+    explore,
+    listing,
+    profile,
+    runs,
+)
 from convoy.cli.app import app
 from convoy.cli.guesses import advice
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from convoy import api
 from convoy.cli.app import Call, command, print_json, say
 from convoy.options import DEFAULT_OUT
+from convoy.reporting import EXPLORED
 from convoy.studies.kinds import KINDS
 from convoy.studies.shards import ShardEnded
 from convoy.text import gettext as _
@@ -217,6 +218,8 @@ def run_study(call: Call, as_json: bool) -> None:
     say(kinds.sentence_of(study))
     for caveat in kinds.caveats_of(study):
         say(f"- {caveat}")
+    if call.keywords.get("explore") and (explored := study.path / EXPLORED).is_file():
+        print(explored)
     print(page)
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from convoy.reporting.content import Page
     from convoy.runs import Run, Study
 
+EXPLORED = "explore.html"  # the page of `convoy explore`, in the folder of a run or study
+
 
 def write_report(target: Run | Study, *, page_of: Callable[[Study, Path], Page]) -> Path:
     """Writes report.html, report.md and figures/ into the folder of the run or study.

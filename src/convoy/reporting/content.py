@@ -241,6 +241,7 @@ class Page:
     sections: tuple[Section, ...]
     labels: tuple[str, ...]  # of the models; the index decides the colour
     aliases: Mapping[str, str] = field(default_factory=dict)  # other name of a model -> its label in `labels`
+    links: tuple[Cell, ...] = ()  # below the sentence and the caveats
 
     @property
     def blocks(self) -> list[Block]:

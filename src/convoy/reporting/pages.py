@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from convoy.counts import recount
+from convoy.reporting import EXPLORED, sections, tables
 from convoy.reporting import figures_curves as curves_
-from convoy.reporting import sections, tables
-from convoy.reporting.content import Block, Chart, Page, Panel, Section
+from convoy.reporting.content import Block, Cell, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, RunView, chance_levels, read_run
 from convoy.reporting.words import accuracy_name
@@ -28,7 +28,12 @@ def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page
     """
     page = page_of(study, folder)
     differences = [str(difference) for member in study.members for difference in recount(member.run).differences]
-    return replace(page, caveats=(*differences, *page.caveats))
+    return replace(page, caveats=(*differences, *page.caveats), links=_links(folder))
+
+
+def _links(folder: Path) -> tuple[Cell, ...]:
+    """A link to the page of `convoy explore`, if it has been written."""
+    return (Cell(_("Look inside the network"), link=EXPLORED),) if (folder / EXPLORED).is_file() else ()
 
 
 def run_page(run: Run, folder: Path) -> Page:
@@ -52,6 +57,7 @@ def run_page(run: Run, folder: Path) -> Page:
             sections.setup(groups, folder, [view.environment.command]),
         ),
         labels=(view.label,),
+        links=_links(folder),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
@@ -27,6 +28,9 @@ class CompareOptions(StudyOptions, total=False):
     init: Init
     fresh: Fresh
     test: Test
+    explore: Annotated[
+        bool, Flag("Also write the page of `convoy explore` for the best run into the folder of the study.", False)
+    ]
 
 
 @takes_options
@@ -62,4 +66,22 @@ def compare(
     design, named = ablation.combine(named, varied) if varied else (None, named)
     entries = with_seeds(named, options["seeds"])
     with session_of([f"{entry.label} seed {entry.recipe.seed}" for entry in entries], options) as session:
-        return finished(run(entries, session, design=design), options)
+        study = finished(run(entries, session, design=design), options)
+    if options["explore"]:
+        _explore_best(study)
+    return study
+
+
+def _explore_best(study: Study) -> None:
+    """Writes explore.html; a network that the page cannot run is reported, because the study is complete."""
+    from convoy.api.describe import explore
+    from convoy.exploring.graph import UnsupportedError
+    from convoy.reporting import EXPLORED
+
+    finding = study.finding
+    runs = [member.run for member in study.members if member.label == finding.ranked[0].label]
+    best = max(runs, key=lambda run: run.scores[finding.part].accuracy if finding.part in run.scores else -1.0)
+    try:
+        explore(best, save=study.path / EXPLORED, trust_code=True)
+    except UnsupportedError as error:
+        print(error, file=sys.stderr)

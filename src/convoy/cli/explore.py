@@ -1,0 +1,13 @@
+"""convoy explore: a page in which a person looks inside trained networks."""
+
+from convoy import api
+from convoy.cli.app import Call, command, print_json
+
+
+@command(api.explore)
+def explore(call: Call, as_json: bool) -> None:
+    page = call()
+    if as_json:
+        print_json({"page": str(page), "bytes": page.stat().st_size})
+        return
+    print(page)

@@ -1,0 +1,44 @@
+"""Packs the arrays of a page: one block of bytes, compressed with zlib, in base64. js/arrays.js reads it."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import TypedDict
+
+import numpy as np
+
+TYPES = ("float32", "int8", "uint8")
+
+
+class Entry(TypedDict):
+    start: int  # bytes
+    shape: list[int]
+    type: str  # one of TYPES
+
+
+class Arrays:
+    """The arrays in the order in which they were added, each once."""
+
+    def __init__(self) -> None:
+        self.table: list[Entry] = []
+        self._content = bytearray()
+        self._indices: dict[tuple[object, ...], int] = {}
+
+    def add(self, array: np.ndarray) -> int:
+        """Returns the index of an array; an equal one, such as a constant of two epochs, is stored once."""
+        assert array.dtype.name in TYPES, array.dtype
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key not in self._indices:
+            self._indices[key] = len(self.table)
+            self.table.append({"start": len(self._content), "shape": list(array.shape), "type": array.dtype.name})
+            self._content += _by_significance(array) if array.dtype == np.float32 else array.tobytes()
+        return self._indices[key]
+
+    def base64(self) -> str:
+        return base64.b64encode(zlib.compress(bytes(self._content), 9)).decode()
+
+
+def _by_significance(array: np.ndarray) -> bytes:
+    """All lowest bytes first, all highest last: the bytes of the exponents are similar, which zlib compresses."""
+    return np.ascontiguousarray(array.astype("<f4").reshape(-1).view(np.uint8).reshape(-1, 4).T).tobytes()

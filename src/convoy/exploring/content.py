@@ -1,0 +1,111 @@
+"""What a page contains, and its JSON. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from convoy.exploring.arrays import Arrays
+from convoy.exploring.graph import Graph
+from convoy.run_contents import RunData
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The weights at the end of an epoch."""
+
+    epoch: int  # 0: the initial weights
+    weights: tuple[np.ndarray, ...]  # as Graph.weights
+    accuracy: float | None  # validation accuracy; None if it was not measured
+
+
+@dataclass(frozen=True)
+class Features:
+    """The input of the last linear layer for the training sample, each image scaled to length 1."""
+
+    value: int  # number of the value in the graph
+    quantised: np.ndarray  # int8 [N, F]: 127 is the largest feature of the image
+
+
+@dataclass(frozen=True)
+class RunContent:
+    label: str
+    name: str  # of the run
+    sentence: str  # its accuracy with the interval
+    flags: tuple[str, ...]
+    mean: tuple[float, ...]  # of the normalisation
+    std: tuple[float, ...]
+    graph: Graph
+    confusion: Sequence[Sequence[int]]  # rows: true classes; empty if the run has no scored part
+    predicted: np.ndarray  # int64 [N], of the scored images, as stored by the run; -1: not finite
+    logits: np.ndarray  # float32 [N, classes], of the scored images, by PyTorch
+    features: Features | None
+    epochs: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class Images:
+    pixels: np.ndarray  # uint8 [N, C, H, H]
+    labels: np.ndarray  # int64 [N]
+
+
+@dataclass(frozen=True)
+class PageContent:
+    title: str
+    kicker: str
+    data: RunData
+    part: str  # "test", "validation", ...: the part of the scored images
+    part_title: str
+    is_handwriting: bool  # drawings and photographs are converted as in MNIST
+    scored: Images
+    training: Images
+    runs: tuple[RunContent, ...]
+    effect: str  # the measured difference of the runs, a sentence; empty for one run
+
+
+def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, str]) -> dict[str, object]:
+    """The JSON of the page; its arrays are indices into `arrays`."""
+    return {
+        "title": content.title,
+        "part": content.part,
+        "partTitle": content.part_title,
+        "classes": list(content.data.classes),
+        "channels": content.data.in_chans,
+        "size": content.data.image_size,
+        "isHandwriting": content.is_handwriting,
+        "scored": _images_table(content.scored, arrays),
+        "training": _images_table(content.training, arrays),
+        "runs": [_run_table(run, arrays) for run in content.runs],
+        "effect": content.effect,
+        "words": words,
+        "arrays": arrays.table,
+    }
+
+
+def _images_table(images: Images, arrays: Arrays) -> dict[str, object]:
+    return {"pixels": arrays.add(images.pixels), "labels": images.labels.tolist()}
+
+
+def _run_table(run: RunContent, arrays: Arrays) -> dict[str, object]:
+    features = run.features
+    return {
+        "label": run.label,
+        "name": run.name,
+        "sentence": run.sentence,
+        "flags": run.flags,
+        "mean": run.mean,
+        "std": run.std,
+        "parameters": run.graph.parameters,
+        "graph": {"operations": [asdict(operation) for operation in run.graph.operations]},
+        "weights": [arrays.add(array) for array in run.graph.weights],
+        "confusion": run.confusion,
+        "predicted": run.predicted.tolist(),
+        "logits": arrays.add(run.logits),
+        "features": features and {"value": features.value, "quantised": arrays.add(features.quantised)},
+        "epochs": [
+            {"epoch": each.epoch, "accuracy": each.accuracy, "weights": [arrays.add(array) for array in each.weights]}
+            for each in run.epochs
+        ],
+    }

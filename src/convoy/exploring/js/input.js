@@ -1,0 +1,134 @@
+// Pictures from files, the clipboard and the camera, test images, and the steps from a picture to the network's input.
+
+import { byId, element, moveWithArrows } from "./elements.js";
+import { paintPixels } from "./painting.js";
+import { readCharacter } from "./photo.js";
+import { emptyPad, putOnPad, repeated } from "./pad.js";
+import { fitSquare } from "./resample.js";
+import { showSteps } from "./steps.js";
+import { announce, currentRun, imageOf, listen, scoredPixels, showPixels, store } from "./store.js";
+import { say } from "./text.js";
+
+const LARGEST_SIDE = 2048; // pixels of a picture that is read from a file
+
+export function startInput() {
+  for (const id of ["file", "camera"]) {
+    byId(id).addEventListener("change", (event) => readFile(event.target.files[0]));
+  }
+  addEventListener("paste", (event) => readFile([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    readFile(event.dataTransfer.files[0]);
+  });
+  byId("which").addEventListener("change", fillFilmstrip);
+  listen("run", fillFilmstrip);
+  listen("values", markChosen);
+  fillFilmstrip();
+}
+
+async function readFile(file) {
+  if (!file) return;
+  try {
+    const picture = await decode(file);
+    readPicture(picture);
+  } catch {
+    byId("pad-message").textContent = say("unreadable", { name: file.name });
+  }
+}
+
+async function decode(file) {
+  // Red, green and blue of an image file, upright, on a white background.
+  const bitmap = await createImageBitmap(file);
+  const scale = Math.min(1, LARGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const canvas = element("canvas", { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  const planes = [0, 1, 2].map((k) => Float32Array.from({ length: width * height }, (_, i) => data[4 * i + k]));
+  return { planes, width, height };
+}
+
+function greyOf([red, green, blue]) {
+  // Pillow's mode L, in integers as there.
+  return red.map((_, i) => (red[i] * 19595 + green[i] * 38470 + blue[i] * 7471 + 32768) >> 16);
+}
+
+export function readPicture({ planes, width, height }) {
+  const { size, channels, isHandwriting } = store.page;
+  emptyPad();
+  let shown = { planes, width, height, ink: null };
+  let pixels;
+  if (isHandwriting) {
+    const read = readCharacter({ grey: greyOf(planes), height, width }, size);
+    byId("pad-message").textContent = !read ? say("no_ink") : read.ink?.characters > 1 ? say("several_characters", { n: read.ink.characters }) : "";
+    if (!read) return;
+    pixels = repeated(read.pixels);
+    shown.ink = read.ink;
+  } else {
+    const square = fitSquare(planes, [height, width], size);
+    const grey = () => square[0].map((_, i) => Math.round(0.299 * square[0][i] + 0.587 * square[1][i] + 0.114 * square[2][i]));
+    const parts = channels === 3 ? square : [grey()];
+    pixels = new Float32Array(channels * size * size);
+    parts.forEach((plane, k) => pixels.set(plane, k * size * size));
+    byId("pad-message").textContent = "";
+  }
+  showPixels(pixels, { kind: "file" });
+  showSteps(shown);
+}
+
+export function chooseScored(index) {
+  putOnPad(Float32Array.from(scoredPixels(index)));
+  byId("pad-message").textContent = "";
+  showPixels(Float32Array.from(scoredPixels(index)), { kind: "scored", index });
+  showSteps(null);
+  announce("chosen");
+}
+
+function fillFilmstrip() {
+  const { scored, classes } = store.page;
+  const { predicted } = currentRun();
+  const which = byId("which").value;
+  const indices = scored.labels.map((_, index) => index).filter((index) => {
+    if (which === "all") return true;
+    if (which === "mistakes") return predicted[index] !== scored.labels[index];
+    return scored.labels[index] === Number(which);
+  });
+  const strip = byId("filmstrip");
+  strip.replaceChildren(...indices.map((index) => imageButton(index, describe(scored.labels[index], predicted[index], classes))));
+  if (!indices.length) strip.append(element("p", { class: "note" }, say("none_here")));
+  moveWithArrows(strip, "button");
+  markChosen();
+}
+
+function describe(label, predicted, classes) {
+  return label === predicted ? say("image_right", { label: classes[label] }) : say("image_wrong", { label: classes[label], predicted: classes[predicted] ?? say("no_class") });
+}
+
+export function imageButton(index, text) {
+  const canvas = element("canvas", { "aria-hidden": "true" });
+  paintPixels(canvas, scoredPixels(index), store.page.channels, store.page.size);
+  const isWrong = currentRun().predicted[index] !== store.page.scored.labels[index];
+  return element(
+    "button",
+    { type: "button", class: isWrong ? "image wrong" : "image", title: text, "aria-label": text, "data-index": index, onclick: () => chooseScored(index) },
+    canvas,
+  );
+}
+
+export function imageFigure(images, index, caption) {
+  const canvas = element("canvas", { role: "img", "aria-label": caption });
+  paintPixels(canvas, imageOf(images, index), store.page.channels, store.page.size);
+  return element("figure", {}, canvas, element("figcaption", {}, caption));
+}
+
+function markChosen() {
+  const chosen = store.source?.kind === "scored" ? String(store.source.index) : "";
+  for (const button of document.querySelectorAll("button.image")) {
+    button.setAttribute("aria-pressed", String(button.dataset.index === chosen));
+  }
+}

@@ -1,0 +1,151 @@
+// The drawing pad. It has a picture of its own, in numbers: browsers that protect privacy change what they return of
+// a canvas.
+
+import { byId, later } from "./elements.js";
+import { readCharacter, WORKING_SIDE } from "./photo.js";
+import { resample } from "./resample.js";
+import { showSteps } from "./steps.js";
+import { showPixels, store } from "./store.js";
+import { say } from "./text.js";
+
+const SIDE = WORKING_SIDE; // of the pad, in pixels
+const RADIUS = 10; // of the pen, in pixels of the pad
+const SLOW_MS = 60; // above it, the network waits for the end of a stroke
+const KEY_STEP = 8; // pixels
+
+const pad = { ink: new Float32Array(SIDE * SIDE), last: null, pen: [SIDE / 2, SIDE / 2], isDown: false, hasKeys: false };
+let frame = 0;
+
+export function startPad() {
+  const canvas = byId("pad");
+  canvas.width = canvas.height = SIDE;
+  canvas.addEventListener("pointerdown", (event) => {
+    event.preventDefault();
+    pad.hasKeys = false;
+    canvas.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    if (store.source?.kind === "file") clearInk();
+    drawTo(placeOf(event), true);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!canvas.hasPointerCapture(event.pointerId)) return;
+    for (const each of event.getCoalescedEvents?.() ?? [event]) drawTo(placeOf(each));
+  });
+  canvas.addEventListener("pointerup", () => readPad(1));
+  canvas.addEventListener("keydown", drawWithKeys);
+  canvas.addEventListener("focus", paintPad);
+  canvas.addEventListener("blur", paintPad);
+  byId("clear").addEventListener("click", () => {
+    clearInk();
+    paintPad();
+    byId("pad-message").textContent = say("pad_empty");
+  });
+  paintPad();
+}
+
+function placeOf(event) {
+  const box = byId("pad").getBoundingClientRect();
+  return [((event.clientX - box.left) / box.width) * SIDE, ((event.clientY - box.top) / box.height) * SIDE];
+}
+
+function clearInk() {
+  pad.ink.fill(0);
+  pad.last = null;
+}
+
+function drawWithKeys(event) {
+  const steps = { ArrowLeft: [-KEY_STEP, 0], ArrowRight: [KEY_STEP, 0], ArrowUp: [0, -KEY_STEP], ArrowDown: [0, KEY_STEP] };
+  if (event.key === " ") {
+    pad.isDown = !pad.isDown;
+    if (pad.isDown && store.source?.kind === "file") clearInk();
+    if (pad.isDown) drawTo(pad.pen, true);
+    byId("pad-message").textContent = say(pad.isDown ? "pen_down" : "pen_up");
+  } else if (steps[event.key]) {
+    pad.pen = pad.pen.map((place, axis) => Math.min(SIDE - 1, Math.max(0, place + steps[event.key][axis])));
+    if (pad.isDown) drawTo(pad.pen);
+  } else return;
+  event.preventDefault();
+  pad.hasKeys = true;
+  paintPad();
+}
+
+function drawTo(place, isStart = false) {
+  // A line of round ends from the last place, with soft edges.
+  const from = isStart || !pad.last ? place : pad.last;
+  const [left, right] = [Math.min(from[0], place[0]), Math.max(from[0], place[0])].map((x, k) => Math.round(x + (k ? 1 : -1) * (RADIUS + 1)));
+  const [top, bottom] = [Math.min(from[1], place[1]), Math.max(from[1], place[1])].map((y, k) => Math.round(y + (k ? 1 : -1) * (RADIUS + 1)));
+  const [dx, dy] = [place[0] - from[0], place[1] - from[1]];
+  const length = dx * dx + dy * dy;
+  for (let y = Math.max(0, top); y <= Math.min(SIDE - 1, bottom); y++) {
+    for (let x = Math.max(0, left); x <= Math.min(SIDE - 1, right); x++) {
+      const share = length ? Math.min(1, Math.max(0, ((x - from[0]) * dx + (y - from[1]) * dy) / length)) : 0;
+      const distance = Math.hypot(x - from[0] - share * dx, y - from[1] - share * dy);
+      const ink = Math.min(1, Math.max(0, RADIUS + 0.5 - distance));
+      if (ink > pad.ink[y * SIDE + x]) pad.ink[y * SIDE + x] = ink;
+    }
+  }
+  pad.last = pad.pen = place;
+  paintPad();
+  if (store.milliseconds > SLOW_MS) readLater();
+  else if (!frame) frame = requestAnimationFrame(() => readPad(2));
+}
+
+const readLater = later(() => readPad(2), 150);
+
+function readPad(step) {
+  // What `convoy predict` would do with a photograph of the pad: dark ink on white paper. `step`: 2 for every second
+  // pixel, which is four times faster, while a stroke is drawn; 1 at its end.
+  cancelAnimationFrame(frame);
+  frame = 0;
+  const side = SIDE / step;
+  const grey = new Float32Array(side * side);
+  for (let i = 0; i < grey.length; i++) grey[i] = Math.round(255 * (1 - pad.ink[Math.floor(i / side) * step * SIDE + (i % side) * step]));
+  const read = readCharacter({ grey, height: side, width: side }, store.page.size);
+  if (!read) return;
+  byId("pad-message").textContent = read.ink.characters > 1 ? say("several_characters", { n: read.ink.characters }) : "";
+  showPixels(repeated(read.pixels), { kind: "drawing" });
+  showSteps({ grey, side, ink: read.ink });
+}
+
+export function repeated(pixels) {
+  // One grey channel for each channel of the network.
+  const result = new Float32Array(pixels.length * store.page.channels);
+  for (let k = 0; k < store.page.channels; k++) result.set(pixels, k * pixels.length);
+  return result;
+}
+
+export function emptyPad() {
+  if (!store.page.isHandwriting) return;
+  clearInk();
+  paintPad();
+}
+
+export function putOnPad(pixels) {
+  // A test image, to draw on: its first channel, enlarged.
+  if (!store.page.isHandwriting) return;
+  const { size } = store.page;
+  const enlarged = resample(pixels.subarray(0, size * size), [size, size], [SIDE, SIDE], "bilinear");
+  pad.ink = enlarged.map((level) => level / 255);
+  pad.last = null;
+  paintPad();
+}
+
+function paintPad() {
+  const canvas = byId("pad");
+  const context = canvas.getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink").trim().match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
+  const image = context.createImageData(SIDE, SIDE);
+  for (let i = 0; i < pad.ink.length; i++) {
+    image.data.set(ink, 4 * i);
+    image.data[4 * i + 3] = 255 * pad.ink[i];
+  }
+  context.putImageData(image, 0, 0);
+  if (document.activeElement === canvas && pad.hasKeys) {
+    context.strokeStyle = style.getPropertyValue("--m1");
+    context.lineWidth = 2;
+    context.beginPath();
+    context.arc(pad.pen[0], pad.pen[1], RADIUS, 0, 7);
+    context.stroke();
+  }
+}

@@ -1,0 +1,116 @@
+// The state of the page: the network, the picture and what is open. Parts listen to changes and announce theirs.
+
+import { runNetwork } from "./operations.js";
+
+export const store = {
+  page: null, // the JSON of the page
+  arrays: null, // its arrays
+  run: 0, // index of the network
+  epoch: null, // index of its kept weights; null: the best weights
+  source: null, // { kind: "scored", index } or { kind: "drawing" | "file", steps }
+  pixels: null, // 0..255, [C, H, H]
+  values: null, // of all operations for these pixels
+  operation: 0, // the open one; its value has the number operation + 1
+  map: 0,
+  pixel: [-1, -1], // row and column; negative: the middle
+  milliseconds: 0, // of the last pass
+};
+
+const listeners = {};
+
+export function listen(event, action) {
+  (listeners[event] ??= []).push(action);
+}
+
+export function announce(event) {
+  for (const action of listeners[event] ?? []) action();
+}
+
+export function currentRun() {
+  return store.page.runs[store.run];
+}
+
+export function weightsOf(run, epoch = null) {
+  const indices = epoch === null ? run.weights : run.epochs[epoch].weights;
+  return indices.map((index) => store.arrays[index]);
+}
+
+export function weightOf(operation, role) {
+  // A weight of an operation of the current network, as trained.
+  return store.arrays[currentRun().weights[operation.weights[role]]];
+}
+
+export function normalised(pixels, run) {
+  const { channels, size } = store.page;
+  const plane = size * size;
+  const data = new Float32Array(channels * plane);
+  for (let channel = 0; channel < channels; channel++) {
+    const [factor, offset] = [1 / run.std[channel], -run.mean[channel] / run.std[channel]];
+    for (let i = channel * plane; i < (channel + 1) * plane; i++) data[i] = (pixels[i] / 255) * factor + offset;
+  }
+  return { shape: [1, channels, size, size], data };
+}
+
+export function logitsFor(pixels, run, epoch = null) {
+  return runNetwork(run.graph, weightsOf(run, epoch), normalised(pixels, run)).at(-1).data;
+}
+
+export function scoredPixels(index) {
+  return imageOf(store.page.scored, index);
+}
+
+export function imageOf(images, index) {
+  const all = store.arrays[images.pixels];
+  const size = all.data.length / all.shape[0];
+  return all.data.subarray(index * size, (index + 1) * size);
+}
+
+export function showPixels(pixels, source) {
+  store.pixels = pixels;
+  store.source = source;
+  compute();
+}
+
+export function compute() {
+  // Runs the current network on the current pixels.
+  const run = currentRun();
+  const start = performance.now();
+  store.values = runNetwork(run.graph, weightsOf(run, store.epoch), normalised(store.pixels, run));
+  store.milliseconds = performance.now() - start;
+  announce("values");
+}
+
+export function selectRun(index) {
+  Object.assign(store, { run: index, epoch: null, operation: 0, map: 0, pixel: [-1, -1] });
+  announce("run");
+  compute();
+}
+
+export function selectMap(operation, map, pixel = null) {
+  const { shape } = currentRun().graph.operations[operation];
+  store.operation = operation;
+  store.map = Math.min(map, mapsOf(shape).count - 1);
+  const { rows, columns } = mapsOf(shape);
+  const isInside = ([y, x]) => y >= 0 && y < rows && x >= 0 && x < columns;
+  store.pixel = [pixel, store.pixel].find((each) => each && isInside(each)) ?? [rows >> 1, columns >> 1];
+  announce("selection");
+}
+
+export function mapsOf(shape) {
+  // How a value is shown: feature maps [1, C, H, W], a vector [1, F] as F maps of one pixel, others as one map.
+  if (shape.length === 4) return { count: shape[1], rows: shape[2], columns: shape[3] };
+  if (shape.length === 2) return { count: shape[1], rows: 1, columns: 1 };
+  if (shape.length === 3) return { count: 1, rows: shape[1], columns: shape[2] };
+  return { count: 1, rows: 1, columns: shape.reduce((a, b) => a * b, 1) };
+}
+
+export function mapOf(value, index) {
+  const { rows, columns } = mapsOf(value.shape);
+  return { data: value.data, start: index * rows * columns, rows, columns };
+}
+
+export function classOf(logits) {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
+}

@@ -1,0 +1,59 @@
+"""Writes the page: one HTML file with its script, its style and its arrays, which loads nothing. No torch."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from convoy.exploring.arrays import Arrays
+from convoy.exploring.bundle import bundle
+from convoy.exploring.content import PageContent, page_table
+from convoy.exploring.words import script_words, template_words
+from convoy.files import write_bytes
+from convoy.reporting import palette
+from convoy.reporting.content import readable
+from convoy.text import page_language
+
+
+def write_page(content: PageContent, path: Path) -> Path:
+    write_bytes(path, html(content).encode())
+    return path
+
+
+def html(content: PageContent) -> str:
+    arrays = Arrays()
+    table = page_table(content, arrays, script_words(content.part_title))
+    # "</script>" in the name of a class must not close the element.
+    text = json.dumps(table, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            content=content,
+            words=template_words(),
+            language=page_language(),
+            title=readable(content.title),
+            light=Markup(palette.variables(dark=False)),
+            dark=Markup(palette.variables(dark=True)),
+            table=Markup(text),
+            arrays=Markup(arrays.base64()),
+            script=Markup(bundle()),
+            has_epochs=any(run.epochs for run in content.runs),
+        )
+    )
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("convoy.exploring"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,171 @@
+"""Reads runs, traces their networks and collects the content of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from convoy.checkpoint import load_into
+from convoy.data import prepare
+from convoy.evaluation.load import network_of
+from convoy.evaluation.loaded import normaliser_of, reads_photographs
+from convoy.evaluation.predict import evaluating, predict
+from convoy.evaluation.scores import probabilities
+from convoy.exploring import sample
+from convoy.exploring.content import Epoch, Features, Images, PageContent, RunContent
+from convoy.exploring.graph import Graph, UnsupportedError
+from convoy.exploring.trace import trace
+from convoy.reporting.quantities import listed
+from convoy.reporting.words import part_name
+from convoy.run_contents import RunData, Score
+from convoy.runs import Member, Run
+from convoy.stats import wilson
+from convoy.text import gettext as _
+
+PARTS = ("test", "validation", "fold")
+MAX_EPOCHS = 40  # whose weights travel along; of more, these are spread evenly
+EPOCH_NUMBERS = 1_500_000  # weights of all epochs of a run together, at most: 6 MB
+
+
+def collect(members: Sequence[Member], *, effect: str = "", trust_code: bool = False) -> PageContent:
+    """The content of the page of these runs, with their labels. Raises ValueError, UnsupportedError."""
+    data = members[0].run.data
+    part = _common_part([member.run for member in members])
+    scored, training, places = _images([member.run for member in members], part)
+    return PageContent(
+        title=_("{labels} on {data}", labels=listed([member.label for member in members]), data=data.name),
+        kicker=_("Convoy · inside a network"),
+        data=data,
+        part=part,
+        part_title=part_name(part),
+        is_handwriting=reads_photographs(data),
+        scored=scored,
+        training=training,
+        runs=tuple(_run_content(member, part, scored, training, places, trust_code) for member in members),
+        effect=effect,
+    )
+
+
+def _common_part(runs: Sequence[Run]) -> str:
+    """The part that all runs were scored on. Raises ValueError for runs on other images."""
+    first, *others = runs
+    parts = [part for part in PARTS if all(part in run.scores for run in runs)]
+    if not parts:
+        raise ValueError(f"{first.path}: expected a finished run with a score on test or validation images")
+    for run in others:
+        for key in ("classes", "in_chans", "image_size", "data_hash"):
+            if getattr(run.data, key) != getattr(first.data, key):
+                raise ValueError(f"{run.path} has another {key} than {first.path}: expected runs on the same images")
+        if run.data.parts_hash.get(parts[0]) != first.data.parts_hash.get(parts[0]):
+            raise ValueError(f"{run.path} was scored on other {part_name(parts[0])} images than {first.path}")
+    return parts[0]
+
+
+def _images(runs: Sequence[Run], part: str) -> tuple[Images, Images, np.ndarray]:
+    """Scored images, training images, and the places of the scored images in the part."""
+    run = runs[0]
+    try:
+        prepared = prepare(run.recipe.data)
+    except (ValueError, OSError):  # the data are not on this machine: those of the report
+        gallery = run.gallery
+        images, labels, places = (gallery[f"predictions_{key}"] for key in ("images", "labels", "index"))
+        return Images(images, labels), Images(gallery["samples_images"], gallery["samples_labels"]), places
+    # The pictures and their predictions are those of a report: no new score, so no opening of the test set.
+    held_out = prepared.test.open(lambda _hash: None) if part == "test" and prepared.test else None
+    images_of_part = held_out or (prepared.fold if part == "fold" else prepared.validation)
+    assert images_of_part is not None
+    answers = [each.predicted(part)[1] for each in runs]
+    count = min(len(images_of_part), *(len(classes) for classes in answers))  # a fault drops the last ones
+    labels = images_of_part.labels[:count]
+    logits = run.predictions.get(f"{part}_logits")
+    likely = np.zeros(count) if logits is None else np.nan_to_num(probabilities(logits[:count])).max(axis=1)
+    number = sample.count_within(sample.SCORED_IMAGES, sample.SCORED_BYTES, images_of_part.images[0])
+    places = np.array(sample.scored_images(labels, [classes[:count] for classes in answers], likely, number))
+    train = prepared.train
+    number = sample.count_within(sample.TRAINING_IMAGES, sample.TRAINING_BYTES, train.images[0])
+    training = np.array(sample.by_class(train.labels, np.arange(len(train)), number))
+    return (
+        Images(images_of_part.images[places], labels[places]),
+        Images(train.images[training], train.labels[training]),
+        places,
+    )
+
+
+def _run_content(
+    member: Member, part: str, scored: Images, training: Images, places: np.ndarray, trust_code: bool
+) -> RunContent:
+    run = member.run
+    data, score = run.data, run.scores[part]
+    network = network_of(run, trust_code=trust_code)
+    shape = (data.in_chans, data.image_size, data.image_size)
+    try:
+        graph = trace(network, shape)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{run.path}: {error}") from None
+    normalise = normaliser_of(data)
+    return RunContent(
+        label=member.label,
+        name=run.name,
+        sentence=_sentence(member.label, part, score),
+        flags=tuple(run.flags),
+        mean=tuple(data.mean),
+        std=tuple(data.std),
+        graph=graph,
+        confusion=score.confusion,
+        predicted=run.predicted(part)[1][places],
+        logits=predict(network, scored.pixels, normalise),
+        features=_features(network, graph, training, data),
+        epochs=_epochs(run, network, graph, shape),
+    )
+
+
+def _sentence(label: str, part: str, score: Score) -> str:
+    low, high = wilson(score.correct, score.n).span
+    return _(
+        "{label} classifies {mean:.2f} % of {n:,} {part} images correctly (95 % interval: {low:.2f} to {high:.2f} %)",
+        label=label,
+        mean=100 * score.accuracy,
+        n=score.n,
+        part=part_name(part),
+        low=100 * low,
+        high=100 * high,
+    )
+
+
+def _features(network: nn.Module, graph: Graph, training: Images, data: RunData) -> Features | None:
+    """The input of the last linear layer; None without one, as in a network of convolutions only."""
+    places = [place for place, each in enumerate(graph.operations) if each.name == "linear" and each.kind == "Linear"]
+    if not places:
+        return None
+    operation = graph.operations[places[-1]]
+    seen: list[torch.Tensor] = []
+    layer = network.get_submodule(operation.layer)
+    handle = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0].flatten(1)))
+    try:
+        predict(network, training.pixels, normaliser_of(data))
+    finally:
+        handle.remove()
+    features = torch.cat(seen).float().numpy()
+    largest = np.maximum(np.abs(features).max(axis=1, keepdims=True), 1e-12)
+    return Features(operation.inputs[0], np.rint(127 * features / largest).astype(np.int8))
+
+
+def _epochs(run: Run, network: nn.Module, graph: Graph, shape: tuple[int, int, int]) -> tuple[Epoch, ...]:
+    """The weights that `probe.keep_weights` saved; empty if there are none."""
+    files = sorted((run.path / "weights").glob("epoch-*.safetensors"))
+    most = min(MAX_EPOCHS, EPOCH_NUMBERS // max(1, sum(array.size for array in graph.weights)))
+    if len(files) < 2 or most < 2:
+        return ()
+    if len(files) > most:
+        files = [files[place] for place in np.unique(np.linspace(0, len(files) - 1, most).round().astype(int))]
+    accuracies = {line.epoch: line.validation.accuracy for line in run.metrics if line.validation}
+    epochs = []
+    with evaluating(network):
+        for file in files:
+            load_into(network, file)
+            number = int(file.stem.rpartition("-")[2])
+            epochs.append(Epoch(number, trace(network, shape).weights, accuracies.get(number)))
+    return tuple(epochs)

@@ -1,0 +1,271 @@
+"""The text of the page. js/*.js fills the placeholders, whose values here are their own names."""
+
+from __future__ import annotations
+
+from convoy.text import gettext as _
+
+
+def template_words() -> dict[str, str]:
+    """The text that is the same for all networks."""
+    return {
+        "problem": _("This page could not start:"),
+        "no_script": _("This page needs JavaScript. It loads nothing from the network."),
+        "runs": _("Network"),
+        "try": _("Try it"),
+        "inside": _("Look inside"),
+        "where": _("Where it looked"),
+        "errors": _("Errors"),
+        "sides": _("Side by side"),
+        "history": _("How it learned"),
+        "play": _("Kernel, stride, padding"),
+        "contents": _("Contents"),
+        "pad": _("Drawing pad. Arrow keys move the pen, the space bar lowers and raises it"),
+        "draw": _("Draw a character"),
+        "draw_note": _("or drop, paste or open a picture"),
+        "open_picture": _("Open a picture"),
+        "drop": _("Drop or paste a picture, or open one:"),
+        "clear_pad": _("Clear"),
+        "open_file": _("Open a file"),
+        "camera": _("Take a photo"),
+        "images_of": _("Images of the {part} part", part="{part}"),
+        "which": _("Show"),
+        "mistakes": _("mistakes"),
+        "all": _("all images here"),
+        "steps": _("From the picture to the network"),
+        "answer": _("What the network says"),
+        "layers": _("Layers"),
+        "inside_text": _(
+            "Each row is one operation, with the maps that it made of the picture: blue is positive, orange negative, "
+            "the colour of the page zero. Choose a map to see how it was made."
+        ),
+        "inspector": _("The chosen map"),
+        "point": _("Point at a pixel."),
+        "matrix": _("Confusion matrix"),
+        "for_class": _("Evidence for"),
+        "compute": _("Compute"),
+        "occlusion": _("Occlusion"),
+        "occlusion_note": _(
+            "A grey square hides one part after another. Blue: the class loses probability without this part; orange: "
+            "it gains."
+        ),
+        "activation": _("Class activation"),
+        "activation_note": _(
+            "Score-CAM, without gradients: the maps of the last convolution, weighted by how probable the class is "
+            "when only what a map responds to is visible. Blue: evidence for the class."
+        ),
+        "neighbours": _("The most similar training images"),
+        "neighbours_note": _(
+            "Of {n} training images that travel with the page, those with the most similar input of the last layer "
+            "(cosine).",
+            n="{n}",
+        ),
+        "disagreements": _("Images on which they disagree"),
+        "epoch": _("Epoch"),
+        "epoch_inside": _("use these weights in all of this page"),
+        "play_text": _(
+            "What would another kernel, stride or padding change? The first table column is the network, the second "
+            "your choice; a layer that is open above is taken."
+        ),
+        "play_kernel": _("kernel"),
+        "play_stride": _("stride"),
+        "play_padding": _("padding"),
+        "play_step": _("Next pixel"),
+        "play_reset": _("As in the network"),
+    }
+
+
+def script_words(part: str) -> dict[str, str]:
+    """The text that the script writes, by key."""
+    return {**_input_words(), **_layer_words(), **_explanation_words(), **_error_words(part), **_study_words()}
+
+
+def _input_words() -> dict[str, str]:
+    return {
+        "pad_empty": _("The pad is empty."),
+        "pen_down": _("The pen is down: the arrow keys draw."),
+        "pen_up": _("The pen is up."),
+        "several_characters": _("{n} characters found and read as one.", n="{n}"),
+        "no_ink": _("No ink found: strokes must differ from the paper."),
+        "unreadable": _("{name} cannot be read as an image.", name="{name}"),
+        "step_picture": _("The picture."),
+        "found_dark": _(
+            "Dark ink found: {width} × {height} pixels. It is inverted, scaled and centred as in MNIST.",
+            width="{width}",
+            height="{height}",
+        ),
+        "found_light": _(
+            "Light ink found: {width} × {height} pixels. It is scaled and centred as in MNIST.",
+            width="{width}",
+            height="{height}",
+        ),
+        "cropped": _("The largest square in its middle is used."),
+        "step_pixels": _("{size} × {size} pixels.", size="{size}"),
+        "scaled_as_mnist": _("The longer side has 20 pixels, the centre of mass is in the middle."),
+        "scaled": _("Scaled to the size of the training images."),
+        "as_stored": _("As in the data set."),
+        "step_numbers": _("Numbers."),
+        "normalised": _("(pixel / 255 − {mean}) / {std}", mean="{mean}", std="{std}"),
+        "none_here": _("No image of this kind travels with the page."),
+        "image_right": _("{label}, classified correctly", label="{label}"),
+        "image_wrong": _("{label}, classified as {predicted}", label="{label}", predicted="{predicted}"),
+        "no_class": _("no class"),
+        "verdict_right": _("Correct."),
+        "verdict_wrong": _("Wrong: it is {label}.", label="{label}"),
+        "spoken": _("The network says {name}, {share}.", name="{name}", share="{share}"),
+        "speed": _("computed on this device in {ms} ms", ms="{ms}"),
+        "check": _(
+            "On {n} images of this page and all its networks, the outputs that this device computes differ from "
+            "PyTorch's by at most {difference}.",
+            n="{n}",
+            difference="{difference}",
+        ),
+    }
+
+
+def _layer_words() -> dict[str, str]:
+    return {
+        "network": _("network"),
+        "op_conv": _("Convolution"),
+        "op_linear": _("Linear layer"),
+        "op_matmul": _("Matrix product"),
+        "op_batch_norm": _("Batch norm"),
+        "op_layer_norm": _("Layer norm"),
+        "op_group_norm": _("Group norm"),
+        "op_relu": _("ReLU"),
+        "op_max_pool": _("Max pooling"),
+        "op_avg_pool": _("Average pooling"),
+        "op_adaptive_avg_pool": _("Average pooling"),
+        "op_adaptive_max_pool": _("Max pooling"),
+        "op_mean": _("Mean"),
+        "op_max": _("Maximum"),
+        "op_sum": _("Sum"),
+        "op_add": _("Sum"),
+        "op_subtract": _("Difference"),
+        "op_multiply": _("Product"),
+        "op_divide": _("Quotient"),
+        "op_concatenate": _("Concatenation"),
+        "op_slice": _("Part of the maps"),
+        "op_softmax": _("Softmax"),
+        "op_log_softmax": _("Log-softmax"),
+        "op_sigmoid": _("Sigmoid"),
+        "op_upsample": _("Enlargement"),
+        "op_pad": _("Padding"),
+        "groups": _("{n} groups", n="{n}"),
+        "stride": _("stride {n}", n="{n}"),
+        "parameters": _("{n} parameters", n="{n}"),
+        "maps_of": _("{layer}: {n} maps, output {shape}", layer="{layer}", n="{n}", shape="{shape}"),
+        "map_spoken": _("map {map}, from {low} to {high}", map="{map}", low="{low}", high="{high}"),
+    }
+
+
+def _explanation_words() -> dict[str, str]:
+    return {
+        "map_of": _("map {map} of {n}", map="{map}", n="{n}"),
+        "unit_of": _("number {map} of {n}", map="{map}", n="{n}"),
+        "map_label": _("Map {map} of {layer}; the arrow keys move the pixel", map="{map}", layer="{layer}"),
+        "unit_value": _("Its value: {value}", value="{value}"),
+        "pixel_value": _("Row {y}, column {x}: {value}", y="{y}", x="{x}", value="{value}"),
+        "layer_parameters": _("This layer has {n} parameters.", n="{n}"),
+        "reads": _("Reads:"),
+        "the_image": _("the normalised picture"),
+        "padding_zero": _("padding: 0"),
+        "grid_input": _("Input"),
+        "grid_kernel": _("Kernel"),
+        "grid_products": _("Products"),
+        "grid_window": _("The numbers in the window"),
+        "grid_map": _("All numbers of the map"),
+        "conv_inputs": _("Input maps ({n}), kernels, and what each adds to this pixel", n="{n}"),
+        "conv_products": _("The products of input map {input}", input="{input}"),
+        "products_sum": _("Their sum: {sum}.", sum="{sum}"),
+        "padding_note": _("Hatched: padding, zeros around the map."),
+        "input_map": _("Input map {input} adds {sum}", input="{input}", sum="{sum}"),
+        "bias": _("bias {value}", value="{value}"),
+        "bias_name": _("bias"),
+        "other_maps": _("({n} other maps)", n="{n}"),
+        "linear_products": _("The largest of {n} products", n="{n}"),
+        "unit": _("number {n}", n="{n}"),
+        "unit_at": _("map {map}, row {y}, column {x}", map="{map}", y="{y}", x="{x}"),
+        "others": _("{n} others", n="{n}"),
+        "sum": _("sum"),
+        "column_input": _("input"),
+        "column_value": _("value"),
+        "column_weight": _("weight"),
+        "column_product": _("product"),
+        "column_class": _("class"),
+        "column_logit": _("logit z"),
+        "column_result": _("result"),
+        "batch_norm_text": _(
+            "Subtracts the mean of the map over the training images, divides by the standard deviation, then scales "
+            "and shifts by two trained numbers of the map:"
+        ),
+        "batch_norm_line": _(
+            "Together: {factor} × input {offset}, for each pixel of this map.", factor="{factor}", offset="{offset}"
+        ),
+        "shortcut_text": _("A shortcut: the results of two paths are added pixel by pixel."),
+        "max_text": _(
+            "The largest of {n} numbers, {result}, becomes the pixel in row {y}, column {x}.",
+            n="{n}",
+            result="{result}",
+            y="{y}",
+            x="{x}",
+        ),
+        "mean_text": _("The mean of {n} numbers: {result}.", n="{n}", result="{result}"),
+        "max_all": _("The largest of {n} numbers: {result}.", n="{n}", result="{result}"),
+        "mean_maps": _("The mean of {n} maps at this pixel: {result}.", n="{n}", result="{result}"),
+        "max_maps": _("The maximum of {n} maps at this pixel: {result}.", n="{n}", result="{result}"),
+        "softmax_text": _("Each e^z is divided by the sum of all, so that the results are positive and add up to 1."),
+        "concatenated": _("This is map {map} of input {input}.", map="{map}", input="{input}"),
+        "sliced": _("This is map {map} of the input.", map="{map}"),
+    }
+
+
+def _error_words(part: str) -> dict[str, str]:
+    return {
+        "choose_cell": _("Choose a cell to see its images."),
+        "no_mistakes": _("No mistakes."),
+        "matrix_caption": _(
+            "Rows: true class, columns: predicted class; all {part} images. Choose a cell to see its images.",
+            part=part,
+        ),
+        "cell_spoken": _(
+            "{count} × {label} classified as {predicted}", count="{count}", label="{label}", predicted="{predicted}"
+        ),
+        "cell_some": _("{shown} of {count} travel with the page.", shown="{shown}", count="{count}"),
+        "to_the_pad": _("Choose an image to look inside the network while it reads it."),
+    }
+
+
+def _study_words() -> dict[str, str]:
+    """Where the network looked, several networks, epochs, and the convolution to play with."""
+    return {
+        "predicted_class": _("the predicted class"),
+        "where_slow": _("About {seconds} s on this device.", seconds="{seconds}"),
+        "where_for": _("Shown for the class {name}.", name="{name}"),
+        "occlusion_text": _(
+            "The largest change, {value} points, is at {x} % from the left and {y} % from the top.",
+            value="{value}",
+            x="{x}",
+            y="{y}",
+        ),
+        "activation_text": _("The strongest place is at {x} % from the left and {y} % from the top.", x="{x}", y="{y}"),
+        "neighbour": _("{label}, similarity {similarity}", label="{label}", similarity="{similarity}"),
+        "disagreement": _("{label}; {answers}", label="{label}", answers="{answers}"),
+        "no_disagreement": _("None of the images that travel with the page."),
+        "initial_weights": _("before the training"),
+        "after_epoch": _("after epoch {epoch}", epoch="{epoch}"),
+        "validation_accuracy": _("validation accuracy {accuracy}", accuracy="{accuracy}"),
+        "no_accuracy": _("accuracy was not measured here"),
+        "curve": _("Validation accuracy by epoch, from {low} to {high}", low="{low}", high="{high}"),
+        "filters": _("The {n} filters of the first layer", n="{n}"),
+        "epoch_prediction": _("The current picture: {name}", name="{name}"),
+        "play_layer": _("Layer {layer}, input of {size} × {size} pixels.", layer="{layer}", size="{size}"),
+        "play_network": _("network"),
+        "play_yours": _("yours"),
+        "play_output": _("side of the output"),
+        "play_parameters": _("parameters"),
+        "play_flops": _("FLOPs"),
+        "play_too_small": _("The kernel is larger than the padded input."),
+        "play_picture": _(
+            "Input of {side} × {side} pixels, output of {output} × {output} pixels", side="{side}", output="{output}"
+        ),
+    }

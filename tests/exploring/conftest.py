@@ -1,0 +1,39 @@
+"""A trained run, its page, and one browser for all tests of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.exploring.browser import Browser
+
+import convoy
+from convoy.runs import Run
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """LeNet after three short epochs: right for 9 of 10 digits. Its weights of each epoch are stored."""
+    return convoy.train(
+        "lenet",
+        data="mnist",
+        limit=2000,
+        epochs=3,
+        batch_size=32,
+        lr=3e-3,
+        set={"probe.keep_weights": True, "compute.threads": 1},
+        out=tmp_path_factory.mktemp("explored"),
+        show=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def page(digits_run: Run) -> Path:
+    return convoy.explore(digits_run)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started

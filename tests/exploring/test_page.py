@@ -1,0 +1,155 @@
+"""The page in a real browser: it draws, classifies, explains numbers and loads nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from tests.data.photographed_digits import photograph
+from tests.exploring.browser import Browser
+
+from convoy.data.photo import find_ink
+from convoy.runs import Run
+
+Stroke = list[tuple[float, float]]  # points on the pad, in fractions of its sides
+ZERO: Stroke = [(0.5 + 0.2 * math.sin(angle / 8), 0.5 - 0.3 * math.cos(angle / 8)) for angle in range(0, 51, 2)]
+ONE: Stroke = [(0.53, 0.2), (0.5, 0.4), (0.49, 0.6), (0.47, 0.8)]
+
+
+PAD = """(() => {
+    const pad = document.getElementById("pad");
+    pad.scrollIntoView({ block: "center", behavior: "instant" });
+    const { x, y, width, height } = pad.getBoundingClientRect();
+    return [x, y, width, height];
+})()"""
+
+
+def draw(browser: Browser, stroke: Stroke) -> None:
+    browser.click("#clear")
+    left, top, width, height = browser.evaluate(PAD)
+    browser.drag([(left + width * x, top + height * y) for x, y in stroke])
+    browser.wait("convoy.store.source.kind === 'drawing'")
+
+
+def test_outputs_are_those_of_pytorch_and_the_page_loads_nothing(browser: Browser, page: Path) -> None:
+    browser.requests.clear()
+    browser.open(page)
+
+    assert browser.evaluate("convoy.largestDifference(20)") < 1e-4
+    assert {address.partition(":")[0] for address in browser.requests} <= {"file", "about", "data", "blob"}
+
+
+@pytest.mark.parametrize(("stroke", "digit"), [(ZERO, "0"), (ONE, "1")])
+def test_a_drawn_digit_is_recognised(
+    browser: Browser, page: Path, stroke: list[tuple[float, float]], digit: str
+) -> None:
+    browser.open(page)
+    draw(browser, stroke)
+
+    assert browser.text("#answer") == digit
+    assert browser.evaluate("document.querySelectorAll('#steps figure').length") == 3
+
+
+def test_the_arrow_keys_draw(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.click("#clear")
+    browser.evaluate("document.getElementById('pad').focus()")
+    for key in [*["ArrowUp"] * 9, " ", *["ArrowDown"] * 18]:
+        browser.press(key)
+    browser.wait("convoy.store.source.kind === 'drawing'")
+
+    assert browser.text("#answer") == "1"
+
+
+def picture_of(image: Image.Image) -> str:
+    """The argument of readPicture."""
+    grey = np.asarray(image.convert("L")).ravel().tolist()
+    return json.dumps({"planes": [grey] * 3, "width": image.width, "height": image.height})
+
+
+@pytest.mark.parametrize("kind", ["drawing", "photograph"])
+def test_a_picture_is_converted_as_by_predict(browser: Browser, page: Path, kind: str) -> None:
+    if kind == "drawing":
+        image = Image.new("L", (300, 220), 250)
+        ImageDraw.Draw(image).line([(90, 40), (200, 50), (120, 190)], fill=20, width=18)
+    else:
+        image = photograph(4, np.random.default_rng(0))
+    expected, ink = find_ink(image.convert("RGB"))
+
+    browser.open(page)
+    browser.evaluate(f"convoy.readPicture({picture_of(image)})")
+    pixels = np.array(browser.evaluate("[...convoy.store.pixels]")).reshape(28, 28)
+
+    assert ink.characters == 1
+    assert np.abs(pixels - expected).max() <= 3  # of 255 levels
+
+
+def test_the_products_of_a_pixel_add_up_to_it(browser: Browser, page: Path) -> None:
+    """The first convolution at a pixel: the shown products and the bias give the value of the map."""
+    browser.open(page, "#layer=0&map=2&at=12,13")
+    browser.wait("document.querySelectorAll('#explanation .grid').length === 3")
+    shown = browser.evaluate("[...document.querySelectorAll('#explanation .grid')].map(grid => "
+                             "[...grid.querySelectorAll('td')].map(cell => cell.textContent))")  # fmt: skip
+    inputs, kernel, products = (np.array([number(text) for text in grid]) for grid in shown)
+    bias, total = (number(text) for text in re.findall(r"^bias (\S+) .* = (\S+)$", browser.text(".formula"))[0])
+    value = browser.evaluate("convoy.store.values[1].data[(2 * 24 + 12) * 24 + 13]")
+
+    assert len(inputs) == 25
+    assert products == pytest.approx(inputs * kernel, abs=0.03)
+    assert products.sum() + bias == pytest.approx(value, abs=0.1)
+    assert total == pytest.approx(value, abs=0.006)
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+def test_a_cell_of_the_confusion_matrix_puts_its_image_on_the_pad(
+    browser: Browser, page: Path, digits_run: Run
+) -> None:
+    browser.open(page)
+    browser.click("#matrix button")
+    browser.click("#cell-images button.image")
+    label, predicted = (number(text) for text in re.findall(r"× (\d) .* (\d)$", browser.text("#cell-images h3"))[0])
+
+    confusion = np.array(digits_run.scores["test"].confusion)
+    assert confusion[int(label), int(predicted)] > 0
+    assert browser.text("#answer") == f"{predicted:.0f}"
+    assert browser.evaluate("convoy.store.page.scored.labels[convoy.store.source.index]") == label
+
+
+def test_the_slider_of_epochs_shows_initial_and_last_weights(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    first, last = browser.evaluate("""(() => {
+        const { store, logitsFor } = convoy;
+        return [0, 3].map((epoch) => [...logitsFor(store.pixels, store.page.runs[0], epoch)]);
+    })()""")
+    best = browser.evaluate("[...convoy.store.values.at(-1).data]")
+
+    assert len(browser.evaluate("convoy.store.page.runs[0].epochs")) == 4
+    assert np.ptp(first) < np.ptp(last)
+    assert any(np.allclose(best, logits, atol=1e-3) for logits in (last, browser.evaluate(
+        "[...convoy.logitsFor(convoy.store.pixels, convoy.store.page.runs[0], 2)]")))  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "dark"), [(320, False), (390, True), (1280, False), (2560, True)])
+def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: int, dark: bool) -> None:
+    browser.resize(width, dark=dark)
+    browser.open(page)
+
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    browser.resize(1280)
+
+
+def test_every_control_has_a_name(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    nameless = browser.evaluate("""[...document.querySelectorAll("button, input, select, [tabindex='0'], [role=img]")]
+        .filter((each) => !(each.getAttribute("aria-label") || each.textContent.trim() || each.labels?.length))
+        .map((each) => each.outerHTML.slice(0, 120))""")
+
+    assert nameless == []
