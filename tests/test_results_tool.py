@@ -107,6 +107,24 @@ def test_error_about_an_unknown_model_lists_the_models(tool: ModuleType) -> None
 
 
 @pytest.mark.usefixtures("words_alone")
+def test_results_in_another_precision_of_auto_are_not_missing(
+    tool: ModuleType, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = small / "items.toml"
+    items.write_text(items.read_text().partition("[[item]]\nname = 'folds'")[0].replace("models", "models --set P"))
+    precision = "compute.precision="
+    text = items.read_text()
+    items.write_text(text.replace("P'", f"{precision}bfloat16'"))
+    monkeypatch.setattr(tool, "train", lambda command, *_: cli.main(command[3:]) or 0)  # in this process
+    assert call(tool, small, minutes=5) == 0
+    monkeypatch.setattr("convoy.training.machine.device.has_fast_bfloat16", lambda recipe: False)
+
+    items.write_text(text.replace("P'", f"{precision}auto'"))
+    assert call(tool, small, minutes=0) == 0
+    assert rows(small)["networks"][1] == "2 of 2"
+
+
+@pytest.mark.usefixtures("words_alone")
 def test_missing_items_are_trained_archived_and_in_the_table(
     tool: ModuleType, small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from convoy.training.machine.environment import describe
 from convoy.training.run import pace
 from convoy.training.run.plan import Plan, plan_all
 
+AUTO = "auto"  # precision: bfloat16 where it is fast, otherwise float32
 Finished = Mapping[str, Run | None]  # by fingerprint; None for a study, by digest
 
 
@@ -43,6 +44,10 @@ class Item:
         """Arguments and overrides of the `convoy reproduce` command. Raises ValueError if it is invalid."""
         overrides, tokens = split_overrides(shlex.split(self.command)[1:])
         return app.parse_args(tokens, exit_on_error=False, print_error=False)[1].arguments, overrides
+
+    @property
+    def precision_is_auto(self) -> bool:
+        return f"compute.precision={AUTO}" in shlex.split(self.command)
 
     @property
     def experiment(self) -> experiments.Experiment:

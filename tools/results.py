@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import filelock
-from tools.items import STATUSES, Finished, Item, Need, Status, Stopwatch, estimate, read_items
+from tools.items import AUTO, STATUSES, Finished, Item, Need, Status, Stopwatch, estimate, read_items
 
 from convoy.archive import TEMPORARY
 from convoy.files import write_bytes, write_json
@@ -242,7 +242,7 @@ class Session:
                 continue
             begun = item.name in self.status and self.status[item.name].begun
             try:
-                self.status[item.name] = estimate(item, self.arguments.cifar, stopwatch, begun=begun)
+                self.status[item.name] = self.estimate(item, stopwatch, begun=begun)
             except ValueError as error:
                 say(f"{item.name}: skipped, {error}")
                 continue
@@ -250,6 +250,18 @@ class Session:
             say(f"{item.name}: " + (f"about {hours:.1f} core hours are missing" if self.left(item) else "done"))
             if self.stopping():
                 return
+
+    def estimate(self, item: Item, stopwatch: Stopwatch, *, begun: bool) -> Status:
+        """In the precision with the fewest missing results, if it is auto: another machine may have trained them."""
+        finished = finished_in(self.arguments.archive)
+        precisions = (AUTO, "float32", "bfloat16") if item.precision_is_auto else (AUTO,)
+        statuses = []
+        for precision in precisions:
+            own = replace(item, command=item.command.replace(f"={AUTO}", f"={precision}"))
+            statuses.append(estimate(own, self.arguments.cifar, stopwatch, begun=begun))
+            if not statuses[-1].missing(finished):
+                break
+        return min(statuses, key=lambda status: len(status.missing(finished)))
 
     def next_item(self, excluded: Sequence[str]) -> Item | None:
         """The first item that was begun or fits into the remaining time; otherwise the first that is not finished."""
