@@ -66,8 +66,16 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
         if classes is not None and classes < 1:
             raise ValueError(f"classes = {classes}: expected at least 1")
     subject = Subject(label, recipe, in_chans, classes or default_classes, size)
-    network_of(subject)
+    shape_of(subject)
     return subject
+
+
+def shape_of(subject: Subject) -> nn.Module:
+    """The network on the meta device, without values, which takes little time; of users and libraries with values."""
+    if subject.recipe.model.name not in models.MODELS:
+        return network_of(subject)
+    with torch.device("meta"):
+        return network_of(subject)
 
 
 def network_of(subject: Subject) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ GROUP_FILES = (".npy", ".csv", ".txt")  # file types of data.split.group_by; oth
 EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # stored next to an experiment's recipes, but not recipes
 
 
-def builtin_names() -> list[str]:
+@cache
+def builtin_names() -> tuple[str, ...]:
     root = Path(str(resources.files("convoy") / "recipes"))
     files = (path for path in root.rglob("*.toml") if path.name not in (EXPERIMENT, CLAIMS))
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in files)
+    return tuple(sorted(path.relative_to(root).with_suffix("").as_posix() for path in files))
 
 
 def full_name(name: str) -> str:

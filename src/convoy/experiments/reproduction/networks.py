@@ -28,7 +28,7 @@ def claim_counts(check: Check, *, from_data: bool = True) -> dict[str, float]:
     by_side = {}
     for side, recipe in check.sides.items():
         subject = measure.subject_of(side, recipe, image=None, classes=None, from_data=from_data)
-        network = measure.network_of(subject)
+        network = measure.shape_of(subject)
         flops = cost.flops_per_image(network, subject.shape)
         counts = {"parameters": cost.parameters(network), "flops_per_image": flops, "macs_per_image": flops // 2}
         by_side[side] = float(counts[check.claim.measure])
@@ -60,7 +60,7 @@ def counted(
             side: measure.subject_of(label, scope.recipes[name], image=None, classes=None, from_data=from_data)
             for side, name in names.items()
         }
-        parameters[label] = {side: cost.parameters(measure.network_of(subject)) for side, subject in subjects.items()}
+        parameters[label] = {side: cost.parameters(measure.shape_of(subject)) for side, subject in subjects.items()}
         subject = next(iter(subjects.values()))
         state = optimizers.state_per_parameter(subject.recipe.optim, ema_decay=subject.recipe.train.ema_decay)
         profiled.append(measure.profile(subject, device_of(subject.recipe), state_per_parameter=state, quick=quick))

@@ -311,6 +311,7 @@ class Reproduction:
                 return replace(
                     begun,
                     models=earlier.models,
+                    curves=earlier.curves,
                     faults=earlier.faults,
                     claims=earlier.claims,
                     false_verdicts=earlier.false_verdicts,
