@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from convoy import archive
+from convoy.experiments import verdicts
+from convoy.experiments.claims import Check
 from convoy.experiments.experiment import Side
+from convoy.experiments.reproduction import networks
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.run import Reproduction
@@ -22,7 +26,7 @@ class ArchivedReproduction(Reproduction):
     """Restores the archive into the workspace, where a later reproduction finds its runs finished.
 
     A run is found by its recipe, whatever the precision and the seed: its fingerprint would need the data. Studies are
-    those of earlier reproductions, reduced ones included; their sections say so.
+    those of earlier reproductions, reduced ones included; their sections say so. So are claims.
     """
 
     trains = False
@@ -56,6 +60,29 @@ class ArchivedReproduction(Reproduction):
         self._remember([*found.values()], [*self.models.values()])
         self._report_models()
         return True
+
+    def _claims(self) -> bool:
+        """Each at the published scale with all archived seeds, or at the reduced scale if only that was archived."""
+        full_size = replace(self.scope, settings=replace(self.settings, full_size=True))
+        judged = []
+        for scales in zip(full_size.claims, self.scope.claims, strict=True):
+            check = next((each for scale in scales if (each := self._with_archived_seeds(scale)) is not None), None)
+            if check is not None:
+                entries = [Entry(trial.label, trial.recipe) for trial in check.trials]
+                runs = [self._by_seed(entry.recipe)[entry.recipe.seed] for entry in entries]
+                self._remember(entries, runs)
+                judged.append(verdicts.judge(check, runs, networks.claim_counts(check, from_data=self.has_data)))
+        self.finding = replace(self.finding, claims=tuple(judged), false_verdicts=verdicts.false_verdicts(judged))
+        return True
+
+    def _with_archived_seeds(self, check: Check) -> Check | None:
+        """None if the first seed is not archived."""
+        trials = replace(check, seeds=1).trials
+        if not trials:  # counted, or not tried at this scale
+            return check
+        found = [(trial.recipe.seed, self._by_seed(trial.recipe)) for trial in trials]
+        seeds = next(n for n in count() if any(first + n not in runs for first, runs in found))
+        return replace(check, seeds=seeds) if seeds else None
 
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
         runs = [self._by_seed(entry.recipe).get(entry.recipe.seed) for entry in entries]
