@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,6 +132,14 @@ def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
         return Recipe.load("defaults/images", [*base, *overrides])
 
     return make
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes of studies are forks of one that has imported torch."""
+    from tests.forks import WorkerProcess
+
+    monkeypatch.setattr("convoy.studies.child.subprocess", SimpleNamespace(Popen=WorkerProcess, PIPE=subprocess.PIPE))
 
 
 @pytest.fixture

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 CONTEXT: Any = multiprocessing.get_context(METHOD)
-CONTEXT.set_forkserver_preload(["convoy.cli.app", "convoy.api.runs", "convoy.training.run.run_one"])
+CONTEXT.set_forkserver_preload(
+    ["convoy.cli.app", "convoy.api.runs", "convoy.training.run.run_one", "distributed.cli.dask_worker"]
+)
 
 
 def write_output(name: str) -> None:
@@ -37,3 +42,44 @@ def start_command(folder: Path, arguments: list[str]) -> BaseProcess:
     process = CONTEXT.Process(target=_run_command, args=(folder, arguments))
     process.start()
     return process  # type: ignore[no-any-return]
+
+
+class WorkerProcess:
+    """A fork instead of the worker process that `convoy.studies.child.Child` starts: the part of Popen that it uses."""
+
+    def __init__(self, program: list[str], *, env: Mapping[str, str], **options: Any) -> None:
+        (worker_in, own_out), (own_in, worker_out) = CONTEXT.Pipe(duplex=False), CONTEXT.Pipe(duplex=False)
+        flags = program[program.index("convoy.studies.worker") + 1 :]
+        self._process = CONTEXT.Process(target=_run_worker, args=(flags, dict(env), worker_in, worker_out))
+        self._process.start()
+        self.stdin = os.fdopen(os.dup(own_out.fileno()), "w", encoding="utf-8")
+        self.stdout = os.fdopen(os.dup(own_in.fileno()), encoding="utf-8")
+        for end in (worker_in, worker_out, own_in, own_out):
+            end.close()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode  # type: ignore[no-any-return]
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired("worker", timeout or 0.0)
+        return code
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _run_worker(flags: list[str], environment: dict[str, str], own_in: Connection, own_out: Connection) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, end in enumerate((own_in, own_out)):
+        os.dup2(end.fileno(), number)
+        end.close()
+    sys.stdin, sys.stdout = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8")
+    sys.argv = ["worker", *flags]
+
+    from convoy.studies import worker
+
+    worker.main()

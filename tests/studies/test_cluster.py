@@ -19,6 +19,7 @@ from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
@@ -71,16 +72,31 @@ class Net(nn.Linear):
 
     def forward(self, images):
         self.step += self.training
-        while is_remote and self.step == 20 and not Path({go_on!r}).exists():
+        deadline = time.monotonic() + 120
+        while is_remote and self.step == 20 and not Path({go_on!r}).exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         return super().forward(images.flatten(1))
 """
 
 
+pytestmark = pytest.mark.usefixtures("forked_workers")  # not in Dask workers that are processes of their own
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    import dask
+    """Two Dask workers in this process."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+        ) as started,
+    ):
+        yield started
 
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[LocalCluster]:
+    """Two Dask workers in processes of their own, which can be killed."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as started,
@@ -169,11 +185,11 @@ def test_a_cluster_gives_the_weights_of_this_process(cluster: LocalCluster, stri
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
-    cluster: LocalCluster, waiting: Waiting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    processes: LocalCluster, waiting: Waiting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    when_saved(lambda: os.kill(trainer_of(cluster), number), monkeypatch)
+    when_saved(lambda: os.kill(trainer_of(processes), number), monkeypatch)
     events = []
-    for _, event in execute([waiting.recipe], Session(tmp_path / "there", where=where(cluster)), where="cluster"):
+    for _, event in execute([waiting.recipe], Session(tmp_path / "there", where=where(processes)), where="cluster"):
         events.append(event)
         if isinstance(event, Note) and "lost" in event.text:  # messages of this worker are no longer accepted
             waiting.go_on.touch()
@@ -183,16 +199,16 @@ def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
 
 
 def test_a_killed_driver_leaves_runs_that_the_same_command_finishes(
-    cluster: LocalCluster, waiting: Waiting, tmp_path: Path
+    processes: LocalCluster, waiting: Waiting, tmp_path: Path
 ) -> None:
-    session, saved = Session(tmp_path / "there", where=where(cluster)), tmp_path / "saved"
+    session, saved = Session(tmp_path / "there", where=where(processes)), tmp_path / "saved"
     driver = CONTEXT.Process(target=drive, args=(waiting.recipe, str(session.out), session.where, saved))
     driver.start()
     wait_for(saved)
     driver.kill()
     driver.join()
     waiting.go_on.touch()
-    with Client(cluster) as client:
+    with Client(processes) as client:
         client.run(end_abandoned)  # instead of five minutes later
     waiting.check_resumed([event for _, event in execute([waiting.recipe], session, where="cluster")], tmp_path)
 
@@ -317,12 +333,12 @@ def test_data_above_the_limit_are_one_error_before_a_run_begins(
 
 
 def test_a_worker_with_other_versions_is_refused_by_name(
-    cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    processes: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = cluster_host.here()
     monkeypatch.setattr(cluster_host, "here", lambda: replace(theirs, convoy="9.0", torch="9.1"))
     with pytest.raises(ValueError, match=rf"{theirs.name}: .*9\.0.*9\.1.*{theirs.convoy}.*{re.escape(theirs.torch)}"):
-        list(execute([recipe_of("lenet", stripes, 1)], Session(tmp_path, where=where(cluster)), where="cluster"))
+        list(execute([recipe_of("lenet", stripes, 1)], Session(tmp_path, where=where(processes)), where="cluster"))
     assert not list(Workspace(tmp_path).runs())
 
 

@@ -25,11 +25,12 @@ def ended(recipes: list[Recipe], out: Path, **options: object) -> dict[int, Run]
 
 
 @pytest.fixture
-def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts one worker process instead of one per core: a start takes longer than these runs."""
+def one_worker(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts one worker process instead of one per core."""
     monkeypatch.setattr("convoy.studies.execute.cores", lambda: 1)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_workers_give_the_bits_of_this_process(tiny: Make, tmp_path: Path) -> None:
     recipes = [tiny(("seed", seed)) for seed in (1, 2, 3)]
     here = ended(recipes, tmp_path / "here", where="here")

@@ -23,6 +23,7 @@ from itertools import chain
 
 import filelock
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
 from convoy.data import LastPrepared
@@ -47,6 +48,7 @@ from convoy.training.run.run_one import run_one
 MOST_ATTEMPTS = 3  # of a run whose workers are lost
 COPY_SECONDS = 10.0  # between two copies of a run folder, at least
 COPY_SHARE = 0.1  # of the time that copying may take
+SCHEDULER_LOST = "the connection to the scheduler is lost; repeat the command to continue"
 CONTACT_SECONDS = 5.0  # between two calls of all workers, and two looks for new ones
 
 Prune = Callable[[int, EpochEnded], bool]
@@ -96,6 +98,8 @@ def on_cluster(
         driver = _Driver(client, session, until, prune, data)
         try:
             yield from driver.events(chain([(position, recipe)], jobs), position)
+        except ClosedClientError:
+            raise ValueError(SCHEDULER_LOST) from None
         finally:
             driver.close()
 
@@ -153,7 +157,7 @@ class _Driver:
     def _contact(self) -> None:
         """Finds new and lost workers, and shows those that train that the driver is there."""
         if self.client.status != "running":
-            raise ValueError("the connection to the scheduler is lost; repeat the command to continue")
+            raise ValueError(SCHEDULER_LOST)
         if time.monotonic() < self._next_contact:
             return
         self._next_contact = time.monotonic() + CONTACT_SECONDS
