@@ -10,13 +10,27 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+from convoy.studies import child
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 CONTEXT: Any = multiprocessing.get_context(METHOD)
 CONTEXT.set_forkserver_preload(
     ["convoy.cli.app", "convoy.api.runs", "convoy.training.run.run_one", "distributed.cli.dask_worker"]
 )
+
+
+_own: Any = CONTEXT  # of processes that this process starts
+
+
+def use_forks_of_this_process() -> None:
+    """In such a process, worker processes of studies are forks of itself: it has imported torch, too."""
+    global _own
+    if METHOD == "forkserver":
+        _own = multiprocessing.get_context("fork")
+        child.subprocess = SimpleNamespace(Popen=WorkerProcess, PIPE=subprocess.PIPE)  # type: ignore[assignment]
 
 
 def write_output(name: str) -> None:
@@ -30,6 +44,7 @@ def write_output(name: str) -> None:
 def _run_command(folder: Path, arguments: list[str]) -> None:
     os.chdir(folder)
     write_output("command")
+    use_forks_of_this_process()
     sys.argv = ["convoy", *arguments]
 
     from convoy import cli
@@ -48,9 +63,9 @@ class WorkerProcess:
     """A fork instead of the worker process that `convoy.studies.child.Child` starts: the part of Popen that it uses."""
 
     def __init__(self, program: list[str], *, env: Mapping[str, str], **options: Any) -> None:
-        (worker_in, own_out), (own_in, worker_out) = CONTEXT.Pipe(duplex=False), CONTEXT.Pipe(duplex=False)
+        (worker_in, own_out), (own_in, worker_out) = _own.Pipe(duplex=False), _own.Pipe(duplex=False)
         flags = program[program.index("convoy.studies.worker") + 1 :]
-        self._process = CONTEXT.Process(target=_run_worker, args=(flags, dict(env), worker_in, worker_out))
+        self._process = _own.Process(target=_run_worker, args=(flags, dict(env), worker_in, worker_out))
         self._process.start()
         self.stdin = os.fdopen(os.dup(own_out.fileno()), "w", encoding="utf-8")
         self.stdout = os.fdopen(os.dup(own_in.fileno()), encoding="utf-8")
@@ -77,6 +92,7 @@ def _run_worker(flags: list[str], environment: dict[str, str], own_in: Connectio
     for number, end in enumerate((own_in, own_out)):
         os.dup2(end.fileno(), number)
         end.close()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # a fork has the pipes and sockets of its parent, which may be killed
     sys.stdin, sys.stdout = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8")
     sys.argv = ["worker", *flags]
 

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 from tests.conftest import Call
 from tests.data.photographed_digits import photograph
 from tests.fake_runs import Setting, fake_run
+from tests.forks import start_command
 
 import convoy
 from convoy import api
@@ -531,26 +533,30 @@ def test_packed_tensors_equal_their_source(call: Call, stripes: Path) -> None:
     assert np.array_equal(load("tensors").train.images, load(str(stripes)).train.images)
 
 
-def interrupt_when(command: list[str], folder: Path, seen: str) -> tuple[list[str], int]:
+def interrupt_when(arguments: list[str], folder: Path, seen: str) -> tuple[list[str], int | None]:
     """Lines of a command that gets Ctrl-C once it has printed a line with `seen`, and its exit code."""
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if seen in line and not any(seen in earlier for earlier in lines[:-1]):
-            os.kill(process.pid, signal.SIGINT)
-    return lines, process.wait(timeout=300)
+    process, out = start_command(folder, arguments), folder / "out.command"
+    while not (out.is_file() and seen in out.read_text(encoding="utf-8")):
+        assert process.is_alive()
+        time.sleep(0.02)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=300)
+    outputs = [out, folder / "err.command"]
+    lines = [line for path in outputs for line in path.read_text(encoding="utf-8").splitlines()]
+    for path in outputs:
+        path.unlink()
+    return lines, process.exitcode
 
 
 @pytest.mark.parametrize("verb", ["train", "compare"])
 def test_ctrl_c_saves_the_run_and_the_same_command_resumes(quick: list[str], tmp_path: Path, verb: str) -> None:
     quick[quick.index("--epochs") + 1] = "4000"
     seeds = ["--seeds", "2"] if verb == "compare" else []
-    command = [sys.executable, "-m", "convoy.cli", verb, *quick, *seeds]
+    command = [verb, *quick, *seeds]
     lines, code = interrupt_when([*command, "--fresh"], tmp_path, "epoch 3/")
     assert code == 130
-    assert shlex.split(lines[-1].partition(": ")[2]) == ["convoy", *command[3:]]
+    assert shlex.split(lines[-1].partition(": ")[2]) == ["convoy", *command]
     assert not any("Traceback" in line for line in lines)
     epochs = {run.name: len(run.metrics) for run in Workspace(tmp_path / "convoy-runs").runs()}
     interrupt_when(command, tmp_path, "epoch ")

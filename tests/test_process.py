@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import shlex
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
+from tests.forks import start_command
 
 from convoy.process import command_line, interruptible
 
@@ -48,16 +49,18 @@ def test_a_second_signal_raises_keyboard_interrupt() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_a_network_whose_init_never_returns(stripes: Path, tmp_path: Path, number: int) -> None:
     (tmp_path / "net.py").write_text(ENDLESS)
-    command = [sys.executable, "-m", "convoy.cli", "train", "net.py:Endless", "--data", str(stripes)]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start_command(tmp_path, ["train", "net.py:Endless", "--data", str(stripes)])
+    out = tmp_path / "out.command"
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "building\n"
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=300)
+        while not (out.is_file() and out.read_text() == "building\n"):
+            assert process.is_alive()
+            time.sleep(0.02)
+        assert process.pid is not None
+        os.kill(process.pid, number)
+        process.join(timeout=300)
     finally:
         process.kill()
-    assert (process.returncode, errors) == (130, "stopped\n")
+    assert (process.exitcode, (tmp_path / "err.command").read_text()) == (130, "stopped\n")
 
 
 @pytest.mark.parametrize("program", ["/bin/convoy", "/lib/convoy/cli/__main__.py"])

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 from tests.experiments import small_digits
-from tests.forks import CONTEXT, start_command
+from tests.forks import CONTEXT, start_command, use_forks_of_this_process
 
 from convoy import api
 from convoy.checkpoint import load_weights
@@ -94,14 +94,20 @@ def cluster() -> Iterator[LocalCluster]:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def processes() -> Iterator[LocalCluster]:
-    """Two Dask workers in processes of their own, which can be killed."""
+    """Two Dask workers in processes of their own, `.trainers`, which can be killed."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as started,
+        LocalCluster(n_workers=0, processes=False, protocol="tcp://", dashboard_address=None) as started,
     ):
+        options = [started.scheduler_address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name"]
+        started.trainers = {name: start_dask("worker", [*options, name]) for name in ("first", "second")}
+        started.wait_for_workers(2)
         yield started
+        for process in started.trainers.values():
+            process.kill()
+            process.join()
 
 
 def where(cluster: LocalCluster) -> str:
@@ -270,6 +276,7 @@ def _run_dask(program: str, options: list[str]) -> None:
     with open(os.devnull, "w") as quiet:
         for stream in (1, 2):
             os.dup2(quiet.fileno(), stream)
+    use_forks_of_this_process()
     import_module(f"distributed.cli.dask_{program}").main(options)
 
 
@@ -383,6 +390,5 @@ def wait_for(path: Path) -> None:
 
 def trainer_of(cluster: LocalCluster) -> int:
     """Returns the process of the Dask worker that is training."""
-    state = cluster.scheduler
-    address = next(worker.address for worker in state.workers.values() if worker.processing)
-    return next(nanny.pid for nanny in cluster.workers.values() if nanny.worker_address == address)
+    name = next(worker.name for worker in cluster.scheduler.workers.values() if worker.processing)
+    return cluster.trainers[name].pid  # type: ignore[no-any-return]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -9,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.forks import CONTEXT, use_forks_of_this_process
 
-from convoy.events import Ended
+from convoy.events import Ended, EpochEnded
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
 from convoy.studies.execute import execute
@@ -110,24 +109,24 @@ def test_script_without_a_main_guard_is_not_run_again(stripes: Path, net: Path, 
     assert done.stdout.splitlines() == ["imported", "1 runs"], done.stderr
 
 
-def test_run_saves_itself_when_the_parent_is_killed(stripes: Path, net: Path, tmp_path: Path) -> None:
-    code = (
-        "from convoy.recipe import Recipe\nfrom convoy.studies.execute import execute\n"
-        "from convoy.studies.session import Session\n"
-        f"named = [('model.name', {str(net) + ':Tiny'!r}), ('data.name', {str(stripes)!r}), ('train.epochs', 100000)]\n"
-        "base = Recipe.load('defaults/images', named)\n"
-        "for _, event in execute([base], Session('out')):\n    print(type(event).__name__, flush=True)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    for line in parent.stdout:
-        if line.strip() == "EpochEnded":
-            break
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
+def test_run_saves_itself_when_the_parent_is_killed(tiny: Make, tmp_path: Path) -> None:
+    recipe, begun = tiny(("train.epochs", 100_000)), tmp_path / "begun"
+    parent = CONTEXT.Process(target=train_until_killed, args=(recipe, tmp_path / "out", begun))
+    parent.start()
+    while not begun.exists():
+        assert parent.is_alive()
+        time.sleep(0.02)
+    parent.kill()
+    parent.join()
     (run,) = Workspace(tmp_path / "out").runs()
     deadline = time.monotonic() + 300
     while run.state == "running" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert run.state == "interrupted"
-    parent.stdout.close()
+
+
+def train_until_killed(recipe: Recipe, out: Path, begun: Path) -> None:
+    use_forks_of_this_process()
+    for _, event in execute([recipe], Session(out)):
+        if isinstance(event, EpochEnded):
+            begun.touch()
