@@ -302,13 +302,11 @@ def test_in_a_kind_of_study_only_its_run_imports_torch() -> None:
     assert reached.isdisjoint([*names, "kinds", "findings"])
 
 
-@pytest.mark.parametrize("package", ["profiling", "datasheet"])
-def test_in_profiling_and_datasheet_only_measure_imports_torch(package: str) -> None:
-    assert near_torch(package) == {"measure"}
-
-
-def test_in_exploring_only_the_trace_and_the_run_import_torch() -> None:
-    assert near_torch("exploring") == {"trace", "run"}
+@pytest.mark.parametrize(
+    ("package", "names"), [("profiling", {"measure"}), ("datasheet", {"measure"}), ("exploring", {"trace", "run"})]
+)
+def test_in_a_package_of_pages_only_these_modules_import_torch(package: str, names: set[str]) -> None:
+    assert near_torch(package) == names
 
 
 def test_findings_and_pages_of_experiments_do_not_import_torch() -> None:

@@ -187,6 +187,10 @@ Freeze = Annotated[
         key="model.freeze",
     ),
 ]
+KeepWeights = Annotated[
+    bool | None,
+    Flag("Store the weights after each epoch, which `convoy explore` shows.", key="probe.keep_weights"),
+]
 Where = Annotated[
     str | None,
     Flag(
@@ -237,6 +241,7 @@ class TrainOptions(RunOptions, total=False):
     init: Init
     pretrained: Pretrained
     freeze: Freeze
+    keep_weights: KeepWeights
     fresh: Fresh
     test: Test
     model: Model

@@ -22,7 +22,8 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         epochs=3,
         batch_size=32,
         lr=3e-3,
-        set={"probe.keep_weights": True, "compute.threads": 1},
+        keep_weights=True,
+        set={"compute.threads": 1},
         out=tmp_path_factory.mktemp("explored"),
         show=False,
     )

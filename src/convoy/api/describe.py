@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from convoy.runs import Run
 
 __all__ = ["DataSheet", "Profiled", "data_sheet", "explore", "profile"]
-ARGUMENTS.update(runs="The folder, name or part of the name of each run, or hf:owner/name.")
+ARGUMENTS.update(runs="The folder, name or part of the name of each run.")
 
 
 class Profiled(NamedTuple):
@@ -136,7 +136,7 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
 
     One HTML file, which runs the networks itself: feature maps of every layer, the products behind each pixel, where
     the network looked, and its errors. Networks of up to 1.2 million parameters. Several runs were scored on the same
-    images; with `probe.keep_weights`, a run also shows how it learned.
+    images; with `keep_weights`, a run also shows how it learned.
 
     Example: `convoy explore lenet-s42`
 

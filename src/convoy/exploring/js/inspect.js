@@ -3,15 +3,19 @@
 import { byId, element } from "./elements.js";
 import { explain, resultAt } from "./explain.js";
 import { largest, paintMap } from "./painting.js";
-import { parametersOf, titleOf } from "./layers.js";
+import { drawLines, parametersOf, titleOf } from "./layers.js";
 import { currentRun, listen, mapOf, mapsOf, selectMap, store } from "./store.js";
 import { number, say, sides } from "./text.js";
+
+const NARROW = matchMedia("(max-width: 68rem)"); // as in page.css: one column
 
 let frame = 0;
 
 export function startInspector() {
   listen("values", refresh);
   listen("selection", refresh);
+  listen("selection", place);
+  NARROW.addEventListener("change", place);
   const canvas = byId("map");
   const point = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -32,6 +36,18 @@ export function startInspector() {
     const [y, x] = [store.pixel[0] + step[0], store.pixel[1] + step[1]];
     if (y >= 0 && y < rows && x >= 0 && x < columns) selectMap(store.operation, store.map, [y, x]);
   });
+}
+
+function place() {
+  // Next to the layers, or in one column below the open one.
+  const inspector = byId("inspector");
+  const row = document.querySelector(`.layer[data-index="${store.operation}"]`);
+  if (NARROW.matches && row) {
+    if (row.nextElementSibling !== inspector) row.after(inspector);
+  } else if (inspector.parentElement !== byId("inside-columns")) {
+    byId("inside-columns").append(inspector);
+  }
+  drawLines();
 }
 
 function openMap() {

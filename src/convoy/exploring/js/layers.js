@@ -62,6 +62,7 @@ function buildRows() {
   const { operations } = currentRun().graph;
   const list = byId("layers");
   const shown = operations.map((operation, index) => ({ operation, index })).filter(({ operation }) => isShown(operation));
+  byId("inside-columns").append(byId("inspector")); // it may be in the list
   list.replaceChildren();
   rows = [];
   let block = null;
@@ -114,9 +115,10 @@ function makeRow(operation, index) {
 function layOut() {
   const { operations } = currentRun().graph;
   for (const each of rows) {
-    const width = each.maps.clientWidth;
+    // The rows of a folded block have a size, but cannot be seen.
+    const width = each.row.closest("details")?.open === false ? 0 : each.maps.clientWidth;
     if (!width) {
-      each.layout = null; // in a folded block
+      each.layout = null;
       continue;
     }
     const { rows: height, columns } = mapsOf(operations[each.index].shape);
@@ -180,6 +182,8 @@ function markSelection() {
   for (const { index, row, maps, layout } of rows) {
     const isOpen = index === store.operation;
     row.classList.toggle("open", isOpen);
+    const block = row.closest("details");
+    if (isOpen && block && !block.open) block.open = true; // its event "toggle" paints the row
     const frame = row.querySelector(".frame");
     if (!isOpen || !layout) {
       frame?.remove();
@@ -196,27 +200,31 @@ function markSelection() {
   }
 }
 
-function drawLines() {
-  // Lines left of the rows, for values that are read later than by the next row.
+export function drawLines() {
+  // Lines left of the rows, for values that another than the next row reads.
   const svg = byId("lines");
   svg.replaceChildren();
   const { operations } = currentRun().graph;
-  const visible = rows.filter(({ layout }) => layout);
-  const lanes = []; // the last row of the line in each lane
+  // Where a row is: at its own place, or at the title of its folded block.
+  const stopOf = ({ layout, row }) => (layout ? row : (row.closest("details")?.firstChild ?? row));
+  const stops = [...new Set(rows.map(stopOf))];
+  const placeOfIndex = new Map(rows.map((each) => [each.index, stops.indexOf(stopOf(each))]));
+  const lanes = []; // the last stop of the line in each lane
   const paths = [];
-  visible.forEach(({ index }, place) => {
+  for (const { index } of rows) {
+    const to = placeOfIndex.get(index);
     for (const input of new Set(operations[index].inputs.map(shownSource))) {
-      const from = visible.findIndex((each) => each.index === input - 1);
-      if (from < 0 || from >= place - 1) continue;
+      const from = placeOfIndex.get(input - 1);
+      if (from === undefined || from >= to - 1) continue;
       let lane = lanes.findIndex((end) => end <= from);
       if (lane < 0) lane = lanes.push(0) - 1;
-      lanes[lane] = place;
-      paths.push([visible[from].row, visible[place].row, lane]);
+      lanes[lane] = to;
+      paths.push([stops[from], stops[to], lane]);
     }
-  });
+  }
   const list = byId("layers");
   const right = LANE * Math.min(MAX_LANES, lanes.length);
-  list.style.setProperty("--gutter", `${right ? right + 8 : 0}px`);
+  list.parentElement.style.setProperty("--gutter", `${right ? right + 8 : 0}px`);
   const middle = (row) => row.offsetTop + 18;
   for (const [from, to, lane] of paths) {
     const x = right - LANE * (Math.min(MAX_LANES - 1, lane) + 1) + 1;

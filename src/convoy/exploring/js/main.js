@@ -13,7 +13,7 @@ import { startPad } from "./pad.js";
 import { readColours } from "./painting.js";
 import { startPlay } from "./play.js";
 import { startSides } from "./sides.js";
-import { announce, currentRun, listen, logitsFor, scoredPixels, selectMap, selectRun, store } from "./store.js";
+import { announce, compute, currentRun, listen, logitsFor, scoredPixels, selectMap, selectRun, store } from "./store.js";
 import { say, setWords } from "./text.js";
 import { startWhere } from "./where.js";
 
@@ -59,7 +59,7 @@ function startRuns() {
   moveWithArrows(group, "button");
   const mark = () => {
     buttons.forEach((button, index) => button.setAttribute("aria-checked", String(index === store.run)));
-    byId("sentence").textContent = `${currentRun().sentence}.`;
+    byId("sentence").textContent = `${currentRun().sentence}.`.replaceAll(" %", "\u00a0%");
     byId("flags").replaceChildren(...currentRun().flags.map((flag) => element("li", {}, `${flag}.`)));
     byId("flags").hidden = !currentRun().flags.length;
   };
@@ -77,6 +77,7 @@ function showCheck() {
     images += 1;
   }
   byId("check").textContent = say("check", { n: images, difference: largest.toExponential(0) });
+  compute(); // the first pass is slow; this one has the time to expect
 }
 
 function largestDifference(count) {

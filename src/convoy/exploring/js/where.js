@@ -8,8 +8,8 @@ import { classOf, currentRun, listen, logitsFor, mapOf, mapsOf, store } from "./
 import { number, say } from "./text.js";
 
 const QUICK_MS = 1200; // above it, a map is computed on request only
-const POSITIONS = 14; // of the occluding square, along each axis
-const MAX_MAPS = 64; // that a class activation map combines
+const POSITIONS = 12; // of the occluding square, along each axis
+const MAX_MAPS = 48; // that a class activation map combines
 const NEIGHBOURS = 8;
 
 let turn = 0; // a newer picture ends the computation for an older one
@@ -117,7 +117,8 @@ async function activationMap(target, isCurrent) {
   const weights = probabilitiesOf(Float32Array.from(shares));
   const data = new Float32Array(rows * columns);
   weights.forEach((weight, place) => maps[place].data.forEach((v, i) => (data[i] += weight * v)));
-  return { data, start: 0, rows, columns };
+  const low = data.reduce((a, b) => Math.min(a, b));
+  return { data: data.map((v) => v - low), start: 0, rows, columns };
 }
 
 function scaled({ data, start, rows, columns }) {
