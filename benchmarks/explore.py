@@ -1,10 +1,10 @@
-"""Does the page of `convoy explore` compute the logits of PyTorch? All models below its limit, on images of MNIST's test set.
+"""Does the page of `convoy explore` compute the logits of PyTorch? All models below its limit, on test images of MNIST.
 
     python -m benchmarks.explore --images 500
 
 The weights are those of the initialisation, the statistics of batch norm those of 64 images; grey images of 28 x 28
-pixels, in a headless Chromium. Prints parameters, size of the page, largest difference of two logits, largest logit, and
-the processor time of the page per image, which does not depend on what else runs on the machine.
+pixels, in a headless Chromium. Prints parameters, size of the page, largest difference of two logits, largest logit,
+and the processor time of the page per image, which does not depend on what else runs on the machine.
 """
 
 from __future__ import annotations
