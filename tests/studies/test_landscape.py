@@ -17,6 +17,7 @@ from convoy.cli.main import main
 from convoy.files import read_arrays
 from convoy.recipe import Recipe
 from convoy.runs import Study
+from convoy.studies.compare import ablation
 from convoy.studies.kinds import caveats_of, finding_of, sentence_of
 from convoy.studies.landscape.band import Measure, Verdict
 from convoy.studies.landscape.design import Design, Spec
@@ -104,6 +105,18 @@ def test_finding_has_widths_their_ratio_and_smoothness(made: Made) -> None:
     assert all(recipe.smoothness.beta is not None for recipe in finding.recipes)
     assert (finding.seeds, finding.steps.left_out, finding.step_sizes[0] > 0) == (1, 0, True)
     assert any("700" in caveat for caveat in caveats_of(made.study))
+
+
+def test_a_varied_key_has_the_ratio_of_its_two_bands(made: Made) -> None:
+    """Two recipes that differ in one key."""
+    design, points = ablation.combine([("net", made.recipe())], {"model.options.norm": [False, True]})
+    study = landscape(points, Session(made.out), Design(LRS), surfaces=None, varied=design)
+    assert study is not None
+    finding = finding_of(study)
+    (factor,), (pair_of_bands,) = finding.factors, finding.pairs
+    assert (factor.key, factor.a, factor.b) == ("norm", "false", "true")
+    assert factor.ratios == pair_of_bands.ratios
+    assert study.name.startswith("landscape-net-norm-")
 
 
 def test_test_set_stays_closed(made: Made) -> None:

@@ -59,22 +59,29 @@ def test_a_step_without_a_finite_loss_counts_in_no_width() -> None:
 
 @pytest.mark.parametrize("factor", [0.01, 0.5, 2.0])
 def test_one_seed_has_a_ratio_and_no_verdict(factor: float) -> None:
-    found = band.ratio([factor * noise(0)], [noise(0)], reduced=False)
+    found = band.ratio(([factor * noise(0)], [noise(0)]), reduced=False)
     assert found.ratio is not None
     assert (found.ratio.mean, found.ratio.low) == (pytest.approx(factor), None)
     assert found.verdict is Verdict.ONE_SEED
 
 
+def test_of_several_pairs_the_ratio_is_the_geometric_mean() -> None:
+    pairs = [([4 * noise(0)], [noise(0)]), ([noise(1)], [noise(1)])]
+    found = band.ratio(*pairs, reduced=False).ratio
+    assert found is not None
+    assert found.mean == pytest.approx(2)
+
+
 def test_several_seeds_have_a_verdict_unless_the_study_is_reduced() -> None:
     wide, narrow = [noise(s) for s in range(3)], [0.5 * noise(s + 9) for s in range(3)]
-    verdicts = [band.ratio(*sides, reduced=False).verdict for sides in ((narrow, wide), (wide, narrow))]
+    verdicts = [band.ratio(sides, reduced=False).verdict for sides in ((narrow, wide), (wide, narrow))]
     assert verdicts == [Verdict.NARROWER, Verdict.WIDER]
-    assert band.ratio(narrow, wide, reduced=True).verdict is Verdict.REDUCED
+    assert band.ratio((narrow, wide), reduced=True).verdict is Verdict.REDUCED
 
 
 def test_bands_of_one_law_are_seldom_distinguished_over_seeds() -> None:
     ratios = [
-        band.ratio([noise(8 * s + n) for n in range(4)], [noise(8 * s + n + 4) for n in range(4)], reduced=False)
+        band.ratio(([noise(8 * s + n) for n in range(4)], [noise(8 * s + n + 4) for n in range(4)]), reduced=False)
         for s in range(80)
     ]
     assert sum(found.verdict is not Verdict.INCONCLUSIVE for found in ratios) <= 12  # 4 of 80 are expected
@@ -82,7 +89,7 @@ def test_bands_of_one_law_are_seldom_distinguished_over_seeds() -> None:
 
 def test_several_seeds_give_an_interval_over_seeds() -> None:
     wide, narrow = [noise(s) for s in range(3)], [0.5 * noise(s + 9) for s in range(3)]
-    found = band.ratio(narrow, wide, reduced=False).ratio
+    found = band.ratio((narrow, wide), reduced=False).ratio
     assert found is not None
     assert found.n == 3
     assert found.low is not None

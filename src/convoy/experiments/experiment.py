@@ -146,6 +146,7 @@ class Surfaces(Section):
 
 class Landscape(Section):
     lrs: Annotated[list[float], Field(min_length=2)]
+    vary: dict[str, Annotated[list[Any], Field(min_length=2)]] = Field(default_factory=dict)  # key -> values
     seeds: Seeds = 1
     surfaces: Surfaces | Literal[False] | None = None  # None: the defaults of `convoy landscape`
     cut: Cut = "all"

@@ -28,6 +28,7 @@ from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
 from convoy.runs import Study
 from convoy.studies import kinds
+from convoy.studies.compare import ablation
 from convoy.studies.crossval import run as crossval
 from convoy.studies.ladder import run as ladder
 from convoy.studies.landscape import run as landscape
@@ -48,7 +49,10 @@ def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side
     label = f"{recipe.label} as published" if side == "as_published" else None
     if isinstance(options, Search):
         return _search(recipe, options, session, label=label, stage=stage)
-    names = design_of(options).names(recipes) if isinstance(options, Landscape) else _names(_entries(recipes, options))
+    if isinstance(options, Landscape):
+        names = design_of(options).names(_varied(recipes, options)[1])
+    else:
+        names = _names(_entries(recipes, options))
     with stage(names) as show:
         shown = replace(session, show=show)
         match options:
@@ -59,7 +63,9 @@ def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side
             case Ladder():
                 return ladder.run(ladder.build(recipes[0], recipes[1], seeds=options.seeds), shown)
             case Landscape():
-                return landscape.run(recipes, shown, design_of(options), surfaces=_surfaces_of(options))
+                varied, combined = _varied(recipes, options)
+                spec = _surfaces_of(options)
+                return landscape.run(combined, shown, design_of(options), surfaces=spec, varied=varied)
 
 
 def _search(recipe: Recipe, options: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:
@@ -74,6 +80,11 @@ def _search(recipe: Recipe, options: Search, session: Session, *, label: str | N
 
 def design_of(options: Landscape) -> Design:
     return Design(options.lrs, options.seeds, options.cut, options.own_seeds, options.step_probes)
+
+
+def _varied(recipes: Named, options: Landscape) -> tuple[ablation.Design | None, Named]:
+    """The combinations of the values that a landscape varies."""
+    return ablation.combine(recipes, options.vary) if options.vary else (None, recipes)
 
 
 def _surfaces_of(options: Landscape) -> Spec | None:
@@ -100,9 +111,8 @@ def study_digest(section: ExperimentStudy, fingerprints: Mapping[str, str], *, q
     """Hash of a study within the experiment; `fingerprints`: the fingerprints of its recipes."""
     named = [[label_of(name), fingerprints[name]] for name in section.recipes]
     more = [section.set] if section.set else []
-    return digest(
-        section.kind, named, section.typed_arguments(quick=quick).model_dump(mode="json", by_alias=True), *more
-    )
+    arguments = section.typed_arguments(quick=quick).model_dump(mode="json", by_alias=True)
+    return digest(section.kind, named, {key: value for key, value in arguments.items() if value != {}}, *more)
 
 
 def result_of(
@@ -132,7 +142,7 @@ def _entries(recipes: Named, options: Arguments) -> list[Entry]:
         case Ladder():
             return ladder.build(recipes[0], recipes[1], seeds=options.seeds).entries
         case Landscape():
-            return landscape.planned(recipes, design_of(options), _surfaces_of(options))
+            return landscape.planned(_varied(recipes, options)[1], design_of(options), _surfaces_of(options))
         case Search():
             raise ValueError("the runs of a search are chosen while it runs")
 
@@ -159,7 +169,7 @@ def jobs_of_study(scope: Scope, study: ExperimentStudy) -> list[Job]:
     if isinstance(options, Search):
         return _of_search(label, recipe, options)
     if isinstance(options, Landscape):
-        return jobs_of(landscape.planned(recipes, design_of(options), None))
+        return jobs_of(landscape.planned(_varied(recipes, options)[1], design_of(options), None))
     return jobs_of([Entry(f"{label}, {entry.label}", entry.recipe) for entry in _entries(recipes, options)])
 
 

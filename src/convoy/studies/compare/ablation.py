@@ -15,8 +15,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from convoy.options import full_key
 from convoy.recipe import Recipe
-from convoy.recipe.files import Override
+from convoy.recipe.files import Override, check_once, parse_values
 from convoy.registry import is_user_class
 from convoy.runs import Member
 from convoy.stats import Estimate, paired_difference, t_interval
@@ -34,6 +35,10 @@ class Design:
     keys: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
     levels: Mapping[str, Levels]
+
+    def short(self, labels: Sequence[str]) -> list[str]:
+        """The recipes and then the keys, instead of all combinations."""
+        return [*dict.fromkeys(label.partition(",")[0] for label in labels), *self.keys]
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,24 @@ class Ablation:
     averages: tuple[Average, ...]
 
 
-def combine(
-    recipes: Sequence[tuple[str, Recipe]], varied: Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]]
-) -> tuple[Design, list[tuple[str, Recipe]]]:
+Varied = Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]]
+
+
+def combine_all(
+    recipes: Sequence[tuple[str, Recipe]], vary: Varied | Sequence[str], overrides: Sequence[Override]
+) -> tuple[Design | None, list[tuple[str, Recipe]]]:
+    """`combine` for an option `vary`, whose keys may be those of flags. Without one: no design, and the recipes.
+
+    Raises ValueError for a key that `overrides` sets too, and as `combine` does.
+    """
+    pairs = vary.items() if isinstance(vary, Mapping) else vary
+    parsed = [parse_values(pair) if isinstance(pair, str) else pair for pair in pairs]
+    varied = [(full_key(path), values) for path, values in parsed]
+    check_once(overrides, dict(varied))
+    return combine(recipes, varied) if varied else (None, [*recipes])
+
+
+def combine(recipes: Sequence[tuple[str, Recipe]], varied: Varied) -> tuple[Design, list[tuple[str, Recipe]]]:
     """Makes a recipe for every combination of values, labelled "lenet, norm = none, batch_size = 64".
 
     Raises ValueError for an unknown or repeated key, an invalid or repeated value, or fewer than two values.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from convoy.api.session import finished, session_of
-from convoy.options import Epochs, Flag, Fresh, Init, StudyOptions, Test, full_key, takes_options
+from convoy.options import Epochs, Flag, Fresh, Init, StudyOptions, Test, takes_options
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
@@ -53,17 +53,11 @@ def compare(
     >>> print(best.label, best.accuracy.mean, best.accuracy.half_width)
     """
     from convoy.api.arguments import named_recipes, overrides_of
-    from convoy.recipe.files import check_once, parse_values
     from convoy.studies.compare import ablation
     from convoy.studies.compare.run import run, with_seeds
 
-    vary = options["vary"]
-    pairs = vary.items() if isinstance(vary, Mapping) else vary
-    parsed = [parse_values(pair) if isinstance(pair, str) else pair for pair in pairs]
-    varied = [(full_key(path), values) for path, values in parsed]
-    check_once(overrides_of(options), dict(varied))
-    named = named_recipes(recipes, options)
-    design, named = ablation.combine(named, varied) if varied else (None, named)
+    overrides = overrides_of(options)
+    design, named = ablation.combine_all(named_recipes(recipes, options), options["vary"], overrides)
     entries = with_seeds(named, options["seeds"])
     with session_of([f"{entry.label} seed {entry.recipe.seed}" for entry in entries], options) as session:
         study = finished(run(entries, session, design=design), options)

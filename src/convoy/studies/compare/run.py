@@ -45,5 +45,5 @@ def run(entries: Sequence[Entry], session: Session, *, design: Design | None = N
 def _name(entries: Sequence[Entry], design: Design | None, digest: str) -> str:
     labels = list(dict.fromkeys(entry.label for entry in entries))
     if design is not None:
-        labels = [*dict.fromkeys(label.partition(",")[0] for label in labels), *design.keys]
+        labels = design.short(labels)
     return study_name("compare", labels, digest)

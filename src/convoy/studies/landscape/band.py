@@ -115,19 +115,25 @@ def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
     return t_interval([float(values.mean()) for values in finite])
 
 
-def ratio(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, reduced: bool) -> Ratio:
-    """Mean width of the first band over that of the second, from widths [T] of each seed.
+def ratio(*pairs: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], reduced: bool) -> Ratio:
+    """Mean width of the first band of a pair over that of the second, from widths [T] of each seed.
 
-    The interval is the t interval of the logarithm, paired by seed, because runs of one seed see the same batches.
+    Of several pairs it is the geometric mean. The interval is the t interval of the logarithm over seeds, which are
+    paired, because runs of one seed see the same batches.
     """
-    pairs = []
-    for a, b in zip(first, second, strict=True):
-        finite = np.isfinite(a) & np.isfinite(b)
-        pairs.append(np.stack([a[finite], b[finite]]))
-    if not all(pair.shape[1] and (pair.mean(1) > 0).all() for pair in pairs):
+    logs = [[_log_ratio(a, b) for a, b in zip(first, second, strict=True)] for first, second in pairs]
+    if not np.isfinite(logs).all():
         return Ratio(None, Verdict.INCONCLUSIVE)
-    estimate = t_interval([float(np.log(pair[0].mean() / pair[1].mean())) for pair in pairs]).exp()
+    estimate = t_interval(np.mean(logs, axis=0).tolist()).exp()
     return Ratio(estimate, Verdict.REDUCED if reduced else _verdict(estimate))
+
+
+def _log_ratio(a: np.ndarray, b: np.ndarray) -> float:
+    """Over the steps at which both widths are finite; NaN without one, or if a band has no width."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not finite.any() or a[finite].mean() <= 0 or b[finite].mean() <= 0:
+        return float("nan")
+    return float(np.log(a[finite].mean() / b[finite].mean()))
 
 
 def _verdict(estimate: Estimate) -> Verdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Required, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, Unpack
 
 from convoy.api.session import finished, session_of
 from convoy.options import Epochs, Flag, Fresh, StudyOptions, takes_options
@@ -23,6 +23,14 @@ class LandscapeOptions(StudyOptions, total=False):
                 "at the recipe's own rate, or else at the first of these, is measured in detail."
             ),
         ]
+    ]
+    vary: Annotated[
+        Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]] | Sequence[str],
+        Flag(
+            "A key and its values, as in model.options.norm=batch,none. Can be repeated: the report has the effect of "
+            "each key on the width of the band.",
+            (),
+        ),
     ]
     seeds: Annotated[int, Flag("Repeat everything with this many seeds: seed, seed + 1, and so on.", 1)]
     surfaces: Annotated[
@@ -75,6 +83,7 @@ def landscape(
     from convoy.api.arguments import named_recipes, numbers, overrides_of
     from convoy.recipe.files import check_once
     from convoy.run_contents import from_table
+    from convoy.studies.compare import ablation
     from convoy.studies.landscape.design import Design, Spec
     from convoy.studies.landscape.run import run
 
@@ -82,7 +91,8 @@ def landscape(
     # optim.lr may be one of `lrs`, to select the rate measured in detail; any other value would be ignored.
     check_once(overrides, ["optim.lr"] if dict(overrides).get("optim.lr") not in lrs else [])
     named = named_recipes(recipes, options)
+    varied, named = ablation.combine_all(named, options["vary"], overrides)
     spec = Spec(options["surface_images"], options["resolution"]) if options["surfaces"] else None
     design = from_table(Design, {**options, "lrs": lrs})
     with session_of(design.names(named), options) as session:
-        return finished(run(named, session, design, surfaces=spec), options)
+        return finished(run(named, session, design, surfaces=spec, varied=varied), options)

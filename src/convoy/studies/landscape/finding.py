@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -13,6 +13,7 @@ import numpy as np
 from convoy.notebook import html_of
 from convoy.runs import Run
 from convoy.stats import Estimate, t_interval
+from convoy.studies.compare import ablation
 from convoy.studies.landscape import band
 from convoy.studies.landscape.arrays import FigureArrays, Kind, Probes
 from convoy.studies.landscape.band import EARLY_STEPS, WINDOW, Curves, Measure, Ratio, Verdict
@@ -63,6 +64,16 @@ class BandPair:
 
 
 @dataclass(frozen=True)
+class Factor:
+    """The effect of a key on the width: that at value b over that at a, averaged over all values of the other keys."""
+
+    key: str
+    a: str
+    b: str
+    ratios: dict[Measure, dict[StepRange, Ratio]]
+
+
+@dataclass(frozen=True)
 class Steps:
     """Of the runs, and those that the widths cover."""
 
@@ -92,6 +103,7 @@ class LandscapeFinding:
     flags: tuple[str, ...]  # of the runs
     recipes: tuple[Band, ...]  # the band of each
     pairs: tuple[BandPair, ...]  # ratios of the widths of two bands
+    factors: tuple[Factor, ...] = ()  # of varied keys
     kind: Literal["landscape"] = "landscape"
     schema: int = 1
     _repr_html_ = html_of
@@ -118,9 +130,17 @@ class Landscape(NamedTuple):
 
 
 def conclude(
-    results: Sequence[Landscape], design: Design, *, images: int, step_sizes: Sequence[float]
+    results: Sequence[Landscape],
+    design: Design,
+    *,
+    images: int,
+    step_sizes: Sequence[float],
+    varied: ablation.Design | None = None,
 ) -> LandscapeFinding:
-    """`images`: number of images of a surface, 0 without surfaces. `step_sizes`: of the probes along the step."""
+    """`images`: number of images of a surface, 0 without surfaces. `step_sizes`: of the probes along the step.
+
+    `varied`: the keys whose combinations the recipes are.
+    """
     runs = [run for each in results for group in each.runs for run in group]
     cut = int(results[0].curves[0].step[-1])
     spans: dict[StepRange, int | None] = {StepRange.ALL: None}
@@ -141,6 +161,7 @@ def conclude(
         flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
         recipes=tuple(_band(each, spans) for each in results),
         pairs=tuple(_pair(a, b, spans, reduced=reduced) for a, b in combinations(results, 2)),
+        factors=tuple(_factors(results, varied, spans, reduced=reduced)) if varied is not None else (),
     )
 
 
@@ -180,10 +201,28 @@ def _band(each: Landscape, spans: dict[StepRange, int | None]) -> Band:
 
 def _pair(a: Landscape, b: Landscape, spans: dict[StepRange, int | None], *, reduced: bool) -> BandPair:
     def ratio(measure: Measure, steps: int | None) -> Ratio:
-        return band.ratio(b.widths(measure, steps), a.widths(measure, steps), reduced=reduced)
+        return band.ratio((b.widths(measure, steps), a.widths(measure, steps)), reduced=reduced)
 
     by_measure = {measure: {span: ratio(measure, steps) for span, steps in spans.items()} for measure in Measure}
     return BandPair(a.label, b.label, by_measure)
+
+
+def _factors(
+    results: Sequence[Landscape], varied: ablation.Design, spans: dict[StepRange, int | None], *, reduced: bool
+) -> Iterator[Factor]:
+    by_levels = {varied.levels[each.label]: each for each in results}
+    for place, (key, values) in enumerate(zip(varied.keys, varied.values, strict=True)):
+        for a, b in combinations(values, 2):
+            at_a = [levels for levels in by_levels if levels[place] == a]
+            at_b = [(*levels[:place], b, *levels[place + 1 :]) for levels in at_a]
+            both = [(by_levels[first], by_levels[second]) for first, second in zip(at_b, at_a, strict=True)]
+
+            def ratio(measure: Measure, steps: int | None, both: list[tuple[Landscape, Landscape]] = both) -> Ratio:
+                widths = [(first.widths(measure, steps), second.widths(measure, steps)) for first, second in both]
+                return band.ratio(*widths, reduced=reduced)
+
+            ratios = {measure: {span: ratio(measure, steps) for span, steps in spans.items()} for measure in Measure}
+            yield Factor(key, a, b, ratios)
 
 
 def smoothness(runs: Sequence[Run]) -> Smoothness:

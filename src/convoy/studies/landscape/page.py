@@ -16,7 +16,7 @@ from convoy.stats import Estimate
 from convoy.studies.landscape import arrays, figures, words
 from convoy.studies.landscape.arrays import FigureArrays, Surface
 from convoy.studies.landscape.band import Measure
-from convoy.studies.landscape.finding import Band, BandPair, LandscapeFinding, StepRange
+from convoy.studies.landscape.finding import Band, BandPair, Factor, LandscapeFinding, StepRange
 from convoy.text import gettext as _
 
 SURFACE_HEIGHT = 4.1  # inches
@@ -34,10 +34,10 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     }
     return Page(
         kicker=sections.kicker(_("Landscape"), study.name, views),
-        title=_("Loss landscape: {recipes} on {data}", recipes=listed(recipes), data=views[0].data.name),
+        title=_("Loss landscape: {recipes} on {data}", recipes=_subject(finding), data=views[0].data.name),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
-        tables=(_widths_table(finding), *([_ratios_table(finding)] if finding.pairs else [])),
+        tables=(_widths_table(finding), *_ratio_tables(finding)),
         sections=sections.present(
             _bands(finding, arrays_by_label, look),
             _along_the_step(finding, arrays_by_label, look),
@@ -47,6 +47,15 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
         ),
         labels=labels,
     )
+
+
+def _subject(finding: LandscapeFinding) -> str:
+    labels = [each.label for each in finding.recipes]
+    if not finding.factors:
+        return listed(labels)
+    networks = listed(list(dict.fromkeys(label.partition(",")[0] for label in labels)))
+    keys = listed(list(dict.fromkeys(factor.key for factor in finding.factors)))
+    return _("{networks}, {n} combinations of {keys}", networks=networks, n=len(labels), keys=keys)
 
 
 def _coloured(groups: Groups) -> tuple[str, ...]:
@@ -147,21 +156,33 @@ def _widths_table(finding: LandscapeFinding) -> Table:
     return table_of(fields, finding.recipes, note, _("Band width"))
 
 
-def _ratios_table(finding: LandscapeFinding) -> Table:
-    def ratio(span: StepRange) -> Field[tuple[BandPair, Measure]]:
+def _ratio_tables(finding: LandscapeFinding) -> list[Table]:
+    """Of varied keys, or else of pairs of recipes."""
+    note = words.intervals_note(finding)
+    if finding.factors:
+        note = " ".join([_("Geometric mean over all values of the other keys."), note])
+        return [_ratios_table(finding, finding.factors, _("Key"), note, _("Effect of each key on the band width"))]
+    if not finding.pairs:
+        return []
+    return [_ratios_table(finding, finding.pairs, _("Models"), note, _("Ratio of band widths"))]
+
+
+def _ratios_table(
+    finding: LandscapeFinding, rows: Sequence[Factor | BandPair], first: str, note: str, title: str
+) -> Table:
+    def ratio(span: StepRange) -> Field[tuple[Factor | BandPair, Measure]]:
         title = words.step_range_name(span, finding).capitalize()
         return Field(title, lambda row: _estimate(row[0].ratios[row[1]][span].ratio))
 
-    fields: list[Field[tuple[BandPair, Measure]]] = [
-        TextField(_("Models"), lambda row: _("{a} over {b}", a=row[0].b, b=row[0].a)),
+    fields: list[Field[tuple[Factor | BandPair, Measure]]] = [
+        TextField(first, lambda row: words.ratio_name(row[0])),
         TextField(_("Quantity"), lambda row: words.measure_name(row[1])),
         *map(ratio, _step_ranges(finding)),
         TextField(
             _("Verdict on the first band"), lambda row: words.verdict_name(row[0].ratios[row[1]][StepRange.ALL].verdict)
         ),
     ]
-    rows = [(pair, measure) for pair in finding.pairs for measure in Measure]
-    return table_of(fields, rows, words.intervals_note(finding), _("Ratio of band widths"))
+    return table_of(fields, [(row, measure) for row in rows for measure in Measure], note, title)
 
 
 def _smoothness_table(recipes: Sequence[Band]) -> Table:

@@ -12,6 +12,7 @@ from convoy.data.batches import steps_per_epoch
 from convoy.events import Note
 from convoy.runs import Member, Run, Study
 from convoy.studies import findings
+from convoy.studies.compare import ablation
 from convoy.studies.landscape import arrays, band
 from convoy.studies.landscape.design import Design, Named, Spec
 from convoy.studies.landscape.finding import Landscape, conclude
@@ -32,6 +33,7 @@ def run(
     design: Design,
     *,
     surfaces: Spec | None = Spec(),  # noqa: B008 (it does not change)
+    varied: ablation.Design | None = None,
 ) -> Study | None:
     """Trains each recipe at each learning rate and computes loss surfaces around the weights of one run.
 
@@ -40,7 +42,8 @@ def run(
     Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
     """
     entries = planned(recipes, design, surfaces)
-    name = partial(study_name, "landscape", [label for label, _recipe in recipes])
+    labels = [label for label, _recipe in recipes]
+    name = partial(study_name, "landscape", labels if varied is None else varied.short(labels))
     members = train_all(entries, replace(session, test="by fault"), name=name)
     if members is None:
         return None
@@ -52,7 +55,7 @@ def run(
             return None
     arrays.write(study.path / "landscape.npz", [each.figures for each in results])
     images = surfaces.images if surfaces else 0
-    findings.write(study, conclude(results, design, images=images, step_sizes=STEP_SIZES))
+    findings.write(study, conclude(results, design, images=images, step_sizes=STEP_SIZES, varied=varied))
     return study
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from convoy.reporting.quantities import listed
 from convoy.stats import Estimate
 from convoy.studies.landscape.arrays import Surface
 from convoy.studies.landscape.band import Measure, Verdict
-from convoy.studies.landscape.finding import LandscapeFinding, StepRange
+from convoy.studies.landscape.finding import BandPair, Factor, LandscapeFinding, StepRange
 from convoy.text import gettext as _
 
 CAP = 100.0  # of a drawn loss: far above the loss of guessing, ln(classes)
@@ -34,6 +35,11 @@ def verdict_name(verdict: Verdict) -> str:
     return names[verdict]
 
 
+def ratio_name(ratio: Factor | BandPair) -> str:
+    text = _("{a} over {b}", a=ratio.b, b=ratio.a)
+    return f"{ratio.key}: {text}" if isinstance(ratio, Factor) else text
+
+
 def sentence(finding: LandscapeFinding) -> str:
     return "; ".join(_clauses(finding))
 
@@ -51,6 +57,19 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
             rates=rates,
             label=label,
             mean=mean,
+        )
+    elif finding.factors:
+        factor = max(finding.factors, key=_strength)
+        ratio = factor.ratios[Measure.LOSS][StepRange.ALL]
+        yield _(
+            "Over {rates} the width of the loss band depends most on {key}: with {b} it is {ratio} times that with {a} "
+            "({verdict})",
+            rates=rates,
+            key=factor.key,
+            a=factor.a,
+            b=factor.b,
+            ratio=_ratio(ratio.ratio, flipped=False),
+            verdict=verdict_name(ratio.verdict),
         )
     else:
         narrow, *_others, wide = sorted(means, key=means.__getitem__)  # two labels, even if both widths are equal
@@ -79,6 +98,12 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
         )
 
 
+def _strength(factor: Factor) -> float:
+    """Of the effect on the width, in either direction."""
+    ratio = factor.ratios[Measure.LOSS][StepRange.ALL].ratio
+    return 0.0 if ratio is None else abs(math.log(ratio.mean))
+
+
 def _ratio(ratio: Estimate | None, *, flipped: bool) -> str:
     if ratio is None:
         return _("unknown")
@@ -97,7 +122,7 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
     drawn = [each.surfaces for each in finding.recipes if each.surfaces]
     if finding.seeds == 1:
         yield _("One seed gives neither an interval nor a verdict, because the spread between seeds is unknown")
-    for pair in finding.pairs:
+    for pair in finding.pairs if not finding.factors else ():
         loss, log = (pair.ratios[measure][StepRange.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
         if {loss, log} == {Verdict.NARROWER, Verdict.WIDER}:
             yield _(
@@ -151,13 +176,15 @@ def band_caption(finding: LandscapeFinding, points: int | None) -> str:
 
 
 def probe_caption(finding: LandscapeFinding) -> str:
+    rates = {each.label: f"{each.lr:g}" for each in finding.recipes if each.looks}
+    distinct = {*rates.values()}
     return _(
-        "The weights after a step ({rates}) are moved against the gradient of its batch, by {first:g} to {last:g} "
-        "times the gradient. Loss: minimum and maximum along the move. Gradient predictiveness: distance of the "
-        "gradients from the first one. Effective beta-smoothness: maximum of that distance divided by the distance "
+        "The weights after a step (learning rate {rates}) are moved against the gradient of its batch, by {first:g} to "
+        "{last:g} times the gradient. Loss: minimum and maximum along the move. Gradient predictiveness: distance of "
+        "the gradients from the first one. Effective beta-smoothness: maximum of that distance divided by the distance "
         "moved. Lower and narrower is smoother (Santurkar et al. 2018, figure 4). Values that are not finite are "
         "drawn at {cap:g}.",
-        rates=", ".join(f"{each.label}: {each.lr:g}" for each in finding.recipes if each.looks),
+        rates=", ".join(distinct if len(distinct) == 1 else (f"{label}: {rate}" for label, rate in rates.items())),
         first=finding.step_sizes[0],
         last=finding.step_sizes[-1],
         cap=CAP,
