@@ -256,7 +256,7 @@ class StudyRun:
 class StudyContents:
     """study.toml."""
 
-    kind: str
+    kind: str = ""  # "" is none that exists
     command: str = ""
     runs: Sequence[StudyRun] = ()
 

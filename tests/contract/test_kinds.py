@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, fields, is_dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tests.forks import start_command
@@ -45,10 +47,16 @@ corrected = "net.toml"
 """
 
 
+class Studies(NamedTuple):
+    """One study of each kind, and what its command printed."""
+
+    workspace: Workspace
+    printed: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """One study of each kind."""
-    out = tmp_path_factory.mktemp("kinds")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studies]:
+    out, printed = tmp_path_factory.mktemp("kinds"), {}
     (out / "net.toml").write_text(RECIPE)
     (out / "experiment.toml").write_text(EXPERIMENT)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,8 +66,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
             without_figures.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])
             without_figures.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
             for kind in kinds.KINDS:
-                main(command(kind, out))
-        yield Workspace(out)
+                with redirect_stdout(StringIO()) as output:
+                    main(command(kind, out))
+                printed[kind] = output.getvalue()
+        yield Studies(Workspace(out), printed)
+
+
+@pytest.fixture
+def workspace(studies: Studies) -> Workspace:
+    return studies.workspace
 
 
 def command(kind: str, out: Path) -> list[str]:
@@ -95,11 +110,9 @@ def changed(study: Study, values: dict[str, Any]) -> Iterator[None]:
 
 
 @every_kind
-@pytest.mark.usefixtures("words_alone")
-def test_command_ends_with_the_path_of_its_report(kind: str, workspace: Workspace, capsys) -> None:
-    main(command(kind, workspace.path))
-    page = Path(capsys.readouterr().out.splitlines()[-1])
-    assert page.parent == study_of(workspace, kind).path
+def test_command_ends_with_the_path_of_its_report(kind: str, studies: Studies) -> None:
+    page = Path(studies.printed[kind].splitlines()[-1])
+    assert page.parent == study_of(studies.workspace, kind).path
     assert page.is_file()
 
 
@@ -180,6 +193,11 @@ def test_interrupted_study_ends_with_the_finding_of_an_unbroken_one(kind: str, w
     process.kill()
     process.join()
     assert not list(tmp_path.glob("studies/*/finding.json"))
+    (tmp_path / "runs").mkdir(exist_ok=True)
+    interrupted = {run.name for run in Workspace(tmp_path).runs()}
+    for run in workspace.runs():  # finished ones, which are not trained again here
+        if run.name not in interrupted:
+            shutil.copytree(run.path, tmp_path / "runs" / run.name)
     main(command(kind, tmp_path))
     first, second = (without_costs(study_of(out, kind).finding_json) for out in (Workspace(tmp_path), workspace))
     assert first == second

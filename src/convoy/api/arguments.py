@@ -49,7 +49,7 @@ def _described(candidate: Run | Study) -> str:
             epochs = candidate.recipe.train.epochs
             facts = [data_of(candidate), ngettext("{n:,} epoch", "{n:,} epochs", epochs), *facts]
         else:
-            facts = [candidate.contents.kind, *facts]
+            facts = [*filter(None, [candidate.contents.kind]), *facts]
     except ValueError:  # a damaged folder has a date only
         pass
     return f"{candidate.name} ({', '.join(facts)})"
