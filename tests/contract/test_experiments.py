@@ -106,6 +106,13 @@ def test_its_claims_can_be_tried_under_each_protocol(name: str) -> None:
     }
 
 
+@pytest.mark.parametrize("name", list(FOUND))
+def test_the_guide_counts_its_claims_and_tests(name: str) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "ablation.md").read_text(encoding="utf-8")
+    tests = sum(bool(check.trials) for check in Scope(FOUND[name], Settings(full_size=True)).claims)
+    assert f"| `{name}` | {len(FOUND[name].claim)} | {tests} | {tests * 0.05:.3g} |" in guide
+
+
 def test_claims_that_compare_two_measured_sides_have_a_margin_unless_their_grid_is_coarser() -> None:
     compared = [claim for found in FOUND.values() for claim in found.claim if claim.b and claim.relation != "about"]
     without = {claim.measure for claim in compared if not claim.margin and not find(claim.measure).exact}

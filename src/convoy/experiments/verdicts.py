@@ -60,7 +60,7 @@ class JudgedClaim:
     margin: float  # from the limit: allowed for "about", otherwise of no importance
     sides: tuple[Side, ...]  # their labels and values
     result: Value | None  # the quantity
-    verdict: Verdict  # holds, does not hold, inconclusive
+    verdict: Verdict  # one of CLAIM_VERDICTS
     why: Inconclusive | None  # reason of an inconclusive verdict
     excluded: int  # seeds left out because their runs were measured on different machines
     runs: tuple[str, ...]  # their names
