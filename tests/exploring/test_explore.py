@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.conftest import Call
+from tests.fake_runs import Setting, fake_run
 
 import convoy
 from convoy.api.arguments import distinct_labels
@@ -15,18 +15,6 @@ from convoy.exploring.arrays import Arrays
 from convoy.exploring.bundle import bundle
 from convoy.exploring.sample import scored_images
 from convoy.exploring.words import script_words
-from convoy.runs import Run
-
-
-def test_a_page_of_lenet_has_at_most_600_kb_and_no_address(
-    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("convoy.exploring.run._epochs", lambda *of: ())
-
-    text = convoy.explore(digits_run, save=tmp_path / "page.html").read_text(encoding="utf-8")
-
-    assert len(text) < 600_000
-    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
 def test_images_that_are_classified_wrongly_are_first_with_each_kind_of_mistake() -> None:
@@ -71,38 +59,23 @@ def test_every_message_that_the_script_asks_for_exists() -> None:
     assert words.keys() - keys <= {"occlusion_text", "activation_text"}
 
 
-def test_runs_with_one_label_are_distinguished_by_faults_and_seeds(tiny, tmp_path: Path) -> None:
-    def run(name: str, *overrides: tuple[str, object]) -> Run:
-        recipe = tiny(*overrides)
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "recipe.toml").write_text(recipe.to_toml())
-        return Run(tmp_path / name)
+def test_runs_on_other_images_are_refused(tmp_path: Path) -> None:
+    run, other = fake_run(tmp_path), fake_run(tmp_path, setting=Setting(classes=("cat", "dog")))
 
-    plain, other = run("a"), run("b", ("seed", 7))
-    faulty = run("c", ("protocol.faults", ["selection_on_test"]))
-
-    assert distinct_labels([plain]) == ["Tiny"]
-    assert distinct_labels([plain, faulty]) == ["Tiny", "Tiny, selection_on_test"]
-    assert distinct_labels([plain, other]) == ["Tiny, seed 42", "Tiny, seed 7"]
+    with pytest.raises(ValueError, match="has another classes than .*: expected runs on the same images"):
+        convoy.explore(run, other, out=tmp_path)
 
 
-def test_the_command_prints_the_page_and_the_report_links_to_it(call: Call, digits_run: Run) -> None:
-    code, out, err = call("explore", digits_run.path, "--json")
-    assert code == 0, err
-    result = json.loads(out)
+def test_runs_with_one_label_are_distinguished_by_faults_and_seeds(tmp_path: Path) -> None:
+    plain, other = fake_run(tmp_path), fake_run(tmp_path, seed=7)
+    faulty = fake_run(tmp_path, setting=Setting(faults=("selection_on_test",)))
 
-    assert Path(result["page"]) == digits_run.path / "explore.html"
-    assert result["bytes"] == Path(result["page"]).stat().st_size
-    assert 'href="explore.html"' in convoy.report(digits_run).read_text(encoding="utf-8")
-
-
-def test_runs_on_other_images_are_refused(digits_run: Run, tiny, tmp_path: Path) -> None:
-    other = convoy.train(tiny(("train.epochs", 1)), out=tmp_path, show=False)
-
-    with pytest.raises(ValueError, match="expected runs on the same images"):
-        convoy.explore(digits_run, other, out=tmp_path)
+    assert distinct_labels([plain]) == ["lenet"]
+    assert distinct_labels([plain, faulty]) == ["lenet", "lenet, selection_on_test"]
+    assert distinct_labels([plain, other]) == ["lenet, seed 42", "lenet, seed 7"]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_comparison_writes_the_page_of_its_best_run(call: Call, stripes: Path, net: Path) -> None:
     """A user's network on grey images that are not handwriting: no drawing pad."""
     code, out, err = call(

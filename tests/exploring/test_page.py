@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, classifies, explains numbers and loads nothing."""
+"""The page in a real browser: it computes, draws, explains and loads nothing. One run and one browser for all tests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from tests.conftest import Call
 from tests.data.photographed_digits import photograph
+from tests.exploring import networks
 from tests.exploring.browser import Browser
 
+import convoy
 from convoy.data.photo import find_ink
+from convoy.exploring.content import Images
+from convoy.exploring.page import write_page
 from convoy.runs import Run
 
 Stroke = list[tuple[float, float]]  # points on the pad, in fractions of its sides
-ZERO: Stroke = [(0.5 + 0.2 * math.sin(angle / 8), 0.5 - 0.3 * math.cos(angle / 8)) for angle in range(0, 51, 2)]
+ZERO: Stroke = [(0.5 + 0.2 * math.sin(angle / 8), 0.5 - 0.3 * math.cos(angle / 8)) for angle in range(0, 53, 4)]
 ONE: Stroke = [(0.53, 0.2), (0.5, 0.4), (0.49, 0.6), (0.47, 0.8)]
 
 
@@ -59,7 +64,7 @@ def test_the_arrow_keys_draw(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.click("#clear")
     browser.evaluate("document.getElementById('pad').focus()")
-    for key in [*["ArrowUp"] * 9, " ", *["ArrowDown"] * 18]:
+    for key in [*["ArrowUp"] * 6, " ", *["ArrowDown"] * 12]:
         browser.press(key)
     browser.wait("convoy.store.source.kind === 'drawing'")
 
@@ -153,3 +158,39 @@ def test_every_control_has_a_name(browser: Browser, page: Path) -> None:
         .map((each) => each.outerHTML.slice(0, 120))""")
 
     assert nameless == []
+
+
+def test_a_page_of_lenet_has_at_most_600_kb_and_no_address(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.exploring.run._epochs", lambda *of: ())
+
+    text = convoy.explore(digits_run, save=tmp_path / "page.html").read_text(encoding="utf-8")
+
+    assert len(text) < 600_000
+    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.usefixtures("words_alone")
+def test_the_command_prints_the_page_and_the_report_links_to_it(call: Call, digits_run: Run) -> None:
+    code, out, err = call("explore", digits_run.path, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+
+    assert Path(result["page"]) == digits_run.path / "explore.html"
+    assert result["bytes"] == Path(result["page"]).stat().st_size
+    assert 'href="explore.html"' in convoy.report(digits_run).read_text(encoding="utf-8")
+
+
+def test_outputs_of_all_operations_are_those_of_pytorch(browser: Browser, tmp_path: Path) -> None:
+    """Five networks on 20 images: weights of the initialisation, statistics of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, *networks.SHAPE), dtype=np.uint8)
+    scored = Images(pixels, np.arange(20) % 10)
+    runs = tuple(networks.content_of(network, name, scored) for name, network in networks.build().items())
+    page = write_page(networks.page_content(runs, scored), tmp_path / "page.html")
+
+    browser.open(page)
+    largest = browser.evaluate("convoy.largestDifference(20)")
+
+    assert max(np.ptp(run.logits) for run in runs) > 0.5
+    assert largest < 1e-5
