@@ -126,13 +126,39 @@ def test_along_a_parabola_the_look_finds_its_curvature() -> None:
     assert found["probe_loss"] == pytest.approx((3 * (0.5 - sizes * 9)) ** 2, rel=1e-6)
 
 
+def test_over_the_own_step_the_curvature_is_the_same_at_any_length() -> None:
+    """The parabola of the test above; the step goes uphill."""
+    module = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    learner = Learner(module, SGD(lr=0.1), lambda logits, _: logits.square().mean())
+    with torch.no_grad():
+        module.weight.fill_(0.5)
+    x, y = torch.tensor([[3.0]], dtype=torch.float64), torch.zeros(1)
+    for before in (0.499, -7.0):
+        found = measure(learner, x, y, 0, [torch.tensor([[before]], dtype=torch.float64)])
+        assert found["probe_own_beta"] == pytest.approx(18, rel=1e-5)
+    assert np.isnan(measure(learner, x, y, 0)["probe_own_beta"])
+    assert module.weight.item() == 0.5
+
+
+def test_the_weights_before_a_measured_step_are_known_except_for_the_first() -> None:
+    learner, (x, y) = a_learner(nn.Linear(5, 3)), batch()
+    every_step, every_second = StepProbe(1, seed=0), StepProbe(2, seed=0)
+    for _ in range(4):
+        learner.step(x, y)
+        every_step(learner, x, y)
+        every_second(learner, x, y)
+    own, second = every_step.arrays["probe_own_beta"], every_second.arrays["probe_own_beta"]
+    assert np.isnan(own).tolist() == [True, False, False, False]
+    assert second.tolist() == own[1::2].tolist()
+
+
 def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
     torch.manual_seed(0)
     module = nn.Linear(5, 3, dtype=torch.float64)
     x, y = batch()
     undivided = measure(a_learner(module), x.double(), y, seed=0)
     parts = measure(a_learner(module, accumulate=5), x.double(), y, seed=0)
-    assert all(np.allclose(undivided[name], parts[name], rtol=1e-6) for name in undivided)
+    assert all(np.allclose(undivided[name], parts[name], rtol=1e-6, equal_nan=True) for name in undivided)
 
 
 def test_a_probe_goes_on_counting_where_it_was() -> None:

@@ -36,6 +36,11 @@ class Probes:
     loss: np.ndarray  # [probes, 1 + sizes]
     gradient_change: np.ndarray  # [probes, sizes]
     beta: np.ndarray  # [probes]
+    own_beta: np.ndarray | None = None  # [probes], over the optimizer's own step; None: a run of an earlier version
+
+    @property
+    def arrays(self) -> Arrays:
+        return {name: values for name, values in vars(self).items() if values is not None}
 
     @classmethod
     def of(cls, arrays: Arrays) -> Probes | None:
@@ -75,7 +80,7 @@ class FigureArrays:
 def write(path: Path, recipes: Iterable[FigureArrays]) -> None:
     arrays: dict[str, np.ndarray] = {}
     for number, recipe in enumerate(recipes):
-        groups: dict[str, Arrays] = {"": vars(recipe.edges), "probe_": vars(recipe.probes) if recipe.probes else {}}
+        groups: dict[str, Arrays] = {"": vars(recipe.edges), "probe_": recipe.probes.arrays if recipe.probes else {}}
         groups |= {f"{kind}_": surface.arrays for kind, surface in recipe.surfaces.items()}
         for prefix, group in groups.items():
             arrays |= {f"{number}_{prefix}{name}": values for name, values in group.items()}

@@ -34,6 +34,7 @@ class Smoothness:
     loss_variation: Estimate | None = None
     gradient_change: Estimate | None = None
     beta: Estimate | None = None
+    own_beta: Estimate | None = None  # over the optimizer's own step
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,9 @@ def smoothness(runs: Sequence[Run]) -> Smoothness:
             return Smoothness()
         loss = probes.loss.astype(np.float64)
         variation = np.where(np.isfinite(loss).all(1), loss.max(1) - loss.min(1), np.inf)
-        medians.append(tuple(map(_median, (variation, probes.gradient_change.max(1), probes.beta))))
+        own_beta = np.full(len(probes.beta), np.inf) if probes.own_beta is None else probes.own_beta
+        measured = (variation, probes.gradient_change.max(1), probes.beta, own_beta)
+        medians.append(tuple(map(_median, measured)))
     return Smoothness(
         *(t_interval(values) if np.isfinite(values).all() else None for values in zip(*medians, strict=True))
     )

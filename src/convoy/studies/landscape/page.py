@@ -191,9 +191,13 @@ def _smoothness_table(recipes: Sequence[Band]) -> Table:
         Field(_("Range of the loss"), lambda each: _estimate(each.smoothness.loss_variation)),
         Field(_("Maximum gradient distance"), lambda each: _estimate(each.smoothness.gradient_change)),
         Field(_("Effective beta-smoothness"), lambda each: _estimate(each.smoothness.beta)),
+        Field(_("Over the own step"), lambda each: _estimate(each.smoothness.own_beta), _("beta-smoothness")),
         Field(_("Probes"), lambda each: f"{each.looks:,}", _("per run")),
     ]
-    note = _("Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t).")
+    note = _(
+        "Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t). Over the "
+        "own step: distance of the gradients before and after the optimizer's step, on its batch, over its length."
+    )
     return table_of(fields, recipes, note)
 
 

@@ -6,7 +6,7 @@ figure 4. https://arxiv.org/abs/1805.11604
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,13 +33,18 @@ class StepProbe:
         self._every_steps = every_steps
         self._seed = seed
         self._rows: dict[str, list[np.ndarray]] = {}
+        self._before: list[torch.Tensor] = []  # the weights before the step that is measured next
 
     def __call__(self, learner: Learner, x: torch.Tensor, y: torch.Tensor) -> None:
         self.step += 1
         if self.step % self._every_steps == 0:
             seed = derive_seed(self._seed, "probe", 0, self.step)
-            for name, value in {"probe_step": np.int64(self.step), **measure(learner, x, y, seed)}.items():
+            measured = measure(learner, x, y, seed, self._before)
+            for name, value in {"probe_step": np.int64(self.step), **measured}.items():
                 self._rows.setdefault(name, []).append(np.asarray(value))
+            self._before = []
+        if (self.step + 1) % self._every_steps == 0:
+            self._before = [parameter.detach().clone() for parameter in learner.parameters]
 
     @property
     def arrays(self) -> Arrays:
@@ -47,19 +52,25 @@ class StepProbe:
         return {name: np.stack(rows) for name, rows in self._rows.items()}
 
     def state(self) -> dict[str, object]:
-        return {"step": self.step, "rows": {name: torch.from_numpy(rows) for name, rows in self.arrays.items()}}
+        rows = {name: torch.from_numpy(rows) for name, rows in self.arrays.items()}
+        return {"step": self.step, "rows": rows, "before": self._before}
 
-    def load(self, step: int, rows: Mapping[str, torch.Tensor]) -> None:
-        self.step = step
+    def load(self, step: int, rows: Mapping[str, torch.Tensor], before: Sequence[torch.Tensor] = ()) -> None:
+        self.step, self._before = step, [*before]
         self._rows = {name: list(values.numpy()) for name, values in rows.items()}
 
 
-def measure(learner: Learner, x: torch.Tensor, y: torch.Tensor, seed: int) -> Arrays:
+def measure(
+    learner: Learner, x: torch.Tensor, y: torch.Tensor, seed: int, before: Sequence[torch.Tensor] = ()
+) -> Arrays:
     """Measures loss and gradient at the weights and at each of STEP_SIZES along the negative gradient.
+
+    `before`: the weights before the last step of the optimizer, if known.
 
     Returns `probe_loss` float32 [1 + sizes]: the loss, first at the weights; its range is the paper's loss variation.
     `probe_gradient_change` float32 [sizes]: l2 distance of the gradient from the first one (predictiveness).
     `probe_beta` float32: the maximum of gradient change / distance moved (effective beta-smoothness).
+    `probe_own_beta` float32: the same over the optimizer's last step, from `before` to the weights; NaN without it.
     """
     parameters = learner.parameters
     # fork_rng restores the training's generators; the same seed gives every point the same dropout.
@@ -77,8 +88,18 @@ def measure(learner: Learner, x: torch.Tensor, y: torch.Tensor, seed: int) -> Ar
             losses.append(loss)
             changes.append(_length([b - a for a, b in zip(gradient, moved_gradient, strict=True)]))
         distances = _length(gradient) * torch.tensor(STEP_SIZES, device=x.device)
+        own_beta = torch.tensor(torch.nan)
+        if before:
+            with torch.no_grad():
+                for parameter, values in zip(parameters, before, strict=True):
+                    parameter.copy_(values)
+            torch.manual_seed(seed)
+            _, gradient_before = learner.gradient(x, y)
+            moved = _length([b - a for a, b in zip(before, start, strict=True)])
+            own_beta = _length([b - a for a, b in zip(gradient_before, gradient, strict=True)]) / moved
     change = torch.stack(changes)
     arrays = {"loss": torch.stack(losses), "gradient_change": change, "beta": (change / distances).max()}
+    arrays["own_beta"] = own_beta
     return {f"probe_{name}": value.float().cpu().numpy() for name, value in arrays.items()}
 
 
