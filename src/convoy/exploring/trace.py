@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -136,11 +137,12 @@ class _Recorder(DispatchMode):
             )
         bound = {**{argument.name: argument.default_value for argument in func._schema.arguments}}
         bound |= dict(zip(bound, args, strict=False)) | kwargs
-        handler(self, bound, result)
+        handler(self, Arguments(**bound), result)
         return result
 
 
-Handler = Callable[[_Recorder, dict[str, Any], Any], None]
+Arguments = SimpleNamespace  # of a torch operation, by their names in its schema
+Handler = Callable[[_Recorder, Arguments, Any], None]
 _HANDLERS: dict[str, Handler] = {}
 
 
@@ -157,25 +159,30 @@ def _pair(values: Sequence[int]) -> tuple[int, ...]:
     return values * 2 if len(values) == 1 else values
 
 
+def _input_of(a: Arguments) -> torch.Tensor:
+    tensor: torch.Tensor = a.input if hasattr(a, "input") else a.self
+    return tensor
+
+
 @_handles("convolution")
-def _convolution(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    if a["transposed"] or a["weight"].dim() != 4:
+def _convolution(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    if a.transposed or a.weight.dim() != 4:
         raise UnsupportedError(_("the page runs two-dimensional convolutions only, no transposed ones"))
-    settings: dict[str, Setting] = {name: _pair(a[name]) for name in ("stride", "padding", "dilation")}
-    weights = {"weight": a["weight"], "bias": a["bias"]}
-    recorder.add("conv", [a["input"]], result, {**settings, "groups": a["groups"]}, weights)
+    settings: dict[str, Setting] = {name: _pair(getattr(a, name)) for name in ("stride", "padding", "dilation")}
+    weights = {"weight": a.weight, "bias": a.bias}
+    recorder.add("conv", [a.input], result, {**settings, "groups": a.groups}, weights)
 
 
 @_handles("addmm")
-def _linear(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    if a["beta"] != 1 or a["alpha"] != 1 or recorder.number_of(a["mat2"]) is not None:
+def _linear(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    if a.beta != 1 or a.alpha != 1 or recorder.number_of(a.mat2) is not None:
         raise UnsupportedError(_("the page runs linear layers with constant weights only"))
-    recorder.add("linear", [a["mat1"]], result, {}, {"weight": a["mat2"].t(), "bias": a["self"]})
+    recorder.add("linear", [a.mat1], result, {}, {"weight": a.mat2.t(), "bias": a.self})
 
 
 @_handles("mm", "bmm")
-def _product(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    first, second = a["self"], a["mat2"]
+def _product(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    first, second = a.self, a.mat2
     if recorder.number_of(second) is None and second.dim() == 2:
         recorder.add("linear", [first], result, {}, {"weight": second.t()})
     else:
@@ -183,33 +190,33 @@ def _product(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> No
 
 
 @_handles("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "_batch_norm_no_update")
-def _batch_norm(recorder: _Recorder, a: dict[str, Any], result: Any) -> None:
-    if a.get("training", False) or a["running_mean"] is None:
+def _batch_norm(recorder: _Recorder, a: Arguments, result: Any) -> None:
+    if getattr(a, "training", False) or a.running_mean is None:
         raise UnsupportedError(_("the page runs batch norm with running statistics only"))
-    weights = {name: a[name] for name in ("weight", "bias")}
-    weights |= {"mean": a["running_mean"], "variance": a["running_var"]}
-    eps = float(a["eps"] if "eps" in a else a["epsilon"])
-    recorder.add("batch_norm", [a["input"]], result[0], {"eps": eps}, weights)
+    weights = {"weight": a.weight, "bias": a.bias}
+    weights |= {"mean": a.running_mean, "variance": a.running_var}
+    eps = float(a.eps if hasattr(a, "eps") else a.epsilon)
+    recorder.add("batch_norm", [a.input], result[0], {"eps": eps}, weights)
 
 
 @_handles("native_layer_norm")
-def _layer_norm(recorder: _Recorder, a: dict[str, Any], result: Any) -> None:
-    settings: dict[str, Setting] = {"eps": a["eps"], "axes": len(a["normalized_shape"])}
-    recorder.add("layer_norm", [a["input"]], result[0], settings, {name: a[name] for name in ("weight", "bias")})
+def _layer_norm(recorder: _Recorder, a: Arguments, result: Any) -> None:
+    settings: dict[str, Setting] = {"eps": a.eps, "axes": len(a.normalized_shape)}
+    recorder.add("layer_norm", [a.input], result[0], settings, {"weight": a.weight, "bias": a.bias})
 
 
 @_handles("native_group_norm")
-def _group_norm(recorder: _Recorder, a: dict[str, Any], result: Any) -> None:
-    settings: dict[str, Setting] = {"eps": a["eps"], "groups": a["group"]}
-    recorder.add("group_norm", [a["input"]], result[0], settings, {name: a[name] for name in ("weight", "bias")})
+def _group_norm(recorder: _Recorder, a: Arguments, result: Any) -> None:
+    settings: dict[str, Setting] = {"eps": a.eps, "groups": a.group}
+    recorder.add("group_norm", [a.input], result[0], settings, {"weight": a.weight, "bias": a.bias})
 
 
 def _activation(name: str, **settings: str) -> Handler:
     """`settings`: name on the page -> name of torch's argument."""
 
-    def handler(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-        values: dict[str, Setting] = {setting: a[argument] for setting, argument in settings.items()}
-        recorder.add(name, [a["self"]], result, values)
+    def handler(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+        values: dict[str, Setting] = {setting: getattr(a, argument) for setting, argument in settings.items()}
+        recorder.add(name, [a.self], result, values)
 
     return handler
 
@@ -224,47 +231,47 @@ _HANDLERS["softplus"] = _activation("softplus", beta="beta", threshold="threshol
 
 
 def _normalised(name: str) -> Handler:
-    return lambda recorder, a, result: recorder.add(name, [a["self"]], result, {"axis": a["dim"] % result.dim()})
+    return lambda recorder, a, result: recorder.add(name, [a.self], result, {"axis": a.dim % result.dim()})
 
 
 _HANDLERS["_softmax"], _HANDLERS["_log_softmax"] = _normalised("softmax"), _normalised("log_softmax")
 
 
 @_handles("max_pool2d_with_indices")
-def _max_pool(recorder: _Recorder, a: dict[str, Any], result: Any) -> None:
-    settings: dict[str, Setting] = {name: _pair(a[name]) for name in ("padding", "dilation")}
-    kernel = _pair(a["kernel_size"])
-    settings |= {"kernel": kernel, "stride": _pair(a["stride"]) if a["stride"] else kernel}
-    recorder.add("max_pool", [a["self"]], result[0], settings)
+def _max_pool(recorder: _Recorder, a: Arguments, result: Any) -> None:
+    settings: dict[str, Setting] = {name: _pair(getattr(a, name)) for name in ("padding", "dilation")}
+    kernel = _pair(a.kernel_size)
+    settings |= {"kernel": kernel, "stride": _pair(a.stride) if a.stride else kernel}
+    recorder.add("max_pool", [a.self], result[0], settings)
 
 
 @_handles("avg_pool2d")
-def _avg_pool(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    if a["divisor_override"]:
+def _avg_pool(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    if a.divisor_override:
         raise UnsupportedError(_("the page runs average pooling without divisor_override only"))
-    kernel = _pair(a["kernel_size"])
-    stride = _pair(a["stride"]) if a["stride"] else kernel
-    settings: dict[str, Setting] = {"kernel": kernel, "stride": stride, "padding": _pair(a["padding"])}
-    recorder.add("avg_pool", [a["self"]], result, {**settings, "count_padding": a["count_include_pad"]})
+    kernel = _pair(a.kernel_size)
+    stride = _pair(a.stride) if a.stride else kernel
+    settings: dict[str, Setting] = {"kernel": kernel, "stride": stride, "padding": _pair(a.padding)}
+    recorder.add("avg_pool", [a.self], result, {**settings, "count_padding": a.count_include_pad})
 
 
 @_handles("_adaptive_avg_pool2d")
-def _adaptive_avg_pool(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    recorder.add("adaptive_avg_pool", [a["self"]], result)
+def _adaptive_avg_pool(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    recorder.add("adaptive_avg_pool", [a.self], result)
 
 
 @_handles("adaptive_max_pool2d")
-def _adaptive_max_pool(recorder: _Recorder, a: dict[str, Any], result: Any) -> None:
-    recorder.add("adaptive_max_pool", [a["self"]], result[0])
+def _adaptive_max_pool(recorder: _Recorder, a: Arguments, result: Any) -> None:
+    recorder.add("adaptive_max_pool", [a.self], result[0])
 
 
 def _reduction(name: str) -> Handler:
-    def handler(recorder: _Recorder, a: dict[str, Any], result: Any) -> None:
+    def handler(recorder: _Recorder, a: Arguments, result: Any) -> None:
         tensor = result if isinstance(result, torch.Tensor) else result[0]  # max.dim also returns indices
-        axes = a.get("dim")
-        axes = range(a["self"].dim()) if axes is None or axes == [] else axes if isinstance(axes, list) else [axes]
-        settings: dict[str, Setting] = {"axes": tuple(sorted(axis % a["self"].dim() for axis in axes))}
-        recorder.add(name, [a["self"]], tensor, settings)
+        axes = getattr(a, "dim", None)
+        axes = range(a.self.dim()) if axes is None or axes == [] else axes if isinstance(axes, list) else [axes]
+        settings: dict[str, Setting] = {"axes": tuple(sorted(axis % a.self.dim() for axis in axes))}
+        recorder.add(name, [a.self], tensor, settings)
 
     return handler
 
@@ -273,9 +280,9 @@ _HANDLERS |= {"mean": _reduction("mean"), "sum": _reduction("sum"), "amax": _red
 
 
 def _binary(name: str) -> Handler:
-    def handler(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-        first, second = a["self"], a["other"]
-        if a.get("alpha", 1) != 1:
+    def handler(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+        first, second = a.self, a.other
+        if getattr(a, "alpha", 1) != 1:
             raise UnsupportedError(_("the page runs sums without a factor only"))
         if isinstance(second, torch.Tensor):
             recorder.add(name, [first, second], result)
@@ -291,8 +298,8 @@ _HANDLERS["maximum"] = _binary("maximum")
 
 
 @_handles("cat")
-def _concatenate(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    recorder.add("concatenate", a["tensors"], result, {"axis": a["dim"] % result.dim()})
+def _concatenate(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    recorder.add("concatenate", a.tensors, result, {"axis": a.dim % result.dim()})
 
 
 def _slice_axis(recorder: _Recorder, source: torch.Tensor, result: torch.Tensor, axis: int, start: int) -> None:
@@ -300,65 +307,65 @@ def _slice_axis(recorder: _Recorder, source: torch.Tensor, result: torch.Tensor,
 
 
 @_handles("split", "split_with_sizes", "unbind")
-def _split(recorder: _Recorder, a: dict[str, Any], result: Sequence[torch.Tensor]) -> None:
-    source, start = a["self"], 0
+def _split(recorder: _Recorder, a: Arguments, result: Sequence[torch.Tensor]) -> None:
+    source, start = a.self, 0
     for part in result:
-        _slice_axis(recorder, source, part, a["dim"], start)
-        start += 1 if part.dim() < source.dim() else part.shape[a["dim"]]
+        _slice_axis(recorder, source, part, a.dim, start)
+        start += 1 if part.dim() < source.dim() else part.shape[a.dim]
 
 
 @_handles("select")
-def _select(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    _slice_axis(recorder, a["self"], result, a["dim"], a["index"] % a["self"].shape[a["dim"]])
+def _select(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    _slice_axis(recorder, a.self, result, a.dim, a.index % a.self.shape[a.dim])
 
 
 @_handles("slice")
-def _slice(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    source, axis = a["self"], a["dim"] % a["self"].dim()
-    start = (a["start"] or 0) + (source.shape[axis] if (a["start"] or 0) < 0 else 0)
-    recorder.add("slice", [source], result, {"axis": axis, "start": start, "step": a["step"]})
+def _slice(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    source, axis = a.self, a.dim % a.self.dim()
+    start = (a.start or 0) + (source.shape[axis] if (a.start or 0) < 0 else 0)
+    recorder.add("slice", [source], result, {"axis": axis, "start": start, "step": a.step})
 
 
 @_handles("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "flatten", "_reshape_alias")
-def _reshape(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    recorder.add("reshape", [a["self"]], result)
+def _reshape(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    recorder.add("reshape", [a.self], result)
 
 
 @_handles("expand")
-def _expand(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    recorder.add("expand", [a["self"]], result)
+def _expand(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    recorder.add("expand", [a.self], result)
 
 
 @_handles("clone", "alias", "detach", "_to_copy", "contiguous", "dropout", "lift_fresh")
-def _identity(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    number = recorder.number_of(a["self"])
+def _identity(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    number = recorder.number_of(a.self)
     assert number is not None
     recorder.rename(result, number)
 
 
 @_handles("t", "transpose", "permute")
-def _permute(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
+def _permute(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
     count = result.dim()
     axes = list(range(count))
-    if "dims" in a:
-        axes = [axis % count for axis in a["dims"]]
+    if hasattr(a, "dims"):
+        axes = [axis % count for axis in a.dims]
     else:
-        first, second = (a["dim0"] % count, a["dim1"] % count) if "dim0" in a else (0, count - 1)
+        first, second = (a.dim0 % count, a.dim1 % count) if hasattr(a, "dim0") else (0, count - 1)
         axes[first], axes[second] = axes[second], axes[first]
-    recorder.add("permute", [a["self"]], result, {"axes": tuple(axes)})
+    recorder.add("permute", [a.self], result, {"axes": tuple(axes)})
 
 
 @_handles("upsample_nearest2d")
-def _upsample_nearest(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    recorder.add("upsample", [a["input" if "input" in a else "self"]], result, {"mode": "nearest"})
+def _upsample_nearest(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    recorder.add("upsample", [_input_of(a)], result, {"mode": "nearest"})
 
 
 @_handles("upsample_bilinear2d")
-def _upsample_bilinear(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    settings: dict[str, Setting] = {"mode": "bilinear", "align_corners": a["align_corners"]}
-    recorder.add("upsample", [a["input" if "input" in a else "self"]], result, settings)
+def _upsample_bilinear(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    settings: dict[str, Setting] = {"mode": "bilinear", "align_corners": a.align_corners}
+    recorder.add("upsample", [_input_of(a)], result, settings)
 
 
 @_handles("constant_pad_nd")
-def _pad(recorder: _Recorder, a: dict[str, Any], result: torch.Tensor) -> None:
-    recorder.add("pad", [a["self"]], result, {"pad": tuple(a["pad"]), "value": float(a["value"])})
+def _pad(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
+    recorder.add("pad", [a.self], result, {"pad": tuple(a.pad), "value": float(a.value)})
