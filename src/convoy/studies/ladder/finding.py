@@ -116,10 +116,11 @@ def conclude(
         return t_interval([accuracies[seed] for seed in seeds], step=grain)
 
     steps = [effect(rung.accuracies, before) for rung, before in zip(rungs, below, strict=False)]
-    alone = [None if rung.without is None else effect(end, rung.without) for rung in rungs]
+    alone = [None if rung.without is None else effect(end, rung.without) for rung in rungs[:-1]]
     tested = iter(corrected([*steps, *(each for each in alone if each is not None)]))
     steps = [next(tested) for _ in steps]
-    alone = [None if each is None else next(tested) for each in alone]
+    # Without its last change, the second recipe is the rung below: one test for both.
+    alone = [*(None if each is None else next(tested) for each in alone), steps[-1]]
     found = tuple(
         Rung(rung.changes, mean(rung.accuracies), step, None if rung.without is None else mean(rung.without), taken)
         for rung, step, taken in zip(rungs, steps, alone, strict=True)
