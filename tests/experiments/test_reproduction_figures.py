@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tests.fake_runs import epoch_metrics, part_score
 
+from convoy.experiments.reproduction.curves import published_curves
 from convoy.experiments.reproduction.figures import (
     ROLES,
     curves,
@@ -247,7 +248,7 @@ def test_a_test_set_that_selects_is_held_out():
         "as_published": {"a": [epochs("test", (0.4, 0.8))]},
         "corrected": {"a": [epochs("validation", (0.4, 0.7))]},
     }
-    drawn = curves(metrics, "accuracy", {}).lines
+    drawn = curves(metrics, "accuracy", []).lines
     assert [(line.protocol, line.curve.part, line.role) for line in drawn] == [
         ("as_published", "train", "training"),
         ("as_published", "test", "held out"),
@@ -259,15 +260,18 @@ def test_a_test_set_that_selects_is_held_out():
 def test_openings_of_the_test_set_are_shown_at_their_epochs():
     table = epochs("validation", (0.4, 0.8, 0.7), train=(0, 0, 0))
     table[1] = replace(table[1], test=part_score(0.75))
-    drawn = curves({"corrected": {"a": [table]}}, "accuracy", {}).lines
+    drawn = curves({"corrected": {"a": [table]}}, "accuracy", []).lines
     (line,) = [line for line in drawn if line.curve.part == "test"]
     assert (line.role, line.epochs, line.curve.mean) == ("test", (2,), (75.0,))
 
 
 def test_published_epochs_are_read_part_by_part():
     published = {"test_accuracy": 0.99, "test_accuracy_by_epoch": [0.9755, 0.9745]}
-    assert curves({}, "accuracy", published).published == {"test": pytest.approx((97.55, 97.45))}
-    assert curves({}, "loss", published).published == {}
+    reported = [(curve, {1: (0.97, 0.98)}) for curve in published_curves("net", published)]
+    (drawn,) = curves({}, "accuracy", reported).reported
+    assert (drawn.curve.part, drawn.curve.values) == ("test", pytest.approx((97.55, 97.45)))
+    assert drawn.band == {1: pytest.approx((97.0, 98.0))}
+    assert curves({}, "loss", reported).reported == ()
 
 
 def test_a_loss_that_was_not_finite_leaves_the_axes_to_the_others():
@@ -275,7 +279,7 @@ def test_a_loss_that_was_not_finite_leaves_the_axes_to_the_others():
     run[0] = replace(run[0], validation=part_score(0.5, None))
     axes = Figure().add_subplot()
 
-    draw_curves(axes, curves({"corrected": {"net": [run]}}, "loss", {}), Look(("net",)), ROLES)
+    draw_curves(axes, curves({"corrected": {"net": [run]}}, "loss", []), Look(("net",)), ROLES)
 
     low, high = axes.get_ylim()
     assert low < 1.0 < high

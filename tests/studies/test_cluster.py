@@ -392,3 +392,23 @@ def trainer_of(cluster: LocalCluster) -> int:
     """Returns the process of the Dask worker that is training."""
     name = next(worker.name for worker in cluster.scheduler.workers.values() if worker.processing)
     return cluster.trainers[name].pid  # type: ignore[no-any-return]
+
+
+def test_a_copied_run_has_the_steps_of_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A save falls into the listing: steps.npz first, then the checkpoint. The copy has no checkpoint without steps."""
+    (tmp_path / "checkpoints").mkdir()
+    steps = tmp_path / "steps.npz"
+    steps.write_bytes(b"old")
+    copied = cluster_host.listing(str(tmp_path))
+    original, old = Path.stat, steps.stat()
+
+    def stat_before_a_save(path: Path, **options: bool) -> os.stat_result:
+        if path != steps:
+            return original(path, **options)
+        steps.write_bytes(b"new steps")
+        (tmp_path / "checkpoints" / "manifest.json").write_bytes(b"{}")
+        return old
+
+    monkeypatch.setattr(Path, "stat", stat_before_a_save)
+    listed, contents = cluster_host.changes(str(tmp_path), copied, 1 << 20)
+    assert ("checkpoints/manifest.json" in listed) <= (contents.get("steps.npz") == b"new steps")

@@ -209,7 +209,8 @@ class ExperimentStudy(Section):
             self.typed_arguments(quick=quick)
         expected = RECIPES_OF.get(self.kind, 1)
         if expected is not None and len(self.recipes) != expected:
-            raise ValueError(f"the study {self.kind} expects {expected} of `recipes`, got {len(self.recipes)}")
+            number = "one recipe" if expected == 1 else "two recipes"
+            raise ValueError(f"the study {self.kind} expects {number}, got {len(self.recipes)}")
         return self
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -134,9 +135,13 @@ class Stat(NamedTuple):
 
 
 def listing(folder: str) -> dict[str, Stat]:
-    """Returns the size and time of each file below a folder, by relative path."""
+    """Returns the size and time of each file below a folder, by relative path.
+
+    Checkpoints are first: the run writes its other files before them, so that these are never older in the list.
+    """
     stats = {}
-    for path in Path(folder).rglob("*"):
+    root, checkpoints = Path(folder), Path(folder, "checkpoints")
+    for path in chain(checkpoints.rglob("*"), (path for path in root.rglob("*") if checkpoints not in path.parents)):
         try:
             if path.is_file():
                 stats[path.relative_to(folder).as_posix()] = Stat(path.stat().st_size, path.stat().st_mtime_ns)
@@ -151,13 +156,13 @@ def changes(folder: str, copied: Mapping[str, Stat], most_bytes: int) -> tuple[d
     for name, stat in stats.items():
         if copied.get(name) != stat and total + stat.size_bytes <= most_bytes:
             total += stat.size_bytes
-            if (content := read(f"{folder}/{name}", 0, stat.size_bytes)) is not None:
+            if (content := read(f"{folder}/{name}", 0)) is not None:
                 contents[name] = content
     return stats, contents
 
 
-def read(path: str, start: int, size: int) -> bytes | None:
-    """Returns a piece of a file; None if it is no longer there."""
+def read(path: str, start: int, size: int = -1) -> bytes | None:
+    """Returns a piece of a file, by default to its end; None if it is no longer there."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
