@@ -49,6 +49,10 @@ def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side
     label = f"{recipe.label} as published" if side == "as_published" else None
     if isinstance(options, Search):
         return _search(recipe, options, session, label=label, stage=stage)
+    if isinstance(options, Ladder):
+        built = ladder.build(recipes[0], recipes[1], seeds=options.seeds)
+        with stage(_names(built.entries)) as show:
+            return ladder.run(built, replace(session, show=show))
     if isinstance(options, Landscape):
         names = design_of(options).names(_varied(recipes, options)[1])
     else:
@@ -60,8 +64,6 @@ def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side
                 return crossval.run(recipe, shown, folds=options.folds, repeats=options.repeats, label=label)
             case SeedsOfSources():
                 return seeds.run(recipe, shown, seeds=options.seeds, differences=options.difference)
-            case Ladder():
-                return ladder.run(ladder.build(recipes[0], recipes[1], seeds=options.seeds), shown)
             case Landscape():
                 varied, combined = _varied(recipes, options)
                 spec = _surfaces_of(options)

@@ -76,7 +76,7 @@ async function occlusionMap(target, isCurrent) {
   const pixels = store.pixels;
   const side = Math.max(2, Math.round(size / 6));
   const count = Math.min(POSITIONS, size);
-  const whole = shareOf(pixels, target);
+  const unhidden = shareOf(pixels, target);
   const data = new Float32Array(count * count);
   const { mean } = currentRun();
   for (let row = 0; row < count; row++) {
@@ -88,7 +88,7 @@ async function occlusionMap(target, isCurrent) {
           for (let x = Math.max(0, left); x < Math.min(size, left + side); x++) hidden[(channel * size + y) * size + x] = 255 * mean[channel];
         }
       }
-      data[row * count + column] = whole - shareOf(hidden, target);
+      data[row * count + column] = unhidden - shareOf(hidden, target);
     }
     await pause();
     if (!isCurrent()) return null;

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from convoy.data import LastPrepared
 from convoy.models import default_options
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
@@ -122,28 +123,30 @@ def build(first: tuple[str, Recipe], second: tuple[str, Recipe], *, seeds: int) 
     changes = changes_between(start, end)
     if not changes:
         raise ValueError(f"{label} and {other} are the same recipe: nothing to explain")
-    plan_one(start), plan_one(end)
-    steps = tuple(_steps(start, end, changes))
+    data = LastPrepared()
+    for recipe in (start, end):
+        plan_one(recipe, data.prepare(recipe.data))
+    steps = tuple(_steps(start, end, changes, data))
     return Ladder((label, other if other != label else f"{other} (2)"), start, steps, seeds)
 
 
-def _steps(start: Recipe, end: Recipe, changes: Sequence[Change]) -> Iterator[Step]:
+def _steps(start: Recipe, end: Recipe, changes: Sequence[Change], data: LastPrepared) -> Iterator[Step]:
     recipe, waiting = start, list[Change]()
     for change in changes:
         waiting.append(change)
-        if (changed := _trainable(recipe, waiting)) is None:
+        if (changed := _trainable(recipe, waiting, data)) is None:
             continue
-        yield Step(tuple(waiting), changed, _trainable(end, waiting, undone=True))
+        yield Step(tuple(waiting), changed, _trainable(end, waiting, data, undone=True))
         recipe, waiting = changed, []
     if waiting:
         names = ", ".join(change.key for change in waiting)
         raise ValueError(f"{names}: no recipe between the two has these changes and can be trained")
 
 
-def _trainable(recipe: Recipe, changes: Sequence[Change], *, undone: bool = False) -> Recipe | None:
+def _trainable(recipe: Recipe, changes: Sequence[Change], data: LastPrepared, *, undone: bool = False) -> Recipe | None:
     try:
         changed = with_changes(recipe, changes, undone=undone)
-        plan_one(changed)
+        plan_one(changed, data.prepare(changed.data))
     except ValueError:
         return None
     return changed
