@@ -3,7 +3,7 @@
 import { element, table } from "./elements.js";
 import { numberGrid, productGrids, signed } from "./grids.js";
 import { largest, paintMap } from "./painting.js";
-import { batchNormOf } from "./operations.js";
+import { batchNormOf } from "./norms.js";
 import { currentRun, mapOf, mapsOf, selectMap, store, weightsOf } from "./store.js";
 import { shownSource, titleOf } from "./layers.js";
 import { number, say } from "./text.js";

@@ -1,7 +1,7 @@
 // The probabilities for the current picture.
 
 import { byId, element } from "./elements.js";
-import { probabilitiesOf } from "./operations.js";
+import { probabilitiesOf } from "./norms.js";
 import { classOf, listen, store } from "./store.js";
 import { percent, say } from "./text.js";
 

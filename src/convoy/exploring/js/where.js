@@ -3,7 +3,7 @@
 import { byId, element, pause } from "./elements.js";
 import { imageFigure } from "./input.js";
 import { paintOverlay, paintPixels } from "./painting.js";
-import { probabilitiesOf } from "./operations.js";
+import { probabilitiesOf } from "./norms.js";
 import { classOf, currentRun, listen, logitsFor, mapOf, mapsOf, store } from "./store.js";
 import { number, say } from "./text.js";
 
