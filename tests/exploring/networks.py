@@ -60,7 +60,8 @@ def content_of(network: nn.Module, label: str, scored: Images) -> RunContent:
     return RunContent(
         label=label,
         name=label,
-        sentence="",
+        correct=0,
+        images=1,
         flags=(),
         mean=(0.0,) * 3,
         std=(1.0,) * 3,
@@ -75,4 +76,4 @@ def content_of(network: nn.Module, label: str, scored: Images) -> RunContent:
 
 def page_content(runs: tuple[RunContent, ...], scored: Images) -> PageContent:
     data = RunData("noise", [str(k) for k in range(10)], *SHAPE[::2], {}, {}, "", "", [0.0] * 3, [1.0] * 3)
-    return PageContent("networks", "", data, "test", "test", False, scored, scored, runs, "")
+    return PageContent(data, "test", False, scored, scored, runs, None)

@@ -14,7 +14,6 @@ from convoy.api.arguments import distinct_labels
 from convoy.exploring.arrays import Arrays
 from convoy.exploring.bundle import bundle
 from convoy.exploring.sample import scored_images
-from convoy.exploring.words import script_words
 
 
 def test_images_that_are_classified_wrongly_are_first_with_each_kind_of_mistake() -> None:
@@ -49,14 +48,6 @@ def test_the_script_has_each_module_after_those_that_it_imports() -> None:
     assert script.index("const operations_js") < script.index("const store_js") < script.index("const main_js")
     assert "import {" not in script
     assert "\nexport " not in script
-
-
-def test_every_message_that_the_script_asks_for_exists() -> None:
-    words, script = script_words("test"), bundle()
-    keys = {key for key in words if f'"{key}"' in script or key.startswith("op_")}
-
-    # The others are put together from a name and a suffix, as in `${name}_text`.
-    assert words.keys() - keys <= {"occlusion_text", "activation_text"}
 
 
 def test_runs_on_other_images_are_refused(tmp_path: Path) -> None:

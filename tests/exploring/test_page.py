@@ -182,15 +182,40 @@ def test_the_command_prints_the_page_and_the_report_links_to_it(call: Call, digi
     assert 'href="explore.html"' in convoy.report(digits_run).read_text(encoding="utf-8")
 
 
-def test_outputs_of_all_operations_are_those_of_pytorch(browser: Browser, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def networks_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five networks on 20 images: weights of the initialisation, statistics of noise."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, *networks.SHAPE), dtype=np.uint8)
     scored = Images(pixels, np.arange(20) % 10)
     runs = tuple(networks.content_of(network, name, scored) for name, network in networks.build().items())
-    page = write_page(networks.page_content(runs, scored), tmp_path / "page.html")
-
-    browser.open(page)
-    largest = browser.evaluate("convoy.largestDifference(20)")
-
     assert max(np.ptp(run.logits) for run in runs) > 0.5
-    assert largest < 1e-5
+    return write_page(networks.page_content(runs, scored), tmp_path_factory.mktemp("networks") / "page.html")
+
+
+def test_outputs_of_all_operations_are_those_of_pytorch(browser: Browser, networks_page: Path) -> None:
+    browser.open(networks_page)
+
+    assert browser.evaluate("convoy.largestDifference(20)") < 1e-5
+
+
+def test_a_large_network_runs_in_a_worker_and_the_newest_picture_wins(browser: Browser, networks_page: Path) -> None:
+    browser.requests.clear()
+    browser.open(networks_page, "#run=1")  # cifar_resnet20
+    clicked = browser.evaluate("""(() => {
+        const { store } = convoy;
+        document.getElementById("which").value = "all";
+        document.getElementById("which").dispatchEvent(new Event("change"));
+        const buttons = [...document.querySelectorAll("#filmstrip button")].slice(3, 8);
+        buttons.forEach((button) => button.click());
+        return [store.source.index, Number(buttons.at(-1).dataset.index)];
+    })()""")
+    browser.wait(f"convoy.store.source.index === {clicked[1]}")
+    difference = browser.evaluate("""(() => {
+        const { store, logitsHere } = convoy;
+        const logits = logitsHere(store.pixels, store.page.runs[1]);
+        return Math.max(...logits.map((value, k) => Math.abs(value - store.values.at(-1).data[k])));
+    })()""")
+
+    assert clicked[0] != clicked[1]  # the clicks do not wait for a pass
+    assert difference == 0
+    assert any(address.startswith("blob:") for address in browser.requests)

@@ -150,6 +150,8 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
     >>> run = convoy.train("lenet", epochs=1, limit=500)
     >>> page = convoy.explore(run)
     """
+    from functools import partial
+
     from convoy.api.arguments import distinct_labels, find_run, newest
     from convoy.exploring.page import write_page
     from convoy.exploring.run import collect
@@ -164,7 +166,8 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
     found = [newest(find_run, run, options["out"]) for run in runs]
     labels = distinct_labels(found)
     members = [Member(label, run.recipe.seed, run) for label, run in zip(labels, found, strict=True)]
-    effect = words.sentence(conclude(members)) if len(members) > 1 else ""
+    finding = conclude(members) if len(members) > 1 else None
+    effect = partial(words.sentence, finding) if finding else None
     content = collect(members, effect=effect, trust_code=options["trust_code"])
     folder = found[0].path if len(found) == 1 else Path(options["out"]) / "explore" / file_name("-".join(labels)[:100])
     return write_page(content, Path(options["save"] or folder / EXPLORED))

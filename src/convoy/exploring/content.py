@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -33,7 +33,8 @@ class Features:
 class RunContent:
     label: str
     name: str  # of the run
-    sentence: str  # its accuracy with the interval
+    correct: int  # of all scored images
+    images: int
     flags: tuple[str, ...]
     mean: tuple[float, ...]  # of the normalisation
     std: tuple[float, ...]
@@ -53,24 +54,18 @@ class Images:
 
 @dataclass(frozen=True)
 class PageContent:
-    title: str
-    kicker: str
     data: RunData
     part: str  # "test", "validation", ...: the part of the scored images
-    part_title: str
     is_handwriting: bool  # drawings and photographs are converted as in MNIST
     scored: Images
     training: Images
     runs: tuple[RunContent, ...]
-    effect: str  # the measured difference of the runs, a sentence; empty for one run
+    effect: Callable[[], str] | None  # the measured difference of the runs, in the current language; None for one run
 
 
-def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, str]) -> dict[str, object]:
-    """The JSON of the page; its arrays are indices into `arrays`."""
+def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
+    """The JSON of the page; its arrays are indices into `arrays`. `words`: the text by language."""
     return {
-        "title": content.title,
-        "part": content.part,
-        "partTitle": content.part_title,
         "classes": list(content.data.classes),
         "channels": content.data.in_chans,
         "size": content.data.image_size,
@@ -78,7 +73,6 @@ def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, str]) -
         "scored": _images_table(content.scored, arrays),
         "training": _images_table(content.training, arrays),
         "runs": [_run_table(run, arrays) for run in content.runs],
-        "effect": content.effect,
         "words": words,
         "arrays": arrays.table,
     }
@@ -93,7 +87,6 @@ def _run_table(run: RunContent, arrays: Arrays) -> dict[str, object]:
     return {
         "label": run.label,
         "name": run.name,
-        "sentence": run.sentence,
         "flags": run.flags,
         "mean": run.mean,
         "std": run.std,

@@ -12,10 +12,9 @@ from markupsafe import Markup
 from convoy.exploring.arrays import Arrays
 from convoy.exploring.bundle import bundle
 from convoy.exploring.content import PageContent, page_table
-from convoy.exploring.words import script_words, template_words
+from convoy.exploring.words import words_by_language
 from convoy.files import write_bytes
 from convoy.reporting import palette
-from convoy.reporting.content import readable
 from convoy.text import page_language
 
 
@@ -26,7 +25,8 @@ def write_page(content: PageContent, path: Path) -> Path:
 
 def html(content: PageContent) -> str:
     arrays = Arrays()
-    table = page_table(content, arrays, script_words(content.part_title))
+    words = words_by_language(content)
+    table = page_table(content, arrays, words)
     # "</script>" in the name of a class must not close the element.
     text = json.dumps(table, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
@@ -34,9 +34,9 @@ def html(content: PageContent) -> str:
         .get_template("page.html.j2")
         .render(
             content=content,
-            words=template_words(),
+            words=words[page_language()],
             language=page_language(),
-            title=readable(content.title),
+            languages=len(words),
             light=Markup(palette.variables(dark=False)),
             dark=Markup(palette.variables(dark=True)),
             table=Markup(text),

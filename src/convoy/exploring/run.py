@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,29 +18,23 @@ from convoy.exploring import sample
 from convoy.exploring.content import Epoch, Features, Images, PageContent, RunContent
 from convoy.exploring.graph import Graph, UnsupportedError
 from convoy.exploring.trace import trace
-from convoy.reporting.quantities import listed
 from convoy.reporting.words import part_name
-from convoy.run_contents import RunData, Score
+from convoy.run_contents import RunData
 from convoy.runs import Member, Run
-from convoy.stats import wilson
-from convoy.text import gettext as _
 
 PARTS = ("test", "validation", "fold")
 MAX_EPOCHS = 40  # whose weights travel along; of more, these are spread evenly
 EPOCH_NUMBERS = 1_500_000  # weights of all epochs of a run together, at most: 6 MB
 
 
-def collect(members: Sequence[Member], *, effect: str = "", trust_code: bool = False) -> PageContent:
+def collect(members: Sequence[Member], *, effect: Callable[[], str] | None, trust_code: bool) -> PageContent:
     """The content of the page of these runs, with their labels. Raises ValueError, UnsupportedError."""
     data = members[0].run.data
     part = _common_part([member.run for member in members])
     scored, training, places = _images([member.run for member in members], part)
     return PageContent(
-        title=_("{labels} on {data}", labels=listed([member.label for member in members]), data=data.name),
-        kicker=_("Convoy · inside a network"),
         data=data,
         part=part,
-        part_title=part_name(part),
         is_handwriting=reads_photographs(data),
         scored=scored,
         training=training,
@@ -109,7 +103,8 @@ def _run_content(
     return RunContent(
         label=member.label,
         name=run.name,
-        sentence=_sentence(member.label, part, score),
+        correct=score.correct,
+        images=score.n,
         flags=tuple(run.flags),
         mean=tuple(data.mean),
         std=tuple(data.std),
@@ -119,19 +114,6 @@ def _run_content(
         logits=predict(network, scored.pixels, normalise),
         features=_features(network, graph, training, data),
         epochs=_epochs(run, network, graph, shape),
-    )
-
-
-def _sentence(label: str, part: str, score: Score) -> str:
-    low, high = wilson(score.correct, score.n).span
-    return _(
-        "{label} classifies {mean:.2f} % of {n:,} {part} images correctly (95 % interval: {low:.2f} to {high:.2f} %)",
-        label=label,
-        mean=100 * score.accuracy,
-        n=score.n,
-        part=part_name(part),
-        low=100 * low,
-        high=100 * high,
     )
 
 

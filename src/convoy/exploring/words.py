@@ -2,12 +2,65 @@
 
 from __future__ import annotations
 
+from convoy.exploring.content import PageContent, RunContent
+from convoy.reporting.content import readable
+from convoy.reporting.quantities import listed
+from convoy.reporting.words import part_name
+from convoy.stats import wilson
 from convoy.text import gettext as _
+from convoy.text import in_language, languages, page_language
 
 
-def template_words() -> dict[str, str]:
-    """The text that is the same for all networks."""
+def words_by_language(content: PageContent) -> dict[str, dict[str, str]]:
+    """All text of the page, by language as in HTML's `lang`, then by key."""
+    words = {}
+    for code in languages():
+        with in_language(code):
+            words[page_language()] = words_of(content)
+    return words
+
+
+def words_of(content: PageContent) -> dict[str, str]:
     return {
+        **_content_words(content),
+        **_template_words(part_name(content.part), len(content.training.labels)),
+        **_input_words(),
+        **_layer_words(),
+        **_explanation_words(),
+        **_error_words(part_name(content.part)),
+        **_study_words(),
+    }
+
+
+def _content_words(content: PageContent) -> dict[str, str]:
+    """The text with facts about the runs."""
+    title = _("{labels} on {data}", labels=listed([run.label for run in content.runs]), data=content.data.name)
+    sentences = {f"sentence_{index}": _sentence(run, content.part) for index, run in enumerate(content.runs)}
+    return {
+        "title": readable(title),
+        "effect": _("{sentence}.", sentence=content.effect()) if content.effect else "",
+        **sentences,
+    }
+
+
+def _sentence(run: RunContent, part: str) -> str:
+    low, high = wilson(run.correct, run.images).span
+    return _(
+        "{label} classifies {mean:.2f} % of {n:,} {part} images correctly (95 % interval: {low:.2f} to {high:.2f} %).",
+        label=run.label,
+        mean=100 * run.correct / run.images,
+        n=run.images,
+        part=part_name(part),
+        low=100 * low,
+        high=100 * high,
+    )
+
+
+def _template_words(part: str, training_images: int) -> dict[str, str]:
+    """The text of the template, in which js/text.js replaces it in another language."""
+    return {
+        "kicker": _("Convoy · inside a network"),
+        "language": _("Language"),
         "problem": _("This page could not start:"),
         "no_script": _("This page needs JavaScript. It loads nothing from the network."),
         "runs": _("Network"),
@@ -27,7 +80,7 @@ def template_words() -> dict[str, str]:
         "clear_pad": _("Clear"),
         "open_file": _("Open a file"),
         "camera": _("Take a photo"),
-        "images_of": _("Images of the {part} part", part="{part}"),
+        "images_of": _("Images of the {part} part", part=part),
         "which": _("Show"),
         "mistakes": _("mistakes"),
         "all": _("all images here"),
@@ -39,7 +92,6 @@ def template_words() -> dict[str, str]:
             "the colour of the page zero. Choose a map to see how it was made."
         ),
         "inspector": _("The chosen map"),
-        "point": _("Point at a pixel."),
         "matrix": _("Confusion matrix"),
         "for_class": _("Evidence for"),
         "compute": _("Compute"),
@@ -57,7 +109,7 @@ def template_words() -> dict[str, str]:
         "neighbours_note": _(
             "Of {n} training images that travel with the page, those with the most similar input of the last layer "
             "(cosine).",
-            n="{n}",
+            n=training_images,
         ),
         "disagreements": _("Images on which they disagree"),
         "epoch": _("Epoch"),
@@ -74,13 +126,9 @@ def template_words() -> dict[str, str]:
     }
 
 
-def script_words(part: str) -> dict[str, str]:
-    """The text that the script writes, by key."""
-    return {**_input_words(), **_layer_words(), **_explanation_words(), **_error_words(part), **_study_words()}
-
-
 def _input_words() -> dict[str, str]:
     return {
+        "percent": _("{value} %", value="{value}"),
         "pad_empty": _("The pad is empty."),
         "pen_down": _("The pen is down: the arrow keys draw."),
         "pen_up": _("The pen is up."),

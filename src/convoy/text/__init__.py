@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import locale
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from gettext import NullTranslations, translation
 from pathlib import Path
 from typing import Any
 
 CATALOGS = Path(__file__).with_name("locale")  # LANGUAGE/LC_MESSAGES/convoy.mo
+_chosen: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def gettext(message: str, /, **values: Any) -> str:
@@ -28,7 +32,22 @@ def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
 
 def language() -> str:
     """CONVOY_LANG if set, otherwise the language of the locale, such as "zh_CN"; English without a catalog."""
-    return os.environ.get("CONVOY_LANG") or locale.getlocale()[0] or "en"
+    return _chosen.get() or os.environ.get("CONVOY_LANG") or locale.getlocale()[0] or "en"
+
+
+def languages() -> list[str]:
+    """The languages that messages exist in: English, then those with a catalog."""
+    return ["en", *sorted(file.parents[1].name for file in CATALOGS.glob("*/LC_MESSAGES/convoy.mo"))]
+
+
+@contextmanager
+def in_language(code: str) -> Iterator[None]:
+    """Messages are in this language, one of `languages()`."""
+    token = _chosen.set(code)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def page_language() -> str:

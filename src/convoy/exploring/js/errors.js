@@ -7,12 +7,22 @@ import { percent, say } from "./text.js";
 
 const MAX_CLASSES = 30; // of the matrix; with more, the most frequent confusions are a list
 
+let openCell = null; // the arguments of showCell
+
 export function startErrors() {
   listen("run", showErrors);
+  listen("language", showErrorsAgain);
   showErrors();
 }
 
+function showErrorsAgain() {
+  const cell = openCell;
+  showErrors();
+  if (cell) showCell(...cell);
+}
+
 function showErrors() {
+  openCell = null;
   const { confusion } = currentRun();
   const { classes } = store.page;
   const cells = confusion.flatMap((row, label) => row.map((count, predicted) => ({ label, predicted, count })));
@@ -29,7 +39,7 @@ function matrix(confusion, classes, most) {
     ...row.map((count, predicted) => cellOf({ count, label, predicted, most, total: row.reduce((a, b) => a + b, 0) })),
   ]);
   const made = table({ class: "confusion" }, head, rows);
-  made.prepend(element("caption", {}, say("matrix_caption", { part: store.page.partTitle })));
+  made.prepend(element("caption", {}, say("matrix_caption")));
   return made;
 }
 
@@ -52,7 +62,8 @@ function list(wrong) {
   return element("ul", {}, ...buttons);
 }
 
-export function showCell(label, predicted, count) {
+function showCell(label, predicted, count) {
+  openCell = [label, predicted, count];
   const { classes, scored } = store.page;
   const run = currentRun();
   const images = scored.labels.flatMap((each, index) => (each === label && run.predicted[index] === predicted ? [index] : []));

@@ -4,7 +4,8 @@ import { element, table } from "./elements.js";
 import { numberGrid, productGrids, signed } from "./grids.js";
 import { largest, paintMap } from "./painting.js";
 import { batchNormOf } from "./norms.js";
-import { currentRun, mapOf, mapsOf, selectMap, store, weightsOf } from "./store.js";
+import { weightsOf } from "./passes.js";
+import { currentRun, mapOf, mapsOf, selectMap, store } from "./store.js";
 import { shownSource, titleOf } from "./layers.js";
 import { number, say } from "./text.js";
 

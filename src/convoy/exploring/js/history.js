@@ -1,14 +1,16 @@
 // The weights of each epoch: filters, accuracy, and the prediction for the current picture. One slider for all networks.
 
-import { byId, element } from "./elements.js";
+import { byId, element, later } from "./elements.js";
 import { bars } from "./output.js";
 import { largest, paintMap } from "./painting.js";
-import { classOf, compute, listen, logitsFor, store, weightsOf } from "./store.js";
-import { later } from "./elements.js";
-import { percent, say } from "./text.js";
+import { logitsFor, weightsOf } from "./passes.js";
+import { change, classOf, listen, store } from "./store.js";
+import { percent, say, write } from "./text.js";
 
 const BARS = 5;
 const MAX_FILTERS = 32;
+
+let turn = 0; // a newer picture or epoch ends the computation for an older one
 
 export function startHistory() {
   const runs = runsWithEpochs();
@@ -18,6 +20,7 @@ export function startHistory() {
   slider.addEventListener("input", showEpoch);
   byId("epoch-inside").addEventListener("change", useInside);
   listen("values", later(showEpoch, 60));
+  listen("language", showEpoch);
   listen("run", () => {
     byId("epoch-inside").checked = false;
   });
@@ -35,25 +38,25 @@ function epochOf(run) {
 
 function useInside() {
   const run = store.page.runs[store.run];
-  store.epoch = byId("epoch-inside").checked && run.epochs.length ? epochOf(run) : null;
-  compute();
+  change({ epoch: byId("epoch-inside").checked && run.epochs.length ? epochOf(run) : null });
 }
 
-function showEpoch() {
-  if (!store.values) return;
+async function showEpoch() {
+  turn += 1;
+  const mine = turn;
   const runs = runsWithEpochs();
   const { epoch } = runs[0].epochs[epochOf(runs[0])];
-  const text = epoch === 0 ? say("initial_weights") : say("after_epoch", { epoch });
-  byId("epoch-text").textContent = text;
-  byId("epoch").setAttribute("aria-valuetext", text);
-  byId("history-runs").replaceChildren(...runs.map(historyOf));
+  write(byId("epoch-text"), epoch === 0 ? "initial_weights" : "after_epoch", { epoch });
+  byId("epoch").setAttribute("aria-valuetext", byId("epoch-text").textContent);
+  const logits = await Promise.all(runs.map((run) => logitsFor(store.pixels, run, epochOf(run))));
+  if (mine !== turn) return;
+  byId("history-runs").replaceChildren(...runs.map((run, place) => historyOf(run, logits[place])));
   const current = store.page.runs[store.run];
   if (byId("epoch-inside").checked && current.epochs.length && store.epoch !== epochOf(current)) useInside();
 }
 
-function historyOf(run) {
+function historyOf(run, logits) {
   const epoch = epochOf(run);
-  const logits = logitsFor(store.pixels, run, epoch);
   const { accuracy } = run.epochs[epoch];
   return element(
     "div",

@@ -3,11 +3,10 @@
 import { byId, element, moveWithArrows } from "./elements.js";
 import { paintPixels } from "./painting.js";
 import { readCharacter } from "./photo.js";
-import { emptyPad, putOnPad, repeated } from "./pad.js";
+import { emptyPad, putOnPad, repeated, sayWhatWasRead } from "./pad.js";
 import { fitSquare } from "./resample.js";
-import { showSteps } from "./steps.js";
-import { announce, currentRun, imageOf, listen, scoredPixels, showPixels, store } from "./store.js";
-import { say } from "./text.js";
+import { change, currentRun, imageOf, listen, scoredPixels, store } from "./store.js";
+import { say, write } from "./text.js";
 
 const LARGEST_SIDE = 2048; // pixels of a picture that is read from a file
 
@@ -23,6 +22,7 @@ export function startInput() {
   });
   byId("which").addEventListener("change", fillFilmstrip);
   listen("run", fillFilmstrip);
+  listen("language", fillFilmstrip);
   listen("values", markChosen);
   fillFilmstrip();
 }
@@ -33,7 +33,7 @@ async function readFile(file) {
     const picture = await decode(file);
     readPicture(picture);
   } catch {
-    byId("pad-message").textContent = say("unreadable", { name: file.name });
+    write(byId("pad-message"), "unreadable", { name: file.name });
   }
 }
 
@@ -61,32 +61,29 @@ function greyOf([red, green, blue]) {
 export function readPicture({ planes, width, height }) {
   const { size, channels, isHandwriting } = store.page;
   emptyPad();
-  let shown = { planes, width, height, ink: null };
+  const picture = { planes, width, height, ink: null };
   let pixels;
   if (isHandwriting) {
     const read = readCharacter({ grey: greyOf(planes), height, width }, size);
-    byId("pad-message").textContent = !read ? say("no_ink") : read.ink?.characters > 1 ? say("several_characters", { n: read.ink.characters }) : "";
+    sayWhatWasRead(read);
     if (!read) return;
     pixels = repeated(read.pixels);
-    shown.ink = read.ink;
+    picture.ink = read.ink;
   } else {
     const square = fitSquare(planes, [height, width], size);
     const grey = () => square[0].map((_, i) => Math.round(0.299 * square[0][i] + 0.587 * square[1][i] + 0.114 * square[2][i]));
     const parts = channels === 3 ? square : [grey()];
     pixels = new Float32Array(channels * size * size);
     parts.forEach((plane, k) => pixels.set(plane, k * size * size));
-    byId("pad-message").textContent = "";
+    write(byId("pad-message"), "");
   }
-  showPixels(pixels, { kind: "file" });
-  showSteps(shown);
+  return change({ pixels, source: { kind: "file", picture } });
 }
 
 export function chooseScored(index) {
   putOnPad(Float32Array.from(scoredPixels(index)));
-  byId("pad-message").textContent = "";
-  showPixels(Float32Array.from(scoredPixels(index)), { kind: "scored", index });
-  showSteps(null);
-  announce("chosen");
+  write(byId("pad-message"), "");
+  return change({ pixels: Float32Array.from(scoredPixels(index)), source: { kind: "scored", index, picture: null } });
 }
 
 function fillFilmstrip() {

@@ -7,15 +7,16 @@ import { drawLines, parametersOf, titleOf } from "./layers.js";
 import { currentRun, listen, mapOf, mapsOf, selectMap, store } from "./store.js";
 import { number, say, sides } from "./text.js";
 
-const NARROW = matchMedia("(max-width: 68rem)"); // as in page.css: one column
+const NARROW = "(max-width: 68rem)"; // as in page.css: one column
 
 let frame = 0;
 
 export function startInspector() {
   listen("values", refresh);
   listen("selection", refresh);
+  listen("language", refresh);
   listen("selection", place);
-  NARROW.addEventListener("change", place);
+  matchMedia(NARROW).addEventListener("change", place);
   const canvas = byId("map");
   const point = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -42,7 +43,7 @@ function place() {
   // Next to the layers, or in one column below the open one.
   const inspector = byId("inspector");
   const row = document.querySelector(`.layer[data-index="${store.operation}"]`);
-  if (NARROW.matches && row) {
+  if (matchMedia(NARROW).matches && row) {
     if (row.nextElementSibling !== inspector) row.after(inspector);
   } else if (inspector.parentElement !== byId("inside-columns")) {
     byId("inside-columns").append(inspector);
@@ -59,8 +60,7 @@ function refresh() {
   if (!frame) frame = requestAnimationFrame(show);
 }
 
-export function show() {
-  cancelAnimationFrame(frame);
+function show() {
   frame = 0;
   const operation = currentRun().graph.operations[store.operation];
   const value = store.values[store.operation + 1];

@@ -3,7 +3,7 @@
 import { byId, element } from "./elements.js";
 import { largest, paintTile } from "./painting.js";
 import { currentRun, listen, mapOf, mapsOf, selectMap, store, weightOf } from "./store.js";
-import { hasMessage, number, say, sides } from "./text.js";
+import { hasMessage, number, say, sides, write } from "./text.js";
 
 const HIDDEN = new Set(["weight", "identity", "reshape", "permute", "expand"]); // they only move numbers
 const GAP = 3; // pixels between maps
@@ -15,6 +15,10 @@ let rows = []; // { index, canvas, layout }
 
 export function startLayers() {
   listen("run", buildRows);
+  listen("language", () => {
+    rows.forEach(nameRow);
+    markSelection();
+  });
   listen("values", paintRows);
   listen("selection", markSelection);
   addEventListener("resize", () => {
@@ -69,7 +73,7 @@ function buildRows() {
   for (const { operation, index } of shown) {
     const name = blockOf(operation);
     if (shown.length > MANY && block?.name !== name) {
-      const summary = element("summary", {}, name || say("network"), " ", element("span", { class: "note" }, sides(operation.shape)));
+      const summary = element("summary", {}, titleOfBlock(name), " ", element("span", { class: "note" }, sides(operation.shape)));
       block = { name, details: element("details", { open: rows.length === 0, ontoggle: () => { layOut(); paintRows(); } }, summary) };
       list.append(block.details);
     }
@@ -78,6 +82,12 @@ function buildRows() {
   const open = operations.findIndex(isShown);
   Object.assign(store, { operation: open, map: 0 });
   layOut();
+}
+
+function titleOfBlock(name) {
+  const title = element("span", {}, name);
+  if (!name) write(title, "network");
+  return title;
 }
 
 function blockOf({ layer, kind }) {
@@ -89,27 +99,29 @@ function blockOf({ layer, kind }) {
 function makeRow(operation, index) {
   const { count } = mapsOf(operation.shape);
   const canvas = element("canvas", { "aria-hidden": "true" });
-  const parameters = parametersOf(operation);
+  const [title, notes] = [element("b"), element("span", { class: "note" })];
   const maps = element(
     "div",
     {
       class: "maps", tabindex: "0", role: "slider", "aria-valuemin": "1", "aria-valuemax": count, "aria-valuenow": "1",
-      "aria-label": say("maps_of", { layer: titleOf(operation), n: count, shape: sides(operation.shape) }),
       onclick: (event) => selectAt(index, event),
       onkeydown: (event) => moveMap(index, count, event),
       onfocus: () => { if (store.operation !== index) selectMap(index, 0); },
     },
     canvas,
   );
-  const notes = [operation.layer, sides(operation.shape), parameters ? say("parameters", { n: parameters.toLocaleString("en") }) : ""];
-  const row = element(
-    "div",
-    { class: "layer", "data-index": index },
-    element("div", { class: "layer-name" }, element("b", {}, titleOf(operation)), element("span", { class: "note" }, notes.filter(Boolean).join(" · "))),
-    maps,
-  );
-  rows.push({ index, canvas, maps, row, count: Math.min(count, MAX_MAPS), layout: null });
+  const row = element("div", { class: "layer", "data-index": index }, element("div", { class: "layer-name" }, title, notes), maps);
+  rows.push({ index, operation, title, notes, canvas, maps, row, count: Math.min(count, MAX_MAPS), layout: null });
+  nameRow(rows.at(-1));
   return row;
+}
+
+function nameRow({ operation, title, notes, maps }) {
+  const parameters = parametersOf(operation);
+  const parts = [operation.layer, sides(operation.shape), parameters ? say("parameters", { n: parameters.toLocaleString("en") }) : ""];
+  title.textContent = titleOf(operation);
+  notes.textContent = parts.filter(Boolean).join(" · ");
+  maps.setAttribute("aria-label", say("maps_of", { layer: titleOf(operation), n: mapsOf(operation.shape).count, shape: sides(operation.shape) }));
 }
 
 function layOut() {

@@ -3,12 +3,13 @@
 import { byId, element } from "./elements.js";
 import { probabilitiesOf } from "./norms.js";
 import { classOf, listen, store } from "./store.js";
-import { percent, say } from "./text.js";
+import { percent, say, write } from "./text.js";
 
 const MAX_BARS = 12;
 
 export function startOutput() {
   listen("values", showProbabilities);
+  listen("language", showProbabilities);
 }
 
 export function bars(logits, most = MAX_BARS) {
@@ -47,5 +48,5 @@ function showProbabilities() {
   byId("verdict").className = label !== null && label !== best ? "wrong" : "";
   byId("spoken").textContent = `${say("spoken", { name, share: percent(share) })} ${verdict}`;
   byId("bars").replaceChildren(bars(logits));
-  byId("speed").textContent = say("speed", { ms: store.milliseconds < 10 ? store.milliseconds.toFixed(1) : Math.round(store.milliseconds) });
+  write(byId("speed"), "speed", { ms: store.milliseconds < 10 ? store.milliseconds.toFixed(1) : Math.round(store.milliseconds) });
 }

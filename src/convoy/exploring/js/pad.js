@@ -1,16 +1,14 @@
 // The drawing pad. It has a picture of its own, in numbers: browsers that protect privacy change what they return of
 // a canvas.
 
-import { byId, later } from "./elements.js";
+import { byId } from "./elements.js";
 import { readCharacter, WORKING_SIDE } from "./photo.js";
 import { resample } from "./resample.js";
-import { showSteps } from "./steps.js";
-import { showPixels, store } from "./store.js";
-import { say } from "./text.js";
+import { change, store } from "./store.js";
+import { write } from "./text.js";
 
 const SIDE = WORKING_SIDE; // of the pad, in pixels
 const RADIUS = 10; // of the pen, in pixels of the pad
-const SLOW_MS = 60; // above it, the network waits for the end of a stroke
 const KEY_STEP = 8; // pixels
 
 const pad = { ink: new Float32Array(SIDE * SIDE), last: null, pen: [SIDE / 2, SIDE / 2], isDown: false, hasKeys: false };
@@ -38,7 +36,7 @@ export function startPad() {
   byId("clear").addEventListener("click", () => {
     clearInk();
     paintPad();
-    byId("pad-message").textContent = say("pad_empty");
+    write(byId("pad-message"), "pad_empty");
   });
   paintPad();
 }
@@ -59,7 +57,7 @@ function drawWithKeys(event) {
     pad.isDown = !pad.isDown;
     if (pad.isDown && store.source?.kind === "file") clearInk();
     if (pad.isDown) drawTo(pad.pen, true);
-    byId("pad-message").textContent = say(pad.isDown ? "pen_down" : "pen_up");
+    write(byId("pad-message"), pad.isDown ? "pen_down" : "pen_up");
   } else if (steps[event.key]) {
     pad.pen = pad.pen.map((place, axis) => Math.min(SIDE - 1, Math.max(0, place + steps[event.key][axis])));
     if (pad.isDown) drawTo(pad.pen);
@@ -86,11 +84,8 @@ function drawTo(place, isStart = false) {
   }
   pad.last = pad.pen = place;
   paintPad();
-  if (store.milliseconds > SLOW_MS) readLater();
-  else if (!frame) frame = requestAnimationFrame(() => readPad(2));
+  if (!frame) frame = requestAnimationFrame(() => readPad(2));
 }
-
-const readLater = later(() => readPad(2), 150);
 
 function readPad(step) {
   // What `convoy predict` would do with a photograph of the pad: dark ink on white paper. `step`: 2 for every second
@@ -102,9 +97,13 @@ function readPad(step) {
   for (let i = 0; i < grey.length; i++) grey[i] = Math.round(255 * (1 - pad.ink[Math.floor(i / side) * step * SIDE + (i % side) * step]));
   const read = readCharacter({ grey, height: side, width: side }, store.page.size);
   if (!read) return;
-  byId("pad-message").textContent = read.ink.characters > 1 ? say("several_characters", { n: read.ink.characters }) : "";
-  showPixels(repeated(read.pixels), { kind: "drawing" });
-  showSteps({ grey, side, ink: read.ink });
+  sayWhatWasRead(read);
+  change({ pixels: repeated(read.pixels), source: { kind: "drawing", picture: { grey, side, ink: read.ink } } });
+}
+
+export function sayWhatWasRead(read) {
+  const several = read?.ink?.characters > 1;
+  write(byId("pad-message"), !read ? "no_ink" : several ? "several_characters" : "", several ? { n: read.ink.characters } : {});
 }
 
 export function repeated(pixels) {

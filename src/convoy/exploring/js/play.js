@@ -2,7 +2,7 @@
 
 import { byId, element, table } from "./elements.js";
 import { currentRun, listen, store, weightOf } from "./store.js";
-import { say } from "./text.js";
+import { say, write } from "./text.js";
 
 const NAMES = ["kernel", "stride", "padding"];
 const CELL = 13; // pixels of a cell in the picture
@@ -17,6 +17,7 @@ export function startPlay() {
   byId("play-reset").addEventListener("click", () => takeLayer(true));
   listen("run", () => takeLayer(true));
   listen("selection", () => takeLayer(false));
+  listen("language", () => showPlay(place));
   takeLayer(true);
 }
 
@@ -32,7 +33,7 @@ function takeLayer(isForced) {
   byId("play-kernel").value = kernel;
   byId("play-stride").value = settings.stride[1];
   byId("play-padding").value = settings.padding[1];
-  byId("play-layer").textContent = say("play_layer", { layer: layer.layer, size: inputs[0] ? operations[inputs[0] - 1].shape.at(-1) : store.page.size });
+  write(byId("play-layer"), "play_layer", { layer: layer.layer, size: inputs[0] ? operations[inputs[0] - 1].shape.at(-1) : store.page.size });
   showPlay(0);
 }
 

@@ -1,26 +1,30 @@
 // Several networks on the same picture, and the images on which they disagree.
 
-import { byId, element, moveWithArrows } from "./elements.js";
+import { byId, element, later, moveWithArrows } from "./elements.js";
 import { imageButton } from "./input.js";
 import { bars } from "./output.js";
-import { listen, logitsFor, store } from "./store.js";
-import { later } from "./elements.js";
+import { logitsFor } from "./passes.js";
+import { listen, store } from "./store.js";
 import { say } from "./text.js";
 
 const BARS = 5;
 
+let turn = 0; // a newer picture ends the computation for an older one
+
 export function startSides() {
-  byId("effect").textContent = store.page.effect && `${store.page.effect}.`;
-  const show = later(showSides, 60);
-  listen("values", show);
+  listen("values", later(showSides, 60));
+  listen("language", showSides);
+  listen("language", showDisagreements);
   showDisagreements();
 }
 
-function showSides() {
-  const columns = store.page.runs.map((run, index) => {
-    const logits = index === store.run ? store.values.at(-1).data : logitsFor(store.pixels, run);
-    return element("div", {}, element("h3", {}, run.label), bars(logits, BARS));
-  });
+async function showSides() {
+  turn += 1;
+  const mine = turn;
+  const { runs } = store.page;
+  const logits = await Promise.all(runs.map((run) => logitsFor(store.pixels, run)));
+  if (mine !== turn) return;
+  const columns = runs.map((run, index) => element("div", {}, element("h3", {}, run.label), bars(logits[index], BARS)));
   byId("side-bars").replaceChildren(...columns);
 }
 

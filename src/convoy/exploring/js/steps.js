@@ -2,11 +2,18 @@
 
 import { byId, element } from "./elements.js";
 import { largest, paintMap, paintPixels } from "./painting.js";
-import { currentRun, normalised, store } from "./store.js";
+import { normalised } from "./passes.js";
+import { currentRun, listen, store } from "./store.js";
 import { number, say } from "./text.js";
 
-export function showSteps(picture) {
+export function startSteps() {
+  listen("values", showSteps);
+  listen("language", showSteps);
+}
+
+function showSteps() {
   // `picture`: { planes | grey, side or width and height, ink }; null for a test image, which is read as it is.
+  const { picture } = store.source;
   const { size, channels } = store.page;
   const steps = byId("steps");
   steps.replaceChildren();

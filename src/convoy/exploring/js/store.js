@@ -1,13 +1,14 @@
 // The state of the page: the network, the picture and what is open. Parts listen to changes and announce theirs.
 
-import { runNetwork } from "./operations.js";
+import { valuesFor } from "./passes.js";
 
 export const store = {
   page: null, // the JSON of the page
+  language: "", // of its text
   arrays: null, // its arrays
   run: 0, // index of the network
   epoch: null, // index of its kept weights; null: the best weights
-  source: null, // { kind: "scored", index } or { kind: "drawing" | "file", steps }
+  source: null, // { kind: "scored", index } or { kind: "drawing" | "file", picture }
   pixels: null, // 0..255, [C, H, H]
   values: null, // of all operations for these pixels
   operation: 0, // the open one; its value has the number operation + 1
@@ -30,29 +31,9 @@ export function currentRun() {
   return store.page.runs[store.run];
 }
 
-export function weightsOf(run, epoch = null) {
-  const indices = epoch === null ? run.weights : run.epochs[epoch].weights;
-  return indices.map((index) => store.arrays[index]);
-}
-
 export function weightOf(operation, role) {
   // A weight of an operation of the current network, as trained.
   return store.arrays[currentRun().weights[operation.weights[role]]];
-}
-
-export function normalised(pixels, run) {
-  const { channels, size } = store.page;
-  const plane = size * size;
-  const data = new Float32Array(channels * plane);
-  for (let channel = 0; channel < channels; channel++) {
-    const [factor, offset] = [1 / run.std[channel], -run.mean[channel] / run.std[channel]];
-    for (let i = channel * plane; i < (channel + 1) * plane; i++) data[i] = (pixels[i] / 255) * factor + offset;
-  }
-  return { shape: [1, channels, size, size], data };
-}
-
-export function logitsFor(pixels, run, epoch = null) {
-  return runNetwork(run.graph, weightsOf(run, epoch), normalised(pixels, run)).at(-1).data;
 }
 
 export function scoredPixels(index) {
@@ -65,25 +46,44 @@ export function imageOf(images, index) {
   return all.data.subarray(index * size, (index + 1) * size);
 }
 
-export function showPixels(pixels, source) {
-  store.pixels = pixels;
-  store.source = source;
-  compute();
+let wanted = null; // changes that the current pass does not have
+let current = null; // promise of the current pass
+
+export function change(changes) {
+  // Changes the run, the epoch, or the pixels with their source, and computes the values for them. All of it is in the
+  // store when the values are. While a pass runs, only the newest changes wait. Returns a promise if they have to.
+  wanted = { ...wanted, ...changes };
+  return current ?? advance();
 }
 
-export function compute() {
-  // Runs the current network on the current pixels.
-  const run = currentRun();
+function advance() {
+  const { run, epoch, pixels, source } = store;
+  const aim = { run, epoch, pixels, source, ...wanted };
+  wanted = null;
   const start = performance.now();
-  store.values = runNetwork(run.graph, weightsOf(run, store.epoch), normalised(store.pixels, run));
-  store.milliseconds = performance.now() - start;
-  announce("values");
+  const finish = (values) => {
+    const isOther = aim.run !== store.run;
+    Object.assign(store, aim, { values, milliseconds: performance.now() - start });
+    if (isOther) announceRun();
+    announce("values");
+  };
+  const values = valuesFor(aim.pixels, store.page.runs[aim.run], aim.epoch);
+  if (!(values instanceof Promise)) return finish(values);
+  current = values.then((all) => {
+    current = null;
+    finish(all);
+    return wanted ? advance() : undefined;
+  });
+  return current;
+}
+
+function announceRun() {
+  Object.assign(store, { operation: 0, map: 0, pixel: [-1, -1] });
+  announce("run");
 }
 
 export function selectRun(index) {
-  Object.assign(store, { run: index, epoch: null, operation: 0, map: 0, pixel: [-1, -1] });
-  announce("run");
-  compute();
+  return change({ run: index, epoch: null });
 }
 
 export function selectMap(operation, map, pixel = null) {

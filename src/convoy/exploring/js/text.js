@@ -1,14 +1,26 @@
-// The messages of the page, which Python wrote in the language of the reader, and numbers.
+// The messages of the page, which Python wrote in each language, and numbers.
 
 let words = {};
+const valuesOf = new WeakMap(); // element -> the values of its message
 
 export function setWords(table) {
+  // The text of the template and of `write` changes; who writes text otherwise listens to "language".
   words = table;
+  for (const each of document.querySelectorAll("[data-say]")) each.textContent = say(each.dataset.say, valuesOf.get(each));
+  for (const each of document.querySelectorAll("[data-say-label]")) each.setAttribute("aria-label", say(each.dataset.sayLabel));
 }
 
 export function say(key, values = {}) {
   if (!(key in words)) throw new Error(`no message "${key}"`);
   return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+export function write(target, key, values = {}) {
+  // The only text of an element: a message, also after a change of the language; without a key, nothing.
+  if (key) target.dataset.say = key;
+  else delete target.dataset.say;
+  valuesOf.set(target, values);
+  target.textContent = key ? say(key, values) : "";
 }
 
 export function hasMessage(key) {
@@ -26,7 +38,7 @@ export function number(value, digits = 3) {
 }
 
 export function percent(share) {
-  return `${(100 * share).toFixed(share > 0.9995 && share < 0.99995 ? 2 : 1)} %`;
+  return say("percent", { value: (100 * share).toFixed(share > 0.9995 && share < 0.99995 ? 2 : 1) });
 }
 
 export function sides(shape) {

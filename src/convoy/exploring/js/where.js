@@ -4,8 +4,9 @@ import { byId, element, pause } from "./elements.js";
 import { imageFigure } from "./input.js";
 import { paintOverlay, paintPixels } from "./painting.js";
 import { probabilitiesOf } from "./norms.js";
-import { classOf, currentRun, listen, logitsFor, mapOf, mapsOf, store } from "./store.js";
-import { number, say } from "./text.js";
+import { logitsFor } from "./passes.js";
+import { classOf, currentRun, listen, mapOf, mapsOf, store } from "./store.js";
+import { number, say, write } from "./text.js";
 
 const QUICK_MS = 1200; // above it, a map is computed on request only
 const POSITIONS = 12; // of the occluding square, along each axis
@@ -15,13 +16,16 @@ const NEIGHBOURS = 8;
 let turn = 0; // a newer picture ends the computation for an older one
 
 export function startWhere() {
+  const predicted = element("option", { value: "" });
+  write(predicted, "predicted_class");
   byId("where-class").append(
-    element("option", { value: "" }, say("predicted_class")),
+    predicted,
     ...store.page.classes.map((name, index) => element("option", { value: index }, name)),
   );
   byId("where-class").addEventListener("change", () => showMaps(false));
   byId("where-compute").addEventListener("click", () => showMaps(true));
   listen("values", () => showMaps(false));
+  listen("language", showNeighbours);
   // Only a part that can be seen costs time.
   new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && showMaps(false)).observe(byId("where"));
 }
@@ -33,7 +37,7 @@ function isVisible() {
 
 async function showMaps(isRequested) {
   turn += 1;
-  if (!isVisible()) return;
+  if (!store.values || !isVisible()) return;
   const passes = POSITIONS ** 2 + MAX_MAPS;
   const isSlow = passes * store.milliseconds > QUICK_MS;
   byId("where-compute").hidden = !isSlow;
@@ -42,14 +46,14 @@ async function showMaps(isRequested) {
   paintPixels(byId("activation-image"), store.pixels, store.page.channels, store.page.size);
   if (isSlow && !isRequested) {
     for (const name of ["occlusion", "activation"]) byId(`${name}-map`).hidden = true;
-    byId("where-note").textContent = say("where_slow", { seconds: Math.ceil((passes * store.milliseconds) / 1000) });
+    write(byId("where-note"), "where_slow", { seconds: Math.ceil((passes * store.milliseconds) / 1000) });
     return;
   }
   const mine = turn;
   const isCurrent = () => mine === turn;
   const chosen = byId("where-class").value;
   const target = chosen === "" ? classOf(store.values.at(-1).data) : Number(chosen);
-  byId("where-note").textContent = say("where_for", { name: store.page.classes[target] });
+  write(byId("where-note"), "where_for", { name: store.page.classes[target] });
   await paintOver("occlusion", await occlusionMap(target, isCurrent));
   await paintOver("activation", await activationMap(target, isCurrent));
 }
@@ -61,12 +65,11 @@ async function paintOver(name, map) {
   paintOverlay(canvas, map);
   const place = map.data.indexOf(map.data.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0));
   const [y, x] = [Math.floor(place / map.columns), place % map.columns];
-  const text = say(`${name}_text`, { value: number(-100 * map.data[place]), y: Math.round((100 * (y + 0.5)) / map.rows), x: Math.round((100 * (x + 0.5)) / map.columns) });
-  byId(`${name}-text`).textContent = text;
+  write(byId(`${name}-text`), `${name}_text`, { value: number(-100 * map.data[place]), y: Math.round((100 * (y + 0.5)) / map.rows), x: Math.round((100 * (x + 0.5)) / map.columns) });
 }
 
-function shareOf(pixels, target) {
-  return probabilitiesOf(logitsFor(pixels, currentRun(), store.epoch))[target];
+async function shareOf(pixels, target) {
+  return probabilitiesOf(await logitsFor(pixels, currentRun(), store.epoch))[target];
 }
 
 async function occlusionMap(target, isCurrent) {
@@ -76,7 +79,7 @@ async function occlusionMap(target, isCurrent) {
   const pixels = store.pixels;
   const side = Math.max(2, Math.round(size / 6));
   const count = Math.min(POSITIONS, size);
-  const unhidden = shareOf(pixels, target);
+  const unhidden = await shareOf(pixels, target);
   const data = new Float32Array(count * count);
   const { mean } = currentRun();
   for (let row = 0; row < count; row++) {
@@ -88,7 +91,7 @@ async function occlusionMap(target, isCurrent) {
           for (let x = Math.max(0, left); x < Math.min(size, left + side); x++) hidden[(channel * size + y) * size + x] = 255 * mean[channel];
         }
       }
-      data[row * count + column] = unhidden - shareOf(hidden, target);
+      data[row * count + column] = unhidden - (await shareOf(hidden, target));
     }
     await pause();
     if (!isCurrent()) return null;
@@ -109,7 +112,7 @@ async function activationMap(target, isCurrent) {
   maps.sort((a, b) => b.height - a.height);
   const shares = [];
   for (const map of maps.slice(0, MAX_MAPS)) {
-    shares.push(shareOf(masked(pixels, map, currentRun().mean), target));
+    shares.push(await shareOf(masked(pixels, map, currentRun().mean), target));
     if (shares.length % 8 === 0) await pause();
     if (!isCurrent()) return null;
   }
