@@ -45,6 +45,7 @@ BASE = {
 }
 LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 INTERFACE = LEARNING | {
+    "diagnosing",
     "exploring",
     "profiling",
     "datasheet",
@@ -141,7 +142,8 @@ ALLOWED: dict[str, set[str]] = {
         "reporting",
         "text",
     },
-    "training": LEARNING,
+    "diagnosing": LEARNING,
+    "training": LEARNING | {"diagnosing"},
     "studies": LEARNING | {"training", "archive", "reporting"},
     "experiments": LEARNING | {"profiling", "training", "archive", "reporting", "studies"},
     "reporting": {"files", "run_contents", "runs", "counts", "stats", "prediction", "chance", "recipe", "text"},

@@ -229,7 +229,7 @@ def test_what_a_networks_forward_raises_in_training_is_one_line_and_the_run_is_i
     tiny: Make, net: Path, tmp_path: Path, statement: str
 ) -> None:
     source = net.read_text().replace("import torch\n", "import sys\n\nimport torch\n")
-    body = f"        if self.training and len(x) > 8:\n            {statement}\n        return"
+    body = f"        if self.training and len(x) > 16:\n            {statement}\n        return"
     net.write_text(source.replace("        return", body))
     line = source.splitlines().index("        return self.head(self.drop(self.body(x).flatten(1)))") + 2
 

@@ -64,7 +64,16 @@ def test_run_folder_is_complete_and_its_scores_follow_from_its_predictions(tiny:
     run = finish(tiny(), tmp_path)
     files = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
     assert files - {"last.safetensors"} == {  # that only where an earlier epoch is the best
-        *("recipe.toml", "environment.json", "data.json", "status.json", "metrics.jsonl", "scores.json", "cost.json"),
+        *(
+            "recipe.toml",
+            "environment.json",
+            "doctor.json",
+            "data.json",
+            "status.json",
+            "metrics.jsonl",
+            "scores.json",
+            "cost.json",
+        ),
         *(
             "steps.npz",
             "predictions.npz",

@@ -11,6 +11,7 @@ checkers read these lines.
 from typing import TYPE_CHECKING
 
 from convoy.api.describe import *
+from convoy.api.doctor import *
 from convoy.api.experiments import *
 from convoy.api.exports import *
 from convoy.api.runs import *

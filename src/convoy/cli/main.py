@@ -16,6 +16,7 @@ from convoy.cli import (  # noqa: F401 (registers their commands)
     completion,
     data,
     data_sheet,
+    doctor,
     explore,
     listing,
     profile,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +21,9 @@ from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.data.imageset import ImageSet
 from convoy.data.splits import Resplit
+from convoy.diagnosing.checkup import quick_findings
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.network import Network, first_images
 from convoy.evaluation import losses
 from convoy.evaluation.load import build_network, with_normalisation
 from convoy.models import Geometry, external, pretrained, user
@@ -33,7 +36,6 @@ from convoy.run_contents import PretrainedWeights
 from convoy.text import gettext as _
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import faults, stopping
-from convoy.training.run.first_batch import first_batch, try_step
 from convoy.training.run.initial import about_layer_decay, about_pretrained, init_and_freeze
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
 from convoy.training.step.learner import Learner
@@ -50,7 +52,7 @@ class Plan:
     network: nn.Module  # has its initial weights until `learner` trains it
     start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
     weights: PretrainedWeights | None = None  # that `with_pretrained` has loaded
-    defects: tuple[str, ...] = ()  # sentences about a network from outside, from its first images
+    tested: nn.Module | None = None  # another network from outside, which has taken a step
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,6 +88,16 @@ class Plan:
         """Returns the validation part of an epoch (from 1). It changes only with the fault resplit_every_epoch."""
         return self.prepared.validation if self.resplit is None else self.resplit.validation(epoch - 1)
 
+    @cached_property
+    def subject(self) -> Network:
+        """What the doctor's checks of a network read. Use it before `learner`, which trains `network`."""
+        return subject_of(self.recipe, self.prepared, self.network if self.tested is None else self.tested)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the doctor's quick checks find. Use it before `learner`, which trains `network`."""
+        return quick_findings(self.subject)
+
     @property
     def channels_last(self) -> bool:
         """Whether the network is trained in the memory format that is faster on a CPU for the registered models."""
@@ -96,7 +108,7 @@ class Plan:
         """Sentences that all output of this run shows."""
         flags = faults.flags(self.recipe, self.prepared)
         flags += [_("published flaw: {flaw}", flaw=flaw) for flaw in getattr(self.network, "flaws", ())]
-        flags += self.defects
+        flags += [finding.sentence for finding in self.findings if finding.severity is Severity.ERROR]
         if self.prepared.limit is not None:
             flags.insert(0, limited(self.prepared.limit))
         return flags
@@ -185,10 +197,10 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
         if keys:
             raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")
     notes = about_pretrained(recipe, prepared)
-    network, defects = _build_tested(recipe, prepared)
+    network, tested = _build_tested(recipe, prepared)
     notes += init_and_freeze(network, recipe.model)
     notes += about_layer_decay(network, recipe.optim)
-    return Plan(recipe, prepared, options, sources, weights, network, tuple(notes), defects=tuple(defects))
+    return Plan(recipe, prepared, options, sources, weights, network, tuple(notes), tested=tested)
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
@@ -198,22 +210,21 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
         yield plan_one(recipe, data.prepare(recipe.data))
 
 
-def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[str]]:
-    """Builds a network and lists its defects. Classes from outside and batches of one image first train one step."""
+def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Module | None]:
+    """Builds a network. Classes from outside and batches of one image are built twice: the second is tested."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         module = build(recipe, prepared)
     is_ours = not is_from_outside(name)
     if is_ours and batch_size > 1:
-        return module, []
+        return module, None
     init_and_freeze(module, recipe.model)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(f"{name}: all parameters are frozen (requires_grad = False)")
     names = module.state_dict().keys()
-    images, labels = first_batch(recipe, prepared)
     try:
-        defects = try_step(module, recipe, images, labels)
+        step = subject_of(recipe, prepared, module).first_step
     except (Exception, SystemExit) as error:
         if is_ours:  # with one image, this is the only possible error
             hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
@@ -224,19 +235,38 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, list[s
             f"{name}: forward creates {', '.join(added)} in training, too late for the optimizer; "
             "create parameters and buffers in __init__"
         )
-    _check_tensors(name, module)
-    return build(recipe, prepared), defects
+    _check_tensors(name, module, step.gradients)
+    return build(recipe, prepared), module
 
 
-def _check_tensors(name: str, module: nn.Module) -> None:
-    """Raises ValueError for state that cannot be saved as weights and, after a backward pass, sparse gradients."""
+def subject_of(recipe: Recipe, prepared: Prepared, module: nn.Module) -> Network:
+    images, labels = first_images(recipe, prepared)
+
+    def build_again() -> nn.Module:
+        again = build(recipe, prepared)
+        init_and_freeze(again, recipe.model)
+        return again
+
+    return Network(
+        module=module,
+        recipe=recipe,
+        images=images,
+        labels=labels,
+        classes=len(prepared.classes),
+        build=build_again,
+        starts_from_weights=recipe.model.init is not None or recipe.model.is_pretrained,
+    )
+
+
+def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, torch.Tensor | None]) -> None:
+    """Raises ValueError for state that cannot be saved as weights, and for sparse gradients."""
     for key, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor) or value.is_quantized:
             raise ValueError(
                 f"{name}: {key} is quantized or not a tensor; train in floating point and quantize after training"
             )
-    for key, parameter in module.named_parameters():
-        if parameter.grad is not None and parameter.grad.layout != torch.strided:
+    for key, gradient in gradients.items():
+        if gradient is not None and gradient.layout != torch.strided:
             raise ValueError(
                 f"{name}: the gradient of {key} is sparse; the optimizers need dense gradients (sparse=False)"
             )

@@ -23,7 +23,15 @@ from convoy.training.run import finish, lines
 from convoy.training.run.faults import context_of
 from convoy.training.run.plan import Plan
 
-COPIED_FILES = ("best.safetensors", "last.safetensors", "steps.npz", "metrics.jsonl", "arrays.npz", "environment.json")
+COPIED_FILES = (
+    "best.safetensors",
+    "last.safetensors",
+    "steps.npz",
+    "metrics.jsonl",
+    "arrays.npz",
+    "environment.json",
+    "doctor.json",
+)
 
 
 def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 
 import torch
 
+from convoy.diagnosing.finding import SCHEMA, Severity
 from convoy.evaluation.cost import PeakMemory
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.files import write_json
@@ -44,6 +45,7 @@ class Training:
         on_gpu = plan.device.type == "cuda"
         # Unlike use_deterministic_algorithms, this does not import the compiler.
         torch.set_deterministic_debug_mode("warn" if recipe.compute.deterministic and on_gpu else "default")
+        self.findings = plan.findings  # before the network is trained
         self.state = TrainingState(run, plan, ranks)
         self.batches = plan.batches()
 
@@ -101,11 +103,14 @@ class Training:
         write_json(run.path / "environment.json", asdict(environment))
         write_json(run.path / "data.json", asdict(finish.describe_data(plan, self.selection.openings)))
         finish.copy_code(run, plan)
+        doctor_file = [asdict(finding) for finding in self.findings]
+        write_json(run.path / "doctor.json", {"schema": SCHEMA, "findings": doctor_file})
         flags = [*plan.flags, *lines.resumed_elsewhere(environment.resumed_with)]
         label, seed = plan.recipe.label, plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
         yield self._log(Started(lines.start(plan, environment, resumed), run.path, state.ledger.step))
-        for note in (*flags, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
+        warnings = [each.sentence for each in self.findings if each.severity is Severity.WARNING]
+        for note in (*flags, *warnings, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
             yield self._log(Note(note))
         state.start_clock()
         self.autosave = Autosave(time.perf_counter())

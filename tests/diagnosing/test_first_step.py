@@ -1,4 +1,4 @@
-"""Defects that a network shows on its first images, before it is trained."""
+"""Errors that a network shows on its first images are flags of its run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 from tests.training.test_run_one import finish
 from torch import nn
 
-from convoy.evaluation import losses
+from convoy.diagnosing.finding import Severity
+from convoy.diagnosing.network import Network
+from convoy.diagnosing.table import CHECKS, Topic, examine
 from convoy.models import MODELS, create
 from convoy.recipe import Recipe
-from convoy.training.run.first_batch import are_probabilities, is_dead, try_step
 from convoy.training.run.plan import plan_one
 
 Make = Callable[..., Recipe]
@@ -67,18 +68,23 @@ def test_head_of_zeros_learns_and_has_no_flag(tiny: Make, net: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SMALLEST)
-def test_no_model_is_dead_and_only_a_declared_softmax_is_found(name: str) -> None:
-    size = max(32, MODELS[name].smallest_image)
+def test_quick_checks_find_only_declared_flaws_in_models(name: str) -> None:
+    size = max(16, MODELS[name].smallest_image)
     torch.manual_seed(0)
-    module = create(name, in_chans=1, num_classes=10, image_size=size).eval()
+    module = create(name, in_chans=1, num_classes=10, image_size=size)
     x, y = torch.randn(4, 1, size, size), torch.tensor([0, 3, 5, 9])
-    assert are_probabilities(module(x).detach()) == any("softmax" in flaw for flaw in module.flaws)
-    losses.build(Recipe().train.loss)(module.train()(x), y).backward()
-    assert not is_dead(module)
+    network = Network(module, Recipe(), x, y, classes=10, build=lambda: module)
+    softmax = {"softmax_before_loss"} if any("softmax" in flaw for flaw in module.flaws) else set()
+    findings = examine(network, [check for check in CHECKS if check.topic is Topic.NETWORK])
+    assert {finding.check for finding in findings if finding.severity is not Severity.HINT} == softmax
 
 
-def test_step_leaves_the_generator_as_it_was(tiny: Make) -> None:
-    module = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 3))
+def test_step_leaves_generator_statistics_and_gradients_as_they_were() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.BatchNorm1d(16), nn.Linear(16, 3)).eval()
     state = torch.get_rng_state()
-    try_step(module, tiny(), torch.randn(4, 1, 4, 4, generator=torch.Generator()), torch.tensor([0, 1, 2, 0]))
+    x, y = torch.randn(4, 1, 4, 4, generator=torch.Generator()), torch.tensor([0, 1, 2, 0])
+    assert Network(module, Recipe(), x, y, classes=3, build=lambda: module).first_step.loss > 0
     assert torch.equal(torch.get_rng_state(), state)
+    assert not module[2].running_mean.any()
+    assert not any(part.training for part in module.modules())
+    assert all(parameter.grad is None for parameter in module.parameters())

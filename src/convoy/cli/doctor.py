@@ -1,0 +1,53 @@
+"""convoy doctor: mistakes, their evidence, and how to mend them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from convoy import api
+from convoy.cli.app import Call, command, print_json
+from convoy.text import gettext as _
+from convoy.text import ngettext
+
+if TYPE_CHECKING:
+    from convoy.diagnosing.finding import Diagnosis
+
+STYLES = {"error": "bold red", "warning": "yellow", "hint": "cyan"}
+
+
+@command(api.doctor)
+def doctor(call: Call, as_json: bool) -> None:
+    diagnosis = call()
+    if as_json:
+        print_json(asdict(diagnosis))
+    else:
+        _print(diagnosis)
+    if diagnosis.has_errors:
+        sys.exit(1)
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from convoy.diagnosing import words
+
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    for finding in diagnosis.findings:
+        heading = Text.assemble((words.severity(finding.severity), STYLES[finding.severity]), f"  {finding.check}")
+        console.print(heading)
+        for line in words.lines(finding):
+            console.print(Padding(Text(line), (0, 0, 0, 2)) if sys.stdout.isatty() else f"  {line}")
+    console.print(
+        ngettext(
+            "{subject}: {summary}; {n} check in {seconds:.1f} s",
+            "{subject}: {summary}; {n} checks in {seconds:.1f} s",
+            len(diagnosis.checks),
+            subject=diagnosis.subject,
+            summary=words.summary(diagnosis) or _("nothing found"),
+            seconds=diagnosis.seconds,
+        )
+    )

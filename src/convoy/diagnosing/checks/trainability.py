@@ -1,0 +1,112 @@
+"""Checks of a network that take seconds: training on one batch, evaluation in other batches. Subject: a `Network`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.network import Network, unchanged
+from convoy.evaluation import losses
+from convoy.text import gettext as _
+
+RATES = (1e-3, 1e-2, 1e-4)  # of Adam
+STEPS = 150  # per rate
+SECONDS = 10.0  # per rate; without as many steps, nothing is concluded
+BATCHES = (1, 7, 128)
+INVARIANCE_IMAGES = 128
+
+
+def cannot_overfit(network: Network) -> Iterator[Finding]:
+    """Trains on up to 16 images. A network that learns them at none of three rates has a mistake, or cannot learn."""
+    best, labels = 0.0, network.labels
+    if len(labels.unique()) < 2:
+        return
+    loss_of = losses.build(network.recipe.train.loss, faults=network.recipe.protocol.faults)
+    with torch.random.fork_rng(devices=[]):
+        for rate in RATES:
+            module = network.build().train()
+            parameters = [each for each in module.parameters() if each.requires_grad]
+            moments = [(torch.zeros_like(each), torch.zeros_like(each)) for each in parameters]
+            started, first = time.perf_counter(), None
+            for step in range(1, STEPS + 1):
+                logits = module(network.images)
+                loss = loss_of(logits, labels)
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+                _adam(parameters, gradients, moments, rate, step)
+                first = first or float(loss.detach())
+                best = max(best, float((logits.detach().argmax(1) == labels).float().mean()))
+                if best >= 1 - 1 / len(labels) or float(loss.detach()) < 0.3 * first:
+                    return
+                if time.perf_counter() - started > SECONDS:
+                    return
+    yield Finding(
+        Severity.ERROR,
+        _(
+            "The network cannot learn {images} images: {accuracy:.0%} are correct after {steps} steps of Adam at the "
+            "best of {rates} rates",
+            images=len(labels),
+            accuracy=best,
+            steps=STEPS,
+            rates=len(RATES),
+        ),
+        _("Look for layers that are not used or not trained, dead units, outputs that ignore the image, wrong labels"),
+        {"accuracy": best, "images": len(labels), "steps": STEPS},
+    )
+
+
+@torch.no_grad()
+def _adam(
+    parameters: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor | None],
+    moments: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    rate: float,
+    step: int,
+) -> None:
+    """A step of Adam (Kingma & Ba 2015). torch.optim imports the compiler, which takes seconds."""
+    for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
+        if gradient is not None:
+            mean.lerp_(gradient, 0.1)
+            square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            scale = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
+            parameter.addcdiv_(mean, scale, value=-rate / (1 - 0.9**step))
+
+
+def output_depends_on_batch(network: Network) -> Iterator[Finding]:
+    """Evaluates the same images in batches of 1, 7 and 128, and in another order."""
+    x = network.images.repeat(-(-INVARIANCE_IMAGES // len(network.images)), 1, 1, 1)[:INVARIANCE_IMAGES]
+    noise = torch.Generator().manual_seed(0)
+    x = x + 0.1 * torch.randn(x.shape, generator=noise)  # all images are different
+    order = torch.randperm(len(x), generator=noise)
+    with unchanged(network.module), torch.no_grad():
+        module = network.module.eval()
+        started = time.perf_counter()
+        module(x[:2])
+        if (seconds := time.perf_counter() - started) > SECONDS / len(x):
+            count = max(8, int(SECONDS / seconds))
+            x, order = x[:count], torch.randperm(count, generator=noise)
+        outputs = {str(size): torch.cat([module(part) for part in x.split(size)]) for size in BATCHES}
+        shuffled = torch.empty_like(outputs[str(BATCHES[-1])])
+        shuffled[order] = module(x[order])
+    outputs["shuffled"] = shuffled
+    reference = outputs[str(BATCHES[0])]
+    scale = float(reference.abs().max()) or 1.0
+    differences = {name: float((each - reference).abs().max()) / scale for name, each in outputs.items()}
+    largest = max(differences.values())
+    if largest > 1e-3:
+        changed = max(float((each.argmax(1) != reference.argmax(1)).float().mean()) for each in outputs.values())
+        yield Finding(
+            Severity.ERROR,
+            _(
+                "In evaluation, the output for an image depends on the other images of its batch: by up to {share:.1%} "
+                "of the largest output",
+                share=largest,
+            ),
+            _(
+                "Usual causes: a softmax or mean over dimension 0, a batch norm with track_running_stats=False or in "
+                "training mode, a reshape that mixes images"
+            ),
+            {f"difference_{name}": value for name, value in differences.items()} | {"other_class": changed},
+        )

@@ -1,0 +1,26 @@
+"""The checks that are made before each training. With CONVOY_DOCTOR=off there are none."""
+
+from __future__ import annotations
+
+import os
+
+from convoy.diagnosing.finding import Finding, by_severity
+from convoy.diagnosing.network import Network
+from convoy.diagnosing.table import CHECKS, Topic, examine
+
+SWITCH = "CONVOY_DOCTOR"
+DECLARED = {"softmax_before_loss", "unused_parameters", "shared_weights"}  # flaws that a model can declare itself
+
+
+def is_off() -> bool:
+    return os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false")
+
+
+def quick_findings(network: Network) -> tuple[Finding, ...]:
+    """Errors and warnings of the quick checks, without flaws that the model declares, which all output shows anyway."""
+    if is_off():
+        return ()
+    checks = [check for check in CHECKS if check.quick and check.topic is Topic.NETWORK]
+    if network.declared_flaws:
+        checks = [check for check in checks if check.name not in DECLARED]
+    return by_severity(list(examine(network, checks)))

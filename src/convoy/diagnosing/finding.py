@@ -1,0 +1,62 @@
+"""What a check finds. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from convoy.notebook import html_of
+from convoy.stats import Estimate
+from convoy.text import gettext as _
+
+SCHEMA = 1
+Value = float | int | str
+
+
+class Severity(StrEnum):
+    """In the order of a list of findings."""
+
+    ERROR = "error"  # the results are wrong, or there are none
+    WARNING = "warning"  # it probably changes results
+    HINT = "hint"  # worth knowing; often intended
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A mistake. `what` and `mend` are sentences without a full stop at the end."""
+
+    severity: Severity
+    what: str
+    mend: str
+    evidence: Mapping[str, Value] = field(default_factory=dict)  # measured numbers, by name
+    cost: Estimate | None = None  # accuracy that the mistake adds, a fraction; negative if it takes accuracy away
+    check: str = ""  # name of the check, set by `table.examine`
+
+    @property
+    def sentence(self) -> str:
+        return _("{what}. {mend}", what=self.what, mend=self.mend)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The findings of `convoy doctor`, errors first."""
+
+    subject: str
+    findings: tuple[Finding, ...]
+    checks: tuple[str, ...]  # names of the checks that were made
+    seconds: float
+    schema: int = SCHEMA
+    _repr_html_ = html_of
+
+    @property
+    def has_errors(self) -> bool:
+        return any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    def of(self, check: str) -> tuple[Finding, ...]:
+        """The findings of a check."""
+        return tuple(finding for finding in self.findings if finding.check == check)
+
+
+def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))

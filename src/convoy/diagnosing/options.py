@@ -1,0 +1,19 @@
+"""The options of `convoy doctor`."""
+
+from collections.abc import Sequence
+from typing import Annotated, TypedDict
+
+from convoy.options import Data, Device, Flag, Limit, Out, Set
+
+
+class DoctorOptions(TypedDict, total=False):
+    only: Annotated[
+        Sequence[str] | str | None,
+        Flag("Make only these checks or topics, separated by commas: network, dead_units."),
+    ]
+    quick: Annotated[bool, Flag("Make only the checks that are also made before each training.", False)]
+    data: Data
+    limit: Limit
+    device: Device
+    set: Set
+    out: Out

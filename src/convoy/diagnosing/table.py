@@ -1,0 +1,91 @@
+"""The table of checks: one row each. Their functions are imported when they are called. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from importlib import import_module
+from typing import Any
+
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.registry import unknown
+from convoy.text import gettext as _
+
+
+class Topic(StrEnum):
+    """A file in `checks/`; its checks have the same subject."""
+
+    NETWORK = "network"
+    TRAINABILITY = "trainability"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True)
+class Check:
+    topic: Topic
+    name: str  # of its function
+    quick: bool = True  # also made before each training
+
+    @property
+    def function(self) -> Callable[[Any], Iterator[Finding]]:
+        function: Callable[[Any], Iterator[Finding]] = getattr(
+            import_module(f"convoy.diagnosing.checks.{self.topic}"), self.name
+        )
+        return function
+
+
+# fmt: off
+CHECKS = (
+    Check(Topic.NETWORK, "non_finite_values"),
+    Check(Topic.NETWORK, "softmax_before_loss"),
+    Check(Topic.NETWORK, "activation_before_loss"),
+    Check(Topic.NETWORK, "no_gradient"),
+    Check(Topic.NETWORK, "unused_parameters"),
+    Check(Topic.NETWORK, "frozen_parameters"),
+    Check(Topic.NETWORK, "unregistered_layers"),
+    Check(Topic.NETWORK, "shared_weights"),
+    Check(Topic.NETWORK, "dead_units"),
+    Check(Topic.NETWORK, "saturated_units"),
+    Check(Topic.NETWORK, "initial_loss"),
+    Check(Topic.NETWORK, "normalised_again"),
+    Check(Topic.NETWORK, "small_norm_batches"),
+    Check(Topic.NETWORK, "random_in_evaluation"),
+    Check(Topic.TRAINABILITY, "output_depends_on_batch", quick=False),
+    Check(Topic.TRAINABILITY, "cannot_overfit", quick=False),
+    Check(Topic.ENVIRONMENT, "torch_build"),
+    Check(Topic.ENVIRONMENT, "gpu_capability"),
+    Check(Topic.ENVIRONMENT, "untested_device"),
+    Check(Topic.ENVIRONMENT, "free_disk"),
+    Check(Topic.ENVIRONMENT, "free_memory"),
+    Check(Topic.ENVIRONMENT, "network_file_system"),
+    Check(Topic.ENVIRONMENT, "busy_cores"),
+    Check(Topic.ENVIRONMENT, "limited_threads"),
+    Check(Topic.ENVIRONMENT, "other_bits"),
+)
+# fmt: on
+
+
+def selected(only: Collection[str]) -> tuple[Check, ...]:
+    """The checks with these names or of these topics; all if there are none. Raises ValueError for an unknown name."""
+    names = {*Topic, *(check.name for check in CHECKS)}
+    for name in only:
+        if name not in names:
+            raise unknown("check", name, names)
+    return tuple(check for check in CHECKS if not only or {check.name, check.topic} & {*only})
+
+
+def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
+    """Makes the checks, which all have this subject. A check that fails is a hint, not an error of the caller."""
+    for check in checks:
+        try:
+            for finding in check.function(subject):
+                yield replace(finding, check=check.name)
+        except Exception as error:
+            text = next(iter(str(error).splitlines()), "")
+            yield Finding(
+                Severity.HINT,
+                _("The check {check} failed: {error}", check=check.name, error=f"{type(error).__name__}: {text}"),
+                _("All other checks were made"),
+                check=check.name,
+            )

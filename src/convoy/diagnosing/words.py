@@ -1,0 +1,42 @@
+"""The text of findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from convoy.diagnosing.finding import Diagnosis, Finding, Severity, Value
+from convoy.text import gettext as _
+from convoy.text import ngettext
+
+
+def severity(value: Severity) -> str:
+    return {Severity.ERROR: _("error"), Severity.WARNING: _("warning"), Severity.HINT: _("hint")}[value]
+
+
+def summary(diagnosis: Diagnosis) -> str:
+    """ "1 error, 2 warnings"; "" without findings."""
+    counts = Counter(finding.severity for finding in diagnosis.findings)
+    texts = {
+        Severity.ERROR: ngettext("{n} error", "{n} errors", counts[Severity.ERROR]),
+        Severity.WARNING: ngettext("{n} warning", "{n} warnings", counts[Severity.WARNING]),
+        Severity.HINT: ngettext("{n} hint", "{n} hints", counts[Severity.HINT]),
+    }
+    return ", ".join(text for level, text in texts.items() if counts[level])
+
+
+def lines(finding: Finding) -> list[str]:
+    """What, evidence, cost, how to mend it."""
+    texts = [finding.what]
+    if finding.evidence:
+        values = "; ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in finding.evidence.items())
+        texts.append(_("Evidence: {values}", values=values))
+    if finding.cost is not None:
+        texts.append(_("Effect on the accuracy: {points}", points=finding.cost.points()))
+    texts.append(_("Mend: {how}", how=finding.mend))
+    return texts
+
+
+def number(value: Value) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else value

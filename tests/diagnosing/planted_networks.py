@@ -1,0 +1,200 @@
+"""Networks with one planted mistake each, and a sound one. Images are float32 [B, 1, 12, 12], classes 3."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Sound(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.hidden = nn.Linear(8 * 36, 32)
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Linear(32, 3)
+
+    def features(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(F.relu(self.norm(self.conv(x))), 2).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.drop(F.relu(self.hidden(self.features(x)))))
+
+
+class Softmax(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).softmax(1)
+
+
+class LogSoftmax(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).log_softmax(1)
+
+
+class LastRelu(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x))
+
+
+class LastSigmoid(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).sigmoid()
+
+
+class LastTanh(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(super().forward(x))
+
+
+class Detached(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach() + self.head.bias
+
+
+class DetachedFeatures(Sound):
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(x).detach()
+
+
+class UnusedLayer(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.extra = nn.Conv2d(1, 4, 3)
+
+
+class FrozenByMistake(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv.requires_grad_(False)
+
+
+class LayersInAList(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = [nn.Linear(32, 32), nn.Linear(32, 32)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.hidden(self.features(x)))
+        for block in self.blocks:
+            x = F.relu(block(x))
+        return self.head(x)
+
+
+class LayersInADict(LayersInAList):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = {"a": nn.Linear(32, 32)}  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.blocks["a"](self.hidden(self.features(x)))))  # type: ignore[call-overload]
+
+
+class SharedNorm(Sound):
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(self.norm(x.expand(-1, 8, -1, -1))[:, :1])
+
+
+class SharedLayer(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.conv(x)[:, :1])
+
+
+class TiedTensor(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Linear(32, 32)
+        self.third = nn.Linear(32, 32)
+        self.third.weight = self.second.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.third(F.relu(self.second(self.hidden(self.features(x))))))
+
+
+class DeadUnits(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.constant_(self.hidden.bias, -100.0)
+
+
+class DeadChannels(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.constant_(self.norm.bias, -20.0)
+
+
+class SaturatedSigmoid(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.sigmoid(200 * self.hidden(self.features(x))))
+
+
+class SaturatedTanh(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(200 * self.hidden(self.features(x))))
+
+
+class LargeHead(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.normal_(self.head.weight, std=30.0)
+
+
+class NormalisesAgain(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x - 0.1307) / 0.3081)
+
+
+class NormalisesInPlace(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clone().sub_(0.5).div_(0.5))
+
+
+class RandomDropout(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.dropout(F.relu(self.hidden(self.features(x)))))
+
+
+class LogOfZero(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.log(F.relu(self.hidden(self.features(x)))))
+
+
+class DividesByZero(Sound):
+    def features(self, x: Tensor) -> Tensor:
+        x = super().features(x)
+        return x / (x.sum(1, keepdim=True) * 0)
+
+
+class SoftmaxOverBatch(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return 10 * super().forward(x).softmax(0)
+
+
+class BatchStatistics(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8, track_running_stats=False)
+
+
+class MixesImages(Sound):
+    def features(self, x: Tensor) -> Tensor:
+        x = super().features(x)
+        return x.t().reshape(len(x), -1)
+
+
+class CentresBatch(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+class IgnoresImages(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * 0)
+
+
+class OnlyMeanGrey(Sound):
+    """Learns from the mean of the image only, which is the same for all classes."""
+
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(x.mean((2, 3), keepdim=True).expand_as(x))

@@ -1,0 +1,81 @@
+"""The command, and the quick checks before each training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.conftest import Call
+from tests.training.test_run_one import finish
+
+import convoy
+from convoy.diagnosing.table import CHECKS
+from convoy.files import read_json
+from convoy.recipe import Recipe
+
+RETURNS = "return self.head(self.drop(self.body(x).flatten(1)))"
+
+
+def changed(net: Path, line: str) -> None:
+    net.write_text(net.read_text().replace(RETURNS, line))
+
+
+def test_error_is_printed_with_exit_code_1(call: Call, net: Path, stripes: Path) -> None:
+    changed(net, f"{RETURNS}.softmax(1)")
+    code, out, _ = call("doctor", net, "--data", stripes, "--quick")
+    assert code == 1
+    assert "softmax_before_loss" in out
+    assert "lowest loss 0.5514" in out
+
+
+def test_json_has_findings_and_checks(call: Call, net: Path, stripes: Path) -> None:
+    code, out, _ = call("doctor", net, "--data", stripes, "--only", "network,cannot_overfit", "--json")
+    diagnosis = json.loads(out)
+    assert (code, diagnosis["findings"]) == (0, [])
+    assert diagnosis["checks"] == [check.name for check in CHECKS if check.topic == "network"] + ["cannot_overfit"]
+
+
+def test_network_that_cannot_be_built_is_a_finding(call: Call, net: Path, stripes: Path) -> None:
+    net.write_text(net.read_text().replace("nn.Conv2d", "nn.Conv5d"))
+    code, out, _ = call("doctor", net, "--data", stripes, "--json")
+    [finding] = json.loads(out)["findings"]
+    assert (code, finding["check"]) == (1, "cannot_train")
+    assert "net.py" in finding["what"]
+
+
+@pytest.mark.parametrize("arguments", [("lenot",), ("lenet", "--only", "dead_unit"), ("lenet", "--data", "mnits")])
+def test_unknown_name_is_an_error_of_the_command(call: Call, arguments: tuple[str, ...]) -> None:
+    assert call("doctor", *arguments)[0] == 2
+
+
+def test_without_a_patient_the_machine_is_examined(tmp_path: Path) -> None:
+    diagnosis = convoy.doctor(out=tmp_path)
+    assert "free_disk" in diagnosis.checks
+    assert not diagnosis.has_errors
+
+
+def test_findings_before_a_training_are_printed_and_stored(
+    tiny: Callable[..., Recipe], net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.write_text(net.read_text().replace("self.drop =", "self.extra = nn.Linear(3, 3)\n        self.drop ="))
+    run = finish(tiny(("train.epochs", 1)), tmp_path)
+    [finding] = read_json(run.path / "doctor.json")["findings"]
+    assert (finding["check"], finding["evidence"]["parameters"]) == ("unused_parameters", 12)
+    assert finding["what"] in (run.path / "log.txt").read_text()
+    assert run.flags == []  # a warning
+
+    monkeypatch.setenv("CONVOY_DOCTOR", "off")
+    other = finish(tiny(("train.epochs", 1), ("seed", 3)), tmp_path)
+    assert read_json(other.path / "doctor.json")["findings"] == []
+
+
+def test_quick_checks_do_not_change_the_bits_of_a_training(
+    tiny: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(("train.epochs", 1), ("model.name", "fast_mnist_cnn"), ("data.size", 20))
+    checked = finish(recipe, tmp_path / "checked")
+    monkeypatch.setenv("CONVOY_DOCTOR", "off")
+    unchecked = finish(recipe, tmp_path / "unchecked")
+    assert (checked.steps["loss"] == unchecked.steps["loss"]).all()

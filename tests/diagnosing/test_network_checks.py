@@ -1,0 +1,125 @@
+"""Planted mistakes of networks: each is found by its check, and a sound network has no finding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.diagnosing import planted_networks as planted
+from torch import nn
+
+from convoy.diagnosing.checks import trainability
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.network import Network
+from convoy.diagnosing.table import CHECKS, Topic, examine
+from convoy.recipe import Recipe
+
+ERROR, WARNING, HINT = Severity
+NETWORK_CHECKS = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.TRAINABILITY)]
+PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
+    (planted.Softmax, "softmax_before_loss", ERROR),
+    (planted.LogSoftmax, "softmax_before_loss", HINT),
+    (planted.LastRelu, "activation_before_loss", ERROR),
+    (planted.LastSigmoid, "activation_before_loss", WARNING),
+    (planted.LastTanh, "activation_before_loss", WARNING),
+    (planted.Detached, "no_gradient", ERROR),
+    (planted.DetachedFeatures, "unused_parameters", WARNING),
+    (planted.UnusedLayer, "unused_parameters", WARNING),
+    (planted.FrozenByMistake, "frozen_parameters", HINT),
+    (planted.LayersInAList, "unregistered_layers", ERROR),
+    (planted.LayersInADict, "unregistered_layers", ERROR),
+    (planted.SharedNorm, "shared_weights", WARNING),
+    (planted.SharedLayer, "shared_weights", HINT),
+    (planted.TiedTensor, "shared_weights", HINT),
+    (planted.DeadUnits, "dead_units", WARNING),
+    (planted.DeadChannels, "dead_units", WARNING),
+    (planted.SaturatedSigmoid, "saturated_units", WARNING),
+    (planted.SaturatedTanh, "saturated_units", WARNING),
+    (planted.LargeHead, "initial_loss", WARNING),
+    (planted.NormalisesAgain, "normalised_again", WARNING),
+    (planted.NormalisesInPlace, "normalised_again", WARNING),
+    (planted.RandomDropout, "random_in_evaluation", ERROR),
+    (planted.LogOfZero, "non_finite_values", ERROR),
+    (planted.DividesByZero, "non_finite_values", ERROR),
+    (planted.SoftmaxOverBatch, "output_depends_on_batch", ERROR),
+    (planted.BatchStatistics, "output_depends_on_batch", ERROR),
+    (planted.MixesImages, "output_depends_on_batch", ERROR),
+    (planted.CentresBatch, "output_depends_on_batch", ERROR),
+    (planted.IgnoresImages, "cannot_overfit", ERROR),
+    (planted.OnlyMeanGrey, "cannot_overfit", ERROR),
+]
+
+
+def network_of(network_class: type[nn.Module], recipe: Recipe | None = None) -> Network:
+    """The network on noise with a bright bar at one of three positions."""
+    x, y = torch.randn(16, 1, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 3
+    for image, label in zip(x, y, strict=True):
+        image[:, :, 4 * label + 1 : 4 * label + 3] += 2
+    x -= x.mean((2, 3), keepdim=True)
+
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return network_class()
+
+    return Network(build(), recipe or Recipe(), x, y, classes=3, build=build)
+
+
+def found(network: Network, check: str) -> list[Finding]:
+    return list(examine(network, [row for row in NETWORK_CHECKS if row.name == check]))
+
+
+@pytest.mark.parametrize(
+    ("network_class", "check", "severity"), PLANTED, ids=[network_class.__name__ for network_class, *_ in PLANTED]
+)
+def test_planted_mistake_is_found(
+    network_class: type[nn.Module], check: str, severity: Severity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainability, "STEPS", 30)
+    [finding] = found(network_of(network_class), check)
+    assert finding.severity is severity
+    assert finding.evidence
+
+
+def test_sound_network_has_no_finding() -> None:
+    assert list(examine(network_of(planted.Sound), NETWORK_CHECKS)) == []
+
+
+def test_not_finite_values_name_the_layer_and_the_operation() -> None:
+    class Inner(planted.Sound):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(32, 32), _Log())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.inner(self.hidden(self.features(x))))
+
+    [finding] = found(network_of(Inner), "non_finite_values")
+    assert (finding.evidence["layer"], finding.evidence["operation"]) == ("inner.1", "log")
+
+
+class _Log(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(x)
+
+
+@pytest.mark.parametrize(("batch", "accumulate", "severities"), [(1, 1, [WARNING]), (32, 8, [HINT]), (32, 1, [])])
+def test_batch_norm_of_few_images_is_found(batch: int, accumulate: int, severities: list[Severity]) -> None:
+    recipe = Recipe().override({"train.batch_size": batch, "train.accumulate": accumulate})
+    findings = found(network_of(planted.Sound, recipe), "small_norm_batches")
+    assert [finding.severity for finding in findings] == severities
+
+
+def test_each_check_of_networks_has_a_planted_mistake() -> None:
+    names = {check for _, check, _ in PLANTED} | {"small_norm_batches"}
+    assert names == {check.name for check in NETWORK_CHECKS}
+
+
+def test_network_that_fails_in_a_check_is_a_hint() -> None:
+    class FailsAlone(planted.Sound):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if len(x) == 7:
+                raise RuntimeError("seven")
+            return super().forward(x)
+
+    [finding] = found(network_of(FailsAlone), "output_depends_on_batch")
+    assert finding.severity is HINT
+    assert "seven" in finding.what
