@@ -28,6 +28,9 @@ import filelock
 from tools.items import AUTO, STATUSES, Finished, Item, Need, Status, Stopwatch, estimate, read_items
 
 from convoy.archive import TEMPORARY
+from convoy.experiments.experiment import Settings
+from convoy.experiments.reproduction import networks
+from convoy.experiments.reproduction.scope import Scope
 from convoy.files import write_bytes, write_json
 from convoy.process import interruptible
 from convoy.runs import Run, Study
@@ -243,6 +246,7 @@ class Session:
             begun = item.name in self.status and self.status[item.name].begun
             try:
                 self.status[item.name] = self.estimate(item, stopwatch, begun=begun)
+                networks.write_packaged(Scope(item.experiment, Settings()), self.results, from_data=not item.cifar)
             except ValueError as error:
                 say(f"{item.name}: skipped, {error}")
                 continue

@@ -4,6 +4,7 @@
                                              instead of logits, steps.npz has at most MAX_STEPS steps; status.json also
                                              has `bits` and `measured`, computed from the complete files
     ARCHIVE/../studies/<name>/               study.toml and finding.json of a study
+    ARCHIVE/../profiles/<name>.json.xz       the profiles of an experiment's networks
 
 An archived run in OUT is reused like any finished run. Commands that need its weights (`convoy test`, `convoy predict`)
 report that they are missing.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import re
 import shutil
 import tempfile
@@ -36,7 +38,7 @@ JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
 MAX_STEPS = 2000  # points per curve; a figure is not wider than this many pixels
 MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half the bytes
 MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as that of a cross-validation
-LAYERS = "profile.json"  # omitted: hundreds of kilobytes, recomputed in seconds
+LAYERS = "profile.json"  # omitted; `write_profiles` stores that of an experiment's networks, compressed
 DIGITS = 6  # significant digits of a number in metrics.jsonl
 TEMPORARY = ".temporary-"  # prefix of a folder that is being written
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
@@ -112,6 +114,17 @@ def packaged() -> Path:
     """Returns the folder of the archived runs and studies that come with Convoy; in a clone, docs/results."""
     installed = Path(str(resources.files("convoy") / "results"))
     return installed if installed.is_dir() else Path(__file__).parents[2] / "docs" / "results"
+
+
+def packaged_profiles(experiment: str, folder: Path | None = None) -> dict[str, Any]:
+    """Profiles of the networks of an experiment, from `folder` or Convoy's own; empty if there are none."""
+    path = (folder or packaged()) / "profiles" / f"{experiment}.json.xz"
+    return dict(json.loads(lzma.decompress(path.read_bytes()))) if path.is_file() else {}
+
+
+def write_profiles(experiment: str, profiles: Mapping[str, Any], folder: Path) -> None:
+    compressed = lzma.compress(_compact(profiles).encode(), preset=9 | lzma.PRESET_EXTREME)
+    write_bytes(folder / "profiles" / f"{experiment}.json.xz", compressed)
 
 
 def restore(folder: str | Path, out: str | Path) -> int:

@@ -10,11 +10,16 @@ import pytest
 from convoy import api
 from convoy import archive as archives
 from convoy.data import DataError
+from convoy.evaluation import cost
 from convoy.experiments import experiment, kinds
 from convoy.experiments.claims import Reduction
-from convoy.experiments.experiment import Settings
+from convoy.experiments.experiment import SIDES, Settings
+from convoy.experiments.measures import find
 from convoy.experiments.reproduction import networks, run
 from convoy.experiments.reproduction.archived import ArchivedReproduction
+from convoy.experiments.reproduction.scope import Scope
+from convoy.profiling.measure import shape_of, subject_of
+from convoy.profiling.result import PROFILES
 from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate
 from convoy.studies.session import Session
@@ -70,3 +75,33 @@ def test_claims_are_judged_with_all_archived_seeds_of_the_published_scale(
 def test_options_of_training_are_refused(options: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"--{next(iter(options))}"):
         api.reproduce("tensor-mnist", archived=True, out=tmp_path, show=False, **options)
+
+
+@pytest.mark.parametrize("experiment_name", experiment.names())
+def test_packaged_profiles_are_those_of_the_networks(experiment_name: str) -> None:
+    scope = Scope(experiment.load(experiment_name), Settings())
+    recipes = scope.recipes
+    stored = networks.packaged(scope)  # empty if a recipe was changed: `make results MINUTES=0` profiles it again
+
+    counted = {
+        model.label: {
+            side: cost.parameters(shape_of(subject_of("", recipes[name], image=None, classes=None, from_data=False)))
+            for side in SIDES
+            if (name := getattr(model, side))
+        }
+        for model in scope.experiment.model
+    }
+    assert stored["parameters"] == counted
+    assert [profile.label for profile in PROFILES.validate_python(stored["profiles"])] == [*counted]
+    exact = [check for check in scope.claims if find(check.claim.measure).exact]
+    known = networks.ClaimCounter(known=dict(stored["counts"]))
+    assert all(known.of(check) for check in exact)
+    assert len(known.known) == len(stored["counts"])  # nothing had to be counted
+
+
+def test_packaged_counts_are_those_of_the_networks() -> None:
+    scope = Scope(experiment.load("classics-mnist"), Settings())
+    check = next(check for check in scope.claims if check.claim.measure == "macs_per_image")
+    stored = networks.packaged(scope)["counts"]
+
+    assert networks.ClaimCounter().of(check) == networks.ClaimCounter(known=dict(stored)).of(check)

@@ -14,7 +14,7 @@ from tests.fake_runs import FakeModel, fake_run
 from convoy import models
 from convoy.api import check_claim
 from convoy.experiments.claims import Claim, check, read
-from convoy.experiments.reproduction.networks import claim_counts
+from convoy.experiments.reproduction.networks import ClaimCounter
 from convoy.experiments.reproduction.page_sections import claims as section
 from convoy.experiments.verdicts import FalseVerdicts, Inconclusive, JudgedClaim, false_verdicts, judge, verdict
 from convoy.experiments.words import claimed_words, reduced_to, remarks, result_words, side_words, unbroken
@@ -162,7 +162,7 @@ def test_a_spread_is_the_standard_deviation_over_seeds_of_one_side(tmp_path: Pat
 def test_only_verdicts_from_intervals_can_be_false_by_chance(tmp_path: Path) -> None:
     tested = judged(tmp_path, NORM, {"a": [0.95, 0.96], "b": [0.90, 0.91]})
     one_seed = judged(tmp_path, NORM, {"a": [0.95], "b": [0.90]})
-    counted = judge(exact := check(read(NORM | {"measure": "parameters"})), [], claim_counts(exact))
+    counted = judge(exact := check(read(NORM | {"measure": "parameters"})), [], ClaimCounter().of(exact))
     claims = [tested, tested, one_seed, counted, replace(tested, withheld=Reason.REDUCED)]
     assert false_verdicts(claims) == FalseVerdicts(tests=2, expected=0.1)
 
@@ -294,7 +294,7 @@ def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
 )
 def test_what_is_counted_needs_no_training(change: dict[str, Any], expected: str) -> None:
     ready = check(read(NORM | {"measure": "parameters"} | change))
-    found = judge(ready, [], claim_counts(ready))
+    found = judge(ready, [], ClaimCounter().of(ready))
     assert ready.trials == []
     assert found.verdict == expected
     assert [side.value for side in found.sides] == [698_942, 698_846]
@@ -410,7 +410,11 @@ def test_the_section_of_a_page_gives_each_verdict_a_row_and_the_sentence_once(tm
     reduced = {"reduced": {"about": "100 images"}}
     found = [
         judged(tmp_path, NORM | reduced, {"a": [0.95, 0.96, 0.95], "b": [0.90, 0.91, 0.90]}),
-        judge(counted := check(read(NORM | {"measure": "parameters", "relation": "below"})), [], claim_counts(counted)),
+        judge(
+            counted := check(read(NORM | {"measure": "parameters", "relation": "below"})),
+            [],
+            ClaimCounter().of(counted),
+        ),
     ]
     shown = section(found, false_verdicts(found), "")
     assert shown is not None

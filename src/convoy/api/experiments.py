@@ -235,7 +235,7 @@ def check_claim(claim: Any, **options: Unpack[ClaimOptions]) -> JudgedClaim:
     """
     from convoy.api.arguments import overrides_of
     from convoy.experiments import claims
-    from convoy.experiments.reproduction.networks import claim_counts
+    from convoy.experiments.reproduction.networks import ClaimCounter
     from convoy.experiments.verdicts import judge
     from convoy.studies.train_all import Entry, train_all
 
@@ -250,4 +250,4 @@ def check_claim(claim: Any, **options: Unpack[ClaimOptions]) -> JudgedClaim:
         members = train_all(entries, session)
     if members is None:
         raise Stopped(resume_hint(options))
-    return judge(ready, [member.run for member in members], claim_counts(ready))
+    return judge(ready, [member.run for member in members], ClaimCounter().of(ready))

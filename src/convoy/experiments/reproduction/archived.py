@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from convoy import archive
 from convoy.experiments import verdicts
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import Side
-from convoy.experiments.reproduction import networks
+from convoy.experiments.reproduction import networks, studies
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.run import Reproduction
+from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run, Study
 from convoy.studies import findings
@@ -46,6 +49,23 @@ class ArchivedReproduction(Reproduction):
         super()._find_data()
         self.no_data = ""
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Those of recipes, because archived runs are found by them."""
+        return studies.fingerprints(self.scope.recipes, from_data=False)
+
+    @cached_property
+    def packaged(self) -> dict[str, Any]:
+        return networks.packaged(self.scope)
+
+    @cached_property
+    def counted(self) -> dict[str, dict[Side, int]]:
+        """From the packaged profiles, which are up to date unless a recipe was changed."""
+        if not self.packaged:
+            return super().counted
+        write_json(self.folder / "profile.json", self.packaged)
+        return dict(self.packaged["parameters"])
+
     @property
     def folder(self) -> Path:
         return super().folder.with_name(f"{super().folder.name}-archived")
@@ -64,14 +84,14 @@ class ArchivedReproduction(Reproduction):
     def _claims(self) -> bool:
         """Each at the published scale with all archived seeds, or at the reduced scale if only that was archived."""
         full_size = replace(self.scope, settings=replace(self.settings, full_size=True))
-        judged = []
+        judged, counter = [], networks.ClaimCounter(self.has_data, dict(self.packaged.get("counts", {})))
         for scales in zip(full_size.claims, self.scope.claims, strict=True):
             check = next((each for scale in scales if (each := self._with_archived_seeds(scale)) is not None), None)
             if check is not None:
                 entries = [Entry(trial.label, trial.recipe) for trial in check.trials]
                 runs = [self._by_seed(entry.recipe)[entry.recipe.seed] for entry in entries]
                 self._remember(entries, runs)
-                judged.append(verdicts.judge(check, runs, networks.claim_counts(check, from_data=self.has_data)))
+                judged.append(verdicts.judge(check, runs, counter.of(check)))
         self.finding = replace(self.finding, claims=tuple(judged), false_verdicts=verdicts.false_verdicts(judged))
         return True
 

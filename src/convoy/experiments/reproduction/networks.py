@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from convoy import archive, cpu
 from convoy.evaluation import cost
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import SIDES, Side
@@ -14,25 +20,37 @@ from convoy.experiments.reproduction.studies import digest
 from convoy.files import read_json, write_json
 from convoy.profiling import measure
 from convoy.profiling.result import PROFILES
+from convoy.recipe import Recipe
 from convoy.training.machine.device import device_of
 from convoy.training.step import optimizers
 
 
-def claim_counts(check: Check, *, from_data: bool = True) -> dict[str, float]:
-    """The measure of each side's untrained network; empty for a claim that needs training.
+@dataclass
+class ClaimCounter:
+    """Measures the untrained networks that claims compare, each once.
 
     `from_data`: whether the input is that of the recipe's data; otherwise it is the default input of its model.
     """
-    if not find(check.claim.measure).exact:
-        return {}
-    by_side = {}
-    for side, recipe in check.sides.items():
-        subject = measure.subject_of(side, recipe, image=None, classes=None, from_data=from_data)
-        network = measure.shape_of(subject)
-        flops = cost.flops_per_image(network, subject.shape)
-        counts = {"parameters": cost.parameters(network), "flops_per_image": flops, "macs_per_image": flops // 2}
-        by_side[side] = float(counts[check.claim.measure])
-    return by_side
+
+    from_data: bool = True
+    known: dict[str, dict[str, int]] = field(default_factory=dict)  # measures by network and data
+
+    def of(self, check: Check) -> dict[str, float]:
+        """The measure of each side's network; empty for a claim that needs training."""
+        if not find(check.claim.measure).exact:
+            return {}
+        return {side: float(self._counts(side, recipe)[check.claim.measure]) for side, recipe in check.sides.items()}
+
+    def _counts(self, label: str, recipe: Recipe) -> dict[str, int]:
+        tables = recipe.model.model_dump(mode="json"), recipe.data.name, recipe.data.size
+        key = json.dumps(tables, sort_keys=True)
+        if key not in self.known:
+            subject = measure.subject_of(label, recipe, image=None, classes=None, from_data=self.from_data)
+            network = measure.shape_of(subject)
+            flops = cost.flops_per_image(network, subject.shape)
+            parameters = cost.parameters(network)
+            self.known[key] = {"parameters": parameters, "flops_per_image": flops, "macs_per_image": flops // 2}
+        return self.known[key]
 
 
 def counted(
@@ -43,27 +61,61 @@ def counted(
     Counted once and stored at `path`, a profile.json, with a profile of each network. `fingerprints` are the recipes'
     fingerprints. `quick`: with fewer timed passes.
     """
-    sides = {
-        model.label: {side: name for side in SIDES if (name := getattr(model, side))}
-        for model in scope.experiment.model
-    }
-    key = digest(
-        [[label, side, fingerprints[n]] for label, names in sides.items() for side, n in names.items()],
-        from_data,
-    )
+    named = [[label, side, fingerprints[name]] for label, names in _networks(scope).items() for side, name in names]
+    key = digest(named, from_data)
     stored = read_json(path, "profiles") if path.is_file() else {}
-    if stored.get("key") == key:
-        return dict(stored["parameters"])
+    if stored.get("key") != key:
+        stored = {"key": key, **_profile_all(scope, from_data=from_data, quick=quick)}
+        write_json(path, stored)
+    return dict(stored["parameters"])
+
+
+def packaged(scope: Scope) -> dict[str, Any]:
+    """The profiles of these networks and the counts for their claims that come with Convoy; empty if there are none."""
+    stored = archive.packaged_profiles(scope.experiment.name)
+    return stored if stored.get("recipes") == recipes_of(scope) else {}
+
+
+def write_packaged(scope: Scope, folder: Path, *, from_data: bool) -> None:
+    """Profiles the networks and stores the result in `folder`, an archive; nothing if it has that of these recipes."""
+    if archive.packaged_profiles(scope.experiment.name, folder).get("recipes") == recipes_of(scope):
+        return
+    counter = ClaimCounter(from_data)
+    for check in scope.claims:
+        counter.of(check)
+    profiles = _profile_all(scope, from_data=from_data, quick=False)
+    stored = {"recipes": recipes_of(scope), **profiles, "counts": counter.known}
+    archive.write_profiles(scope.experiment.name, stored, folder)
+
+
+def recipes_of(scope: Scope) -> str:
+    """Hash of the recipes of the networks and claims, the same on every machine, with and without the data."""
+    table: list[Any] = [
+        [label, side, scope.recipes[name].canonical()]
+        for label, names in _networks(scope).items()
+        for side, name in names
+    ]
+    table += [claim.model_dump(mode="json") for claim in scope.experiment.claim]
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
+def _networks(scope: Scope) -> dict[str, list[tuple[Side, str]]]:
+    """Protocols and names of the recipes of each network."""
+    models = scope.experiment.model
+    return {model.label: [(side, name) for side in SIDES if (name := getattr(model, side))] for model in models}
+
+
+def _profile_all(scope: Scope, *, from_data: bool, quick: bool) -> dict[str, Any]:
     profiled, parameters = [], dict[str, dict[Side, int]]()
-    for label, names in sides.items():
+    for label, names in _networks(scope).items():
         subjects = {
             side: measure.subject_of(label, scope.recipes[name], image=None, classes=None, from_data=from_data)
-            for side, name in names.items()
+            for side, name in names
         }
         parameters[label] = {side: cost.parameters(measure.shape_of(subject)) for side, subject in subjects.items()}
         subject = next(iter(subjects.values()))
         state = optimizers.state_per_parameter(subject.recipe.optim, ema_decay=subject.recipe.train.ema_decay)
         profiled.append(measure.profile(subject, device_of(subject.recipe), state_per_parameter=state, quick=quick))
     profiles = PROFILES.dump_python(profiled, mode="json", by_alias=True)
-    write_json(path, {"key": key, "profiles": profiles, "parameters": parameters})
-    return parameters
+    measured_on = f"{cpu.name()}, {time.strftime('%Y-%m-%d')}"
+    return {"profiles": profiles, "parameters": parameters, "measured_on": measured_on}

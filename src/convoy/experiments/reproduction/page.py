@@ -284,7 +284,8 @@ def _networks(study: Study, results: Results) -> Section | None:
     path = study.path / "profile.json"
     if not path.is_file():
         return None
-    profiles = PROFILES.validate_python(read_json(path, "profiles")["profiles"])
+    stored = read_json(path, "profiles")
+    profiles = PROFILES.validate_python(stored["profiles"])
     comparison = profile_page.cost_comparison(profiles, results.look).blocks if len(profiles) > 1 else ()
     tables = [table for profile in profiles for table in profile_page.layer_tables(profile, named=True)]
     if len(profiles) > MANY_NETWORKS:
@@ -292,6 +293,8 @@ def _networks(study: Study, results: Results) -> Section | None:
         tables = [replace(table, collapsed_title=title) for table, title in zip(tables, titles, strict=True)]
     flaws = "; ".join(f"{profile.label}: {flaw}" for profile in profiles for flaw in profile.flaws)
     first = [Prose(_("Published flaws of the networks: {flaws}.", flaws=flaws))] if flaws else []
+    if comparison and (where := stored.get("measured_on")):
+        first.append(Prose(_("Latencies were measured on {machine}.", machine=where)))
     return Section(_("Networks"), (*first, *comparison, *profile_page.pictures(profiles), *tables))
 
 

@@ -198,11 +198,11 @@ class Reproduction:
         checks = self.scope.claims
         runs, finished = self._train("claims", self.scope.entries("claims"))
         remaining, judged = iter(runs), []
+        counter = networks.ClaimCounter(self.has_data)
         for check in checks:
             own = [run for _ in check.trials if (run := next(remaining)) is not None]
             if len(own) == len(check.trials):
-                counts = networks.claim_counts(check, from_data=self.has_data)
-                judged.append(verdicts.judge(check, own, counts, withheld=self.scope.withheld))
+                judged.append(verdicts.judge(check, own, counter.of(check), withheld=self.scope.withheld))
         self.finding = replace(self.finding, claims=tuple(judged), false_verdicts=verdicts.false_verdicts(judged))
         return finished
 
