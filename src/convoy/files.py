@@ -95,5 +95,5 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def file_name(text: str) -> str:
-    """Returns the text with other characters than letters, digits and "._+-" replaced by "_"."""
+    """Returns the text with characters other than letters, digits and "._+-" replaced by "_"."""
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._") or "unnamed"

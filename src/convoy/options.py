@@ -154,9 +154,7 @@ def positional_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 Data = Annotated[str | None, Flag("Name of a data set, a path, NAME=PATH, or hf:owner/name.")]
-Limit = Annotated[
-    int | None, Flag("Use only this many images, for a quick try. Every output says so.", key="data.limit")
-]
+Limit = Annotated[int | None, Flag("Use only this many images, for a quick try. All output says so.", key="data.limit")]
 Device = Annotated[str | None, Flag("auto, cpu, cuda, cuda:N or mps.", key="compute.device")]
 Set = Annotated[
     Mapping[str, Any] | Sequence[tuple[str, Any]],
@@ -171,7 +169,7 @@ Track = Annotated[
 Epochs = Annotated[int | None, Flag("Passes over the training images.", key="train.epochs")]
 Init = Annotated[
     str | PathLike[str] | None,
-    Flag("Start from the weights of this run, file or hf:owner/name. A head of another shape is reinitialised."),
+    Flag("Start from the weights of this run, file or hf:owner/name. A head with another shape is reinitialised."),
 ]
 Pretrained = Annotated[
     bool | None,
@@ -189,7 +187,10 @@ Freeze = Annotated[
 ]
 KeepWeights = Annotated[
     bool | None,
-    Flag("Store the weights after each epoch, which `convoy explore` shows.", key="probe.keep_weights"),
+    Flag(
+        "Store the weights after each epoch; `convoy explore` then shows how the network learned.",
+        key="probe.keep_weights",
+    ),
 ]
 Where = Annotated[
     str | None,
@@ -228,7 +229,10 @@ class ClusterOptions(TypedDict, total=False):
     insecure: Annotated[bool, Flag("Connect to a scheduler on another machine without TLS.", False)]
     shard: Annotated[
         str | None,
-        Flag("Train only part K of N of the runs, as in 3/8, for job arrays. The command without it makes the report."),
+        Flag(
+            "Train only part K of N of the runs, as in 3/8, for job arrays. The same command without --shard makes the "
+            "report."
+        ),
     ]
 
 

@@ -47,7 +47,7 @@ def is_equivalent(estimate: Estimate, value: float, margin: float) -> bool:
 
 
 def detectable_by_mcnemar(discordant: int, n: int) -> float | None:
-    """The difference of two shares of the same n images that McNemar's test at 5 % finds with 80 % power.
+    """The difference between two shares of the same n images that McNemar's test at 5 % finds with 80 % power.
 
     `discordant` images are classified correctly by one of the two networks only. R. Connor, "Sample Size for Testing
     Differences in Proportions for the Paired-Sample Design", Biometrics 43, 1987. None if they are too few to find any
@@ -66,7 +66,7 @@ def detectable_share(share: float, n: int) -> float:
 
 
 def _half_width(estimate: Estimate) -> float | None:
-    """Of the 95 % interval; of a ratio in logarithms. None without a t interval."""
+    """Half-width of the 95 % interval, for a ratio in logarithms. None without a t interval."""
     if estimate.low is None or estimate.high is None or estimate.interval not in ("t", "log_t", "corrected_t"):
         return None
     return (

@@ -86,7 +86,7 @@ def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
 
 
 def difference_of_two_runs(runs: Estimate) -> float:
-    """The 95 % limit of the difference of two runs with different seeds: t sd sqrt(2), from the `t_interval` of n runs.
+    """The 95 % limit of the difference between two runs with different seeds: t sd sqrt(2), from n runs' `t_interval`.
 
     Raises ValueError as `prediction_interval` does.
     """

@@ -24,8 +24,8 @@ Z = NormalDist().inv_cdf(TAILS[1])
 #   over seeds: t (Student), log_t (Student's t of the logarithm), prediction (for one more run, not for the mean)
 #   of a standard deviation over seeds: chi2
 #   over folds: corrected_t (Nadeau and Bengio)
-#   over images: wilson (for a share), bonett_price (for the difference of two shares of the same images), newcombe (for
-#   the difference of two independent shares)
+#   over images: wilson (for a share), bonett_price (for the difference between two shares of the same images), newcombe
+#   (for the difference between two independent shares)
 Interval = Literal["t", "log_t", "prediction", "chi2", "corrected_t", "wilson", "bonett_price", "newcombe"]
 OVER_IMAGES = ("wilson", "bonett_price", "newcombe")
 SYMMETRIC = ("t", "prediction", "corrected_t")

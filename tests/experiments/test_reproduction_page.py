@@ -127,7 +127,7 @@ def test_page_without_verdicts_has_none(runs, tmp_path, withheld):
     text = Page(write_report(study).read_text()).text
     first = text[: text.index("Setup and runs")]
     assert "no verdict" in first
-    for word in ("outside", "inside the", "moved the", "Bold:"):
+    for word in ("outside", "inside the", "changed the", "Bold:"):
         assert word not in first
 
 
@@ -211,7 +211,7 @@ def test_several_experiments_have_one_row_each_with_a_link(study, tmp_path):
     )
     page = Page(write_report(index).read_text())
     assert {"href": "../reproduce/report.html"} in page.all("a")
-    for words in ("sampled labels: −9.50", "moved the test accuracy", "Not run yet"):
+    for words in ("sampled labels: −9.50", "changed the test accuracy", "Not run yet"):
         assert words in page.text
 
 

@@ -216,7 +216,7 @@ def test_validation_images_that_change_in_each_epoch_are_not_compared(tmp_path):
     resplit = Setting(faults=("resplit_every_epoch",))
     finding = conclude(members(tmp_path, {"a": [9800], "b": [9700]}, resplit, part="validation"))
     assert finding.mcnemar == ()
-    assert finding.untested == (Untested(Reason.REDRAWN, labels=("a", "b")),)
+    assert finding.untested == (Untested(Reason.RESPLIT, labels=("a", "b")),)
 
 
 def test_runs_without_predictions_are_named(tmp_path):
@@ -224,7 +224,7 @@ def test_runs_without_predictions_are_named(tmp_path):
     (given[0].run.path / "predictions.npz").unlink()
     changed(given[1].run, test_predicted=np.zeros(10_000, np.int64))
     finding = conclude(given)
-    assert finding.untested == (Untested(Reason.UNKEPT, labels=("a",)), Untested(Reason.UNLIKE, labels=("b",)))
+    assert finding.untested == (Untested(Reason.NOT_STORED, labels=("a",)), Untested(Reason.MISMATCH, labels=("b",)))
     assert len([caveat for caveat in caveats(finding) if "McNemar" in caveat]) == 2
 
 

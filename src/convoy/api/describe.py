@@ -132,11 +132,11 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
 
 @takes_options
 def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
-    """Write an offline page in which you look inside trained networks: draw or open a picture, follow every number.
+    """Write an offline page that shows the inside of trained networks: draw or open a picture, follow every number.
 
     One HTML file, which runs the networks itself: feature maps of every layer, the products behind each pixel, where
-    the network looked, and its errors. Networks of up to 1.2 million parameters. Several runs were scored on the same
-    images; with `keep_weights`, a run also shows how it learned.
+    the network looked, and its errors. Networks of up to 1.2 million parameters. Several runs must have been
+    scored on the same images. For a run with `keep_weights`, the page also shows how the network learned.
 
     Example: `convoy explore lenet-s42`
 

@@ -51,13 +51,13 @@ class Exported(NamedTuple):
 def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> Exported:
     """Export the network, the weights or the logs of a run for other tools, under the given file names.
 
-    Into experiment trackers (tensorboard, trackio, wandb, mlflow), exports a run or all runs of a study. A name is the
-    folder for tensorboard, by default `tensorboard` in OUT, and the project or experiment for the others, by default
-    convoy.
+    For experiment trackers (tensorboard, trackio, wandb, mlflow), exports a run or all runs of a study. The name is
+    the folder for tensorboard (default: OUT/tensorboard), and the project or experiment for the others (default:
+    convoy).
 
     An exported network must give the logits of the run on up to 1,000 of its validation images (training images, if it
-    has none): the largest difference may be 1e-5 of the largest logit, or a little more if PyTorch itself rounds so
-    much. Otherwise no file is written.
+    has none): the largest difference may be 1e-5 of the largest logit, or slightly more if PyTorch's own rounding
+    error is larger. Otherwise no file is written.
 
     Example: `convoy export lenet-s42 lenet.onnx`
 

@@ -111,7 +111,7 @@ class ScoreOptions(TypedDict, total=False):
 def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     """Evaluate saved weights on a test set and draw a gallery of predictions.
 
-    The opening of the test set is counted in the run's workspace, or in `out`. For an image folder without train/, the
+    The opening of the test set is counted in the run's workspace, or in OUT. For an image folder without train/, the
     images in test/ are scored, or all images if test/ does not exist.
 
     Example: `convoy test weights.pth --model lenet --data mnist --samples 40 --save predictions.png`
@@ -178,8 +178,8 @@ def predict(
     """Classify images with a trained network: files, or folders of files.
 
     For a network trained on MNIST or EMNIST, photographs of one handwritten character are converted: with dark or light
-    ink, of any size and at any position, also in uneven light. If a photograph shows several, `ink.characters` is their
-    number, and they are read as one.
+    ink, of any size and at any position, also in uneven light. If a photograph shows several characters, they
+    are classified as one, and `ink.characters` is their number.
 
     Example: `convoy predict lenet-s42 image.png folder/`
 

@@ -43,8 +43,8 @@ app = App(
     version_flags=["--version"],
     default_parameter=Parameter(converter=_converted),
 )
-data_app = App(name="data", help="Data sets: show, get, add, pack, clean.")
-cluster_app = App(name="cluster", help="A Dask cluster for the runs of studies: start.")
+data_app = App(name="data", help="Manage data sets: show, get, add, pack, clean.")
+cluster_app = App(name="cluster", help="Manage a Dask cluster for the runs of studies: start.")
 GROUPS = (data_app, cluster_app)
 for group in GROUPS:
     app.command(group)

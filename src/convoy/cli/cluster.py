@@ -13,12 +13,12 @@ from convoy.text import gettext as _
 
 @cluster_app.command(name="start")
 def start(
-    address: Annotated[str, Parameter(help="Address of this machine that the workers reach.")],
+    address: Annotated[str, Parameter(help="Address at which the workers reach this machine.")],
     *,
     port: Annotated[int, Parameter(help="Port of the scheduler.")] = 8786,
     folder: Annotated[Path, Parameter(help="Folder for the keys and the address.")] = Path("convoy-cluster"),
 ) -> None:
-    """Start a Dask scheduler with TLS, and print the command for its workers. Ctrl-C ends it.
+    """Start a Dask scheduler with TLS, and print the command for its workers. Ctrl-C stops it.
 
     Copy the folder to each host. Its key lets anyone execute code on all workers.
 

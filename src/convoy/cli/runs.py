@@ -161,7 +161,7 @@ def export(call: Call, as_json: bool) -> None:
     if parity is not None:
         say(
             _(
-                "compared with the run on {n:,} images ({part}): the largest difference of two logits is "
+                "compared with the run on {n:,} images ({part}): the largest difference between two logits is "
                 "{difference:.1e} of the largest logit; the same class for {agreeing:,}",
                 n=parity.images,
                 part=part_name(parity.part),

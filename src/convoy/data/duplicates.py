@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-REVISION = 1  # of the cached pairs; raise when the search finds other pairs
+REVISION = 1  # of the cached pairs; increase when the search finds different pairs
 MIN_IMAGES = 50  # different images needed to estimate the distances
 _SAMPLE = 5000  # images, for the principal components and the distances to neighbours
 _NEIGHBOURS = 30

@@ -60,7 +60,8 @@ class Prepared:
 def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
     """Prepares the data that `spec` names or, if it is not None, this data set.
 
-    Raises DataError, and ValueError for an unknown name. The caller replaces the normalisation "weights".
+    Raises DataError, and ValueError for an unknown name. The normalisation "weights" is not resolved here, but by
+    `with_normalisation`.
     """
     dataset = dataset or load(spec.name, size=spec.size)
     split = _split(dataset, spec)
@@ -86,17 +87,17 @@ def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
 
 
 class LastPrepared:
-    """Prepares data, and for the same data again returns the same. Keeps only these, because each fold is a copy."""
+    """Prepares data, and reuses the last result for the same data. Keeps only one, because each fold is a copy."""
 
     def __init__(self) -> None:
         self._key: object = None
         self._prepared: Prepared | None = None
 
     def prepare(self, spec: Data, dataset: DataSet | None = None) -> Prepared:
-        """As the function of this name."""
+        """Like the function `prepare`."""
         key = (spec, None if dataset is None else dataset.cache_key)
         if self._prepared is None or key != self._key:
-            self._prepared = None  # its memory is free before the next data need theirs
+            self._prepared = None  # frees its memory before the next data are loaded
             self._key, self._prepared = key, prepare(spec, dataset)
         return self._prepared
 

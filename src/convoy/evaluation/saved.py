@@ -32,7 +32,7 @@ from convoy.registry import missing
 from convoy.run_contents import Score
 from convoy.runs import Run, Workspace
 
-TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # that can be set in a test of a run
+TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that can be set to test a run
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Tested:
     mean: tuple[float, ...] = ()  # of the normalisation, by channel
     std: tuple[float, ...] = ()
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
-    trained_on: int | None = None  # of other data: images with the pixels of a training image; None: unknown
+    trained_on: int | None = None  # images of other data that equal a training image; None: unknown
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""
@@ -153,7 +153,7 @@ def _of_run(
         return _Subject(module, run.recipe, name, SealedTest(images), mean, std, spec.limit, photographs, True)
     prepared = prepare(spec)
     if is_own and prepared.test_is_split_off:
-        _check_same_cut(run, prepared, overrides)
+        _check_same_split(run, prepared, overrides)
     _check_fit(run, prepared)
     test, limit = _test_of(prepared), prepared.limit
     return _Subject(module, run.recipe, prepared.name, test, mean, std, limit, is_other=not is_own)
@@ -232,7 +232,7 @@ def _test_of(prepared: Prepared) -> SealedTest:
     return prepared.test
 
 
-def _check_same_cut(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
+def _check_same_split(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
     """Checks that a test part split from the training images is that of the run."""
     reason = f"the split differs from that of {run.path}"
     if prepared.data_hash != run.data.data_hash:

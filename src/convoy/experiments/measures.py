@@ -112,7 +112,7 @@ def _cost(key: str) -> Callable[[Run], float | None]:
 
 
 def _accuracies(run: Run) -> list[float]:
-    """Of each epoch, on the part that selected the kept epoch, usually validation."""
+    """Accuracy of each epoch, on the part that selected the kept epoch, usually validation."""
     if (part := run.data.selection) is None:
         return []
     return [score.accuracy for each in run.metrics if (score := each.of(part)) is not None]

@@ -37,7 +37,7 @@ class Inconclusive(StrEnum):
 
     INTERVAL = "interval"  # it contains the limit
     ONE_SEED = "one_seed"  # it has no interval
-    NOT_MEASURED = "not_measured"  # on both sides by any seed
+    NOT_MEASURED = "not_measured"  # no seed was measured on both sides
     FULL_SIZE_ONLY = "full_size_only"  # the reduced scale cannot decide it
 
 
@@ -55,7 +55,9 @@ class JudgedClaim:
     measure: str  # its name
     settings: Settings  # of the measure, with the class names of the report
     relation: Relation
-    quantity: Literal["difference", "ratio", "value", "spread"]  # of the two sides; of one, its value or spread
+    quantity: Literal[
+        "difference", "ratio", "value", "spread"
+    ]  # of the two sides; if there is one side, its value or spread
     limit: float  # the number that the quantity is compared with
     margin: float  # from the limit: allowed for "about", otherwise of no importance
     sides: tuple[Side, ...]  # their labels and values
@@ -64,12 +66,12 @@ class JudgedClaim:
     why: Inconclusive | None  # reason of an inconclusive verdict
     excluded: int  # seeds left out because their runs were measured on different machines
     runs: tuple[str, ...]  # their names
-    reduced: str  # the reduced scale, as in claims.toml; "" at the published one
+    reduced: str  # the reduced scale, as in claims.toml; "" at the published scale
     full_size_only: str  # the reason in claims.toml
     withheld: Reason | None = None  # why its numbers are shown without a verdict
     protocol: Protocol | None = None  # of its recipes; None: a claim without an experiment
-    # The smallest difference from the limit (of a ratio: factor) that the test finds with a probability of 80 %; of one
-    # seed, over images. None: not tested.
+    # The smallest difference from the limit (for a ratio: factor) that the test finds with a probability of 80 %. With
+    # one seed, the test is over images. None: not tested.
     detectable: float | None = None
     negligible: bool = False  # the effect is smaller than the margin, whatever the verdict
 
@@ -81,7 +83,7 @@ class JudgedClaim:
 
 @dataclass(frozen=True)
 class FalseVerdicts:
-    """How many verdicts on claims are expected to be false by chance, if every test is as likely to err as it can.
+    """How many verdicts on claims are expected to be false by chance, if every test errs with its maximum probability.
 
     Each test errs with a probability of at most 5 %: 2.5 % that a claim holds or does not hold although the quantity is
     on the other side of the limit, 5 % that there is "no effect" although it is as large as the margin (then the first
@@ -159,7 +161,7 @@ def _is_negligible(claim: Claim, result: Value | None) -> bool:
 
 
 def _detectable(claim: Claim, result: Value | None, runs: Sequence[Run]) -> float | None:
-    """Of one seed, over the images: by McNemar's test of both runs, or of one run by its share of correct images."""
+    """With one seed: what McNemar's test of both runs can find, or a test of one run's share of correct images."""
     measure = find(claim.measure)
     if not isinstance(result, Estimate):
         return None
@@ -210,7 +212,7 @@ def _values(measure: Measure, settings: Settings, by_seed: Mapping[int, Group]) 
 
 
 def _grain(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
-    """The least step of the measure; of tried values in logarithms."""
+    """The resolution of the measure: its smallest possible change. For tried values, that of their logarithms."""
     if measure.kind == "rate":
         tried = sorted(math.log(value) for values in claim.over.values() for value in values)
         return min(after - before for before, after in pairwise(tried))

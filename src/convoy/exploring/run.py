@@ -23,7 +23,7 @@ from convoy.run_contents import RunData
 from convoy.runs import Member, Run
 
 PARTS = ("test", "validation", "fold")
-MAX_EPOCHS = 40  # whose weights travel along; of more, these are spread evenly
+MAX_EPOCHS = 40  # whose weights the page contains; of more epochs, evenly spaced ones
 EPOCH_NUMBERS = 1_500_000  # weights of all epochs of a run together, at most: 6 MB
 
 
@@ -52,9 +52,9 @@ def _common_part(runs: Sequence[Run]) -> str:
     for run in others:
         for key in ("classes", "in_chans", "image_size", "data_hash"):
             if getattr(run.data, key) != getattr(first.data, key):
-                raise ValueError(f"{run.path} has another {key} than {first.path}: expected runs on the same images")
+                raise ValueError(f"{run.path} and {first.path} differ in {key}: expected runs on the same images")
         if run.data.parts_hash.get(parts[0]) != first.data.parts_hash.get(parts[0]):
-            raise ValueError(f"{run.path} was scored on other {part_name(parts[0])} images than {first.path}")
+            raise ValueError(f"{run.path} was scored on different {part_name(parts[0])} images than {first.path}")
     return parts[0]
 
 

@@ -1,4 +1,4 @@
-"""Selects the images that travel with a page: mistakes first, then some of each class. No torch."""
+"""Selects the images that a page contains: mistakes first, then some of each class. No torch."""
 
 from __future__ import annotations
 

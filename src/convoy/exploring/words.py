@@ -62,7 +62,7 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "kicker": _("Convoy · inside a network"),
         "language": _("Language"),
         "problem": _("This page could not start:"),
-        "no_script": _("This page needs JavaScript. It loads nothing from the network."),
+        "no_script": _("This page needs JavaScript. It loads nothing from the internet."),
         "runs": _("Network"),
         "try": _("Try it"),
         "inside": _("Look inside"),
@@ -88,8 +88,8 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "answer": _("What the network says"),
         "layers": _("Layers"),
         "inside_text": _(
-            "Each row is one operation, with the maps that it made of the picture: blue is positive, orange negative, "
-            "the colour of the page zero. Choose a map to see how it was made."
+            "Each row is one operation, with the feature maps that it computed: blue is positive, orange negative, the "
+            "page colour zero. Choose a map to see how it was computed."
         ),
         "inspector": _("The chosen map"),
         "matrix": _("Confusion matrix"),
@@ -107,16 +107,16 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         ),
         "neighbours": _("The most similar training images"),
         "neighbours_note": _(
-            "Of {n} training images that travel with the page, those with the most similar input of the last layer "
-            "(cosine).",
+            "Of the {n} training images in this page, those with the most similar inputs to the last layer (cosine "
+            "similarity).",
             n=training_images,
         ),
         "disagreements": _("Images on which they disagree"),
         "epoch": _("Epoch"),
-        "epoch_inside": _("use these weights in all of this page"),
+        "epoch_inside": _("use these weights everywhere on this page"),
         "play_text": _(
-            "What would another kernel, stride or padding change? The first table column is the network, the second "
-            "your choice; a layer that is open above is taken."
+            "What would another kernel, stride or padding change? The table compares a layer of the network, the one "
+            "that is open above, with your choice."
         ),
         "play_kernel": _("kernel"),
         "play_stride": _("stride"),
@@ -146,14 +146,14 @@ def _input_words() -> dict[str, str]:
             width="{width}",
             height="{height}",
         ),
-        "cropped": _("The largest square in its middle is used."),
+        "cropped": _("It is cropped to the largest square in its centre."),
         "step_pixels": _("{size} × {size} pixels.", size="{size}"),
         "scaled_as_mnist": _("The longer side has 20 pixels, the centre of mass is in the middle."),
         "scaled": _("Scaled to the size of the training images."),
         "as_stored": _("As in the data set."),
         "step_numbers": _("Numbers."),
         "normalised": _("(pixel / 255 − {mean}) / {std}", mean="{mean}", std="{std}"),
-        "none_here": _("No image of this kind travels with the page."),
+        "none_here": _("This page contains no such image."),
         "image_right": _("{label}, classified correctly", label="{label}"),
         "image_wrong": _("{label}, classified as {predicted}", label="{label}", predicted="{predicted}"),
         "no_class": _("no class"),
@@ -192,11 +192,11 @@ def _layer_words() -> dict[str, str]:
         "op_multiply": _("Product"),
         "op_divide": _("Quotient"),
         "op_concatenate": _("Concatenation"),
-        "op_slice": _("Part of the maps"),
+        "op_slice": _("Slice of the maps"),
         "op_softmax": _("Softmax"),
         "op_log_softmax": _("Log-softmax"),
         "op_sigmoid": _("Sigmoid"),
-        "op_upsample": _("Enlargement"),
+        "op_upsample": _("Upsampling"),
         "op_pad": _("Padding"),
         "groups": _("{n} groups", n="{n}"),
         "stride": _("stride {n}", n="{n}"),
@@ -278,8 +278,8 @@ def _error_words(part: str) -> dict[str, str]:
         "cell_spoken": _(
             "{count} × {label} classified as {predicted}", count="{count}", label="{label}", predicted="{predicted}"
         ),
-        "cell_some": _("{shown} of {count} travel with the page.", shown="{shown}", count="{count}"),
-        "to_the_pad": _("Choose an image to look inside the network while it reads it."),
+        "cell_some": _("This page contains {shown} of {count}.", shown="{shown}", count="{count}"),
+        "to_the_pad": _("Choose an image to see what the network computes from it."),
     }
 
 
@@ -295,11 +295,13 @@ def _study_words() -> dict[str, str]:
             x="{x}",
             y="{y}",
         ),
-        "activation_text": _("The strongest place is at {x} % from the left and {y} % from the top.", x="{x}", y="{y}"),
+        "activation_text": _(
+            "The strongest activation is at {x} % from the left and {y} % from the top.", x="{x}", y="{y}"
+        ),
         "neighbour": _("{label}, similarity {similarity}", label="{label}", similarity="{similarity}"),
         "disagreement": _("{label}; {answers}", label="{label}", answers="{answers}"),
-        "no_disagreement": _("None of the images that travel with the page."),
-        "initial_weights": _("before the training"),
+        "no_disagreement": _("None of the images in this page."),
+        "initial_weights": _("before training"),
         "after_epoch": _("after epoch {epoch}", epoch="{epoch}"),
         "validation_accuracy": _("validation accuracy {accuracy}", accuracy="{accuracy}"),
         "no_accuracy": _("accuracy was not measured here"),
@@ -309,7 +311,7 @@ def _study_words() -> dict[str, str]:
         "play_layer": _("Layer {layer}, input of {size} × {size} pixels.", layer="{layer}", size="{size}"),
         "play_network": _("network"),
         "play_yours": _("yours"),
-        "play_output": _("side of the output"),
+        "play_output": _("output size"),
         "play_parameters": _("parameters"),
         "play_flops": _("FLOPs"),
         "play_too_small": _("The kernel is larger than the padded input."),

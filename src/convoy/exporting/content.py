@@ -21,7 +21,9 @@ class Parity:
 
     images: int
     part: str  # of the data, from which these images are: "validation" or "train"
-    difference: float  # largest absolute difference of two logits / largest absolute logit, over all images and classes
+    difference: (
+        float  # largest absolute difference between two logits / largest absolute logit, over all images and classes
+    )
     agreeing: int  # images with the same predicted class
     rounding: float | None = None  # that difference of PyTorch in float32 from float64; None: `difference` <= LIMIT
 

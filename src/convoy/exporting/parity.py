@@ -58,7 +58,7 @@ def check(run: Run, network: nn.Module, exported: Callable[[np.ndarray], np.ndar
     if rounding is not None and not difference <= ROUNDING * rounding:
         raise ValueError(
             f"{run.path}: the exported network differs from the trained one: on {len(images.pixels):,} images, the "
-            f"largest difference of two logits is {difference:.2g} of the largest logit, expected at most {LIMIT:g}"
+            f"largest difference between two logits is {difference:.2g} of the largest logit; limit: {LIMIT:g}"
         )
     agreeing = int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum())
     return Parity(len(images.pixels), images.part, difference, agreeing, rounding)

@@ -10,7 +10,7 @@ def depth_groups(module: nn.Module) -> list[list[str]]:
 
     The order is that in which the network defines its layers. A network is split into its children. Those that are an
     nn.Sequential or nn.ModuleList, or hold more than half of all parameters, are split again. A norm belongs to the
-    layer before it, and the own parameters of a split module, such as position embeddings, to its first layer.
+    layer before it, and parameters that a split module holds directly, such as position embeddings, to its first layer.
     """
     parameters = dict(module.named_parameters())
     half = sum(parameter.numel() for parameter in parameters.values()) / 2

@@ -101,7 +101,7 @@ def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str,
 def _fit(
     key: str, own: torch.Tensor, weights: torch.Tensor, module: nn.Module, spec: str, geometry: Geometry
 ) -> torch.Tensor:
-    """Returns the library's tensor in the shape of the network's own, or the own one for a head with other classes."""
+    """Returns the library's tensor in the network's shape, or the network's own for a head with other classes."""
     if weights.shape == own.shape:
         return weights
     if weights.shape[1:] == own.shape[1:] and own.shape[0] == geometry.num_classes:

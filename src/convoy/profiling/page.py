@@ -118,8 +118,8 @@ def summary(profiles: Sequence[Profile]) -> Table:
         ),
     ]
     counted = _(
-        "FLOPs count a multiply-add as two, MACs as one. Convolutions and matrix products count; norms, activations, "
-        "pooling and resampling do not. Shared parameters are counted at their first use."
+        "FLOPs count a multiply-add as two, MACs as one. Convolutions and matrix products are counted; norms, "
+        "activations, pooling and resampling are not. Shared parameters are counted at their first use."
     )
     return table_of(fields, profiles, counted)
 
@@ -229,8 +229,8 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
         (
             _("Training memory"),
             _(
-                "Computed as the sum of parameters, gradients, optimizer state and activations; without workspace of "
-                "kernels and allocator. Optimizer: {optimizers}",
+                "Computed as the sum of parameters, gradients, optimizer state and activations; without the workspace "
+                "of kernels and the overhead of the allocator. Optimizer: {optimizers}",
                 optimizers=", ".join(dict.fromkeys(profile.optimizer for profile in profiles)),
             ),
         ),

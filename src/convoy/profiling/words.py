@@ -52,8 +52,8 @@ def totals(profile: Profile) -> Iterator[str]:
     memory, single, batch = profile.training, profile.single, profile.batch
     yield sizes(profile)
     yield _(
-        "{parameters:,} parameters, {flops:,} FLOPs per image (2 per multiply-add: {macs}; no norms, activations, "
-        "pooling)",
+        "{parameters:,} parameters, {flops:,} FLOPs per image (2 per multiply-add: {macs}; without norms, "
+        "activations and pooling)",
         parameters=profile.parameters,
         flops=profile.flops_per_image,
         macs=with_unit(profile.macs_per_image, "MACs"),

@@ -141,8 +141,10 @@ def runs_table(groups: Groups, folder: Path) -> Table:
         TextField(_("Run folder"), partial(run_cell, folder=folder)),
     ]
     note = _("The run folders contain all scores, curves, predictions and weights.")
+    if len(views) == 1:
+        note = _("The run folder contains all scores, curves, predictions and weights.")
     if len(endings) == 1:
-        note = _("All runs ended for the same reason: {reason}.", reason=endings[0]) + " " + note
+        note = _("Reason for ending: {reason}.", reason=endings[0]) + " " + note
     collapsed = _("All {n} runs", n=len(views)) if len(views) > MANY_ROWS else ""
     return table_of(fields, views, note, _("Runs") if len(views) > 1 else _("Run"), collapsed)
 

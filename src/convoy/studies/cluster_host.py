@@ -1,8 +1,8 @@
-"""What the driver of a study has done on the hosts of a cluster, in their Dask workers.
+"""Functions that the driver of a study calls on the hosts of a cluster, in their Dask workers.
 
 `train` is the only Dask task. The other functions are called with `Client.run`, which does not wait for tasks. A Dask
-worker itself never trains: it relays the messages of one persistent child process, so that its heartbeat is punctual.
-Run folders are in a scratch folder of the worker; the driver's workspace has the copy that counts. No torch.
+worker itself never trains: it relays the messages of one persistent child process, so its heartbeat is never delayed.
+Run folders are in a scratch folder of the worker; the driver copies them into its workspace. Does not import torch.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from convoy.events import Control
 from convoy.studies.child import Child, Job
 
 CLOSING_SECONDS = 5.0  # for a child to save its run and end
-ABANDONED_SECONDS = 300.0  # without a call of the driver: its run is saved and its child ends
+ABANDONED_SECONDS = 300.0  # without a call from the driver: the run is saved and the child ends
 
 
 @dataclass(frozen=True)
 class Host:
-    """What must be equal on all hosts, and what is shown of one."""
+    """Versions, which must be equal on all hosts, and the name and threads that the console shows."""
 
     python: str
     convoy: str
@@ -103,7 +103,7 @@ def _watch(attempt: str) -> None:
 
 
 def touch(attempt: str) -> None:
-    """Shows that the driver is there."""
+    """Records that the driver is still running."""
     if (entry := _attempts.get(attempt)) is not None:
         entry.contact = time.monotonic()
 
@@ -128,7 +128,7 @@ def close(driver: str, folder: str, dask_worker: Worker) -> None:
 
 
 class Stat(NamedTuple):
-    """Of a file: if it is the same as before, the file is."""
+    """Size and time of a file. If they have not changed, the file has not changed."""
 
     size_bytes: int
     changed_ns: int
@@ -162,7 +162,7 @@ def changes(folder: str, copied: Mapping[str, Stat], most_bytes: int) -> tuple[d
 
 
 def read(path: str, start: int, size: int = -1) -> bytes | None:
-    """Returns a piece of a file, by default to its end; None if it is no longer there."""
+    """Returns a part of a file, by default up to its end; None if the file no longer exists."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
@@ -188,7 +188,7 @@ def has_data(key: str) -> bool:
 
 
 def incoming_data(key: str) -> str:
-    """Returns the folder for the files of a data set, of which `accept_data` makes an entry of the cache."""
+    """Returns the folder for the files of a data set, which `accept_data` turns into an entry of the cache."""
     return str(cache.entry_of(f".writing-{key}"))
 
 

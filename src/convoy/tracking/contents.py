@@ -39,7 +39,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Results:
-    """Of a finished run."""
+    """Results of a finished run."""
 
     scores: Mapping[str, float]
     confusion: Image.Image | None

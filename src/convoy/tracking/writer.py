@@ -1,4 +1,4 @@
-"""The process of a tracker: reads which runs have something new, and writes it from their folders into the tracker.
+"""The process of a tracker: reads the names of runs, and copies new results from their folders to the tracker.
 
 arguments:  name of the tracker, its folder or project ("": the default)
 in:         {"run": "PATH", "group": "NAME of the study" or null}, one JSON line each; after the last, runs are closed
@@ -20,14 +20,14 @@ from convoy.runs import Run
 from convoy.tracking import TRACKERS
 from convoy.tracking.contents import Head, Tracker, curves_of, head_of, results_of
 
-NICENESS = 5  # the trainings come first
+NICENESS = 5  # training has priority
 
 
 @dataclass
 class _Tracked:
     tracker: Tracker
     head: Head
-    epochs: int = 0  # that were written
+    epochs: int = 0  # written so far
     is_open: bool = True
 
 
@@ -54,7 +54,7 @@ class Writer:
             tracked.tracker.close(results_of(run, tracked.head.started))
 
     def close(self) -> str:
-        """Closes the runs that have not finished. Returns what shows the last one."""
+        """Closes the runs that have not finished. Returns the command or address that shows the last one."""
         for tracked in self._runs.values():
             if tracked.is_open:
                 tracked.tracker.close(None)
@@ -63,7 +63,7 @@ class Writer:
 
 def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the library prints must not be taken for an answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of the library must not be mistaken for an answer
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     name, place = sys.argv[1:]

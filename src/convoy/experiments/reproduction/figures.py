@@ -101,7 +101,9 @@ def _effect_row(fault: FaultResult, metric: Shown, *, with_part: bool) -> ChartR
     has_number = fault.verdict in (FaultVerdict.CHANGED, FaultVerdict.WITHHELD)
     text = metric.parts(fault.effect.mean, signed=True)[0] if has_number else fault_verdict(fault.verdict)
     scale, colour = metric.unit.scale, HEAT if fault.verdict is FaultVerdict.CHANGED else MUTED
-    span = None if fault.same_bits else interval_of(fault.effect, scale)  # it would only be the grain of the measure
+    span = (
+        None if fault.same_bits else interval_of(fault.effect, scale)
+    )  # it would only show the resolution of the measure
     return ChartRow(name, (RowValue(scale * fault.effect.mean, span, colour, "o"),), text)
 
 
@@ -132,14 +134,14 @@ class Reported(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Of one quantity, under all protocols."""
+    """All curves of one quantity, under both protocols."""
 
     quantity: Quantity
     lines: tuple[Line, ...]
     reported: tuple[Reported, ...]
 
     def band_of(self, line: Line) -> Mapping[int, tuple[float, float]]:
-        """Empty without a published curve of this line, or with one run."""
+        """Returns the prediction band; empty if this line has no published curve or only one run."""
         if line.protocol != "as_published":
             return {}
         own = (line.curve.label, line.curve.part)
@@ -181,7 +183,7 @@ def curves(
 
 
 def draw_curves(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) -> None:
-    """The lines of these roles. If they are several, training lines are thin and openings of the test set crosses.
+    """Draws the lines of these roles. With several roles, training lines are thin and test scores are crosses.
 
     The limits are those of all lines, so that the panels of a chart are comparable.
     """

@@ -129,7 +129,7 @@ class FaultResult:
 
     @property
     def size(self) -> float:
-        """Of the effect, without its sign; 0 if it was not measured."""
+        """Absolute value of the effect; 0 if it was not measured."""
         return 0.0 if self.effect is None else abs(self.effect.mean)
 
 
@@ -193,7 +193,7 @@ class Reproduction:
 
     @property
     def largest_effect(self) -> FaultResult | None:
-        """Of the faults that changed an accuracy; effects on other measures are not comparable."""
+        """The largest change of an accuracy by a fault. Effects on other measures are not comparable."""
         changed = [
             fault
             for fault in self.faults

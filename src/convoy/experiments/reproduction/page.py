@@ -144,7 +144,7 @@ def _archived(groups: Groups) -> list[str]:
         return []
     dates = sorted({view.environment.date[: len("2026-11-29")] for view in views})
     text = _(
-        "Archived runs: {n} of {total}, trained on {machines} ({dates}); other work may have run there",
+        "Archived runs: {n} of {total}, trained on {machines} ({dates}); other programs may have run at the same time",
         n=len(views),
         total=len(all_views(groups)),
         machines=_machine({"": views}),
@@ -292,7 +292,7 @@ def _networks(study: Study, results: Results) -> Section | None:
         titles = [table.collapsed_title or _("{n} layers", n=len(table.rows) - 1) for table in tables]
         tables = [replace(table, collapsed_title=title) for table, title in zip(tables, titles, strict=True)]
     flaws = "; ".join(f"{profile.label}: {flaw}" for profile in profiles for flaw in profile.flaws)
-    first = [Prose(_("Published flaws of the networks: {flaws}.", flaws=flaws))] if flaws else []
+    first = [Prose(_("Flaws of the published networks: {flaws}.", flaws=flaws))] if flaws else []
     if comparison and (where := stored.get("measured_on")):
         first.append(Prose(_("Latencies were measured on {machine}.", machine=where)))
     return Section(_("Networks"), (*first, *comparison, *profile_page.pictures(profiles), *tables))

@@ -151,8 +151,8 @@ def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, rows
             "run, mean ± t sd √(1 + 1/n), over seeds on the same test images. Runs scored on other images vary more."
         ),
         "newcombe": _(
-            "One seed: the 95 % interval of the difference of two independent proportions (Newcombe) covers the images "
-            "of both runs, but no other seeds."
+            "One seed: the 95 % interval of the difference between two independent proportions (Newcombe) covers the "
+            "images of both runs, but no other seeds."
         ),
     }
     sentences += [text for kind, text in explained.items() if kind in kinds | compared]
@@ -296,7 +296,7 @@ def _published_epoch(row: EpochRow, texts: Sequence[str]) -> str:
 
 
 class Costs(NamedTuple):
-    """Of a model under one protocol."""
+    """Costs of a model under one protocol."""
 
     label: str
     views: list[RunView]  # with a measured cost

@@ -103,7 +103,7 @@ class _Fit:
     # ---- sizes ----
 
     def _sizes(self) -> dict[str, Size]:
-        """Of every network that may be trained, by registered name."""
+        """Sizes of the networks that may be trained, by registered name."""
         counted = [model for model in self.experiment.model if not self.scope.count(model.seeds)]
         names = {name for model in counted for name in (model.as_published, model.corrected)}
         by_model: dict[str, list[Recipe]] = {}

@@ -55,17 +55,17 @@ def sentence(finding: Reproduction) -> str:
         if worst is not None and worst.effect is not None:
             clauses.append(
                 _(
-                    "the fault {fault} moved the {measure} most ({effect})",
+                    "the fault {fault} changed the {measure} most ({effect})",
                     fault=worst.title,
                     measure=words_of(worst.measure),
                     effect=shown(worst.measure).difference(worst.effect.mean),
                 )
             )
         elif finding.faults:
-            clauses.append(_("no fault moved an accuracy significantly"))
+            clauses.append(_("no fault changed an accuracy significantly"))
         if finding.claims:
             verdicts = [claim.verdict for claim in finding.claims]
-            counts = ", ".join(f"{verdicts.count(verdict)} {verdict_name(verdict)}" for verdict in CLAIM_VERDICTS)
+            counts = ", ".join(f"{verdict_name(verdict)} ({verdicts.count(verdict)})" for verdict in CLAIM_VERDICTS)
             claims = len({claim.id for claim in finding.claims})
             clauses.append(
                 _("{n} verdicts on {claims} claims: {counts}", n=len(verdicts), claims=claims, counts=counts)
@@ -85,7 +85,10 @@ def caveats(finding: Reproduction) -> list[str]:
     texts += [_("Changed in every run: {key} = {value}", key=path, value=value) for path, value in options.changed]
     if any(model.as_published.runs for model in finding.models):
         texts.append(
-            _("Numbers as published include the report's protocol faults, so they do not measure the networks")
+            _(
+                "The numbers as published include the effects of the report's protocol faults, so they do not measure "
+                "the networks alone"
+            )
         )
     return [*texts, *finding.notes]
 
@@ -171,8 +174,9 @@ def _agreements(agreements: Mapping[str, Agreement]) -> str:
     counts = [f"{len(group)} {names[verdict]} ({', '.join(group)})" for verdict, group in labels.items() if group]
     clauses = [_("of {n} published test accuracies: {counts}", n=len(agreements), counts=", ".join(counts))]
     kinds = {agreement.interval.interval for agreement in agreements.values() if agreement.interval is not None}
-    clauses += [_("compared by prediction intervals over seeds")] if "prediction" in kinds else []
-    clauses += [_("compared by the sampling error of the test images")] if "newcombe" in kinds else []
+    methods = [_("prediction intervals over seeds")] if "prediction" in kinds else []
+    methods += [_("the sampling error of the test images")] if "newcombe" in kinds else []
+    clauses += [_("judged by {methods}", methods=listed(methods))] if methods else []
     return "; ".join(clauses)
 
 
@@ -192,7 +196,9 @@ def fault_words(fault: FaultResult) -> str:
         case Lacking.MACHINES:
             return _("the runs were measured on several machines")
         case Lacking.SEEDS:
-            return _("the effect of training once needs at least two {units}", units=unit_name(fault.over))
+            return _(
+                "measuring the effect of training only once needs at least two {units}", units=unit_name(fault.over)
+            )
     if fault.spreads:
         texts = [_spread(spread, fault) for spread in fault.spreads]
         if fault.ranking is not None and fault.verdict is not FaultVerdict.WITHHELD:

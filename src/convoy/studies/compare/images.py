@@ -25,9 +25,9 @@ from convoy.studies.compare.pair import Pair, corrected
 class Reason(StrEnum):
     """Why a test over images is missing."""
 
-    UNKEPT = "unkept"  # the predictions were not stored
-    UNLIKE = "unlike"  # the stored predictions do not match the accuracy
-    REDRAWN = "redrawn"  # the validation images differ between epochs
+    NOT_STORED = "not_stored"  # the predictions were not stored
+    MISMATCH = "mismatch"  # the stored predictions do not match the accuracy
+    RESPLIT = "resplit"  # the validation images differ between epochs
     OTHER_IMAGES = "other_images"
 
 
@@ -91,14 +91,14 @@ def compare_images(
 
 def _answers(member: Member, part: str) -> Answers | Reason:
     if part == "validation" and any(fault.info.redraws_validation for fault in member.run.recipe.protocol.faults):
-        return Reason.REDRAWN
+        return Reason.RESPLIT
     try:
         labels, predicted = member.run.predicted(part)
     except ValueError:
-        return Reason.UNKEPT
+        return Reason.NOT_STORED
     right = labels == predicted
     if int(right.sum()) != member.run.scores[part].correct:
-        return Reason.UNLIKE
+        return Reason.MISMATCH
     data = member.run.data
     return Answers(data.data_hash, data.split_hash, data.parts_hash.get(part), labels, right)
 

@@ -1,4 +1,4 @@
-"""The tested difference of two labels, and the correction over all tests of one kind."""
+"""The tested difference between two labels, and the correction over all tests of one kind."""
 
 from __future__ import annotations
 

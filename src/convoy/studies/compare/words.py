@@ -174,9 +174,9 @@ def _about_seeds(finding: CompareFinding) -> str:
 
 def untested(missing: Untested) -> str:
     reasons = {
-        Reason.UNKEPT: _("their predictions were not stored"),
-        Reason.UNLIKE: _("their stored predictions do not match their accuracy"),
-        Reason.REDRAWN: _("their validation images differ between epochs"),
+        Reason.NOT_STORED: _("their predictions were not stored"),
+        Reason.MISMATCH: _("their stored predictions do not match their accuracy"),
+        Reason.RESPLIT: _("their validation images differ between epochs"),
         Reason.OTHER_IMAGES: _("they were not scored on the same images"),
     }
     names = listed(missing.labels or [f"{a} − {b}" for a, b in missing.pairs], most=MAX_NAMED)

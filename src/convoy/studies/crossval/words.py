@@ -40,7 +40,7 @@ def caveats(finding: CrossvalFinding) -> list[str]:
         texts.append(_("The folds are not stratified: their class frequencies differ by chance"))
     texts.append(_about_interval(finding))
     if finding.repeats == 1:
-        texts.append(_("One seed and one split into folds; use --repeats to measure how much others differ"))
+        texts.append(_("One seed and one split into folds; use --repeats to measure the variation between them"))
     if finding.rows[0].validation_images == 0:
         texts.append(_("No inner validation set: the last epoch of each fold was used"))
     return texts
@@ -52,8 +52,8 @@ def _about_interval(finding: CrossvalFinding) -> str:
         return _("{n} folds with equal scores: the interval is that of accuracies in steps of one image", n=n)
     digits = max(1, digits_for(100 * (naive.half_width or 0)))
     return _(
-        "{n} folds, which share training images: ± is the corrected interval of Nadeau and Bengio (2003); the plain t "
-        "interval, {interval}, is too narrow",
+        "{n} folds, which share training images: the interval is corrected as in Nadeau and Bengio (2003); the plain "
+        "t interval, {interval}, is too narrow",
         n=n,
         interval=naive.parts(scale=100, digits=digits)[1],
     )

@@ -1,1 +1,1 @@
-"""What makes two recipes differ: from one to the other, one change at a time, and each change taken away again."""
+"""What makes two recipes differ: from one to the other, one change at a time, and without each change."""

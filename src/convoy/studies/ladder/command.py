@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS.update(
     first="Name of a recipe or model, or a recipe file (.toml): the lowest rung.",
-    second="The same, of the recipe at the top.",
+    second="The same, for the recipe at the top.",
 )
 
 
@@ -29,8 +29,9 @@ class LadderOptions(StudyOptions, total=False):
 def ladder(first: Recipe | str | Path, second: Recipe | str | Path, **options: Unpack[LadderOptions]) -> Study:
     """Explain why two recipes differ in accuracy: from the first to the second, one change at a time.
 
-    A change is a key of the recipe or a protocol fault. Each is also taken away from the second recipe alone: about
-    2 * changes recipes, with `seeds` runs each. Changes that are not valid alone are made together.
+    A change is a key of the recipe or a protocol fault. For its leave-one-out effect, the second recipe
+    is also trained without it: about 2 * changes recipes in all, with `seeds` runs each. Changes that are valid only
+    together are made in one step.
 
     Example: `convoy ladder classics-mnist/lenet classics-mnist/lenet-published --epochs 1 --seeds 2`
 

@@ -1,8 +1,8 @@
 """What separates the accuracy of two recipes: the effect of each of their differences, measured in two ways.
 
-On the ladder, the changes are made one after the other. Each step is the difference to the recipe before it, so that
-the steps add up to the complete difference; a step depends on those below it. Taken away alone, a change is missing
-from the second recipe only. If changes do not interact, both effects of a change are equal.
+On the ladder, the changes are made one after the other. Each step is the difference from the recipe before it, so that
+the steps add up to the complete difference; a step depends on those before it. The leave-one-out effect of a change
+is the second recipe minus the same recipe without this change. If changes do not interact, both effects are equal.
 
 Differences are paired by seed (Student's paired t test). All p values are corrected together (Holm 1979).
 """
@@ -42,7 +42,7 @@ class Rung:
     changes: tuple[Setting, ...]  # several, if one is not valid without the others
     accuracy: Estimate  # with this change and those of the rungs below it
     step: Effect  # compared with the rung below
-    without: Estimate | None  # the second recipe with only this change taken away; None if that recipe is not valid
+    without: Estimate | None  # the second recipe with only this change removed; None if that recipe is not valid
     taken_away: Effect | None  # the second recipe compared with `without`
 
     @property
@@ -71,7 +71,7 @@ class LadderFinding:
 
     @property
     def taken_away(self) -> float | None:
-        """Sum of the effects of changes that were taken away alone; None if one could not be."""
+        """Sum of the leave-one-out effects; None if one could not be."""
         effects = [rung.taken_away for rung in self.rungs if rung.taken_away is not None]
         return sum(effect.difference.mean for effect in effects) if len(effects) == len(self.rungs) else None
 

@@ -90,7 +90,7 @@ def _rungs(finding: LadderFinding) -> Table:
         Field(accuracy_title(finding.part), lambda rung: Cell(*rung.accuracy.parts(scale=100)), "%"),
         Field(_("Step"), lambda rung: _effect(rung.step), _("points")),
         Field("p", lambda rung: _p(rung.step), _("corrected")),
-        Field(_("Taken away alone"), lambda rung: _effect(rung.taken_away), _("points")),
+        Field(_("Leave-one-out effect"), lambda rung: _effect(rung.taken_away), _("points")),
         Field("p", lambda rung: _p(rung.taken_away), _("corrected")),
     ]
     alone = finding.taken_away
@@ -105,10 +105,11 @@ def _rungs(finding: LadderFinding) -> Table:
     if alone is not None:
         rest = finding.total.mean - alone
         note += " " + _(
-            "The changes taken away alone add up to {alone} points; the rest, {rest} points, is interaction and noise.",
+            "The leave-one-out effects add up to {alone} points; the rest, {rest} points, is interaction and noise.",
             alone=f"{100 * alone:.2f}",
             rest=f"{100 * rest:.2f}",
         )
+    note += " " + _("Leave-one-out effect: {second} minus the same recipe without this change.", second=finding.second)
     note += " " + _(
         "±: half-width of the 95 % interval over seeds (paired t test). Corrected: for all effects (Holm). Bold: "
         "significant at the 5 % level."

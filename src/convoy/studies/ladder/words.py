@@ -28,8 +28,8 @@ def rung_name(rung: Rung) -> str:
 def caveats(finding: LadderFinding) -> list[str]:
     texts = [
         _(
-            "A step depends on the changes below it. Where its effect differs from the one of the change taken away "
-            "alone, changes interact"
+            "The effect of a step depends on the changes made before it. Where it differs from the leave-one-out "
+            "effect, changes interact"
         )
     ]
     n = len(finding.seeds)
@@ -45,9 +45,9 @@ def caveats(finding: LadderFinding) -> list[str]:
             )
         )
     if any(rung.taken_away is None for rung in finding.rungs):
-        texts.append(_("Some changes cannot be taken away alone, because the recipe without them is not valid"))
+        texts.append(_("Some changes have no leave-one-out effect, because the recipe without them is not valid"))
     if finding.part == "validation":
-        texts.append(_("These are validation accuracies, of images that chose the epoch"))
+        texts.append(_("These are validation accuracies; the validation set also selected the best epoch"))
     if finding.limit is not None:
         texts.append(_("Limited to {limit:,} images; the effects can be different with more", limit=finding.limit))
     return texts

@@ -39,7 +39,7 @@ class Smoothness:
 
 @dataclass(frozen=True)
 class Band:
-    """Of one recipe."""
+    """The loss band of one recipe."""
 
     label: str
     lr: float  # of the probed run
@@ -76,7 +76,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Steps:
-    """Of the runs, and those that the widths cover."""
+    """Steps of the runs, and the steps that the widths cover."""
 
     runs: int
     diverged: int  # runs

@@ -157,7 +157,7 @@ def _widths_table(finding: LandscapeFinding) -> Table:
 
 
 def _ratio_tables(finding: LandscapeFinding) -> list[Table]:
-    """Of varied keys, or else of pairs of recipes."""
+    """Ratios for varied keys, or else for pairs of recipes."""
     note = words.intervals_note(finding)
     if finding.factors:
         note = " ".join([_("Geometric mean over all values of the other keys."), note])
@@ -191,12 +191,12 @@ def _smoothness_table(recipes: Sequence[Band]) -> Table:
         Field(_("Range of the loss"), lambda each: _estimate(each.smoothness.loss_variation)),
         Field(_("Maximum gradient distance"), lambda each: _estimate(each.smoothness.gradient_change)),
         Field(_("Effective beta-smoothness"), lambda each: _estimate(each.smoothness.beta)),
-        Field(_("Over the own step"), lambda each: _estimate(each.smoothness.own_beta), _("beta-smoothness")),
+        Field(_("Beta-smoothness"), lambda each: _estimate(each.smoothness.own_beta), _("over the optimizer step")),
         Field(_("Probes"), lambda each: f"{each.looks:,}", _("per run")),
     ]
     note = _(
         "Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t). Over the "
-        "own step: distance of the gradients before and after the optimizer's step, on its batch, over its length."
+        "optimizer step: distance between the gradients before and after it, on the same batch, divided by its length."
     )
     return table_of(fields, recipes, note)
 

@@ -99,7 +99,7 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
 
 
 def _strength(factor: Factor) -> float:
-    """Of the effect on the width, in either direction."""
+    """Size of the effect on the width, in either direction."""
     ratio = factor.ratios[Measure.LOSS][StepRange.ALL].ratio
     return 0.0 if ratio is None else abs(math.log(ratio.mean))
 
@@ -167,7 +167,7 @@ def intervals_note(finding: LandscapeFinding) -> str:
 def band_caption(finding: LandscapeFinding, points: int | None) -> str:
     """`points`: the number of drawn ones, if each spans several steps."""
     texts = [
-        _("Minimum and maximum of the loss at each step over the learning rates, of the first seed."),
+        _("Minimum and maximum of the loss at each step over the learning rates, for the first seed."),
         _("Right: after smoothing each run over {n} steps.", n=finding.window),
     ]
     texts += [_("Dashed: the first {n:,} steps.", n=finding.early_steps)] if finding.early_steps else []

@@ -22,7 +22,7 @@ class LrRangeOptions(RunOptions, total=False):
 
 @takes_options
 def lr_range(recipe: Recipe | str | Path | None = None, **options: Unpack[LrRangeOptions]) -> Study:
-    """Find a range of useful learning rates: one short run whose rate rises at each step.
+    """Find a range of useful learning rates: one short run whose learning rate rises at each step.
 
     The finding has the rates at which the training loss fell fastest, was lowest, and diverged. The test set is not
     used.

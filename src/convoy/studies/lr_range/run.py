@@ -1,4 +1,4 @@
-"""Trains the run of a range test, whose rate rises at each step."""
+"""Trains the run of a range test, whose learning rate rises at each step."""
 
 from __future__ import annotations
 

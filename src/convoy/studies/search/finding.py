@@ -108,7 +108,7 @@ class SearchFinding:
 
     @property
     def epochs_requested(self) -> int:
-        """Of all trials, if none were pruned."""
+        """Epochs of all trials if none were pruned."""
         return sum(trial.params.get("train.epochs", self.method.epochs) for trial in self.trials)
 
     @property

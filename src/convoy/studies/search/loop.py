@@ -273,7 +273,7 @@ def best_until(frozen: FrozenTrial, epoch: float) -> float:
 
 
 def accuracy_of(frozen: FrozenTrial) -> float:
-    """Of its best epoch; 0 for a diverged trial."""
+    """Accuracy of the trial's best epoch; 0 for a diverged trial."""
     return max(0.0, best_until(frozen, math.inf))
 
 

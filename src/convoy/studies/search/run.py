@@ -54,7 +54,7 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.trials is None and not self.space.is_grid:
-            raise ValueError("a range has no full grid: give --trials, or a --grid")
+            raise ValueError("a range has no full grid: use --trials, or --grid")
         if (self.trials is not None and self.trials < 2) or self.space.size == 1:
             raise ValueError("a search needs 2 trials or more")
         if self.trials is None and self.sampler is not Sampler.RANDOM:
@@ -62,7 +62,7 @@ class Search:
         if self.seeds < 1:
             raise ValueError(f"seeds = {self.seeds}: expected 1 or more for the winner")
         if self.pruner is not Pruner.NONE and "train.epochs" in self.space.paths:
-            raise ValueError(f"the pruner {self.pruner} cannot search train.epochs: give --pruner none")
+            raise ValueError(f"the pruner {self.pruner} cannot search train.epochs: use --pruner none")
         if self.pruner is Pruner.HALVING and self.sampler is not Sampler.RANDOM and self.trials is not None:
             raise ValueError(f"halving starts all trials at once: the sampler {self.sampler} has no results to use")
 
@@ -151,7 +151,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
     if session.shard is not None:
         raise ValueError("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
     images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
-    # By all trials, including finished ones: bits differ between a worker and this process.
+    # Chosen for all trials, including finished ones: a worker and this process do not give the same bits.
     where, workspace = choose([plan.recipe for plan in search.plans], images, session), Workspace(session.out)
     if not session.test:
         faults.check_test_closed(search.base)
@@ -177,7 +177,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         if not train_trials(trials, _Training(of_trials, where, search.scored_on)) or session.interrupted():
             return None
         if any(not frozen.state.is_finished() for frozen in trials.known):
-            raise ValueError("other processes train the last trials: the last process to end writes the finding")
+            raise ValueError("other processes are training the last trials: the last process to end writes the finding")
         winner = trials.recipe(loop.winner(trials.study))
         entries = [Entry(search.label, winner.override({"seed": seed})) for seed in search.fresh_seeds]
         of_winner = replace(session, fresh=False, show=lambda position, event: session.show(first + position, event))
@@ -193,7 +193,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
 
 
 def _expectation(search: Search, session: Session, finished: int) -> Expectation:
-    """Of the trials and the winner's runs, in epochs. With halving, a trial is trained from one rung to the next."""
+    """The expected work of the trials and of the winner's runs, in epochs. Halving trains a trial rung by rung."""
     epochs, trials = search.base.train.epochs, [float(search.base.train.epochs)] * search.count
     if search.pruner is Pruner.HALVING:
         before, trials = 0, []
@@ -288,7 +288,7 @@ def _open(search: Search, folder: Path, url: str | None) -> optuna.Study:
                 continue
             message = str(error).partition("\n")[0] or type(error).__name__
             if url is None:
-                text = f"{own} is damaged: {message}; it may be deleted, finished runs are found again"
+                text = f"{own} is damaged: {message}; you can delete it, finished runs are reused"
             else:
                 hidden = re.sub(r"//[^@/]*@", "//...@", url)  # hides a password
                 text = f"--storage {hidden}: {message}; expected a URL as in postgresql://host/name or sqlite:///path"
@@ -303,5 +303,5 @@ def _lock(folder: Path) -> filelock.BaseFileLock:
         return lock
     except filelock.Timeout:
         raise ValueError(
-            f"{folder} is in use by another process; to share its search, give another --out and the same --storage"
+            f"{folder} is in use by another process; to share its search, use another --out and the same --storage"
         ) from None

@@ -83,9 +83,9 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
             n=finding.test_openings,
         )
     yield _(
-        "In the search the winner had {accuracy:.2%} {metric}: as the best of {n} trials on the same images and "
-        "with one seed, this tends to be too high",
-        accuracy=finding.best.accuracy,
+        "In the search, the winner had a {metric} of {accuracy:.2f} %. As the best of {n} trials on the same images "
+        "and with one seed, this tends to be too high",
+        accuracy=100 * finding.best.accuracy,
         metric=_metric(finding),
         n=trials,
     )
@@ -93,8 +93,8 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
         yield _("One fresh seed has no spread, so it is unknown how many other trials are as good as the winner")
     elif finding.near:
         yield _(
-            "Other trials that may be as good: {n}, within {margin:.2f} points of the winner in {metric}. In 95 % of "
-            "cases, two runs with equal settings differ by less than that (t interval from the spread of the {seeds})",
+            "Other trials that may be as good: {n}. Their {metric} is within {margin:.2f} points of the winner's; in "
+            "95 % of cases, two runs with equal settings differ by less (t interval from the spread of the {seeds})",
             n=len(finding.near),
             margin=100 * finding.margin,
             metric=_metric(finding),
@@ -102,7 +102,8 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
         )
     if edge := {key: finding.best.params[key] for key in finding.at_the_edge}:
         yield _(
-            "At the edge of the searched range, so that a better value may be outside: {values}", values=text_of(edge)
+            "The winner is at the edge of the searched range, and a better value may be outside: {values}",
+            values=text_of(edge),
         )
     if trials != requested:
         why = (

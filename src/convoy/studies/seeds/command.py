@@ -19,7 +19,7 @@ class SeedsOptions(StudyOptions, total=False):
     difference: Annotated[
         Sequence[float],
         Flag(
-            "A difference of two accuracies in points, for which the needed seeds are computed; can be repeated.",
+            "A difference between two accuracies in points: the report has the seeds needed to find it. Repeatable.",
             (0.2, 0.5, 1.0),
         ),
     ]
@@ -35,7 +35,7 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     """Measure how much of an accuracy is luck: initial weights, order of the images, split of the data.
 
     The study varies one source at a time, and then all three together: 4 * (seeds - 1) + 1 runs. The report has the
-    standard deviation of each and the seeds that a comparison of two models needs.
+    standard deviation of each and the number of seeds needed to compare two models.
 
     Example: `convoy seeds lenet --data mnist --epochs 1 --seeds 3`
 

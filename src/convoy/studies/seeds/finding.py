@@ -1,4 +1,4 @@
-"""What other seeds change: the spread by each source of randomness alone, and the seeds that a comparison needs.
+"""How much other seeds change: the spread by each source of randomness, and the seeds needed for a comparison.
 
 X. Bouthillier et al., "Accounting for Variance in Machine Learning Benchmarks", MLSys 2021.
 https://arxiv.org/abs/2103.03098
@@ -64,7 +64,7 @@ class SeedsFinding:
     part: Literal["test", "validation"]  # whose accuracies these are
     images: int  # of that part
     spreads: tuple[Spread, ...]  # one per source of randomness
-    needed: tuple[Needed, ...]  # seeds that a comparison needs, by difference
+    needed: tuple[Needed, ...]  # seeds needed for a comparison, by difference
     limit: int | None  # images that the data were limited to
     kind: Literal["seeds"] = "seeds"
     schema: int = 1

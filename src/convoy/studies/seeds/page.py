@@ -23,8 +23,8 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     panel = RowChart(rows, accuracy_name(finding.part), "%").panel()
     n = len(finding.spreads[0].accuracies)
     caption = _(
-        "Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side; that of other "
-        "images is computed (binomial).",
+        "Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side; that "
+        "of other images is computed (binomial).",
         n=n,
     )
     chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), caption)
@@ -87,8 +87,8 @@ def _sd(finding: SeedsFinding, spread: Spread | None) -> Cell:
 
 def _needed(finding: SeedsFinding) -> Table:
     fields: list[Field[Needed]] = [
-        Field(_("Difference of two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
+        Field(_("Difference between two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
         Field(_("Seeds per model"), lambda needed: words.seeds_text(needed.seeds)),
         Field(_("Seeds at the upper limit of the standard deviation"), lambda row: words.seeds_text(row.seeds_at_high)),
     ]
-    return table_of(fields, finding.needed, title=_("Seeds that a comparison needs"))
+    return table_of(fields, finding.needed, title=_("Seeds needed for a comparison"))

@@ -51,8 +51,8 @@ class Plan:
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
     network: nn.Module  # has its initial weights until `learner` trains it
     start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
-    weights: PretrainedWeights | None = None  # that `with_pretrained` has loaded
-    tested: nn.Module | None = None  # another network from outside, which has taken a step
+    weights: PretrainedWeights | None = None  # loaded by `with_pretrained`
+    tested: nn.Module | None = None  # another instance of an external network, after a training step
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,7 +105,7 @@ class Plan:
 
     @cached_property
     def flags(self) -> list[str]:
-        """Sentences that all output of this run shows."""
+        """Sentences that are shown in all output of this run."""
         flags = faults.flags(self.recipe, self.prepared)
         flags += [_("published flaw: {flaw}", flaw=flaw) for flaw in getattr(self.network, "flaws", ())]
         flags += [finding.sentence for finding in self.findings if finding.severity is Severity.ERROR]
@@ -165,10 +165,10 @@ class Plan:
     def network_with(self, weights: Path) -> nn.Module:
         """Returns the network with the weights of a file, in evaluation mode.
 
-        This is `network` itself. A class from outside is built again, because it may have state that the file lacks.
+        This is `network` itself. An external class is built again, because it may have state that is not in the file.
         """
-        is_outside = is_from_outside(self.recipe.model.name)
-        module = build(self.recipe, self.prepared) if is_outside else self.network
+        is_ours = is_built_in(self.recipe.model.name)
+        module = self.network if is_ours else build(self.recipe, self.prepared)
         module.to(self.device, self.dtype)
         for parameter in module.parameters():  # training may have made them channels-last, which rounds differently
             parameter.data = torch.empty_like(parameter, memory_format=torch.contiguous_format)
@@ -176,8 +176,8 @@ class Plan:
         return module.eval()
 
 
-def is_from_outside(model: str) -> bool:
-    return is_user_class(model) or is_external(model)
+def is_built_in(model: str) -> bool:
+    return not is_user_class(model) and not is_external(model)
 
 
 def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
@@ -211,12 +211,12 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
 
 
 def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Module | None]:
-    """Builds a network. Classes from outside and batches of one image are built twice: the second is tested."""
+    """Builds a network. External networks, and batches of one image, are built twice: the second is tested."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         module = build(recipe, prepared)
-    is_ours = not is_from_outside(name)
+    is_ours = is_built_in(name)
     if is_ours and batch_size > 1:
         return module, None
     init_and_freeze(module, recipe.model)

@@ -21,7 +21,7 @@ TOLERANCE = 0.01  # relative to the largest output; above the effect of rounding
 class ReloadDifference:
     images: int
     changed: int  # images whose predicted class changed
-    largest: float  # largest difference of two outputs of the same image and class
+    largest: float  # largest difference between two outputs of the same image and class
 
     @property
     def sentence(self) -> str:

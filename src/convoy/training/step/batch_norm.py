@@ -1,7 +1,7 @@
 """BatchNorm over the images of all ranks, with torch's parameters, buffers and results.
 
 torch.nn.SyncBatchNorm refuses tensors on a CPU. Mean and variance are computed in two passes, so that they agree with
-those of one process up to rounding; a sum of squares would lose digits.
+those of one process up to rounding; a sum of squares would lose precision.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RanksBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._ranks = ranks
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 (torch's name)
-        pass  # of a known network; a user's is tested with torch's layers first
+        pass  # not needed: a user's network is first tested with torch's own layers
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
         ranks = self._ranks
@@ -73,7 +73,7 @@ class RanksBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def replace_batch_norms(module: nn.Module, ranks: Ranks) -> None:
-    """Replaces the BatchNorms in a network, in place. A norm at several places stays one module."""
+    """Replaces the BatchNorms in a network, in place. A norm that is used in several places stays one module."""
     replaced: dict[nn.Module, nn.Module] = {}
     for parent in list(module.modules()):
         for name, child in parent._modules.items():
