@@ -124,7 +124,7 @@ class Batches:
 
 
 def _balanced(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draws `count` indices with replacement: a class with images, then one of its images, each equally likely."""
+    """Draws `count` indices with replacement: first a non-empty class, then one of its images, each equally likely."""
     counts = labels.bincount()
     counts = counts[counts > 0]
     first = counts.cumsum(0) - counts  # of the images sorted by class

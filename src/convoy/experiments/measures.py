@@ -61,7 +61,7 @@ def find(name: str) -> Measure:
 
 
 def over_runs(measure: Measure, values: Sequence[float], run: Run) -> Estimate:
-    """Over seeds; the share of correct images of one `run` over its images."""
+    """Estimates the mean over seeds, or for one `run` the share of correct images over its images."""
     grain = measure.grain(run)
     if len(values) == 1 and measure.kind == "fraction" and grain:
         images = round(1 / grain)
@@ -255,7 +255,7 @@ def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> floa
 def _band_width(tried: Tried, steps: float) -> float | None:
     """Mean distance between the highest and the lowest loss in the first `steps` steps, up to the shortest run.
 
-    Steps whose loss is not finite in every run are left out. Of an archived run, at the steps that it keeps.
+    Steps whose loss is not finite in every run are left out. An archived run has only some steps.
     """
     if not all(run.steps for _, run in tried):
         return None
@@ -284,7 +284,7 @@ def _highest_that_trains(tried: Tried, within: float) -> float | None:
 
 
 def _above_chance(run: Run, score: Score) -> bool:
-    """By the 95 % interval over the images. Chance is the share of the most frequent class."""
+    """Judged by the 95 % interval over the images. Chance is the share of the most frequent class."""
     counts = run.data.per_class[run.data.selection or ""]
     chance = max(counts) / sum(counts)
     return wilson(score.correct, score.n).span[0] > chance + ABOVE_CHANCE * (1 - chance)

@@ -79,7 +79,7 @@ def confusion_numbers(label: str, classes: Sequence[str], scores: Sequence[Score
 def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
     """Draws errors in one colour, opaque at the share `scale`, and the diagonal in grey.
 
-    Opacity, because the same drawing is shown on light and dark pages.
+    Opacity is used because the same drawing is shown on light and dark pages.
     """
     k = len(numbers.classes)
     depth = np.sqrt(np.clip(numbers.errors / max(scale, 1e-9), 0, 1))  # square root: small errors stay visible

@@ -1,4 +1,4 @@
-"""What a tracker gets, read from a run folder: the same for all trackers."""
+"""The contents that are written to a tracker, read from a run folder; the same for all trackers."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Reproduction:
         return [part for part in EXPERIMENT_PARTS if part in self.settings.only and self._has(part)]
 
     def _part(self, part: str) -> bool:
-        """Whether it is finished; False: interrupted."""
+        """Returns whether the part is finished; False if it was interrupted."""
         own = {"models": self._models, "faults": self._faults, "claims": self._claims}
         finished = own[part]() if part in own else self._studies(part)
         self.unfinished -= {part} if finished else set()
@@ -154,7 +154,7 @@ class Reproduction:
         return finished
 
     def _report_models(self) -> None:
-        """With the finished runs of models that are not to be trained."""
+        """Also collects the finished runs of models that are not trained in this call."""
         others = self.scope.models(chosen=False)
         plans = plan_all(entry.recipe for entry in others.values())
         runs_of_others = [Workspace(self.out).find(plan.fingerprint) for plan in plans]
@@ -194,7 +194,7 @@ class Reproduction:
         return finished
 
     def _claims(self) -> bool:
-        """Judges those whose runs are all finished."""
+        """Judges the claims whose runs are all finished."""
         checks = self.scope.claims
         runs, finished = self._train("claims", self.scope.entries("claims"))
         remaining, judged = iter(runs), []

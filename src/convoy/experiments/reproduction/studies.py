@@ -1,4 +1,4 @@
-"""The studies of an experiment: their runs, and the digests by which an earlier study is found."""
+"""The studies of an experiment: their runs, and the digests that identify an earlier study."""
 
 from __future__ import annotations
 
