@@ -8,13 +8,15 @@ Biopharmaceutics 15, 1987; D. Lakens, "Equivalence Tests", Social Psychological 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 from statistics import NormalDist
 
-from convoy.stats import LEVEL, Estimate, Z, t_quantile
+from convoy.stats import LEVEL, TAILS, Estimate, Z, t_quantile
 
 POWER = 0.8  # the probability of finding an effect that exists
+MAX_SEEDS = 10_000
 Z_POWER = NormalDist().inv_cdf(POWER)
 
 
@@ -63,6 +65,28 @@ def detectable_by_mcnemar(discordant: int, n: int) -> float | None:
 def detectable_share(share: float, n: int) -> float:
     """The distance of a share of n images from a number that a test at 5 % finds with 80 % power (normal limit)."""
     return (Z + Z_POWER) * math.sqrt(share * (1 - share) / n)
+
+
+def seeds_needed(difference: float, sd: float) -> int | None:
+    """Seeds per model for POWER, by the noncentral t distribution; None for more than MAX_SEEDS."""
+    seeds = bisect_left(range(MAX_SEEDS + 1), POWER, key=lambda seeds: power_of(difference, sd, seeds))
+    return seeds if seeds <= MAX_SEEDS else None
+
+
+def power_of(difference: float, sd: float, seeds: int) -> float:
+    """The power of the two-sided two-sample t test at 5 % with `seeds` runs of each model; 0 for fewer than two."""
+    from scipy.special import nctdtr, stdtrit
+
+    if seeds < 2:
+        return 0.0
+    freedom = 2 * seeds - 2
+    shift = abs(difference) / (sd * math.sqrt(2 / seeds))
+    critical = float(stdtrit(freedom, TAILS[1]))
+    if shift > 5 * critical:
+        return 1.0  # above 0.99
+    # The other tail is below 1e-6 where the shift is large, and nctdtr is not a number there.
+    other_tail = float(nctdtr(freedom, shift, -critical)) if shift < 4 else 0.0
+    return 1 - float(nctdtr(freedom, shift, critical)) + other_tail
 
 
 def _half_width(estimate: Estimate) -> float | None:

@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 import convoy
+from convoy.power import power_of, seeds_needed
 from convoy.recipe import Recipe
-from convoy.studies.seeds.finding import Source, conclude, power_of, seeds_needed, spread_of
+from convoy.studies.seeds.finding import Source, conclude, spread_of
 from convoy.studies.seeds.run import entries_of
 from convoy.studies.seeds.words import seeds_text, source_name
 

@@ -11,6 +11,9 @@ from typing import Any
 from convoy.api.describe import DataSheet, Profiled
 from convoy.datasheet import page as data_sheets
 from convoy.datasheet.facts import Facts
+from convoy.diagnosing import finding as doctor
+from convoy.diagnosing import words as doctor_words
+from convoy.diagnosing.finding import Diagnosis
 from convoy.experiments import kinds
 from convoy.profiling import page as profiles
 from convoy.profiling.result import Profile
@@ -54,7 +57,20 @@ def _page(result: Any) -> Page:
         case DataSheet(facts=facts) | (Facts() as facts):
             page = data_sheets.overview(facts)
             return replace(page, sections=first_figure(page))
+        case Diagnosis():
+            return _diagnosis(result)
     return _finding(result)
+
+
+def _diagnosis(diagnosis: Diagnosis) -> Page:
+    fields: list[Field[doctor.Finding]] = [
+        TextField(_("Severity"), lambda finding: doctor_words.severity(finding.severity)),
+        TextField(_("Check"), lambda finding: finding.check),
+        TextField(_("Finding"), lambda finding: " · ".join(doctor_words.lines(finding))),
+    ]
+    sentence = doctor_words.sentence(diagnosis)
+    tables = (table_of(fields, diagnosis.findings),) if diagnosis.findings else ()
+    return Page(_("Doctor"), diagnosis.subject, sentence, (), tables, (), ())
 
 
 def _profile(results: Sequence[Profile]) -> Page:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -13,28 +14,34 @@ from convoy.options import ARGUMENTS, takes_options
 from convoy.text import gettext as _
 
 if TYPE_CHECKING:
+    from convoy.diagnosing.images import Images
     from convoy.diagnosing.table import Topic
     from convoy.recipe import Recipe
+    from convoy.runs import Run, Study
     from convoy.training.run.plan import Plan
 
 __all__ = ["doctor"]
-ARGUMENTS.update(patient="A recipe, model or network (net.py:Net). Default: this machine and the folder of runs.")
+ARGUMENTS.update(
+    patient="A recipe, model or network (net.py:Net), a run or study, a data set, or a text (.md). Default: this "
+    "machine."
+)
 
 Subject = tuple["Topic", object]
+TEXTS = (".md", ".txt", ".tex")
 
 
 @takes_options
-def doctor(patient: Recipe | str | Path | None = None, **options: Unpack[DoctorOptions]) -> Diagnosis:
-    """Find mistakes in a network or on this machine, with measured evidence, and say how to mend them.
+def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: Unpack[DoctorOptions]) -> Diagnosis:
+    """Find mistakes in networks, data, runs and reports, with measured evidence, and say how to mend them.
 
-    Nothing is trained to the end, and nothing is written. With an error, the exit code is 1.
+    With an error, the exit code of the command is 1. Only `measure` trains and writes.
 
     Example: `convoy doctor net.py:Net --data mnist`
 
     Returns
     -------
     Diagnosis
-        The findings, errors first: what, evidence, cost in accuracy where it can be computed, how to mend it.
+        The findings, errors first: what, evidence, effect on the accuracy where it can be computed, how to mend it.
 
     Examples
     --------
@@ -60,21 +67,67 @@ def doctor(patient: Recipe | str | Path | None = None, **options: Unpack[DoctorO
     return Diagnosis(name, by_severity(findings), tuple(made), time.perf_counter() - started)
 
 
-def _subjects(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
+def _subjects(patient: Any, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
+    from convoy.api.arguments import locate
     from convoy.diagnosing.machine import this_machine
     from convoy.diagnosing.table import Topic
-    from convoy.runs import Workspace
+    from convoy.runs import Run, Study, Workspace
 
     workspace = Workspace(options["out"])
     if patient is None and options["data"] is None:
         yield Topic.ENVIRONMENT, this_machine(workspace.path, [run for run in workspace.runs() if run.finished])
-        return
+    elif isinstance(patient, Run | Study):
+        yield from _of_runs(patient, options)
+    elif patient is not None and Path(str(patient)).suffix in TEXTS and Path(str(patient)).is_file():
+        yield Topic.TEXT, _text(Path(str(patient)), options)
+    elif _is_recipe(patient):
+        yield from _of_recipe(patient, options)
+    else:
+        try:
+            target = locate(patient, options["out"])
+        except ValueError:
+            yield from _of_data(str(patient), options)
+        else:
+            yield from _of_runs(target, options)
+
+
+def _is_recipe(patient: Any) -> bool:
+    """A built-in name or an existing file; not a folder, a data set or a run."""
+    from convoy.models import MODELS
+    from convoy.recipe import Recipe
+    from convoy.recipe.files import builtin_names
+    from convoy.registry import is_external, is_user_class
+
+    name = "" if patient is None else str(patient)
+    short_names = {full.rpartition("/")[2] for full in builtin_names()}
+    is_file = name.endswith((".py", ".toml"))
+    is_named = name in MODELS or name in short_names or name in builtin_names()
+    return (
+        patient is None
+        or isinstance(patient, Recipe)
+        or is_file
+        or is_named
+        or is_user_class(name)
+        or is_external(name)
+    )
+
+
+def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
+    from convoy.diagnosing.table import Topic
+
     plan = _plan(patient, options)
     if isinstance(plan, Finding):
         yield plan
         return
     yield Topic.NETWORK, plan.subject
     yield Topic.TRAINABILITY, plan.subject
+    yield Topic.PROTOCOL, plan.recipe
+    if patient is None or options["data"] is not None or not options["quick"]:
+        images = _images(plan.recipe)
+        yield Topic.DATA, images
+        yield Topic.SHORTCUTS, images
+    if options["measure"] and plan.recipe.protocol.faults:
+        yield from _of_runs(_measured(plan.recipe, options), options)
 
 
 def _plan(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Plan | Finding:
@@ -85,15 +138,81 @@ def _plan(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Pl
     try:
         return plan_one(recipe_to_train(patient, options))
     except ValueError as error:
-        paths = [str(name).partition("=")[2] or str(name) for name in (patient, options["data"]) if name is not None]
-        if not any(
-            Path(path.partition(".py:")[0]).exists() or Path(f"{path.partition('.py:')[0]}.py").exists()
-            for path in paths
-        ):
-            raise
-        return Finding(
-            Severity.ERROR,
-            _("This cannot be trained: {error}", error=str(error)),
-            _("Correct the named place, and run the doctor again"),
-            check="cannot_train",
-        )
+        return _cannot_train(error, [str(name) for name in (patient, options["data"]) if name is not None])
+
+
+def _cannot_train(error: ValueError, names: Sequence[str]) -> Finding:
+    """Raises the error, unless one of the names is that of a user's file or folder."""
+    paths = [name.partition("=")[2] or name for name in names]
+    files = [f"{path.rpartition('.py:')[0]}.py" if ".py:" in path else path for path in paths]
+    if not any(Path(file).exists() for file in files):
+        raise error
+    return Finding(
+        Severity.ERROR,
+        _("This cannot be trained: {error}", error=str(error)),
+        _("Correct the named place, and run the doctor again"),
+        check="cannot_train",
+    )
+
+
+def _of_data(name: str, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
+    from convoy.api.arguments import recipe_to_train
+    from convoy.diagnosing.table import Topic
+
+    try:
+        images = _images(recipe_to_train(None, {**options, "data": name}))
+    except ValueError as error:
+        yield _cannot_train(error, [name])
+        return
+    yield Topic.DATA, images
+    yield Topic.SHORTCUTS, images
+
+
+def _images(recipe: Recipe) -> Images:
+    from convoy.data import load, prepare
+    from convoy.diagnosing.images import images_of, with_test
+    from convoy.evaluation.load import with_normalisation
+
+    dataset = load(recipe.data.name, size=recipe.data.size)
+    prepared = with_normalisation(prepare(recipe.data, dataset), recipe)
+    return with_test(images_of(recipe, prepared), dataset, prepared)
+
+
+def _of_runs(target: Run | Study, options: Mapping[str, Any]) -> Iterator[Subject]:
+    from convoy.diagnosing.records import Records
+    from convoy.diagnosing.table import Topic
+    from convoy.runs import Run, Workspace
+
+    runs = [target] if isinstance(target, Run) else [member.run for member in target.members]
+    workspace = Workspace(runs[0].path.parents[1] if runs[0].path.parent.name == "runs" else options["out"])
+    names = {run.name for run in runs}
+    others = [run for run in workspace.runs() if run.name not in names and run.finished]
+    images, openings = None, 0
+    with suppress(ValueError, OSError):  # the data are not on this machine
+        openings = max(len(opened) for opened in workspace.openings().values()) if workspace.openings() else 0
+        images = None if options["quick"] else _images(runs[0].recipe)
+    yield Topic.PROTOCOL, runs[0].recipe
+    yield Topic.RESULTS, Records(runs, others, openings, images)
+
+
+def _measured(recipe: Recipe, options: Mapping[str, Any]) -> Run:
+    """Trains the recipe with and without its faults; returns the run with them."""
+    from convoy.api.runs import train
+    from convoy.diagnosing.records import without_faults
+
+    train(without_faults(recipe), out=options["out"], show="stderr")
+    return train(recipe, out=options["out"], show="stderr")
+
+
+def _text(path: Path, options: Mapping[str, Any]) -> object:
+    from convoy.api.arguments import locate
+    from convoy.diagnosing.report_text import read_text
+    from convoy.runs import Run, Workspace
+
+    if (name := options["study"]) is None:
+        workspace = Workspace(options["out"])
+        return read_text(path, list(workspace.runs()), list(workspace.studies()), str(options["out"]))
+    target = locate(name, options["out"])
+    if isinstance(target, Run):
+        return read_text(path, [target], [], target.name)
+    return read_text(path, [member.run for member in target.members], [target], target.name)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json
-from convoy.text import gettext as _
-from convoy.text import ngettext
 
 if TYPE_CHECKING:
     from convoy.diagnosing.finding import Diagnosis
@@ -41,13 +39,4 @@ def _print(diagnosis: Diagnosis) -> None:
         console.print(heading)
         for line in words.lines(finding):
             console.print(Padding(Text(line), (0, 0, 0, 2)) if sys.stdout.isatty() else f"  {line}")
-    console.print(
-        ngettext(
-            "{subject}: {summary}; {n} check in {seconds:.1f} s",
-            "{subject}: {summary}; {n} checks in {seconds:.1f} s",
-            len(diagnosis.checks),
-            subject=diagnosis.subject,
-            summary=words.summary(diagnosis) or _("nothing found"),
-            seconds=diagnosis.seconds,
-        )
-    )
+    console.print(words.sentence(diagnosis))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from convoy.diagnosing.finding import Finding, by_severity
+from convoy.diagnosing.images import Images
 from convoy.diagnosing.network import Network
 from convoy.diagnosing.table import CHECKS, Topic, examine
 
@@ -16,11 +17,14 @@ def is_off() -> bool:
     return os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false")
 
 
-def quick_findings(network: Network) -> tuple[Finding, ...]:
-    """Errors and warnings of the quick checks, without flaws that the model declares, which all output shows anyway."""
+def quick_findings(network: Network, images: Images) -> tuple[Finding, ...]:
+    """What the quick checks find, without flaws that the model declares, which all output shows anyway."""
     if is_off():
         return ()
-    checks = [check for check in CHECKS if check.quick and check.topic is Topic.NETWORK]
-    if network.declared_flaws:
-        checks = [check for check in checks if check.name not in DECLARED]
-    return by_severity(list(examine(network, checks)))
+    findings: list[Finding] = []
+    for topic, subject in ((Topic.NETWORK, network), (Topic.DATA, images), (Topic.PROTOCOL, network.recipe)):
+        checks = [check for check in CHECKS if check.quick and check.topic is topic]
+        if network.declared_flaws:
+            checks = [check for check in checks if check.name not in DECLARED]
+        findings += examine(subject, checks)
+    return by_severity(findings)

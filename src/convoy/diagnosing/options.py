@@ -1,6 +1,7 @@
 """The options of `convoy doctor`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, TypedDict
 
 from convoy.options import Data, Device, Flag, Limit, Out, Set
@@ -10,6 +11,12 @@ class DoctorOptions(TypedDict, total=False):
     only: Annotated[
         Sequence[str] | str | None,
         Flag("Make only these checks or topics, separated by commas: network, dead_units."),
+    ]
+    study: Annotated[
+        str | Path | None, Flag("The study or run whose numbers a text has. Default: all in the folder of runs.")
+    ]
+    measure: Annotated[
+        bool, Flag("Train a recipe with and without its protocol faults, and compute their effect.", False)
     ]
     quick: Annotated[bool, Flag("Make only the checks that are also made before each training.", False)]
     data: Data

@@ -18,6 +18,11 @@ class Topic(StrEnum):
 
     NETWORK = "network"
     TRAINABILITY = "trainability"
+    DATA = "data"
+    SHORTCUTS = "shortcuts"
+    PROTOCOL = "protocol"
+    RESULTS = "results"
+    TEXT = "text"
     ENVIRONMENT = "environment"
 
 
@@ -53,6 +58,36 @@ CHECKS = (
     Check(Topic.NETWORK, "random_in_evaluation"),
     Check(Topic.TRAINABILITY, "output_depends_on_batch", quick=False),
     Check(Topic.TRAINABILITY, "cannot_overfit", quick=False),
+    Check(Topic.DATA, "normalisation"),
+    Check(Topic.DATA, "pixel_range"),
+    Check(Topic.DATA, "parts_differ"),
+    Check(Topic.DATA, "grey_as_colour"),
+    Check(Topic.DATA, "blank_images"),
+    Check(Topic.DATA, "class_balance"),
+    Check(Topic.DATA, "parts_have_other_classes"),
+    Check(Topic.DATA, "labels_in_file_order"),
+    Check(Topic.DATA, "few_scored_images"),
+    Check(Topic.DATA, "images_in_two_parts", quick=False),
+    Check(Topic.DATA, "labels_disagree", quick=False),
+    Check(Topic.SHORTCUTS, "predictable_without_content", quick=False),
+    Check(Topic.SHORTCUTS, "related_images", quick=False),
+    Check(Topic.PROTOCOL, "protocol_faults", quick=False),
+    Check(Topic.PROTOCOL, "label_changing_augmentation"),
+    Check(Topic.PROTOCOL, "squared_error"),
+    Check(Topic.PROTOCOL, "schedule_never_acts"),
+    Check(Topic.PROTOCOL, "patience_never_acts"),
+    Check(Topic.PROTOCOL, "no_validation"),
+    Check(Topic.RESULTS, "unfinished"),
+    Check(Topic.RESULTS, "at_chance"),
+    Check(Topic.RESULTS, "scores_differ"),
+    Check(Topic.RESULTS, "skipped_steps"),
+    Check(Topic.RESULTS, "still_improving"),
+    Check(Topic.RESULTS, "selection_optimism"),
+    Check(Topic.RESULTS, "test_set_reused"),
+    Check(Topic.RESULTS, "noise_floor"),
+    Check(Topic.RESULTS, "effect_of_faults"),
+    Check(Topic.RESULTS, "scored_on_training_images", quick=False),
+    Check(Topic.TEXT, "numbers_without_source"),
     Check(Topic.ENVIRONMENT, "torch_build"),
     Check(Topic.ENVIRONMENT, "gpu_capability"),
     Check(Topic.ENVIRONMENT, "untested_device"),

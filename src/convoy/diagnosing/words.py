@@ -24,6 +24,17 @@ def summary(diagnosis: Diagnosis) -> str:
     return ", ".join(text for level, text in texts.items() if counts[level])
 
 
+def sentence(diagnosis: Diagnosis) -> str:
+    return ngettext(
+        "{subject}: {summary}; {n} check in {seconds:.1f} s",
+        "{subject}: {summary}; {n} checks in {seconds:.1f} s",
+        len(diagnosis.checks),
+        subject=diagnosis.subject,
+        summary=summary(diagnosis) or _("nothing found"),
+        seconds=diagnosis.seconds,
+    )
+
+
 def lines(finding: Finding) -> list[str]:
     """What, evidence, cost, how to mend it."""
     texts = [finding.what]

@@ -7,7 +7,6 @@ https://arxiv.org/abs/2103.03098
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,10 +14,8 @@ from statistics import fmean
 from typing import Literal
 
 from convoy.notebook import html_of
-from convoy.power import POWER
-from convoy.stats import TAILS, spread_interval
-
-MAX_SEEDS = 10_000
+from convoy.power import seeds_needed
+from convoy.stats import spread_interval
 
 
 class Source(StrEnum):
@@ -49,7 +46,7 @@ class Spread:
 class Needed:
     """Seeds per model with which a two-sided t test at 5 % finds a difference of accuracies with a power of 80 %.
 
-    None: more than MAX_SEEDS.
+    None: more than power.MAX_SEEDS.
     """
 
     difference: float  # a fraction
@@ -103,25 +100,3 @@ def spread_of(source: Source, accuracies: Sequence[float]) -> Spread:
     """Raises ValueError for fewer than two accuracies."""
     estimate = spread_interval(accuracies)
     return Spread(source, tuple(accuracies), estimate.mean, *estimate.span)
-
-
-def seeds_needed(difference: float, sd: float) -> int | None:
-    """Seeds per model for POWER, by the noncentral t distribution; None for more than MAX_SEEDS."""
-    seeds = bisect_left(range(MAX_SEEDS + 1), POWER, key=lambda seeds: power_of(difference, sd, seeds))
-    return seeds if seeds <= MAX_SEEDS else None
-
-
-def power_of(difference: float, sd: float, seeds: int) -> float:
-    """The power of the two-sided two-sample t test at 5 % with `seeds` runs of each model; 0 for fewer than two."""
-    from scipy.special import nctdtr, stdtrit
-
-    if seeds < 2:
-        return 0.0
-    freedom = 2 * seeds - 2
-    shift = abs(difference) / (sd * math.sqrt(2 / seeds))
-    critical = float(stdtrit(freedom, TAILS[1]))
-    if shift > 5 * critical:
-        return 1.0  # above 0.99
-    # The other tail is below 1e-6 where the shift is large, and nctdtr is not a number there.
-    other_tail = float(nctdtr(freedom, shift, -critical)) if shift < 4 else 0.0
-    return 1 - float(nctdtr(freedom, shift, critical)) + other_tail

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from convoy.power import POWER
+from convoy.power import MAX_SEEDS, POWER
 from convoy.reporting.words import accuracy_name, part_name
-from convoy.studies.seeds.finding import MAX_SEEDS, SeedsFinding, Source
+from convoy.studies.seeds.finding import SeedsFinding, Source
 from convoy.text import gettext as _
 
 

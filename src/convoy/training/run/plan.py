@@ -23,6 +23,7 @@ from convoy.data.imageset import ImageSet
 from convoy.data.splits import Resplit
 from convoy.diagnosing.checkup import quick_findings
 from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.images import images_of
 from convoy.diagnosing.network import Network, first_images
 from convoy.evaluation import losses
 from convoy.evaluation.load import build_network, with_normalisation
@@ -96,7 +97,7 @@ class Plan:
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What the doctor's quick checks find. Use it before `learner`, which trains `network`."""
-        return quick_findings(self.subject)
+        return quick_findings(self.subject, images_of(self.recipe, self.prepared))
 
     @property
     def channels_last(self) -> bool:

@@ -1,0 +1,273 @@
+"""Checks of the images and labels that a recipe trains on. Subject: `Images`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from convoy.data.duplicates import find_duplicates, first_with_same_pixels
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.images import Images, sample
+from convoy.text import gettext as _
+
+SAMPLE = 2000  # images
+UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
+MOST_COMPARED = 20_000  # images; the search for the same picture is quadratic
+MUCH = 0.05  # share of the scored images
+FEW_SCORED = 100  # images
+
+
+def normalisation(images: Images) -> Iterator[Finding]:
+    """Only a mean and deviation that the recipe sets can be wrong; those of the training images are right."""
+    if images.recipe.data.normalise == "train":
+        return
+    mean, std = (np.array(values) for values in images.statistics)
+    center, spread = (mean - images.mean) / images.std, std / np.array(images.std)
+    worst = int(np.argmax(np.abs(np.log(spread)) + np.abs(center)))
+    is_far = spread.min() < 0.05 or spread.max() > 10 or np.abs(center).max() > 5
+    if is_far or spread.min() < 0.28:
+        yield Finding(
+            Severity.WARNING if is_far else Severity.HINT,
+            _(
+                "After data.normalise, the training pixels have mean {mean:.2f} and standard deviation "
+                "{deviation:.3f}, not about 0 and 1",
+                mean=center[worst],
+                deviation=spread[worst],
+            ),
+            _("Pixels are from 0 to 1 before it; data.normalise = 'train' takes both from the training images"),
+            {"mean": float(center[worst]), "deviation": float(spread[worst])},
+        )
+
+
+def pixel_range(images: Images) -> Iterator[Finding]:
+    """Images in 0..1 that were stored as integers 0..255 are black."""
+    largest = {name: int(_sampled(part.images).max()) for name, part in images.parts.items()}
+    if largest["train"] <= 1:
+        yield Finding(
+            Severity.HINT,
+            _("The largest pixel is {largest}, of 255: two levels of grey at most", largest=int(largest["train"])),
+            _("If the images had values from 0 to 1, multiply them by 255 before they are stored as integers"),
+            {"largest": int(largest["train"])},
+        )
+    for name, value in largest.items():
+        if min(value, largest["train"]) * 8 < max(value, largest["train"]):
+            yield Finding(
+                Severity.ERROR,
+                _(
+                    "The pixels of {part} reach {value}, those of training {train}: the parts have other scales",
+                    part=name,
+                    value=int(value),
+                    train=int(largest["train"]),
+                ),
+                _("Convert both parts in the same way"),
+                {"part": name, "largest": int(value), "largest_in_training": int(largest["train"])},
+            )
+
+
+def parts_differ(images: Images) -> Iterator[Finding]:
+    """Compares the mean image of each channel with training: inverted, channels in another order, other brightness."""
+    means = {name: _sampled(part.images).mean((2, 3)) for name, part in images.parts.items()}  # (n, C) each
+    train = means.pop("train")
+    spread = train.std(0) + 1e-9  # over images
+    for name, part in means.items():
+        if len(part) < FEW_SCORED:
+            continue
+        error = spread * np.sqrt(1 / len(part) + 1 / len(train))  # of a difference of means
+        distances = {
+            "as it is": _distance(part.mean(0), train.mean(0), spread),
+            "inverted": _distance(255 - part.mean(0), train.mean(0), spread),
+            "other channel order": _distance(part.mean(0)[::-1], train.mean(0), spread),
+        }
+        best = min(distances, key=lambda key: distances[key])
+        explained = distances[best] < distances["as it is"] / 4
+        is_real = np.abs(part.mean(0) - train.mean(0)).max() > 6 * error.max()
+        if is_real and (explained or distances["as it is"] > 1):
+            yield Finding(
+                Severity.ERROR if explained else Severity.WARNING,
+                _("{part} and training have other colours; they agree best {best}", part=name, best=best)
+                if explained
+                else _(
+                    "The brightness of {part} differs from training by {distance:.1f} standard deviations of an image",
+                    part=name,
+                    distance=distances["as it is"],
+                ),
+                _("Read both parts in the same way: channel order, range, inversion, source"),
+                {"part": name} | {f"distance_{key.replace(' ', '_')}": value for key, value in distances.items()},
+            )
+
+
+def _distance(a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> float:
+    return float((np.abs(a - b) / spread).max())
+
+
+def grey_as_colour(images: Images) -> Iterator[Finding]:
+    pixels = _sampled(images.train.images)
+    if pixels.shape[1] == 3 and (pixels == pixels[:, :1]).all():
+        yield Finding(
+            Severity.HINT,
+            _("The images have three equal channels: grey images stored as colour"),
+            _("One channel needs less memory and time in the first layer"),
+            {"channels": 3},
+        )
+
+
+def blank_images(images: Images) -> Iterator[Finding]:
+    for name, part in images.parts.items():
+        pixels = _sampled(part.images)
+        count = int((pixels.max((1, 2, 3)) == pixels.min((1, 2, 3))).sum())
+        if count:
+            yield Finding(
+                Severity.WARNING if count > 0.01 * len(pixels) else Severity.HINT,
+                _("{count:,} of {n:,} images of {part} have one colour only", count=count, n=len(pixels), part=name),
+                _("Look for files that could not be decoded"),
+                {"part": name, "blank": count, "images": len(pixels)},
+            )
+
+
+def class_balance(images: Images) -> Iterator[Finding]:
+    counts = np.array(images.train.class_counts)
+    missing = [images.train.classes[index] for index in np.flatnonzero(counts == 0)]
+    if missing:
+        yield Finding(
+            Severity.WARNING,
+            _("No training image of {names}", names=", ".join(missing[:5])),
+            _("Remove these classes, or change the split"),
+            {"classes_without_images": len(missing)},
+        )
+    present = counts[counts > 0]
+    ratio = present.max() / present.min()
+    if ratio < UNBALANCED:
+        return
+    is_weighted = images.recipe.train.class_weights != "none" or images.recipe.data.sampling == "balanced"
+    yield Finding(
+        Severity.WARNING if ratio >= VERY_UNBALANCED and not is_weighted else Severity.HINT,
+        _(
+            "Classes have {smallest:,} to {largest:,} training images: always predicting the largest class is correct "
+            "for {share:.1%}",
+            smallest=int(present.min()),
+            largest=int(present.max()),
+            share=counts.max() / counts.sum(),
+        ),
+        _("Report F1 and the confusion matrix too; train.class_weights = 'balanced' or data.sampling = 'balanced'"),
+        {"ratio": float(ratio), "accuracy_of_largest_class": float(counts.max() / counts.sum())},
+    )
+
+
+def parts_have_other_classes(images: Images) -> Iterator[Finding]:
+    train = np.array(images.train.class_counts) / len(images.train)
+    for name, part in images.parts.items():
+        shares = np.array(part.class_counts) / len(part)
+        distance = float(np.abs(shares - train).sum() / 2)
+        if distance > 0.25 and len(part) >= max(FEW_SCORED, 5 * len(train)):
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "The classes of {part} have other shares than in training: {distance:.0%} of the images would have "
+                    "to change class",
+                    part=name,
+                    distance=distance,
+                ),
+                _("A part cut from a list in the order of the classes looks like this: split at random, stratified"),
+                {"part": name, "total_variation": distance, "classes": int((shares > 0).sum())},
+            )
+
+
+def labels_in_file_order(images: Images) -> Iterator[Finding]:
+    labels = images.train.labels
+    if not images.files and len(labels) >= FEW_SCORED and (np.diff(labels) >= 0).all():
+        yield Finding(
+            Severity.HINT,
+            _("The training images are sorted by class"),
+            _("Convoy shuffles and stratifies; other tools that cut off the last part would cut off classes"),
+            {"images": len(labels)},
+        )
+
+
+def few_scored_images(images: Images) -> Iterator[Finding]:
+    for name, part in images.parts.items():
+        if name != "train" and len(part) < FEW_SCORED:
+            half = 1.96 * 0.5 / np.sqrt(len(part))
+            yield Finding(
+                Severity.HINT,
+                _(
+                    "{part} has {n:,} images: an accuracy of 50 % has an interval of ± {half:.1f} points",
+                    part=name,
+                    n=len(part),
+                    half=100 * half,
+                ),
+                _("Use cross-validation (convoy crossval), which scores every image"),
+                {"part": name, "images": len(part), "half_width": float(half)},
+            )
+
+
+def images_in_two_parts(images: Images) -> Iterator[Finding]:
+    """Images of a scored part whose pixels, or whose picture, are also in training."""
+    for name, part in images.parts.items():
+        if name == "train":
+            continue
+        same, alike, searched = copies_in_training(images, name)
+        if not len(alike):
+            continue
+        share = len(alike) / len(part)
+        yield Finding(
+            Severity.WARNING if share >= MUCH or len(same) >= MUCH / 5 * len(part) else Severity.HINT,
+            _(
+                "{count:,} of {n:,} images of {part} are also training images: {same:,} with the same pixels, "
+                "{alike:,} of the same picture",
+                count=len(alike),
+                n=len(part),
+                part=name,
+                same=len(same),
+                alike=len(alike) - len(same),
+            )
+            if searched
+            else _(
+                "{count:,} of {n:,} images of {part} have the pixels of a training image",
+                count=len(same),
+                n=len(part),
+                part=name,
+            ),
+            _(
+                "Remove them, or keep them together with data.split.group_by = 'duplicates'; a run shows what they "
+                "change"
+            ),
+            {"part": name, "same_pixels": len(same), "same_picture": len(alike) - len(same), "share": share},
+        )
+
+
+def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Indices of the images of a part with the pixels of a training image, and of these and those of the same picture.
+
+    The latter are searched among at most MOST_COMPARED images; the third value says whether they were.
+    """
+    train, part = images.train.images, images.parts[name].images
+    if len(train) + len(part) > MOST_COMPARED:
+        first = first_with_same_pixels([train, part])[len(train) :]
+        same = np.flatnonzero(first < len(train))
+        return same, same, False
+    duplicates = find_duplicates([train, part], lambda share: None)
+
+    def across(pairs: np.ndarray) -> np.ndarray:
+        return np.unique(pairs[(pairs[:, 0] < len(train)) & (pairs[:, 1] >= len(train)), 1] - len(train))
+
+    same = across(duplicates.same_pixels)
+    return same, np.union1d(same, across(duplicates.same_picture)), True
+
+
+def labels_disagree(images: Images) -> Iterator[Finding]:
+    """Training images with the same pixels and different labels."""
+    labels = images.train.labels
+    first = first_with_same_pixels([images.train.images])
+    count = int((labels[first] != labels).sum())
+    if count:
+        yield Finding(
+            Severity.WARNING if count > 0.001 * len(labels) else Severity.HINT,
+            _("{count:,} training images have the pixels of another one with a different label", count=count),
+            _("Correct the labels: convoy data show lists the pairs in duplicates.csv"),
+            {"images": count, "share": count / len(labels)},
+        )
+
+
+def _sampled(images: np.ndarray) -> np.ndarray:
+    return images[sample(len(images), SAMPLE)]

@@ -1,0 +1,120 @@
+"""Checks of a recipe. Subject: a `Recipe`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from convoy.data import DATA_SETS
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.recipe import Recipe
+from convoy.recipe.sections import Cosine, SquaredError, Step
+from convoy.text import gettext as _
+
+QUARTER_TURN = 90
+
+
+def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
+    """The faults that the recipe switches on, as its table describes them."""
+    for fault in recipe.protocol.faults:
+        yield Finding(
+            Severity.WARNING,
+            _("Fault {name}: {sentence}", name=fault.value, sentence=fault.info.sentence()),
+            _("Remove it from protocol.faults; --measure trains the recipe with and without it"),
+            {"fault": fault.value},
+        )
+
+
+def label_changing_augmentation(recipe: Recipe) -> Iterator[Finding]:
+    """A mirrored or turned character is another one, or none."""
+    name = recipe.data.name.partition("=")[0]
+    if name not in DATA_SETS or not DATA_SETS[name].is_handwriting:
+        return
+    for augmentation in recipe.data.augment:
+        degrees = augmentation.get("degrees", 0)
+        is_turned = augmentation["name"] == "rotate" and isinstance(degrees, int | float) and degrees >= QUARTER_TURN
+        if augmentation["name"] == "flip" or is_turned:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "{augmentation} changes the label of characters: 6 becomes 9, 2 is no digit when mirrored",
+                    augmentation=augmentation["name"],
+                )
+                if is_turned
+                else _(
+                    "{augmentation} mirrors characters, which are then none, or others",
+                    augmentation=augmentation["name"],
+                ),
+                _("Remove it; small rotations, shifts and scales keep the label"),
+                {"augmentation": augmentation["name"]},
+            )
+
+
+def squared_error(recipe: Recipe) -> Iterator[Finding]:
+    if isinstance(recipe.train.loss, SquaredError):
+        yield Finding(
+            Severity.HINT,
+            _("The loss is the squared error, whose gradient is small where the network is confidently wrong"),
+            _("train.loss = cross_entropy"),
+        )
+
+
+def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
+    schedule, epochs = recipe.schedule, recipe.train.epochs
+    if schedule.warmup_epochs >= epochs:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "The warm-up takes {warmup:g} epochs of {epochs}: the learning rate never reaches optim.lr",
+                warmup=schedule.warmup_epochs,
+                epochs=epochs,
+            ),
+            _("Set schedule.warmup_epochs to a few percent of the epochs"),
+            {"warmup_epochs": schedule.warmup_epochs, "epochs": epochs},
+        )
+    if isinstance(schedule, Step) and schedule.every_epochs >= epochs:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "The learning rate is first reduced after {every:g} epochs, but there are {epochs}",
+                every=schedule.every_epochs,
+                epochs=epochs,
+            ),
+            _("Set schedule.every_epochs to a part of the epochs"),
+            {"every_epochs": schedule.every_epochs, "epochs": epochs},
+        )
+    if (
+        isinstance(schedule, Cosine)
+        and schedule.per == "epoch"
+        and schedule.t_max is not None
+        and schedule.t_max < epochs
+    ):
+        yield Finding(
+            Severity.HINT,
+            _("The learning rate rises again after {t_max} of {epochs} epochs", t_max=schedule.t_max, epochs=epochs),
+            _("Leave schedule.t_max out: it is then the full run"),
+            {"t_max": schedule.t_max, "epochs": epochs},
+        )
+
+
+def patience_never_acts(recipe: Recipe) -> Iterator[Finding]:
+    patience, epochs = recipe.stop.patience_epochs, recipe.train.epochs
+    if patience >= epochs:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "stop.patience_epochs = {patience} is never reached in {epochs} epochs",
+                patience=patience,
+                epochs=epochs,
+            ),
+            _("Use more epochs, or a smaller patience"),
+            {"patience_epochs": patience, "epochs": epochs},
+        )
+
+
+def no_validation(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.data.split.validation == 0 and not recipe.data.split.folds and not recipe.protocol.faults:
+        yield Finding(
+            Severity.HINT,
+            _("There is no validation part: nothing selects the epoch, and every look at the test set may select"),
+            _("data.split.validation = 0.1 or 0.2"),
+        )

@@ -1,0 +1,60 @@
+"""What the checks of data read: the images of each part, as a recipe uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from convoy.data import DATA_SETS, Prepared
+from convoy.data.imageset import DataSet, ImageSet
+from convoy.data.prepare import channel_statistics
+from convoy.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    recipe: Recipe
+    parts: Mapping[str, ImageSet]  # "train" and those of validation, fold and test that exist and may be read
+    mean: tuple[float, ...]  # of the normalisation, by channel
+    std: tuple[float, ...]
+    files: tuple[Path, ...] = ()  # of the training images in their order, if the data are an image folder
+    group_names: tuple[str, ...] = ()  # paths of the same files relative to the image folder
+
+    @property
+    def train(self) -> ImageSet:
+        return self.parts["train"]
+
+    @property
+    def is_handwriting(self) -> bool:
+        name = self.recipe.data.name.partition("=")[0]
+        return name in DATA_SETS and DATA_SETS[name].is_handwriting
+
+    @cached_property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the training pixels by channel."""
+        return channel_statistics(self.train.images)
+
+
+def images_of(recipe: Recipe, prepared: Prepared) -> Images:
+    """Without the test part, which stays closed."""
+    parts = {"train": prepared.train, "validation": prepared.validation, "fold": prepared.fold}
+    present = {name: part for name, part in parts.items() if part is not None}
+    return Images(recipe, present, prepared.mean, prepared.std)
+
+
+def with_test(images: Images, dataset: DataSet, prepared: Prepared) -> Images:
+    """Adds test images and files. Reading them is no opening: nothing is trained or selected."""
+    split = prepared.split
+    parts = {**images.parts, "test": dataset.test_pool.take(split.test)} if len(split.test) else images.parts
+    names = () if dataset.paths is None else tuple(dataset.paths[index] for index in split.train)
+    root = Path(images.recipe.data.name.partition("=")[2] or images.recipe.data.name).expanduser()
+    return replace(images, parts=parts, files=tuple(root / name for name in names), group_names=names)
+
+
+def sample(count: int, largest: int) -> np.ndarray:
+    """At most `largest` indices below `count`, sorted, the same each time."""
+    return np.sort(np.random.RandomState(0).permutation(count)[:largest])

@@ -1,0 +1,48 @@
+"""What the checks of finished runs read: a run, or the runs of a study, and the other runs of their workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from convoy.diagnosing.images import Images
+from convoy.recipe import Recipe
+from convoy.runs import Run
+
+PARTS = ("test", "fold", "validation")
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    runs: Sequence[Run]  # of one question
+    others: Sequence[Run] = ()  # finished runs of the same workspace
+    openings: int = 0  # of the test set in this workspace
+    images: Images | None = None  # of the first run, with the test part
+
+    @cached_property
+    def finished(self) -> list[Run]:
+        return [run for run in self.runs if run.finished]
+
+    @property
+    def part(self) -> str | None:
+        """The part that the runs are compared on."""
+        scored = [part for part in PARTS if self.finished and all(part in run.scores for run in self.finished)]
+        return scored[0] if scored else None
+
+
+def right(run: Run, part: str) -> np.ndarray:
+    """Whether each image of a part is classified correctly, bool [N]."""
+    labels, predicted = run.predicted(part)
+    correct: np.ndarray = labels == predicted
+    return correct
+
+
+def without_faults(recipe: Recipe) -> Recipe:
+    return recipe.override({"protocol.faults": []})
+
+
+def without_seed(recipe: Recipe) -> Recipe:
+    return recipe.override({"seed": 0})

@@ -1,0 +1,210 @@
+"""Planted mistakes of data: each is found by its check, and sound data have no finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import convoy
+from convoy.data.imageset import ImageSet
+from convoy.diagnosing.finding import Severity
+from convoy.diagnosing.images import Images
+from convoy.diagnosing.table import CHECKS, Topic, examine
+from convoy.recipe import Recipe
+
+ERROR, WARNING, HINT = Severity
+DATA_CHECKS = [check for check in CHECKS if check.topic in (Topic.DATA, Topic.SHORTCUTS)]
+CLASSES = ("a", "b", "c")
+
+
+def part(count: int, seed: int) -> ImageSet:
+    """Colour images of 16 x 16 pixels: smooth random pictures in which the class is the position of a square."""
+    draw = np.random.default_rng(seed)
+    labels = draw.permutation(np.arange(count) % 3)
+    images = np.kron(draw.integers(0, 160, (count, 3, 4, 4)), np.ones((4, 4), int))
+    for image, label in zip(images, labels, strict=True):
+        image[:, 6:10, 4 * label + 2 : 4 * label + 6] += 90
+    images[:, 0] += 5  # red is the brightest channel, blue the darkest
+    images[:, 2] //= 2
+    return ImageSet(images.astype(np.uint8), labels.astype(np.int64), CLASSES)
+
+
+def sound() -> Images:
+    images = Images(Recipe(), {"train": part(600, 0), "test": part(150, 1)}, (), ())
+    mean, std = images.statistics
+    return replace(images, mean=mean, std=std)
+
+
+def with_part(images: Images, name: str, changed: ImageSet) -> Images:
+    return replace(images, parts={**images.parts, name: changed})
+
+
+def edited(images: Images, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Images:
+    old = images.parts[name]
+    return with_part(images, name, replace(old, images=change(old.images.copy()).astype(np.uint8)))
+
+
+def chosen(images: Images, name: str, indices: np.ndarray) -> Images:
+    return with_part(images, name, images.parts[name].take(indices))
+
+
+def with_recipe(images: Images, **overrides: object) -> Images:
+    return replace(
+        images, recipe=Recipe().override({key.replace("__", "."): value for key, value in overrides.items()})
+    )
+
+
+def normalised_as_levels(images: Images) -> Images:
+    return replace(with_recipe(images, data__normalise=[100.0, 60.0]), mean=(100.0,) * 3, std=(60.0,) * 3)
+
+
+def not_normalised(images: Images) -> Images:
+    return replace(with_recipe(images, data__normalise=[0.0, 1.0]), mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+def blank(pixels: np.ndarray) -> np.ndarray:
+    pixels[:30] = 0
+    return pixels
+
+
+def copied_from_training(images: Images) -> Images:
+    train, test = images.train, images.parts["test"]
+    pixels = test.images.copy()
+    pixels[:20] = train.images[:20]
+    return with_part(images, "test", replace(test, images=pixels))
+
+
+def brighter_copies(images: Images) -> Images:
+    test = images.parts["test"]
+    pixels = test.images.copy()
+    pixels[:20] = np.clip(images.train.images[:20] * 0.9 + 8, 0, 255)
+    return with_part(images, "test", replace(test, images=pixels))
+
+
+def relabelled_copies(images: Images) -> Images:
+    pixels = images.train.images.copy()
+    labels = images.train.labels
+    for index in range(0, 40, 2):
+        other = np.flatnonzero(labels != labels[index])[index]
+        pixels[other] = pixels[index]
+    return with_part(images, "train", replace(images.train, images=pixels))
+
+
+def marked_border(images: Images) -> Images:
+    pixels = images.train.images.copy()
+    pixels[:, :, 0, 0] = 80 * images.train.labels[:, None]
+    return with_part(images, "train", replace(images.train, images=pixels))
+
+
+def tinted(images: Images) -> Images:
+    pixels = images.train.images.astype(int)
+    pixels[np.arange(len(pixels)), images.train.labels] += 60
+    return with_part(images, "train", replace(images.train, images=np.clip(pixels, 0, 255).astype(np.uint8)))
+
+
+def video(images: Images) -> Images:
+    """Frames in the order of the file: four of each scene, with noise."""
+    keep = np.repeat(np.arange(0, 600, 4), 4)
+    noise = np.random.default_rng(2).integers(0, 12, (600, *images.train.images.shape[1:]))
+    still = images.train.take(keep)
+    return with_part(images, "train", replace(still, images=np.clip(still.images + noise, 0, 255).astype(np.uint8)))
+
+
+def persons(images: Images) -> Images:
+    frames = video(images)
+    order = np.random.default_rng(3).permutation(600)
+    names = tuple(f"{CLASSES[frames.train.labels[index]]}/person{index // 4}_{index % 4}.png" for index in order)
+    return replace(chosen(frames, "train", order), group_names=names)
+
+
+PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
+    ("normalisation", WARNING, normalised_as_levels),
+    ("normalisation", HINT, not_normalised),
+    ("pixel_range", ERROR, lambda images: edited(images, "test", lambda pixels: pixels // 250)),
+    (
+        "pixel_range",
+        HINT,
+        lambda images: edited(edited(images, "train", lambda p: p // 130), "test", lambda p: p // 130),
+    ),
+    ("parts_differ", ERROR, lambda images: edited(images, "test", lambda pixels: pixels[:, ::-1])),
+    ("parts_differ", ERROR, lambda images: edited(images, "test", lambda pixels: 255 - pixels)),
+    ("parts_differ", WARNING, lambda images: edited(images, "test", lambda pixels: pixels // 2)),
+    ("grey_as_colour", HINT, lambda images: edited(images, "train", lambda pixels: pixels[:, :1].repeat(3, 1))),
+    ("blank_images", WARNING, lambda images: edited(images, "train", blank)),
+    (
+        "class_balance",
+        HINT,
+        lambda images: chosen(images, "train", np.flatnonzero((images.train.labels > 0) | (np.arange(600) < 300))),
+    ),
+    ("class_balance", WARNING, lambda images: chosen(images, "train", np.flatnonzero(images.train.labels > 0))),
+    (
+        "class_balance",
+        WARNING,
+        lambda images: chosen(images, "train", np.flatnonzero((images.train.labels > 0) | (np.arange(600) < 45))),
+    ),
+    (
+        "parts_have_other_classes",
+        WARNING,
+        lambda images: with_part(images, "test", part(900, 4).take(np.flatnonzero(part(900, 4).labels == 2))),
+    ),
+    (
+        "labels_in_file_order",
+        HINT,
+        lambda images: chosen(images, "train", np.argsort(images.train.labels, kind="stable")),
+    ),
+    ("few_scored_images", HINT, lambda images: chosen(images, "test", np.arange(30))),
+    ("images_in_two_parts", WARNING, copied_from_training),
+    ("images_in_two_parts", WARNING, brighter_copies),
+    ("labels_disagree", WARNING, relabelled_copies),
+    ("predictable_without_content", WARNING, marked_border),
+    ("predictable_without_content", WARNING, tinted),
+    ("related_images", WARNING, video),
+    ("related_images", WARNING, persons),
+]
+
+
+@pytest.mark.parametrize(("check", "severity", "plant"), PLANTED)
+def test_planted_mistake_is_found(check: str, severity: Severity, plant: Callable[[Images], Images]) -> None:
+    findings = list(examine(plant(sound()), [row for row in DATA_CHECKS if row.name == check]))
+    assert severity in [finding.severity for finding in findings]
+    assert all(finding.evidence for finding in findings)
+
+
+def test_sound_data_have_no_finding() -> None:
+    assert list(examine(sound(), DATA_CHECKS)) == []
+
+
+def test_each_check_of_data_has_a_planted_mistake() -> None:
+    assert {check for check, *_ in PLANTED} == {check.name for check in DATA_CHECKS}
+
+
+def test_group_by_silences_the_check_of_related_images() -> None:
+    images = with_recipe(video(sound()), data__split__group_by="duplicates")
+    assert list(examine(images, [row for row in DATA_CHECKS if row.name == "related_images"])) == []
+
+
+def test_quality_of_the_files_gives_the_class_away(tmp_path: Path) -> None:
+    train = part(120, 0)
+    for index, (image, label) in enumerate(zip(train.images, train.labels, strict=True)):
+        file = tmp_path / "train" / CLASSES[label] / f"{index:03}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(file, quality=40 + 20 * int(label))
+    diagnosis = convoy.doctor(tmp_path, only="shortcuts", out=tmp_path / "runs")
+    names = [finding.evidence["features"] for finding in diagnosis.findings]
+    assert "the JPEG tables" in names
+
+
+def test_data_that_cannot_be_read_are_a_finding(tmp_path: Path) -> None:
+    np.savez(tmp_path / "broken.npz", x_train=np.zeros((4, 8, 8)), y_train=np.zeros(3))
+    [finding] = convoy.doctor(tmp_path / "broken.npz", out=tmp_path / "runs").findings
+    assert (finding.check, finding.severity) == ("cannot_train", ERROR)
+
+
+def test_packaged_digits_have_no_finding_above_a_hint(tmp_path: Path) -> None:
+    findings = convoy.doctor("digits", out=tmp_path).findings
+    assert {finding.severity for finding in findings} <= {HINT}

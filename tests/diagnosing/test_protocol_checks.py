@@ -1,0 +1,214 @@
+"""Planted mistakes of recipes, runs and texts: each is found by its check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fake_runs import DEFAULT, FakeModel, fake_run, write_metrics
+
+import convoy
+from convoy.diagnosing.checks.results import best_of
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.images import Images
+from convoy.diagnosing.records import Records
+from convoy.diagnosing.table import CHECKS, Topic, examine
+from convoy.files import write_arrays, write_json
+from convoy.recipe import Recipe
+from convoy.runs import Run
+
+ERROR, WARNING, HINT = Severity
+MNIST = Recipe.load("defaults/mnist")
+RECIPE_CHECKS = [check for check in CHECKS if check.topic is Topic.PROTOCOL]
+RESULT_CHECKS = [check for check in CHECKS if check.topic is Topic.RESULTS]
+QUICK = replace(DEFAULT, counts={"train": 800, "validation": 300, "test": 1000})
+
+
+@pytest.mark.parametrize(
+    ("check", "severity", "overrides"),
+    [
+        ("protocol_faults", WARNING, {"protocol.faults": ["selection_on_test"]}),
+        ("label_changing_augmentation", WARNING, {"data.augment": [{"name": "flip"}]}),
+        ("label_changing_augmentation", WARNING, {"data.augment": [{"name": "rotate", "degrees": 180}]}),
+        ("squared_error", HINT, {"train.loss.name": "squared_error"}),
+        ("schedule_never_acts", WARNING, {"schedule.warmup_epochs": 5, "train.epochs": 5}),
+        ("schedule_never_acts", HINT, {"schedule": {"name": "step", "every_epochs": 10}, "train.epochs": 5}),
+        ("schedule_never_acts", HINT, {"schedule": {"name": "cosine", "t_max": 3, "per": "epoch"}, "train.epochs": 5}),
+        ("patience_never_acts", HINT, {"stop.patience_epochs": 8, "train.epochs": 5}),
+        ("no_validation", HINT, {"data.split.validation": 0}),
+    ],
+)
+def test_planted_mistake_of_a_recipe_is_found(check: str, severity: Severity, overrides: dict[str, Any]) -> None:
+    [finding] = [each for each in examine(MNIST.override(overrides), RECIPE_CHECKS) if each.check == check]
+    assert finding.severity is severity
+
+
+def test_flip_is_no_mistake_for_objects() -> None:
+    assert not list(
+        examine(MNIST.override({"data.name": "cifar10", "data.augment": [{"name": "flip"}]}), RECIPE_CHECKS)
+    )
+
+
+def found(records: Records, check: str) -> list[Finding]:
+    return list(examine(records, [row for row in RESULT_CHECKS if row.name == check]))
+
+
+def run_of(out: Path, accuracy: float = 0.9, seed: int = 42, **changes: Any) -> Run:
+    return fake_run(out, model=FakeModel(accuracy), seed=seed, setting=QUICK, changes=changes)
+
+
+def unfinished(run: Run) -> None:
+    run.write_status(state="interrupted")
+
+
+def diverged(run: Run) -> None:
+    run.write_status(stopped="diverged")
+
+
+def other_scores(run: Run) -> None:
+    score = run.stated_scores["test"].as_table()
+    run.update("scores.json", test={**score, "accuracy": 0.99, "correct": 990})
+
+
+def skipped(run: Run) -> None:
+    write_metrics(run, [replace(epoch, skipped=3) for epoch in run.metrics])
+
+
+def improving(run: Run) -> None:
+    epochs = run.metrics
+    for number, epoch in enumerate(epochs):
+        assert epoch.validation is not None
+        accuracy = 0.5 + 0.1 * number
+        epochs[number] = replace(epoch, validation=replace(epoch.validation, accuracy=accuracy))
+    write_metrics(run, epochs)
+
+
+@pytest.mark.parametrize(
+    ("check", "severity", "plant"),
+    [
+        ("unfinished", ERROR, unfinished),
+        ("unfinished", ERROR, diverged),
+        ("scores_differ", ERROR, other_scores),
+        ("skipped_steps", WARNING, skipped),
+        ("still_improving", HINT, improving),
+    ],
+)
+def test_planted_mistake_of_a_run_is_found(
+    tmp_path: Path, check: str, severity: Severity, plant: Callable[[Run], None]
+) -> None:
+    plant(run := run_of(tmp_path))
+    [finding] = found(Records([Run(run.path)]), check)
+    assert finding.severity is severity
+
+
+def test_sound_run_has_only_the_hint_about_its_one_seed(tmp_path: Path) -> None:
+    findings = list(examine(Records([run_of(tmp_path)]), RESULT_CHECKS))
+    assert [(finding.check, finding.severity) for finding in findings] == [("noise_floor", HINT)]
+
+
+def test_network_at_chance_is_an_error(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    labels = np.arange(1000) % 10
+    guesses = np.random.default_rng(0).permutation(labels)
+    write_arrays(run.path / "predictions.npz", {"test_labels": labels, "test_predicted": guesses.astype(np.uint8)})
+    from convoy.counts import count_scores
+
+    write_json(run.path / "scores.json", {"test": count_scores(labels, guesses, run.data.classes).as_table()})
+    [finding] = found(Records([run]), "at_chance")
+    assert finding.severity is ERROR
+
+
+def test_validation_accuracy_above_the_test_accuracy_is_the_optimism_of_selection(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    score = run.stated_scores["validation"].as_table()
+    run.update("scores.json", validation={**score, "accuracy": 0.99, "correct": 297})
+    [finding] = found(Records([run]), "selection_optimism")
+    assert finding.cost is not None
+    assert finding.cost.mean == pytest.approx(0.99 - run.scores["test"].accuracy)
+    assert finding.cost.span[0] > 0
+
+
+def test_best_of_many_equal_networks_is_too_high_by_about_the_largest_of_their_errors(tmp_path: Path) -> None:
+    """20 independent networks of 90 %: the expected maximum of 20 normal numbers is 1.87 standard deviations."""
+    rows = np.random.default_rng(0).random((20, 1000)) < 0.9
+    optimism = best_of(rows)
+    sd = np.sqrt(0.9 * 0.1 / 1000)
+    assert 0.7 * sd < optimism.mean < 1.87 * sd
+    assert best_of(rows[:1].repeat(5, 0)).mean == pytest.approx(0, abs=0.1 * sd)
+
+
+def test_repeated_use_of_the_test_set_is_found(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path, seed=seed) for seed in range(6)]
+    [finding] = found(Records(runs[:1], runs[1:], openings=9), "test_set_reused")
+    assert finding.evidence["openings"] == 9
+    assert finding.cost is not None
+    assert finding.cost.mean > 0
+
+
+def test_noise_floor_of_three_seeds_names_the_seeds_that_a_smaller_difference_needs(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path, seed=seed) for seed in range(3)]
+    [finding] = found(Records(runs), "noise_floor")
+    assert finding.evidence["seeds"] == 3
+    assert float(finding.evidence["smallest"]) > 0
+
+
+def test_effect_of_faults_is_the_difference_from_the_same_recipe_without_them(tmp_path: Path) -> None:
+    faulty = run_of(tmp_path, 0.8, **{"protocol.faults": ["last_weights"]})
+    [alone] = found(Records([faulty]), "effect_of_faults")
+    assert alone.cost is None
+    clean = run_of(tmp_path, 0.9)
+    [finding] = found(Records([faulty], [clean]), "effect_of_faults")
+    assert finding.cost is not None
+    assert finding.cost.mean == pytest.approx(faulty.scores["test"].accuracy - clean.scores["test"].accuracy)
+
+
+def test_accuracy_without_test_images_that_are_training_images(tmp_path: Path) -> None:
+    from tests.diagnosing.test_data_checks import CLASSES, part, sound
+
+    run = run_of(tmp_path)
+    images = sound()
+    test = images.parts["test"]
+    pixels = test.images.copy()
+    pixels[:30] = images.train.images[:30]
+    parts = {**images.parts, "test": replace(test, images=pixels)}
+    predicted = test.labels.copy()
+    predicted[30:70] = (predicted[30:70] + 1) % len(CLASSES)  # all copies are right, a third of the others is wrong
+    write_arrays(run.path / "predictions.npz", {"test_labels": test.labels, "test_predicted": predicted})
+    with_copies = Images(images.recipe, parts, images.mean, images.std)
+    [finding] = found(Records([run], images=with_copies), "scored_on_training_images")
+    assert finding.severity is WARNING
+    assert finding.evidence["accuracy"] == pytest.approx(110 / 150)
+    assert finding.evidence["accuracy_without"] == pytest.approx(80 / 120)
+    assert finding.cost is not None
+    assert finding.cost.mean == pytest.approx(110 / 150 - 80 / 120)
+    assert part(10, 0).classes == CLASSES
+
+
+def test_number_of_a_report_that_no_run_has_is_found(tmp_path: Path) -> None:
+    """As in the fifth report, whose text has 98.82 % where its log has 98.32 %."""
+    run = run_of(tmp_path)
+    accuracy = 100 * run.scores["test"].accuracy
+    report = tmp_path / "report.md"
+    report.write_text(
+        f"# LeNet 2.0\n\nTest accuracy {accuracy:.2f} %, error {100 - accuracy:.1f}%.\n\nText: {accuracy + 0.5:.2f} %\n"
+    )
+    [finding] = convoy.doctor(report, out=tmp_path).findings
+    assert (finding.check, finding.severity, finding.evidence["line"]) == ("numbers_without_source", WARNING, 5)
+    assert finding.evidence["nearest"] == pytest.approx(accuracy + 0.5, abs=0.5)
+    assert convoy.doctor(report, study=run.name, out=tmp_path).findings[0].evidence["line"] == 5
+
+
+def test_run_is_examined_by_its_name(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    diagnosis = convoy.doctor(run.name, out=tmp_path, quick=True)
+    assert {"noise_floor", "protocol_faults"} - {*diagnosis.checks} == {"protocol_faults"}
+    assert not diagnosis.has_errors
+
+
+def test_each_check_of_recipes_and_runs_has_a_test_here() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert [check.name for check in (*RECIPE_CHECKS, *RESULT_CHECKS) if f'"{check.name}"' not in text] == []
