@@ -82,9 +82,8 @@ docs: .venv/docs  ## build the documentation as HTML; warnings are errors
 
 site: docs/_pages/made docs  ## the documentation with the reports of the five experiments
 
-messages: .venv/dev  ## collect the messages of src/convoy for translators
-	@$(BIN)/pybabel -q extract -k _ -k ngettext:1,2 --no-location --sort-output --omit-header -o src/convoy/text/convoy.pot src/convoy
-	@echo src/convoy/text/convoy.pot
+messages: .venv/dev  ## renew the catalogs of src/convoy/text/locale with the messages of the package
+	@$(BIN)/python -m tools.messages
 
 notebooks: .venv/docs  ## execute the notebooks of the guides again; ONLY="compare seeds": these
 	@$(BIN)/python docs/make_notebooks.py $(ONLY)

@@ -43,6 +43,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     patch = pytest.MonkeyPatch()
     patch.setenv("CONVOY_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.delenv("CONVOY_DATA", raising=False)
+    patch.setenv("CONVOY_LANG", "en")  # whatever the language of this machine
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ from string import Formatter
 import pytest
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.mofile import write_mo
+from babel.messages.pofile import write_po
 
 import convoy
 from convoy import text
@@ -63,10 +63,10 @@ def other_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = Catalog(locale="de")
     catalog.add("{a} before {b}", "{b} nach {a}")
     catalog.add(("{n} run", "{n} runs"), ("{n} Lauf", "{n} Läufe"))
-    path = tmp_path / "xx" / "LC_MESSAGES" / "convoy.mo"
+    path = tmp_path / "xx" / "LC_MESSAGES" / "convoy.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
-        write_mo(file, catalog)
+        write_po(file, catalog)
     monkeypatch.setattr(text, "CATALOGS", tmp_path)
     monkeypatch.setenv("CONVOY_LANG", "xx")
 

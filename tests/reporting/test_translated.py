@@ -13,7 +13,7 @@ import pytest
 import torch
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.mofile import write_mo
+from babel.messages.pofile import write_po
 from tests.datasheet.test_data_sheet import LEAK, MADE, make_sheet
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
@@ -75,10 +75,10 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         single = isinstance(message, str)
         catalog.add(message, f"⟦{message}⟧" if single else tuple(f"⟦{form}⟧" for form in message))
     folder = tmp_path_factory.mktemp("catalogs")
-    path = folder / "xx" / "LC_MESSAGES" / "convoy.mo"
+    path = folder / "xx" / "LC_MESSAGES" / "convoy.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
-        write_mo(file, catalog)
+        write_po(file, catalog)
     return folder
 
 

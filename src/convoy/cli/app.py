@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -15,13 +14,18 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter, Token, convert
 
 from convoy import api
+from convoy.cli.help import HelpFormatter
 from convoy.options import ARGUMENTS, Option, options_of, positional_of
+from convoy.text.wrap import columns, wrapped
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 HELP = """Train, compare and explain convolutional networks on small images.
 
 Any key of a recipe can be set: `--optim.lr 3e-4`, `--train.batch_size 256`, or `--set optim.lr=3e-4`.
+
+Each command takes `--lang`: `--lang zh` for Chinese (中文), `--lang en` for English. The default is the language of the
+system, or CONVOY_LANG.
 
 Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
 """
@@ -39,6 +43,7 @@ app = App(
     name="convoy",
     help=HELP,
     help_format="markdown",
+    help_formatter=HelpFormatter(),
     version=lambda: version("convoy-ml"),  # the distribution's name, which cyclopts cannot guess
     version_flags=["--version"],
     default_parameter=Parameter(converter=_converted),
@@ -113,8 +118,7 @@ def print_json(value: object) -> None:
 def say(text: str) -> None:
     """Prints a sentence, wrapped at words on a terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    lines = [text] if len(text) <= width or not width else textwrap.wrap(text, width, break_on_hyphens=False)
-    print("\n".join(lines))
+    print("\n".join(wrapped(text, width)) if width else text)
 
 
 def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> None:
@@ -123,10 +127,11 @@ def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> Non
     On a narrow terminal only texts are wrapped: columns that do not fit follow in another table.
     """
     lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
-    widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
+    widths = {name: max(columns(line[name]) for line in lines) for name in rows[0]}
     if not sys.stdout.isatty():
         for line in lines:
-            cells = (f"{text:{'<' if name in texts else '>'}{widths[name]}}" for name, text in line.items())
+            gaps = {name: " " * (widths[name] - columns(text)) for name, text in line.items()}
+            cells = (text + gaps[name] if name in texts else gaps[name] + text for name, text in line.items())
             print("  ".join(cells).rstrip())
         return
     from rich.console import Console

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from convoy.cli.app import Json, Out, app, print_json, print_table
 from convoy.options import DEFAULT_OUT
 from convoy.text import gettext as _
+from convoy.text import translated
 
 if TYPE_CHECKING:
     from convoy.runs import Run, Study
@@ -33,11 +34,15 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
         print_json({kind: rows})
         return
     if not rows:
-        print(_("no {kind} in {out}", kind=kind, out=out))
+        print(_("no {kind} in {out}", kind=_("runs") if kind == "runs" else _("studies"), out=out))
         return
     columns = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE and any(row[name] for row in rows)]
     texts = [name for name in columns if name not in ("epochs", "date", *PARTS)]
-    print_table([{name: "" if row[name] is None else str(row[name]) for name in columns} for row in rows], texts)
+    titles = _titles()
+    print_table(
+        [{titles[name]: "" if row[name] is None else str(row[name]) for name in columns} for row in rows],
+        [titles[name] for name in texts],
+    )
 
 
 PARTS = ("test", "validation", "fold")
@@ -53,6 +58,29 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
 TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
 
 
+def _titles() -> dict[str, str]:
+    return {
+        "name": _("name"),
+        "parameters": _("parameters"),
+        "summary": _("summary"),
+        "where": _("where"),
+        "images": _("images"),
+        "short_name": _("short name"),
+        "about": _("about"),
+        "data": _("data"),
+        "title": _("title"),
+        "epochs": _("epochs"),
+        "date": _("date"),
+        "test": _("test"),
+        "validation": _("validation"),
+        "fold": _("fold"),
+        "state": _("state"),
+        "warnings": _("warnings"),
+        "kind": _("kind"),
+        "sentence": _("sentence"),
+    }
+
+
 def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...]]:
     """Returns the values of COLUMNS, the warnings of a run shortened unless `in_full`."""
     match kind:
@@ -60,7 +88,7 @@ def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...
             from convoy.models import MODELS
 
             for name in MODELS:
-                yield name, MODELS[name].parameters, MODELS[name].summary
+                yield name, MODELS[name].parameters, translated(MODELS[name].summary)
         case "data":
             from convoy.data import DATA_SETS, availability
 
@@ -68,18 +96,18 @@ def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...
                 entry = DATA_SETS[name]
                 images = " + ".join(f"{count:,}" for count in entry.counts)
                 details = entry.licence, entry.citation, entry.homepage
-                yield name, availability(name), images, entry.summary, entry.classes, *details
+                yield name, availability(name), images, translated(entry.summary), entry.classes, *details
         case "recipes":
             from convoy.recipe import Recipe
             from convoy.recipe.files import builtin_names
 
             for name in builtin_names():
-                yield name, _short_name(name), Recipe.load(name).about
+                yield name, _short_name(name), translated(Recipe.load(name).about)
         case "experiments":
             from convoy.experiments import experiment
 
             for each in map(experiment.load, experiment.names()):
-                yield each.name, each.data, each.title
+                yield each.name, each.data, translated(each.title)
         case "runs":
             from convoy.runs import Workspace
 

@@ -6,7 +6,7 @@ import codecs
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
@@ -24,6 +24,9 @@ from convoy.cli import (  # noqa: F401 (registers their commands)
 )
 from convoy.cli.app import app
 from convoy.cli.guesses import advice
+from convoy.cli.help import meaning
+from convoy.text import gettext as _
+from convoy.text import languages, selected
 
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
@@ -34,43 +37,69 @@ SPELLED_OUT = {"±": "+/-", "−": "-", "–": "-", "×": "x", "·": "-", "…":
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command. A user's error is printed as one line on stderr, with exit code 2."""
     replace_unencodable()
-    try:
-        overrides, tokens = split_overrides(sys.argv[1:] if arguments is None else arguments)
-        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        if overrides and "set" in bound.signature.parameters:
-            bound.arguments["set"] = overrides
-        elif overrides:
-            raise ValueError(f"--{overrides[0][0]} sets a recipe's key, but this command takes no recipe")
-        # With --json, stdout holds the JSON object only; what a user's network prints goes to stderr.
-        with redirect_stdout(sys.stderr if "--json" in tokens else sys.stdout):
-            command(*bound.args, **bound.kwargs)
-    except UnusedCliTokensError as error:
-        unexpected = ", ".join(repr(token) for token in error.unused_tokens or ())
-        _fail(f"unexpected argument {unexpected}: --help lists what this command takes")
-    except UnknownOptionError as error:
-        flag = str(error.token.keyword or error.token.value)
-        hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
-        _fail(f"unknown option {flag}: {hint}" if hint else str(error))
-    except MissingArgumentError as error:
-        argument = error.argument
-        if argument is not None and error.keyword is None:  # an option without its value has a keyword
-            meaning = (argument.parameter.help or "").partition(". ")[0].rstrip(".")
-            _fail(f"{argument.name} is missing: {meaning[:1].lower()}{meaning[1:]}")
-        _fail(" ".join(str(error).split()))
-    except CycloptsError as error:
-        _fail(" ".join(str(error).split()))
-    except BrokenPipeError:  # for example `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except (ValueError, OSError) as error:
-        _fail(str(error))
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        _fail("out of memory: a smaller batch, network or image may fit")
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)
-        sys.exit(130)
+    with ExitStack() as stack:
+        try:
+            code, tokens = split_language(sys.argv[1:] if arguments is None else arguments)
+            stack.enter_context(selected(code))
+            _run(tokens)
+        except UnusedCliTokensError as error:
+            unexpected = ", ".join(repr(token) for token in error.unused_tokens or ())
+            _fail(_("unexpected argument {tokens}: --help lists what this command takes", tokens=unexpected))
+        except UnknownOptionError as error:
+            flag = str(error.token.keyword or error.token.value)
+            hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
+            _fail(_("unknown option {flag}: {hint}", flag=flag, hint=hint) if hint else str(error))
+        except MissingArgumentError as error:
+            argument = error.argument
+            if argument is not None and error.keyword is None:  # an option without its value has a keyword
+                help_text = argument.parameter.help or ""
+                _fail(_("{name} is missing: {meaning}", name=argument.name, meaning=meaning(help_text)))
+            _fail(" ".join(str(error).split()))
+        except CycloptsError as error:
+            _fail(" ".join(str(error).split()))
+        except BrokenPipeError:  # for example `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except (ValueError, OSError) as error:
+            _fail(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            _fail(_("out of memory: a smaller batch, network or image may fit"))
+        except KeyboardInterrupt as stop:
+            print(str(stop) or _("stopped"), file=sys.stderr)
+            sys.exit(130)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    overrides, tokens = split_overrides(arguments)
+    command, bound, _ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    if overrides and "set" in bound.signature.parameters:
+        bound.arguments["set"] = overrides
+    elif overrides:
+        raise ValueError(_("--{key} sets a recipe's key, but this command takes no recipe", key=overrides[0][0]))
+    # With --json, stdout holds the JSON object only; what a user's network prints goes to stderr.
+    with redirect_stdout(sys.stderr if "--json" in tokens else sys.stdout):
+        command(*bound.args, **bound.kwargs)
+
+
+def split_language(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Separates `--lang zh` or `--lang=zh` from the other arguments.
+
+    Raises ValueError for a language without messages.
+    """
+    tokens = list(arguments)
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    place = next((i for i, token in enumerate(tokens[:end]) if token.partition("=")[0] == "--lang"), None)
+    if place is None:
+        return None, tokens
+    _name, equals, code = tokens.pop(place).partition("=")
+    if not equals:
+        code = tokens.pop(place) if place < end - 1 else ""
+    known = [each.partition("_")[0] for each in languages()]
+    if code.replace("-", "_").partition("_")[0] not in known:
+        raise ValueError(_("--lang {code}: expected one of {known}", code=code, known=", ".join(known)))
+    return code, tokens
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
@@ -90,13 +119,13 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
             value = value if equals else remaining.pop(0) if remaining else ""
             name, equals, value = value.partition("=")
             if not (name and equals):
-                raise ValueError("--set needs key=value, as in --set optim.lr=0.01")
+                raise ValueError(_("--set needs key=value, as in --set optim.lr=0.01"))
         elif not (name.startswith("--") and "." in name):
             rest.append(token)
             continue
         elif not equals:
             if not remaining or remaining[0].startswith("--"):
-                raise ValueError(f"{token} needs a value")
+                raise ValueError(_("{token} needs a value", token=token))
             value = remaining.pop(0)
         from convoy.recipe.files import parse_override  # takes as long to import as all the rest
 
