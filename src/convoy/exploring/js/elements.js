@@ -1,5 +1,7 @@
 // Makes elements of the page, and keyboard navigation that several parts share.
 
+const FAR_MS = 150; // until a part that cannot be seen follows a change
+
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -49,6 +51,14 @@ export function later(task, milliseconds) {
     clearTimeout(timer);
     timer = setTimeout(task, milliseconds);
   };
+}
+
+export function nearFirst(target, task) {
+  // Returns a function that runs the task at once while the element is near the window, otherwise when there is time.
+  let isNear = false;
+  const far = later(task, FAR_MS);
+  new IntersectionObserver((entries) => (isNear = entries.at(-1).isIntersecting), { rootMargin: "20%" }).observe(target);
+  return () => (isNear ? task() : far());
 }
 
 export function pause() {

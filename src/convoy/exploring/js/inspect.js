@@ -1,6 +1,6 @@
 // The open map, enlarged; a pixel to point at; and how its number was computed.
 
-import { byId, element } from "./elements.js";
+import { byId, element, nearFirst } from "./elements.js";
 import { explain, resultAt } from "./explain.js";
 import { largest, paintMap } from "./painting.js";
 import { drawLines, parametersOf, titleOf } from "./layers.js";
@@ -10,8 +10,12 @@ import { number, say, sides } from "./text.js";
 const NARROW = "(max-width: 68rem)"; // as in page.css: one column
 
 let frame = 0;
+let refresh = null; // once per frame, however often the pointer moves
 
 export function startInspector() {
+  refresh = nearFirst(byId("inspector"), () => {
+    if (!frame) frame = requestAnimationFrame(show);
+  });
   listen("values", refresh);
   listen("selection", refresh);
   listen("language", refresh);
@@ -53,11 +57,6 @@ function place() {
 
 function openMap() {
   return mapOf(store.values[store.operation + 1], store.map);
-}
-
-function refresh() {
-  // Once per frame, however often the pointer moves.
-  if (!frame) frame = requestAnimationFrame(show);
 }
 
 function show() {

@@ -1,6 +1,6 @@
 // The picture of the network: a row for each operation with its maps, and lines for shortcuts.
 
-import { byId, element } from "./elements.js";
+import { byId, element, nearFirst } from "./elements.js";
 import { largest, paintTile } from "./painting.js";
 import { currentRun, listen, mapOf, mapsOf, selectMap, store, weightOf } from "./store.js";
 import { hasMessage, number, say, sides, write } from "./text.js";
@@ -11,7 +11,7 @@ const MAX_MAPS = 512; // of a row
 const LANE = 9; // pixels between the lines of shortcuts
 const MAX_LANES = 4;
 const MANY = 36; // operations; with more, blocks are folded
-let rows = []; // { index, canvas, layout }
+let rows = []; // { index, canvas, layout, paint, ... }
 
 export function startLayers() {
   listen("run", buildRows);
@@ -112,7 +112,9 @@ function makeRow(operation, index) {
   );
   const row = element("div", { class: "layer", "data-index": index }, element("div", { class: "layer-name" }, title, notes), maps);
   rows.push({ index, operation, title, notes, canvas, maps, row, count: Math.min(count, MAX_MAPS), layout: null });
-  nameRow(rows.at(-1));
+  const made = rows.at(-1);
+  made.paint = nearFirst(row, () => paintRow(made));
+  nameRow(made);
   return row;
 }
 
@@ -153,19 +155,21 @@ function sideOf(side, count) {
 
 function paintRows() {
   if (!store.values) return;
-  for (const { index, canvas, layout, count } of rows) {
-    if (!layout) continue;
-    const value = store.values[index + 1];
-    const scale = largest(value.data);
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(canvas.width, canvas.height);
-    for (let map = 0; map < count; map++) {
-      const [left, top] = placeOf(layout, map);
-      paintTile(image, left, top, layout.tile, mapOf(value, map), scale);
-    }
-    context.putImageData(image, 0, 0);
-  }
+  for (const each of rows) if (each.layout) each.paint();
   markSelection();
+}
+
+function paintRow({ index, canvas, layout, count, row }) {
+  if (!layout || !row.isConnected) return; // folded, or of another network
+  const value = store.values[index + 1];
+  const scale = largest(value.data);
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  for (let map = 0; map < count; map++) {
+    const [left, top] = placeOf(layout, map);
+    paintTile(image, left, top, layout.tile, mapOf(value, map), scale);
+  }
+  context.putImageData(image, 0, 0);
 }
 
 function placeOf({ tile, gap, perLine }, map) {

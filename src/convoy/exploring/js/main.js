@@ -10,7 +10,7 @@ import { startInspector } from "./inspect.js";
 import { startLanguage } from "./language.js";
 import { startLayers } from "./layers.js";
 import { startOutput } from "./output.js";
-import { startPad } from "./pad.js";
+import { startPad, warmUp } from "./pad.js";
 import { readColours } from "./painting.js";
 import { logitsFor, logitsHere, serve, startPasses } from "./passes.js";
 import { startPlay } from "./play.js";
@@ -82,7 +82,8 @@ async function showCheck() {
     images += 1;
   }
   write(byId("check"), "check", { n: images, difference: largest.toExponential(0) });
-  change({}); // the first pass is slow; this one has the time to expect
+  await change({}); // the first pass is slow; this one has the time to expect
+  if (store.page.isHandwriting) warmUp();
 }
 
 async function largestDifference(count, compute = logitsFor) {

@@ -1,7 +1,8 @@
 // The drawing pad. It has a picture of its own, in numbers: browsers that protect privacy change what they return of
 // a canvas.
 
-import { byId } from "./elements.js";
+import { byId, pause } from "./elements.js";
+import { colourOf } from "./painting.js";
 import { readCharacter, WORKING_SIDE } from "./photo.js";
 import { resample } from "./resample.js";
 import { change, store } from "./store.js";
@@ -10,6 +11,7 @@ import { write } from "./text.js";
 const SIDE = WORKING_SIDE; // of the pad, in pixels
 const RADIUS = 10; // of the pen, in pixels of the pad
 const KEY_STEP = 8; // pixels
+const WARM_UPS = 20;
 
 const pad = { ink: new Float32Array(SIDE * SIDE), last: null, pen: [SIDE / 2, SIDE / 2], isDown: false, hasKeys: false };
 let frame = 0;
@@ -39,6 +41,14 @@ export function startPad() {
     write(byId("pad-message"), "pad_empty");
   });
   paintPad();
+}
+
+export async function warmUp() {
+  // The browser compiles a function after some calls, so the first movements of the pen would be slow.
+  for (let call = 0; call < WARM_UPS && store.source.kind === "scored"; call++) {
+    readCharacter(pictureOf(2), store.page.size);
+    await pause();
+  }
 }
 
 function placeOf(event) {
@@ -92,13 +102,18 @@ function readPad(step) {
   // pixel, which is four times faster, while a stroke is drawn; 1 at its end.
   cancelAnimationFrame(frame);
   frame = 0;
+  const picture = pictureOf(step);
+  const read = readCharacter(picture, store.page.size);
+  if (!read) return;
+  sayWhatWasRead(read);
+  change({ pixels: repeated(read.pixels), source: { kind: "drawing", picture: { ...picture, ink: read.ink } } });
+}
+
+function pictureOf(step) {
   const side = SIDE / step;
   const grey = new Float32Array(side * side);
   for (let i = 0; i < grey.length; i++) grey[i] = Math.round(255 * (1 - pad.ink[Math.floor(i / side) * step * SIDE + (i % side) * step]));
-  const read = readCharacter({ grey, height: side, width: side }, store.page.size);
-  if (!read) return;
-  sayWhatWasRead(read);
-  change({ pixels: repeated(read.pixels), source: { kind: "drawing", picture: { grey, side, ink: read.ink } } });
+  return { grey, height: side, width: side };
 }
 
 export function sayWhatWasRead(read) {
@@ -132,16 +147,18 @@ export function putOnPad(pixels) {
 function paintPad() {
   const canvas = byId("pad");
   const context = canvas.getContext("2d");
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink").trim().match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
+  const [red, green, blue] = colourOf("--ink");
   const image = context.createImageData(SIDE, SIDE);
   for (let i = 0; i < pad.ink.length; i++) {
-    image.data.set(ink, 4 * i);
+    if (!pad.ink[i]) continue;
+    image.data[4 * i] = red;
+    image.data[4 * i + 1] = green;
+    image.data[4 * i + 2] = blue;
     image.data[4 * i + 3] = 255 * pad.ink[i];
   }
   context.putImageData(image, 0, 0);
   if (document.activeElement === canvas && pad.hasKeys) {
-    context.strokeStyle = style.getPropertyValue("--m1");
+    context.strokeStyle = `rgb(${colourOf("--m1").join(" ")})`;
     context.lineWidth = 2;
     context.beginPath();
     context.arc(pad.pen[0], pad.pen[1], RADIUS, 0, 7);

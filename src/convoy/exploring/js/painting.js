@@ -3,7 +3,7 @@
 const STEPS = 255; // colours on each side of zero
 let lookup = null; // red, green, blue for the values -1 to 1
 
-function colourOf(name) {
+export function colourOf(name) {
   const [red, green, blue] = getComputedStyle(document.documentElement).getPropertyValue(name).trim().match(/[0-9a-f]{2}/gi);
   return [red, green, blue].map((part) => parseInt(part, 16));
 }

@@ -1,48 +1,55 @@
 // The steps from a picture to the network's input, as small pictures.
 
 import { byId, element } from "./elements.js";
-import { largest, paintMap, paintPixels } from "./painting.js";
+import { colourOf, largest, paintMap, paintPixels } from "./painting.js";
 import { normalised } from "./passes.js";
 import { currentRun, listen, store } from "./store.js";
 import { number, say } from "./text.js";
 
+const figures = []; // of the picture, its pixels and its numbers; a stroke paints them often, so they stay
+
 export function startSteps() {
+  for (const isPixels of [false, true, true]) {
+    const canvas = element("canvas", { class: isPixels ? "pixels" : "" });
+    const [title, note] = [element("b"), element("span")];
+    const figure = element("figure", {}, canvas, element("figcaption", {}, title, " ", note));
+    figures.push({ figure, canvas, title, note });
+    byId("steps").append(figure);
+  }
   listen("values", showSteps);
   listen("language", showSteps);
 }
 
 function showSteps() {
-  // `picture`: { planes | grey, side or width and height, ink }; null for a test image, which is read as it is.
+  // `picture`: { planes | grey, width, height, ink }; null for a test image, which is read as it is.
   const { picture } = store.source;
   const { size, channels } = store.page;
-  const steps = byId("steps");
-  steps.replaceChildren();
-  const add = (canvas, title, note) => {
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${title}. ${note}`);
-    steps.append(element("figure", {}, canvas, element("figcaption", {}, element("b", {}, title), " ", note)));
-  };
+  const [first, pixels, numbers] = figures;
+  first.figure.hidden = !picture;
   if (picture) {
-    const canvas = element("canvas");
-    paintPicture(canvas, picture);
-    const note = picture.ink ? say(picture.ink.dark ? "found_dark" : "found_light", boxWords(picture.ink.box)) : say("cropped");
-    add(canvas, say("step_picture"), note);
+    paintPicture(first.canvas, picture);
+    name(first, say("step_picture"), picture.ink ? say(picture.ink.dark ? "found_dark" : "found_light", boxWords(picture.ink.box)) : say("cropped"));
   }
-  const input = element("canvas", { class: "pixels" });
-  paintPixels(input, store.pixels, channels, size);
-  add(input, say("step_pixels", { size }), say(picture ? (picture.ink ? "scaled_as_mnist" : "scaled") : "as_stored"));
+  paintPixels(pixels.canvas, store.pixels, channels, size);
+  name(pixels, say("step_pixels", { size }), say(picture ? (picture.ink ? "scaled_as_mnist" : "scaled") : "as_stored"));
   const image = normalised(store.pixels, currentRun());
-  const numbers = element("canvas", { class: "pixels" });
-  paintMap(numbers, { data: image.data, start: 0, rows: size, columns: size }, largest(image.data));
+  paintMap(numbers.canvas, { data: image.data, start: 0, rows: size, columns: size }, largest(image.data));
   const { mean, std } = currentRun();
-  add(numbers, say("step_numbers"), say("normalised", { mean: mean.map((v) => number(v)).join(", "), std: std.map((v) => number(v)).join(", ") }));
+  name(numbers, say("step_numbers"), say("normalised", { mean: mean.map((v) => number(v)).join(", "), std: std.map((v) => number(v)).join(", ") }));
+}
+
+function name({ canvas, title, note }, text, more) {
+  title.textContent = text;
+  note.textContent = more;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `${text}. ${more}`);
 }
 
 function boxWords([left, top, right, bottom]) {
   return { width: right - left, height: bottom - top };
 }
 
-function paintPicture(canvas, { planes, grey, side, width = side, height = side, ink }) {
+function paintPicture(canvas, { planes, grey, width, height, ink }) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
@@ -53,7 +60,7 @@ function paintPicture(canvas, { planes, grey, side, width = side, height = side,
   }
   context.putImageData(image, 0, 0);
   if (!ink) return;
-  context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--m1");
+  context.strokeStyle = `rgb(${colourOf("--m1").join(" ")})`;
   context.lineWidth = Math.max(2, width / 100);
   context.strokeRect(ink.box[0], ink.box[1], ink.box[2] - ink.box[0], ink.box[3] - ink.box[1]);
 }

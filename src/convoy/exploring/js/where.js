@@ -14,6 +14,7 @@ const MAX_MAPS = 48; // that a class activation map combines
 const NEIGHBOURS = 8;
 
 let turn = 0; // a newer picture ends the computation for an older one
+let isVisible = false;
 
 export function startWhere() {
   const predicted = element("option", { value: "" });
@@ -27,17 +28,15 @@ export function startWhere() {
   listen("values", () => showMaps(false));
   listen("language", showNeighbours);
   // Only a part that can be seen costs time.
-  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && showMaps(false)).observe(byId("where"));
-}
-
-function isVisible() {
-  const box = byId("where").getBoundingClientRect();
-  return box.bottom > 0 && box.top < innerHeight;
+  new IntersectionObserver((entries) => {
+    isVisible = entries.at(-1).isIntersecting;
+    showMaps(false);
+  }).observe(byId("where"));
 }
 
 async function showMaps(isRequested) {
   turn += 1;
-  if (!store.values || !isVisible()) return;
+  if (!store.values || !isVisible) return;
   const passes = POSITIONS ** 2 + MAX_MAPS;
   const isSlow = passes * store.milliseconds > QUICK_MS;
   byId("where-compute").hidden = !isSlow;
