@@ -107,6 +107,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "exploring": {
         "options",
+        "exporting",
         "checkpoint",
         "data",
         "evaluation",

@@ -14,11 +14,13 @@ from convoy.profiling.options import ProfileOptions
 
 if TYPE_CHECKING:
     from convoy.datasheet.facts import Facts
+    from convoy.exploring.onnx_runtime import OnnxRuntime
     from convoy.profiling.result import Profile
     from convoy.recipe import Recipe
     from convoy.runs import Run
 
 __all__ = ["DataSheet", "Profiled", "data_sheet", "explore", "profile"]
+ENGINES = ("js", "onnx")  # of `explore`
 ARGUMENTS.update(runs="The folder, name or part of the name of each run.")
 
 
@@ -135,8 +137,9 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
     """Write an offline page that shows the inside of trained networks: draw or open a picture, follow every number.
 
     One HTML file, which runs the networks itself: feature maps of every layer, the products behind each pixel, where
-    the network looked, and its errors. Networks of up to 1.2 million parameters. Several runs must have been
-    scored on the same images. For a run with `keep_weights`, the page also shows how the network learned.
+    the network looked, and its errors. Networks of up to 1.2 million parameters; larger ones need `engine="onnx"`.
+    Several runs must have been scored on the same images. For a run with `keep_weights`, the page also shows how the
+    network learned.
 
     Example: `convoy explore lenet-s42`
 
@@ -163,11 +166,28 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
 
     if not runs:
         raise ValueError("expected a run: its folder, or its name in --out")
+    runtime = _onnx_runtime(options["engine"], options["ort"])
     found = [newest(find_run, run, options["out"]) for run in runs]
     labels = distinct_labels(found)
     members = [Member(label, run.recipe.seed, run) for label, run in zip(labels, found, strict=True)]
     finding = conclude(members) if len(members) > 1 else None
     effect = partial(words.sentence, finding) if finding else None
-    content = collect(members, effect=effect, trust_code=options["trust_code"])
+    content = collect(members, effect=effect, runtime=runtime, trust_code=options["trust_code"])
     folder = found[0].path if len(found) == 1 else Path(options["out"]) / "explore" / file_name("-".join(labels)[:100])
     return write_page(content, Path(options["save"] or folder / EXPLORED))
+
+
+def _onnx_runtime(engine: str, folder: str | Path | None) -> OnnxRuntime | None:
+    """None for the engine js. Raises ValueError for an unknown engine, a missing package or file."""
+    from convoy.exploring.onnx_runtime import DEFAULT_FOLDER, read_runtime
+    from convoy.exporting import check_packages
+    from convoy.registry import unknown
+
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    if engine == "js":
+        if folder is not None:
+            raise ValueError("--ort needs --engine onnx")
+        return None
+    check_packages("onnx", "--engine onnx")
+    return read_runtime(Path(folder or DEFAULT_FOLDER))

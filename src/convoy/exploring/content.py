@@ -9,6 +9,8 @@ import numpy as np
 
 from convoy.exploring.arrays import Arrays
 from convoy.exploring.graph import Graph
+from convoy.exploring.onnx_graph import OnnxModel
+from convoy.exploring.onnx_runtime import OnnxRuntime
 from convoy.run_contents import RunData
 
 
@@ -44,6 +46,7 @@ class RunContent:
     logits: np.ndarray  # float32 [N, classes], of the scored images, by PyTorch
     features: Features | None
     epochs: tuple[Epoch, ...]
+    model: OnnxModel | None = None  # with the engine onnx, whose graph has no weights
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class PageContent:
     training: Images
     runs: tuple[RunContent, ...]
     effect: Callable[[], str] | None  # the measured difference of the runs, in the current language; None for one run
+    runtime: OnnxRuntime | None = None  # with the engine onnx
 
 
 def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
@@ -73,6 +77,7 @@ def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, Mapping
         "scored": _images_table(content.scored, arrays),
         "training": _images_table(content.training, arrays),
         "runs": [_run_table(run, arrays) for run in content.runs],
+        "runtime": content.runtime and [_bytes(content.runtime.module, arrays), _bytes(content.runtime.wasm, arrays)],
         "words": words,
         "arrays": arrays.table,
     }
@@ -80,6 +85,10 @@ def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, Mapping
 
 def _images_table(images: Images, arrays: Arrays) -> dict[str, object]:
     return {"pixels": arrays.add(images.pixels), "labels": images.labels.tolist()}
+
+
+def _bytes(content: bytes, arrays: Arrays) -> int:
+    return arrays.add(np.frombuffer(content, np.uint8))
 
 
 def _run_table(run: RunContent, arrays: Arrays) -> dict[str, object]:
@@ -93,6 +102,7 @@ def _run_table(run: RunContent, arrays: Arrays) -> dict[str, object]:
         "parameters": run.graph.parameters,
         "graph": {"operations": [asdict(operation) for operation in run.graph.operations]},
         "weights": [arrays.add(array) for array in run.graph.weights],
+        "model": run.model and {"content": _bytes(run.model.content, arrays), "values": run.model.values},
         "confusion": run.confusion,
         "predicted": run.predicted.tolist(),
         "logits": arrays.add(run.logits),

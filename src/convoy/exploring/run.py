@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,11 @@ from convoy.evaluation.scores import probabilities
 from convoy.exploring import sample
 from convoy.exploring.content import Epoch, Features, Images, PageContent, RunContent
 from convoy.exploring.graph import Graph, UnsupportedError
+from convoy.exploring.onnx_graph import OnnxModel, read_model
+from convoy.exploring.onnx_runtime import OnnxRuntime
 from convoy.exploring.trace import trace
+from convoy.exporting import graphs
+from convoy.exporting.content import Settings
 from convoy.reporting.words import part_name
 from convoy.run_contents import RunData
 from convoy.runs import Member, Run
@@ -27,19 +32,35 @@ MAX_EPOCHS = 40  # whose weights the page contains; of more epochs, evenly space
 EPOCH_NUMBERS = 1_500_000  # weights of all epochs of a run together, at most: 6 MB
 
 
-def collect(members: Sequence[Member], *, effect: Callable[[], str] | None, trust_code: bool) -> PageContent:
-    """The content of the page of these runs, with their labels. Raises ValueError, UnsupportedError."""
+class Sample(NamedTuple):
+    scored: Images
+    training: Images
+    places: np.ndarray  # of the scored images in their part
+
+
+def collect(
+    members: Sequence[Member],
+    *,
+    effect: Callable[[], str] | None = None,
+    runtime: OnnxRuntime | None = None,
+    trust_code: bool = False,
+) -> PageContent:
+    """The content of the page of these runs, with their labels. Raises ValueError, UnsupportedError.
+
+    With a `runtime`, the page runs their ONNX models, otherwise its own operations.
+    """
     data = members[0].run.data
     part = _common_part([member.run for member in members])
-    scored, training, places = _images([member.run for member in members], part)
+    images = _images([member.run for member in members], part)
     return PageContent(
         data=data,
         part=part,
         is_handwriting=reads_photographs(data),
-        scored=scored,
-        training=training,
-        runs=tuple(_run_content(member, part, scored, training, places, trust_code) for member in members),
+        scored=images.scored,
+        training=images.training,
+        runs=tuple(_run_content(member, part, images, trust_code, is_onnx=runtime is not None) for member in members),
         effect=effect,
+        runtime=runtime,
     )
 
 
@@ -58,15 +79,14 @@ def _common_part(runs: Sequence[Run]) -> str:
     return parts[0]
 
 
-def _images(runs: Sequence[Run], part: str) -> tuple[Images, Images, np.ndarray]:
-    """Scored images, training images, and the places of the scored images in the part."""
+def _images(runs: Sequence[Run], part: str) -> Sample:
     run = runs[0]
     try:
         prepared = prepare(run.recipe.data)
     except (ValueError, OSError):  # the data are not on this machine: those of the report
         gallery = run.gallery
         images, labels, places = (gallery[f"predictions_{key}"] for key in ("images", "labels", "index"))
-        return Images(images, labels), Images(gallery["samples_images"], gallery["samples_labels"]), places
+        return Sample(Images(images, labels), Images(gallery["samples_images"], gallery["samples_labels"]), places)
     # The pictures and their predictions are those of a report: no new score, so no opening of the test set.
     held_out = prepared.test.open(lambda _hash: None) if part == "test" and prepared.test else None
     images_of_part = held_out or (prepared.fold if part == "fold" else prepared.validation)
@@ -81,22 +101,20 @@ def _images(runs: Sequence[Run], part: str) -> tuple[Images, Images, np.ndarray]
     train = prepared.train
     number = sample.count_within(sample.TRAINING_IMAGES, sample.TRAINING_BYTES, train.images[0])
     training = np.array(sample.by_class(train.labels, np.arange(len(train)), number))
-    return (
+    return Sample(
         Images(images_of_part.images[places], labels[places]),
         Images(train.images[training], train.labels[training]),
         places,
     )
 
 
-def _run_content(
-    member: Member, part: str, scored: Images, training: Images, places: np.ndarray, trust_code: bool
-) -> RunContent:
+def _run_content(member: Member, part: str, images: Sample, trust_code: bool, *, is_onnx: bool) -> RunContent:
     run = member.run
     data, score = run.data, run.scores[part]
     network = network_of(run, trust_code=trust_code)
     shape = (data.in_chans, data.image_size, data.image_size)
     try:
-        graph = trace(network, shape)
+        model, graph = _onnx(run, network, trust_code) if is_onnx else (None, trace(network, shape))
     except UnsupportedError as error:
         raise UnsupportedError(f"{run.path}: {error}") from None
     normalise = normaliser_of(data)
@@ -110,11 +128,17 @@ def _run_content(
         std=tuple(data.std),
         graph=graph,
         confusion=score.confusion,
-        predicted=run.predicted(part)[1][places],
-        logits=predict(network, scored.pixels, normalise),
-        features=_features(network, graph, training, data),
-        epochs=_epochs(run, network, graph, shape),
+        predicted=run.predicted(part)[1][images.places],
+        logits=predict(network, images.scored.pixels, normalise),
+        features=_features(network, graph, images.training, data),
+        epochs=() if is_onnx else _epochs(run, network, graph, shape),
+        model=model,
     )
+
+
+def _onnx(run: Run, network: nn.Module, trust_code: bool) -> tuple[OnnxModel, Graph]:
+    (content,) = graphs.onnx(run, Settings(preprocessing="outside", trust_code=trust_code)).files
+    return read_model(content, sum(parameter.numel() for parameter in network.parameters()))
 
 
 def _features(network: nn.Module, graph: Graph, training: Images, data: RunData) -> Features | None:

@@ -31,8 +31,8 @@ def trace(module: nn.Module, shape: tuple[int, int, int]) -> Graph:
     if parameters > MAX_PARAMETERS:
         raise UnsupportedError(
             _(
-                "{parameters:,} parameters: the page runs networks of up to {limit:,} parameters; for larger ones, "
-                "export an ONNX file",
+                "{parameters:,} parameters: the page runs networks of up to {limit:,} parameters; larger ones need "
+                "--engine onnx",
                 parameters=parameters,
                 limit=MAX_PARAMETERS,
             )

@@ -217,6 +217,7 @@ def _explanation_words() -> dict[str, str]:
         "reads": _("Reads:"),
         "the_image": _("the normalised picture"),
         "padding_zero": _("padding: 0"),
+        "not_explained": _("How this number was computed is not available with the engine onnx."),
         "grid_input": _("Input"),
         "grid_kernel": _("Kernel"),
         "grid_products": _("Products"),

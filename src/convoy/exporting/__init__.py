@@ -60,8 +60,7 @@ def export(
     if to not in FORMATS:
         raise unknown("format", to, [*FORMATS, *TRACKERS])
     export_format = FORMATS[to]
-    if missing := [package for package in export_format.packages if find_spec(package) is None]:
-        raise ValueError(f"--to {to} needs {', '.join(missing)}: pip install 'convoy-ml[{to}]'")
+    check_packages(to, f"--to {to}")
     _check_names(names, to, export_format, overwrite=overwrite)
     if preprocessing is not None:
         if not export_format.is_graph:
@@ -74,6 +73,12 @@ def export(
     for name, content in zip(names, contents.files, strict=True):
         write_bytes(name, content)
     return contents.parity
+
+
+def check_packages(to: str, option: str) -> None:
+    """Raises ValueError if a package that a format needs is missing. `option` is what asks for the format."""
+    if missing := [package for package in FORMATS[to].packages if find_spec(package) is None]:
+        raise ValueError(f"{option} needs {', '.join(missing)}: pip install 'convoy-ml[{to}]'")
 
 
 def _check_names(names: Sequence[Path], to: str, export_format: Format, *, overwrite: bool) -> None:

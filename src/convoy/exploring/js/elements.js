@@ -55,7 +55,7 @@ export function later(task, milliseconds) {
 
 export function nearFirst(target, task) {
   // Returns a function that runs the task at once while the element is near the window, otherwise when there is time.
-  let isNear = false;
+  let isNear = true; // until the observer reports
   const far = later(task, FAR_MS);
   new IntersectionObserver((entries) => (isNear = entries.at(-1).isIntersecting), { rootMargin: "20%" }).observe(target);
   return () => (isNear ? task() : far());

@@ -27,8 +27,16 @@ export function explain() {
     y: store.pixel[0],
     x: store.pixel[1],
   };
+  if (currentRun().model && !isExplained(operation)) return [inputsOf(context), element("p", { class: "note" }, say("not_explained"))];
   const explanation = EXPLANATIONS[operation.name] ?? (operation.inputs.length > 1 ? explainPair : explainEach);
   return [inputsOf(context), ...explanation(context)];
+}
+
+function isExplained({ name, inputs, settings }) {
+  // Of an ONNX model, the page has the values but neither weights nor constants.
+  const isPair = ["add", "subtract", "multiply", "divide"].includes(name);
+  const needsWeights = ["linear", "matmul", "batch_norm", "layer_norm"].includes(name);
+  return !settings.weight && !needsWeights && (name in EXPLANATIONS || ["relu", "sigmoid"].includes(name) || (isPair && inputs.length > 1));
 }
 
 export function resultAt({ result, map, y, x }) {

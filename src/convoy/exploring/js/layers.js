@@ -2,7 +2,8 @@
 
 import { byId, element, nearFirst } from "./elements.js";
 import { largest, paintTile } from "./painting.js";
-import { currentRun, listen, mapOf, mapsOf, selectMap, store, weightOf } from "./store.js";
+import { currentRun, listen, mapOf, mapsOf, selectMap, store, weightOf, weightShape } from "./store.js";
+import { sizeOf } from "./tensors.js";
 import { hasMessage, number, say, sides, write } from "./text.js";
 
 const HIDDEN = new Set(["weight", "identity", "reshape", "permute", "expand"]); // they only move numbers
@@ -23,7 +24,7 @@ export function startLayers() {
   listen("selection", markSelection);
   addEventListener("resize", () => {
     layOut();
-    paintRows();
+    rows.forEach(paintRow);
   });
   buildRows();
 }
@@ -37,7 +38,7 @@ function settingsOf(operation) {
   const { name, settings } = operation;
   const parts = [];
   if (name === "conv") {
-    const [, , height, width] = weightOf(operation, "weight").shape;
+    const [, , height, width] = weightShape(operation);
     parts.push(`${height}×${width}`);
     if (settings.groups > 1) parts.push(say("groups", { n: settings.groups }));
   }
@@ -47,6 +48,8 @@ function settingsOf(operation) {
 }
 
 export function parametersOf(operation) {
+  const { weight, bias } = operation.settings; // of an ONNX model
+  if (weight) return sizeOf(weight) + (bias ? weight[0] : 0);
   const roles = operation.name === "batch_norm" ? ["weight", "bias"] : Object.keys(operation.weights);
   return roles.reduce((sum, role) => sum + (role in operation.weights ? weightOf(operation, role).data.length : 0), 0);
 }
@@ -74,7 +77,7 @@ function buildRows() {
     const name = blockOf(operation);
     if (shown.length > MANY && block?.name !== name) {
       const summary = element("summary", {}, titleOfBlock(name), " ", element("span", { class: "note" }, sides(operation.shape)));
-      block = { name, details: element("details", { open: rows.length === 0, ontoggle: () => { layOut(); paintRows(); } }, summary) };
+      block = { name, details: element("details", { open: rows.length === 0, ontoggle: () => { layOut(); rows.forEach(paintRow); } }, summary) };
       list.append(block.details);
     }
     (block?.details ?? list).append(makeRow(operation, index));
@@ -160,7 +163,7 @@ function paintRows() {
 }
 
 function paintRow({ index, canvas, layout, count, row }) {
-  if (!layout || !row.isConnected) return; // folded, or of another network
+  if (!layout || !row.isConnected || !store.values) return; // folded, or of another network
   const value = store.values[index + 1];
   const scale = largest(value.data);
   const context = canvas.getContext("2d");

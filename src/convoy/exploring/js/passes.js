@@ -1,5 +1,6 @@
 // Where a forward pass runs: here if the network is small, else in a worker, so that the page stays responsive.
 
+import { runModel } from "./onnx.js";
 import { runNetwork } from "./operations.js";
 import { sizeOf } from "./tensors.js";
 
@@ -43,14 +44,22 @@ export function logitsHere(pixels, run, epoch = null) {
 
 export function valuesFor(pixels, run, epoch = null) {
   // The values of all operations, or a promise of them.
-  return isLarge(run) ? ask({ pixels, run, epoch, all: true }) : valuesHere(pixels, run, epoch);
+  return runsElsewhere(run) ? ask({ pixels, run, epoch, all: true }) : valuesHere(pixels, run, epoch);
 }
 
 export function logitsFor(pixels, run, epoch = null) {
-  return isLarge(run) ? ask({ pixels, run, epoch, all: false }) : logitsHere(pixels, run, epoch);
+  return runsElsewhere(run) ? ask({ pixels, run, epoch, all: false }) : logitsHere(pixels, run, epoch);
 }
 
-function isLarge({ graph, weights }) {
+function answerOf({ pixels, run, epoch, all }) {
+  // The values, or only the logits; of an ONNX model, a promise.
+  if (!run.model) return all ? valuesHere(pixels, run, epoch) : logitsHere(pixels, run, epoch);
+  const values = runModel(run, normalised(pixels, run), { arrays, runtime: page.runtime, all });
+  return all ? values : values.then((each) => each.at(-1).data);
+}
+
+function runsElsewhere({ graph, weights, model }) {
+  if (model) return true;
   if (isRefused) return false;
   const products = ({ name, shape, weights: own }) => {
     const { shape: sides } = arrays[weights[own.weight]];
@@ -60,15 +69,15 @@ function isLarge({ graph, weights }) {
   return layers.reduce((sum, operation) => sum + products(operation), 0) > MOST_PRODUCTS;
 }
 
-function ask({ pixels, run, epoch, all }) {
-  worker ??= startWorker();
+function ask(pass) {
+  if (!isRefused) worker ??= startWorker();
   return new Promise((resolve) => {
-    const here = () => (all ? valuesHere : logitsHere)(pixels, run, epoch);
-    if (!worker) resolve(here());
+    const here = () => resolve(answerOf(pass));
+    if (!worker) here();
     else {
       requests += 1;
       waiting.set(requests, { resolve, here });
-      worker.postMessage({ number: requests, pixels, run: page.runs.indexOf(run), epoch, all });
+      worker.postMessage({ ...pass, number: requests, run: page.runs.indexOf(pass.run) });
     }
   });
 }
@@ -78,7 +87,7 @@ function startWorker() {
   const refuse = () => {
     isRefused = true;
     worker = null;
-    for (const { resolve, here } of waiting.values()) resolve(here());
+    for (const { here } of waiting.values()) here();
     waiting.clear();
   };
   try {
@@ -89,8 +98,8 @@ function startWorker() {
       waiting.delete(number);
     };
     made.onerror = refuse;
-    const { channels, size, runs } = page;
-    made.postMessage({ page: { channels, size, runs }, arrays });
+    const { channels, size, runs, runtime } = page;
+    made.postMessage({ page: { channels, size, runs, runtime }, arrays });
     return made;
   } catch {
     refuse();
@@ -100,15 +109,16 @@ function startWorker() {
 
 export function serve() {
   // In the worker: the first message has the networks, the others are requests.
-  globalThis.onmessage = ({ data }) => {
+  globalThis.onmessage = async ({ data }) => {
     if (data.page) {
       startPasses(data.page, data.arrays);
       return;
     }
-    const { number, pixels, run, epoch, all } = data;
-    const answer = (all ? valuesHere : logitsHere)(pixels, page.runs[run], epoch);
-    const buffers = new Set((all ? answer : [{ data: answer }]).map((value) => value.data.buffer));
+    const answer = await answerOf({ ...data, run: page.runs[data.run] });
+    const buffers = new Set((data.all ? answer : [{ data: answer }]).map((value) => value.data.buffer));
     for (const array of arrays) buffers.delete(array.data.buffer); // weights stay here
-    postMessage({ number, answer }, [...buffers]);
+    postMessage({ number: data.number, answer }, [...buffers]);
   };
+  // The page computes itself what the worker cannot, and then reports the error.
+  globalThis.onunhandledrejection = (event) => setTimeout(() => { throw event.reason; });
 }

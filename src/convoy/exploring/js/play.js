@@ -1,7 +1,7 @@
 // Kernel, stride and padding to play with: what they do to the size of the map, to parameters and FLOPs.
 
 import { byId, element, table } from "./elements.js";
-import { currentRun, listen, store, weightOf } from "./store.js";
+import { currentRun, listen, store, weightShape } from "./store.js";
 import { say, write } from "./text.js";
 
 const NAMES = ["kernel", "stride", "padding"];
@@ -29,7 +29,7 @@ function takeLayer(isForced) {
   if (!chosen || (chosen === layer && !isForced)) return;
   layer = chosen;
   const { settings, inputs } = layer;
-  const [, , , kernel] = weightOf(layer, "weight").shape;
+  const [, , , kernel] = weightShape(layer);
   byId("play-kernel").value = kernel;
   byId("play-stride").value = settings.stride[1];
   byId("play-padding").value = settings.padding[1];
@@ -49,12 +49,12 @@ function showPlay(next = 0) {
   const { operations } = currentRun().graph;
   const [kernel, stride, padding] = NAMES.map((name) => Number(byId(`play-${name}`).value));
   NAMES.forEach((name, k) => (byId(`play-${name}-value`).textContent = [kernel, stride, padding][k]));
-  const weight = weightOf(layer, "weight");
+  const weight = weightShape(layer);
   const shape = layer.inputs[0] ? operations[layer.inputs[0] - 1].shape : [1, store.page.channels, store.page.size, store.page.size];
   const { settings } = layer;
-  const fixed = { side: shape[3], inMaps: shape[1], outMaps: weight.shape[0], groups: settings.groups, hasBias: "bias" in layer.weights };
+  const fixed = { side: shape[3], inMaps: shape[1], outMaps: weight[0], groups: settings.groups, hasBias: layer.settings.bias ?? "bias" in layer.weights };
   const now = sizesOf({ ...fixed, kernel, stride, padding });
-  const before = sizesOf({ ...fixed, kernel: weight.shape[3], stride: settings.stride[1], padding: settings.padding[1] });
+  const before = sizesOf({ ...fixed, kernel: weight[3], stride: settings.stride[1], padding: settings.padding[1] });
   place = now.output ? next % now.output ** 2 : 0;
   const row = (name, key) => [say(name), before[key].toLocaleString("en"), now[key].toLocaleString("en"), ratio(now[key], before[key])];
   byId("play-numbers").replaceChildren(

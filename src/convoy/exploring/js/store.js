@@ -40,6 +40,11 @@ export function scoredPixels(index) {
   return imageOf(store.page.scored, index);
 }
 
+export function weightShape(operation) {
+  // Of a convolution or linear layer. The graph of an ONNX model has no weights, only their shape.
+  return operation.settings.weight ?? weightOf(operation, "weight").shape;
+}
+
 export function imageOf(images, index) {
   const all = store.arrays[images.pixels];
   const size = all.data.length / all.shape[0];
