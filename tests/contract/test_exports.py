@@ -23,7 +23,7 @@ from convoy.models import MODELS
 ONE_OF_A_KIND: dict[str, dict[str, object]] = {  # networks with few layers, for each operation that the others share
     "vit_tiny": {"depth": 1},
     "squeezenet1_1": {},
-    "network_in_network": {"norm": "group"},
+    "basic_cnn": {"norm": "group"},
     "res_attention_cnn_published": {},
 }
 

@@ -83,8 +83,10 @@ def command(kind: str, out: Path) -> list[str]:
         return ["reproduce", "all" if kind == "reproductions" else str(out / "experiment.toml"), "--out", str(out)]
     example = re.search("Example: `convoy (.+)`", getattr(api, kind).__doc__)
     assert example is not None
-    words = example[1].replace("--resolution 9", "--resolution 3").split()
-    return [*words, "--limit", "120", "--out", str(out)]
+    words = example[1]
+    for option, fewer in {"--resolution": 3, "--epochs": 2, "--seeds": 2, "--folds": 2}.items():
+        words = re.sub(rf"{option} \d+", f"{option} {fewer}", words)
+    return [*words.split(), "--limit", "120", "--out", str(out)]
 
 
 def study_of(workspace: Workspace, kind: str) -> Study:
