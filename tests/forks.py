@@ -6,12 +6,12 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from convoy.studies import child
 
@@ -57,6 +57,31 @@ def start_command(folder: Path, arguments: list[str]) -> BaseProcess:
     process = CONTEXT.Process(target=_run_command, args=(folder, arguments))
     process.start()
     return process  # type: ignore[no-any-return]
+
+
+class Done(NamedTuple):
+    code: int | None
+    out: str
+    err: str
+
+
+def run_code(folder: Path, code: str, blocked: Iterable[str]) -> Done:
+    """Runs code in the folder, in a process that cannot import the blocked packages."""
+    process = CONTEXT.Process(target=_run_code, args=(folder, code, list(blocked)))
+    process.start()
+    process.join()
+    return Done(process.exitcode, *((folder / f"{kind}.code").read_text(encoding="utf-8") for kind in ("out", "err")))
+
+
+def _run_code(folder: Path, code: str, blocked: list[str]) -> None:
+    os.chdir(folder)
+    write_output("code")
+    for name in list(sys.modules):
+        if name.partition(".")[0] in blocked:
+            del sys.modules[name]
+    sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]  # None: an import fails
+    sys.path.insert(0, str(folder))
+    exec(code, {})
 
 
 class WorkerProcess:

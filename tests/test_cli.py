@@ -90,6 +90,7 @@ def test_predict_prints_the_position_of_a_digit_in_a_photograph(call: Call, tmp_
     assert "2 characters found" in out.splitlines()[-1]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_last_line_of_compare_is_the_path_of_its_report(call: Call, quick: list[str]) -> None:
     model, *rest = quick
     code, out, err = call("compare", model, "lenet", *rest, "--data.size", 28, "--seeds", 2)

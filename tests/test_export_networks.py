@@ -20,6 +20,7 @@ from safetensors import safe_open
 from tests.conftest import Call
 from tests.data.photographed_digits import photograph
 from tests.fake_runs import mnist
+from tests.forks import Done, run_code
 from tests.random_runs import random_run
 
 import convoy
@@ -33,14 +34,6 @@ from convoy.runs import Run
 
 WITH_ONNX = find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None
 GRAPHS = [pytest.param("onnx", marks=pytest.mark.skipif(not WITH_ONNX, reason="needs the extra onnx")), "pt2"]
-ALONE = """
-import sys
-for name in {blocked!r}:
-    sys.modules[name] = None
-sys.path.insert(0, {folder!r})
-import numpy as np, network
-{code}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -179,12 +172,12 @@ def unzipped(path: Path, folder: Path) -> Path:
     return inner
 
 
-def alone(folder: Path, code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
+def alone(folder: Path, code: str, *blocked: str) -> Done:
     """Runs the code next to `import network`, where Convoy cannot be imported."""
-    script = ALONE.format(blocked=["convoy", *blocked], folder=str(folder), code=code)
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return run_code(folder, f"import numpy as np, network\n{code}", ["convoy", *blocked])
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_bundle_predicts_without_convoy(run: Run, images: np.ndarray, tmp_path: Path) -> None:
     (path,), parity = convoy.export(run, tmp_path / "net.zip", to="bundle")
     assert parity is not None
@@ -201,22 +194,23 @@ def test_bundle_predicts_without_convoy(run: Run, images: np.ndarray, tmp_path: 
     np.save(tmp_path / "images.npy", images[:, 0])
     code = f"print(network.predict({names!r}), network.predict(np.load({str(tmp_path / 'images.npy')!r})), sep='\\n')"
     done = alone(folder, code)
-    assert done.returncode == 0, done.stderr
-    of_files, of_arrays = map(eval, done.stdout.splitlines())
+    assert done.code == 0, done.err
+    of_files, of_arrays = map(eval, done.out.splitlines())
     expected = [(each.predicted, pytest.approx(each.confidence)) for each in convoy.predict(run, names)]
     assert of_files == expected
     logits = logits_of(run, images)
     assert [name for name, _ in of_arrays] == [run.data.classes[place] for place in logits.argmax(1)]
 
     done = alone(folder, f"network.predict(np.zeros((12, 12), np.uint8)); network.predict({names[0]!r})", "PIL")
-    assert done.stderr.splitlines()[-1].startswith("ImportError: image files")
+    assert done.err.splitlines()[-1].startswith("ImportError: image files")
 
-    done = subprocess.run(
+    program = subprocess.run(
         [sys.executable, folder / "network.py", names[0]], capture_output=True, text=True, check=False
     )
-    assert done.stdout.startswith(f"{names[0]}: {expected[0][0]} (")
+    assert program.stdout.startswith(f"{names[0]}: {expected[0][0]} (")
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_bundle_of_an_own_network_holds_its_files(tiny: Callable[..., Recipe], net: Path, tmp_path: Path) -> None:
     net.with_name("parts.py").write_text("from torch import nn\n\nRelu = nn.ReLU\n")
     net.write_text(
@@ -232,7 +226,7 @@ def test_bundle_of_an_own_network_holds_its_files(tiny: Callable[..., Recipe], n
     assert not any(str(tmp_path) in path.read_text() for path in folder.glob("*.[!p]*") if path.is_file())
     assert "net.py" in (folder / "report.html").read_text()
     done = alone(folder, "print(network.build().head.in_features)")
-    assert done.stdout == f"{6 * 6 * 6}\n", done.stderr
+    assert done.out == f"{6 * 6 * 6}\n", done.err
 
     (run.path / "code" / "net.py").write_text(net.read_text() + "\n")
     for to in ("bundle", "pt2"):
@@ -290,8 +284,8 @@ def test_bundle_of_digits_reads_photographs_as_predict_does(tmp_path: Path) -> N
     expected = convoy.load(run).preprocess(tmp_path / "a.png")
     code = f"x = network.preprocess([{str(tmp_path / 'a.png')!r}, {str(tmp_path / 'b.png')!r}])\nprint(x[0].tolist())"
     done = alone(folder, code, "scipy")
-    assert ", found 2" in done.stderr
-    assert eval(done.stdout) == expected[0].tolist()
+    assert ", found 2" in done.err
+    assert eval(done.out) == expected[0].tolist()
 
 
 def test_bundle_of_digits_predicts_arrays_without_pillow(tmp_path: Path) -> None:
@@ -302,4 +296,4 @@ def test_bundle_of_digits_predicts_arrays_without_pillow(tmp_path: Path) -> None
     (folder / "network.py").write_text(network_py(run, exporting.Settings()))
     np.save(folder / "digits.npy", images := np.ascontiguousarray(digits[:5, 0]))
     done = alone(folder, f"print(network.preprocess(np.load({str(folder / 'digits.npy')!r})).tolist())", "PIL")
-    assert eval(done.stdout) == convoy.load(run).preprocess(images).tolist()
+    assert eval(done.out) == convoy.load(run).preprocess(images).tolist()

@@ -58,7 +58,7 @@ CONVOY_COMMANDS = sorted({" ".join(map(shlex.quote, command)) for command in ALL
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The reader's working directory: the files that the README shows, and images of a cat and a dog.
 
-    The recipes on MNIST are limited to 2,000 images.
+    The recipes on MNIST are limited to 500 images.
     """
     for block in BLOCKS:
         if block.file:
@@ -73,18 +73,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def limited(name: str, relative_to: Path) -> tuple[dict[str, Any], str]:
         table, origin = read_chain(name, relative_to)
         data = table.get("data", {})
-        return table | {"data": data | {"limit": 2000}} if data.get("name") == "mnist" else table, origin
+        return table | {"data": data | {"limit": 500}} if data.get("name") == "mnist" else table, origin
 
     monkeypatch.setattr("convoy.recipe.read_chain", limited)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("folder", "page_alone")
 def test_marked_blocks_run_one_after_another() -> None:
     for block in BLOCKS:
         if block.marked_run and block.language == "python":
-            exec(compile(block.text, "README.md", "exec"), {})
+            exec(compile(block.text.replace("limit=5000", "limit=500"), "README.md", "exec"), {})
         for program, *arguments in block.commands if block.marked_run else ():
             assert program == "convoy"
             cli.main(arguments)

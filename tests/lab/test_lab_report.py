@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -148,8 +149,13 @@ def test_docx_has_all_headings_tables_and_figures(run, page, tmp_path):
     assert all(name in text for name in NAMES)
 
 
-def test_tex_is_balanced_and_escapes_names(page, tmp_path):
-    text = formats.write(page, tmp_path, "lab-report", "tex").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def tex(page, tmp_path_factory) -> Path:
+    return formats.write(page, tmp_path_factory.mktemp("tex"), "lab-report", "tex")
+
+
+def test_tex_is_balanced_and_escapes_names(page, tex):
+    text = tex.read_text(encoding="utf-8")
     open_environments: list[str] = []
     for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
         if kind == "begin":
@@ -163,11 +169,11 @@ def test_tex_is_balanced_and_escapes_names(page, tmp_path):
     assert not re.search(r"[$#^~]", re.sub(r"\\ensuremath\{\^2\}", "", body).replace("~", ""))
     for name in names_of(page):
         assert f"figures/{name}.png" in text
-        assert (tmp_path / "figures" / f"{name}.png").is_file()
+        assert (tex.parent / "figures" / f"{name}.png").is_file()
 
 
-def test_letters_without_a_latin_font_do_not_stop_pdflatex(page, tmp_path):
-    preamble = formats.write(page, tmp_path, "lab-report", "tex").read_text(encoding="utf-8").partition("\\title")[0]
+def test_letters_without_a_latin_font_do_not_stop_pdflatex(tex):
+    preamble = tex.read_text(encoding="utf-8").partition("\\title")[0]
     declared = re.findall(r"\\DeclareUnicodeCharacter\{(\w+)\}\{U\+\1\}", preamble)
     assert {f"{ord(letter):04X}" for letter in "日本π"} == {*declared}
 
@@ -184,6 +190,7 @@ def _height(drawing: Drawing) -> float:
     return float(re.search(r'viewBox="0 0 \d+ (\d+)"', drawing.svg)[1])  # type: ignore[index]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_markdown_and_html_have_the_same_figures(page, tmp_path):
     markdown = formats.write(page, tmp_path, "lab-report", "md").read_text(encoding="utf-8")
     html = formats.write(page, tmp_path, "lab-report", "html").read_text(encoding="utf-8")
@@ -198,6 +205,7 @@ def _program(folder: Path, name: str, body: str) -> None:
 
 
 def test_pdf_is_printed_by_a_browser_or_compiled_by_latex(page, tmp_path, monkeypatch):
+    page = replace(page, sections=())  # without figures, which are drawn for each file
     programs = tmp_path / "bin"
     programs.mkdir()
     _program(
