@@ -47,6 +47,7 @@ LEARNING = BASE | {"models", "data", "checkpoint", "evaluation"}
 INTERFACE = LEARNING | {
     "diagnosing",
     "exploring",
+    "explaining",
     "profiling",
     "datasheet",
     "training",
@@ -103,6 +104,19 @@ ALLOWED: dict[str, set[str]] = {
         "files",
         "reporting",
         "run_contents",
+        "text",
+    },
+    "explaining": {
+        "notebook",
+        "options",
+        "registry",
+        "data",
+        "evaluation",
+        "exploring",
+        "files",
+        "reporting",
+        "run_contents",
+        "runs",
         "text",
     },
     "exploring": {
@@ -306,7 +320,13 @@ def test_in_a_kind_of_study_only_its_run_imports_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "names"), [("profiling", {"measure"}), ("datasheet", {"measure"}), ("exploring", {"trace", "run"})]
+    ("package", "names"),
+    [
+        ("profiling", {"measure"}),
+        ("datasheet", {"measure"}),
+        ("exploring", {"trace", "run"}),
+        ("explaining", {"attribution", "layers", "run"}),
+    ],
 )
 def test_in_a_package_of_pages_only_these_modules_import_torch(package: str, names: set[str]) -> None:
     assert near_torch(package) == names

@@ -1,4 +1,4 @@
-"""Draws results in a notebook: runs, studies, findings, profiles, data sheets and recipes. Nothing here needs torch."""
+"""Draws results in a notebook: runs, studies, findings, profiles, data sheets, explanations, recipes. No torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from convoy.api.describe import DataSheet, Profiled
+from convoy.api.describe import DataSheet, Explained, Profiled
 from convoy.datasheet import page as data_sheets
 from convoy.datasheet.facts import Facts
 from convoy.diagnosing import finding as doctor
 from convoy.diagnosing import words as doctor_words
 from convoy.diagnosing.finding import Diagnosis
 from convoy.experiments import kinds
+from convoy.explaining import page as explanations
+from convoy.explaining.result import Explanation
 from convoy.profiling import page as profiles
 from convoy.profiling.result import Profile
 from convoy.recipe import Recipe
@@ -54,6 +56,8 @@ def _page(result: Any) -> Page:
             return _profile([result])
         case Profiled():
             return _profile(result.profiles)
+        case Explained(explanation=explanation) | (Explanation() as explanation):
+            return explanations.overview(explanation)
         case DataSheet(facts=facts) | (Facts() as facts):
             page = data_sheets.overview(facts)
             return replace(page, sections=first_figure(page))

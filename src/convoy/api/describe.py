@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from convoy.datasheet.options import DataSheetOptions
+from convoy.explaining.options import ExplainOptions
 from convoy.exploring.options import ExploreOptions
 from convoy.notebook import html_of
 from convoy.options import ARGUMENTS, takes_options
@@ -14,12 +15,13 @@ from convoy.profiling.options import ProfileOptions
 
 if TYPE_CHECKING:
     from convoy.datasheet.facts import Facts
+    from convoy.explaining.result import Explanation
     from convoy.exploring.onnx_runtime import OnnxRuntime
     from convoy.profiling.result import Profile
     from convoy.recipe import Recipe
     from convoy.runs import Run
 
-__all__ = ["DataSheet", "Profiled", "data_sheet", "explore", "profile"]
+__all__ = ["DataSheet", "Explained", "Profiled", "data_sheet", "explain", "explore", "profile"]
 ENGINES = ("js", "onnx")  # of `explore`
 ARGUMENTS.update(runs="The folder, name or part of the name of each run.")
 
@@ -191,3 +193,58 @@ def _onnx_runtime(engine: str, folder: str | Path | None) -> OnnxRuntime | None:
         return None
     check_packages("onnx", "--engine onnx")
     return read_runtime(Path(folder or DEFAULT_FOLDER))
+
+
+class Explained(NamedTuple):
+    explanation: Explanation  # the numbers of the page
+    page: Path  # path of explain.html
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
+
+@takes_options
+def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> Explained:
+    """Explain a trained network: what it responds to, where it looked, which layers are idle, what it confuses.
+
+    Grad-CAM and integrated gradients of images, for the predicted and the true class; filters and feature maps; outputs
+    and gradients of each layer; a map of the images by their features; the most confused pairs. By default, of images
+    that the run was scored on, which does not count as opening the test set.
+
+    Example: `convoy explain lenet-s42`
+
+    Returns
+    -------
+    Explained
+        The numbers of the page, and its path. explain.json has the numbers, explain.npz the arrays.
+
+    Examples
+    --------
+    >>> run = convoy.train("lenet", epochs=1, limit=500)
+    >>> explanation, page = convoy.explain(run)
+    >>> dead = {layer.name: layer.dead_units for layer in explanation.layers}
+    """
+    import torch
+
+    from convoy.api.arguments import find_run, newest
+    from convoy.explaining.page import write_explanation
+    from convoy.explaining.run import Settings, explain_run
+    from convoy.reporting import EXPLAINED
+    from convoy.training.machine import environment
+
+    images, layers = options["image"], options["layer"]
+    settings = Settings(
+        images=[images] if isinstance(images, str | Path) else images,
+        samples=options["samples"],
+        layers=[name.strip() for name in layers.split(",")] if isinstance(layers, str) else layers or (),
+        points=options["points"],
+        steps=options["steps"],
+        seed=options["seed"],
+        raw=options["raw"],
+        trust_code=options["trust_code"],
+    )
+    trained = newest(find_run, run, options["out"])
+    explanation, arrays = explain_run(trained, settings)
+    made = environment.describe(torch.device("cpu"), trained.recipe)
+    folder = Path(options["save"] or (trained.path / EXPLAINED).parent)
+    return Explained(explanation, write_explanation(explanation, arrays, made, folder))

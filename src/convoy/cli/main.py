@@ -17,6 +17,7 @@ from convoy.cli import (  # noqa: F401 (registers their commands)
     data,
     data_sheet,
     doctor,
+    explain,
     explore,
     listing,
     profile,

@@ -11,6 +11,7 @@ from torch import nn
 
 from convoy.checkpoint import load_into
 from convoy.data import prepare
+from convoy.evaluation.held_out import PARTS, scored_images
 from convoy.evaluation.load import network_of
 from convoy.evaluation.loaded import normaliser_of, reads_photographs
 from convoy.evaluation.predict import evaluating, predict
@@ -27,7 +28,6 @@ from convoy.reporting.words import part_name
 from convoy.run_contents import RunData
 from convoy.runs import Member, Run
 
-PARTS = ("test", "validation", "fold")
 MAX_EPOCHS = 40  # whose weights the page contains; of more epochs, evenly spaced ones
 EPOCH_NUMBERS = 1_500_000  # weights of all epochs of a run together, at most: 6 MB
 
@@ -87,9 +87,7 @@ def _images(runs: Sequence[Run], part: str) -> Sample:
         gallery = run.gallery
         images, labels, places = (gallery[f"predictions_{key}"] for key in ("images", "labels", "index"))
         return Sample(Images(images, labels), Images(gallery["samples_images"], gallery["samples_labels"]), places)
-    # The pictures and their predictions are those of a report: no new score, so no opening of the test set.
-    held_out = prepared.test.open(lambda _hash: None) if part == "test" and prepared.test else None
-    images_of_part = held_out or (prepared.fold if part == "fold" else prepared.validation)
+    images_of_part = scored_images(prepared, part)
     assert images_of_part is not None
     answers = [each.predicted(part)[1] for each in runs]
     count = min(len(images_of_part), *(len(classes) for classes in answers))  # a fault drops the last ones

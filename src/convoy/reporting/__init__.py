@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from convoy.runs import Run, Study
 
 EXPLORED = "explore.html"  # the page of `convoy explore`, in the folder of a run or study
+EXPLAINED = "explain/explain.html"  # the page of `convoy explain`, in the folder of a run
 
 
 def write_report(target: Run | Study, *, page_of: Callable[[Study, Path], Page]) -> Path:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from convoy.counts import recount
-from convoy.reporting import EXPLORED, sections, tables
+from convoy.reporting import EXPLAINED, EXPLORED, sections, tables
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting.content import Block, Cell, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
@@ -32,8 +32,9 @@ def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page
 
 
 def _links(folder: Path) -> tuple[Cell, ...]:
-    """A link to the page of `convoy explore`, if it has been written."""
-    return (Cell(_("Look inside the network"), link=EXPLORED),) if (folder / EXPLORED).is_file() else ()
+    """Links to the pages of `convoy explore` and `convoy explain`, if they have been written."""
+    links = {EXPLORED: _("Look inside the network"), EXPLAINED: _("What the network responds to")}
+    return tuple(Cell(text, link=link) for link, text in links.items() if (folder / link).is_file())
 
 
 def run_page(run: Run, folder: Path) -> Page:

@@ -1,0 +1,108 @@
+"""Charts of the layers and of the map of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from convoy.explaining.result import Arrays, Explanation, LayerStatistics
+from convoy.reporting.content import short
+from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, Look
+from convoy.reporting.ticks import integers, logarithmic
+from convoy.text import gettext as _
+
+COLOURED = 10  # classes with a colour of their own, on the map
+
+
+class LayerNumbers(NamedTuple):
+    """By layer, in the order of the pass."""
+
+    zeros: np.ndarray  # percent of the outputs
+    dead: np.ndarray  # percent of the units
+    gradient_places: np.ndarray  # numbers of the layers with parameters
+    gradients: np.ndarray  # norm of the gradient / norm of the weights
+
+
+class MapNumbers(NamedTuple):
+    classes: tuple[str, ...]  # with a colour
+    points: np.ndarray  # [N, 2]
+    class_of: np.ndarray  # int64 [N]: index in `classes`; -1: no colour
+    wrong: np.ndarray  # bool [N]
+
+
+def layer_numbers(layers: Sequence[LayerStatistics]) -> LayerNumbers:
+    ratios = [(number, _ratio(layer)) for number, layer in enumerate(layers, start=1)]
+    kept = [(number, ratio) for number, ratio in ratios if ratio]
+    return LayerNumbers(
+        zeros=np.array([100 * layer.zeros for layer in layers]),
+        dead=np.array([100 * layer.dead_units / layer.units for layer in layers]),
+        gradient_places=np.array([number for number, _ in kept]),
+        gradients=np.array([ratio for _, ratio in kept]),
+    )
+
+
+def _ratio(layer: LayerStatistics) -> float:
+    """0 without a gradient."""
+    return layer.gradient_norm / layer.weight_norm if layer.gradient_norm and layer.weight_norm else 0.0
+
+
+def draw_zeros(axes: Axes, numbers: LayerNumbers) -> None:
+    places = np.arange(1, len(numbers.zeros) + 1)
+    axes.bar(places, numbers.zeros, width=0.72, color=MUTED, alpha=0.3, linewidth=0)
+    axes.plot(places, numbers.dead, "x", color=HEAT, markersize=6, markeredgewidth=1.6)
+    axes.set_ylim(-3, 103)
+    axes.set_ylabel(_("share (%)"))
+    _number_layers(axes, len(places))
+
+
+def draw_gradients(axes: Axes, numbers: LayerNumbers) -> None:
+    axes.plot(numbers.gradient_places, numbers.gradients, "o-", color=MODELS[0][0], markersize=4, linewidth=1)
+    logarithmic(axes, "y", float(numbers.gradients.min()) / 1.3, float(numbers.gradients.max()) * 1.3)
+    axes.set_ylabel(_("gradient norm / weight norm"))
+    _number_layers(axes, len(numbers.zeros))
+
+
+def _number_layers(axes: Axes, count: int) -> None:
+    axes.set_xlim(0.3, count + 0.7)
+    integers(axes.xaxis, 10)
+    axes.set_xlabel(_("number of the layer"))
+
+
+def map_numbers(explanation: Explanation, arrays: Arrays, points: np.ndarray) -> MapNumbers:
+    """`points` [N, 2]. Of many classes, those with the most mistakes on the map have a colour."""
+    wrong, count = arrays.predicted != arrays.labels, len(explanation.classes)
+    mistakes = np.bincount(arrays.labels[wrong], minlength=count)
+    coloured = np.sort(np.argsort(-mistakes, kind="stable")[:COLOURED])
+    class_of = np.full(count, -1)
+    class_of[coloured] = np.arange(len(coloured))
+    names = tuple(explanation.classes[place] for place in coloured)
+    return MapNumbers(names, points, class_of[arrays.labels], wrong)
+
+
+def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str] | None) -> None:
+    """Points in the colour and mark of their class; mistakes have a ring. Without labels of the axes, classes have."""
+    x, y = numbers.points.T
+    others = numbers.class_of < 0
+    axes.plot(x[others], y[others], "o", color=MUTED, alpha=0.35, markersize=2, linestyle="none", markeredgewidth=0)
+    for place, name in enumerate(numbers.classes):
+        own = numbers.class_of == place
+        axes.plot(
+            x[own], y[own], look.mark(name), color=look.colour(name), alpha=0.75, markersize=2.8, markeredgewidth=0,
+            linestyle="none",
+        )  # fmt: skip
+    wrong = numbers.wrong
+    axes.plot(x[wrong], y[wrong], "o", markerfacecolor="none", markeredgecolor=INK, markersize=6, linestyle="none")
+    if labels:
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+    else:
+        box = {"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1.5}
+        for place, name in enumerate(numbers.classes):
+            if (own := numbers.class_of == place).any():
+                middle = np.median(numbers.points[own], axis=0)
+                axes.text(*middle, short(name, 12), ha="center", va="center", fontweight="bold", fontsize=9, bbox=box)
+    axes.set_xticks([])
+    axes.set_yticks([])

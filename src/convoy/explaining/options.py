@@ -1,0 +1,36 @@
+"""The options of `convoy explain`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+from convoy.options import Flag, Out
+
+
+class ExplainOptions(TypedDict, total=False):
+    image: Annotated[
+        Sequence[str | Path] | str | Path,
+        Flag(
+            "An image file or a folder of images to explain. Can be repeated. Default: images that the run was scored "
+            "on, first its most confident mistakes.",
+            (),
+        ),
+    ]
+    samples: Annotated[int, Flag("Number of images to explain, without `image`: up to a third are mistakes.", 24)]
+    layer: Annotated[
+        Sequence[str] | str | None,
+        Flag(
+            "Layers whose feature maps are shown, by their names in the state dict, separated by commas. Default: "
+            "three convolutions."
+        ),
+    ]
+    points: Annotated[int, Flag("Images of the map and of the statistics of the layers, at most 2,000.", 2000)]
+    steps: Annotated[int, Flag("Points of the integral of integrated gradients.", 64)]
+    seed: Annotated[int, Flag("Seed of the choice of images and of t-SNE.", 0)]
+    save: Annotated[str | Path | None, Flag("Folder of the page. Default: explain in the folder of the run.")]
+    raw: Annotated[
+        bool,
+        Flag("Read image files unchanged, also photographs of characters for a network trained on MNIST.", False),
+    ]
+    trust_code: Annotated[bool, Flag("Execute model code from a run folder that was made on another machine.", False)]
+    out: Out

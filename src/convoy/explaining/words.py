@@ -1,0 +1,244 @@
+"""Sentences, captions and tables of an explanation, for the page and the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from convoy.explaining.result import Attribution, ExplainedImage, Explanation, LayerStatistics, MapFacts
+from convoy.reporting.content import Cell, Field, Table, TextField, table_of
+from convoy.reporting.quantities import listed, plain
+from convoy.reporting.words import part_name
+from convoy.text import gettext as _
+from convoy.text import ngettext
+
+MANY_ROWS = 24  # a longer table is collapsed
+LARGE_ERROR = 0.05  # completeness error as a fraction of the change of the output
+
+
+def sentence(explanation: Explanation) -> str:
+    """The most confused pair, and the dead units."""
+    part, n = part_name(explanation.part), explanation.images_of_part
+    if explanation.confused:
+        pair = explanation.confused[0]
+        first = _(
+            "{label} classifies {correct:,} of {n:,} {part} images correctly; its most frequent mistake is {predicted} "
+            "for {true} ({images:,} of {of:,})",
+            label=explanation.label, correct=explanation.correct, n=n, part=part,
+            predicted=pair.predicted, true=pair.true, images=pair.images, of=pair.of,
+        )  # fmt: skip
+    else:
+        first = _("{label} classifies all {n:,} {part} images correctly", label=explanation.label, n=n, part=part)
+    dead, units = (sum(getattr(layer, name) for layer in explanation.layers) for name in ("dead_units", "units"))
+    second = ngettext(
+        "{n:,} of its {units:,} units is dead", "{n:,} of its {units:,} units are dead", dead, units=units
+    )
+    return f"{first}; {second}"
+
+
+def caveats(explanation: Explanation) -> Iterator[str]:
+    yield from explanation.flags
+    if explanation.cam_layer is None:
+        yield _("No convolution gives maps of several pixels, so there are no class activation maps")
+    elif explanation.cam_is_early:
+        yield _(
+            "The first convolution, {layer}, is the last layer with maps: its class activation maps show single "
+            "patches, not what later layers combine",
+            layer=explanation.cam_layer,
+        )
+    if explanation.map is None:
+        yield _("There is no map of the images: it needs ten images or more, with different features")
+    inexact = [each for image in explanation.examples for each in image.attributions if is_inexact(each)]
+    if inexact:
+        yield ngettext(
+            "The integrated gradients of {n} image and class miss the change of the output by more than {percent:.0f} "
+            "%: use more --steps",
+            "The integrated gradients of {n} pairs of image and class miss the change of the output by more than "
+            "{percent:.0f} %: use more --steps",
+            len(inexact),
+            percent=100 * LARGE_ERROR,
+        )
+
+
+def is_inexact(attribution: Attribution) -> bool:
+    return abs(attribution.error) > LARGE_ERROR * max(1.0, abs(attribution.change))
+
+
+def name_of(image: ExplainedImage, explanation: Explanation) -> str:
+    if image.index is None:
+        return image.source
+    return _("{part} image {number}", part=part_name(explanation.part), number=image.index)
+
+
+def attribution_caption(explanation: Explanation, *, mistakes: bool) -> str:
+    pictures = (
+        _(
+            "From left: the image; Grad-CAM and integrated gradients for the predicted class; the same for the true "
+            "class, named below."
+        )
+        if mistakes
+        else _("From left: the image; Grad-CAM; integrated gradients, for the predicted class.")
+        if explanation.cam_layer
+        else _("From left: the image; integrated gradients for the predicted class.")
+    )
+    if mistakes and not explanation.cam_layer:
+        pictures = _(
+            "From left: the image; integrated gradients for the predicted class, then for the true class, named below."
+        )
+    cam = _("Yellow: Grad-CAM at {layer}.", layer=explanation.cam_layer) if explanation.cam_layer else ""
+    gradients = _(
+        "Blue pixels raise the output of the class, orange ones lower it. Each picture has its own scale. Percentages: "
+        "softmax of the outputs."
+    )
+    return " ".join(filter(None, [pictures, cam, gradients]))
+
+
+def attribution_table(explanation: Explanation) -> Table:
+    rows = [(image, each) for image in explanation.examples for each in image.attributions]
+    fields: list[Field[tuple[ExplainedImage, Attribution]]] = [
+        TextField(_("Image"), lambda row: name_of(row[0], explanation)),
+        TextField(_("Class"), lambda row: Cell(row[1].name, _("true") if row[1] is not row[0].predicted else "")),
+        Field(_("Probability"), lambda row: f"{100 * row[1].probability:.2f}", "%"),
+        Field(_("Output"), lambda row: f"{row[1].output:.3f}"),
+        Field(_("Change"), lambda row: f"{row[1].change:.3f}", _("from black")),
+        Field(_("Sum"), lambda row: f"{row[1].total:.3f}", _("of attributions")),
+        Field(_("Error"), lambda row: f"{row[1].error:+.3f}"),
+    ]
+    note = _(
+        "Change: output for the image minus output for a black image. The attributions of an image add up to it, "
+        "except for the error of the integral over {steps} points.",
+        steps=explanation.steps,
+    )
+    collapsed = _("All {n} attributions", n=len(rows))
+    return table_of(fields, rows, note, _("Completeness of the integrated gradients"), collapsed)
+
+
+def completeness(explanation: Explanation) -> str:
+    changes = [abs(each.change) for image in explanation.examples for each in image.attributions]
+    return _(
+        "The attributions of {n} pairs of image and class miss the change of the output from a black image by at most "
+        "{error}; the largest change is {change}.",
+        n=len(changes),
+        error=plain(explanation.largest_error),
+        change=plain(max(changes)),
+    )
+
+
+def layers_table(explanation: Explanation) -> Table:
+    def norm(value: float | None) -> str:
+        return "" if value is None else plain(value)
+
+    fields: list[Field[tuple[int, LayerStatistics]]] = [
+        Field(_("No."), lambda row: str(row[0])),
+        TextField(_("Layer"), lambda row: row[1].name),
+        TextField(_("Kind"), lambda row: row[1].kind),
+        Field(_("Output"), lambda row: "×".join(map(str, row[1].output))),
+        Field(_("Mean"), lambda row: f"{row[1].mean:.3f}"),
+        Field(_("Sd"), lambda row: f"{row[1].sd:.3f}"),
+        Field(_("Zeros"), lambda row: f"{100 * row[1].zeros:.1f}", "%"),
+        Field(_("Dead"), lambda row: Cell(f"{row[1].dead_units:,}", _("of {n:,}", n=row[1].units)), _("units")),
+        Field(_("Gradient"), lambda row: norm(row[1].gradient_norm), _("norm")),
+        Field(_("Weights"), lambda row: norm(row[1].weight_norm), _("norm")),
+    ]
+    n = len(explanation.layers)
+    return table_of(
+        fields,
+        enumerate(explanation.layers, start=1),
+        layers_note(explanation),
+        collapsed_title=_("All {n} layers", n=n) if n > MANY_ROWS else "",
+    )
+
+
+def layers_note(explanation: Explanation) -> str:
+    return _(
+        "Outputs for {images:,} {part} images. A unit is a channel of maps or a number of a linear layer; it is dead "
+        "if its output is the same for all images. Gradient: norm of the gradient of the loss over {batch} training "
+        "images, in evaluation mode, with respect to the layer's parameters.",
+        images=explanation.images,
+        part=part_name(explanation.part),
+        batch=explanation.gradient_images,
+    )
+
+
+def maps_caption(explanation: Explanation, layer: str, shown: int, channels: int) -> str:
+    limit = (
+        _("The {shown} of {n} channels with the largest values.", shown=shown, n=channels)
+        if shown < channels
+        else _("All {n} channels.", n=channels)
+    )
+    return " ".join(
+        [
+            _("Output of {layer}, after the image itself.", layer=layer),
+            limit,
+            _("Blue: positive; orange: negative; white: 0. One scale for the maps of an image."),
+        ]
+    )
+
+
+def map_caption(explanation: Explanation, facts: MapFacts, classes: int) -> str:
+    texts = [
+        _(
+            "{n:,} {part} images by the {features:,} inputs of {layer}, the last layer. Colour and mark: true class; "
+            "rings: {mistakes:,} mistakes.",
+            n=explanation.images,
+            part=part_name(explanation.part),
+            features=facts.features,
+            layer=facts.layer,
+            mistakes=facts.mistakes,
+        ),
+        _(
+            "Left: principal components. Right: t-SNE (perplexity {perplexity:.0f}, seed {seed}), which keeps "
+            "neighbours; its distances between groups have no meaning.",
+            perplexity=facts.perplexity,
+            seed=explanation.seed,
+        ),
+    ]
+    if classes < len(explanation.classes):
+        texts.append(_("Grey: classes with fewer mistakes."))
+    return " ".join(texts)
+
+
+def confused_title(true: str, predicted: str, images: int, of: int) -> str:
+    return _("{true} as {predicted}: {images:,} of {of:,}", true=true, predicted=predicted, images=images, of=of)
+
+
+def definitions(explanation: Explanation) -> list[tuple[str, str]]:
+    facts = explanation.map
+    return [
+        (
+            _("Grad-CAM"),
+            _(
+                "Selvaraju et al. 2017, at {layer}: the channels of the layer, weighted by the mean gradient of the "
+                "class's output; negative sums are 0; enlarged by bilinear interpolation",
+                layer=explanation.cam_layer,
+            )
+            if explanation.cam_layer
+            else "",
+        ),
+        (
+            _("Integrated gradients"),
+            _(
+                "Sundararajan et al. 2017, from a black image, Gauss-Legendre quadrature with {steps} points; the sum "
+                "over the colours of a pixel",
+                steps=explanation.steps,
+            ),
+        ),
+        (
+            _("Map"),
+            _(
+                "principal components explain {first:.1f} and {second:.1f} % of the variance; t-SNE of the first 30 "
+                "(van der Maaten and Hinton 2008), Kullback-Leibler divergence {divergence:.3f}",
+                first=100 * facts.explained[0],
+                second=100 * facts.explained[1],
+                divergence=facts.divergence,
+            )
+            if facts
+            else "",
+        ),
+        (_("Layers with maps"), listed(explanation.map_layers) if explanation.map_layers else ""),
+        (
+            _("Test set"),
+            _("images whose predictions the run has stored; no new score, so this does not count as an opening")
+            if explanation.part == "test"
+            else "",
+        ),
+    ]
