@@ -15,6 +15,7 @@ from convoy.reporting.ticks import integers, logarithmic
 from convoy.text import gettext as _
 
 COLOURED = 10  # classes with a colour of their own, on the map
+MOST_RINGS = 0.05  # fraction of the images: more rings would hide the points
 
 
 class LayerNumbers(NamedTuple):
@@ -31,6 +32,10 @@ class MapNumbers(NamedTuple):
     points: np.ndarray  # [N, 2]
     class_of: np.ndarray  # int64 [N]: index in `classes`; -1: no colour
     wrong: np.ndarray  # bool [N]
+
+    @property
+    def has_rings(self) -> bool:
+        return bool(self.wrong.mean() <= MOST_RINGS)
 
 
 def layer_numbers(layers: Sequence[LayerStatistics]) -> LayerNumbers:
@@ -83,22 +88,25 @@ def map_numbers(explanation: Explanation, arrays: Arrays, points: np.ndarray) ->
 
 
 def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str] | None) -> None:
-    """Points in the colour and mark of their class; mistakes have a ring. Without labels of the axes, classes have."""
+    """Points in the colour and mark of their class. Mistakes have a ring; many mistakes are open marks instead.
+
+    Without labels of the axes, the classes have labels, if there are few mistakes.
+    """
     x, y = numbers.points.T
     others = numbers.class_of < 0
     axes.plot(x[others], y[others], "o", color=MUTED, alpha=0.35, markersize=2, linestyle="none", markeredgewidth=0)
     for place, name in enumerate(numbers.classes):
-        own = numbers.class_of == place
-        axes.plot(
-            x[own], y[own], look.mark(name), color=look.colour(name), alpha=0.75, markersize=2.8, markeredgewidth=0,
-            linestyle="none",
-        )  # fmt: skip
-    wrong = numbers.wrong
-    axes.plot(x[wrong], y[wrong], "o", markerfacecolor="none", markeredgecolor=INK, markersize=6, linestyle="none")
+        own, mark, colour = numbers.class_of == place, look.mark(name), look.colour(name)
+        full = own if numbers.has_rings else own & ~numbers.wrong
+        axes.plot(x[full], y[full], mark, color=colour, alpha=0.75, markersize=2.8, markeredgewidth=0, linestyle="none")
+        if not numbers.has_rings:
+            _open(axes, numbers.points[own & numbers.wrong], mark, colour, size=3.2, width=0.6)
+    if numbers.has_rings:
+        _open(axes, numbers.points[numbers.wrong], "o", INK, size=6, width=1)
     if labels:
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
-    else:
+    elif numbers.has_rings:
         box = {"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1.5}
         for place, name in enumerate(numbers.classes):
             if (own := numbers.class_of == place).any():
@@ -106,3 +114,9 @@ def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str
                 axes.text(*middle, short(name, 12), ha="center", va="center", fontweight="bold", fontsize=9, bbox=box)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def _open(axes: Axes, points: np.ndarray, mark: str, colour: str, *, size: float, width: float) -> None:
+    """Draws marks [N, 2] without a filling."""
+    style = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": width, "markersize": size}
+    axes.plot(*points.T, mark, linestyle="none", **style)

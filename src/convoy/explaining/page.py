@@ -160,7 +160,7 @@ def _map(explanation: Explanation, arrays: Arrays) -> Iterator[Block]:
             (_("Principal components"), _("t-SNE")), (components, tsne), axes, strict=True
         )
     )
-    caption = words.map_caption(explanation, facts, len(components.classes))
+    caption = words.map_caption(explanation, facts, len(components.classes), rings=components.has_rings)
     yield Chart("map", _("Images by their features"), panels, caption, legend=components.classes, look=look)
 
 

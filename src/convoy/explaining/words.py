@@ -174,16 +174,19 @@ def maps_caption(explanation: Explanation, layer: str, shown: int, channels: int
     )
 
 
-def map_caption(explanation: Explanation, facts: MapFacts, classes: int) -> str:
+def map_caption(explanation: Explanation, facts: MapFacts, classes: int, *, rings: bool) -> str:
+    mistakes = (
+        _("rings: {n:,} mistakes", n=facts.mistakes) if rings else _("open marks: {n:,} mistakes", n=facts.mistakes)
+    )
     texts = [
         _(
             "{n:,} {part} images by the {features:,} inputs of {layer}, the last layer. Colour and mark: true class; "
-            "rings: {mistakes:,} mistakes.",
+            "{mistakes}.",
             n=explanation.images,
             part=part_name(explanation.part),
             features=facts.features,
             layer=facts.layer,
-            mistakes=facts.mistakes,
+            mistakes=mistakes,
         ),
         _(
             "Left: principal components. Right: t-SNE (perplexity {perplexity:.0f}, seed {seed}), which keeps "
