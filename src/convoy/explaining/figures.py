@@ -110,13 +110,16 @@ def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str
         box = {"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1.5}
         for place, name in enumerate(numbers.classes):
             if (own := numbers.class_of == place).any():
-                middle = np.median(numbers.points[own], axis=0)
-                axes.text(*middle, short(name, 12), ha="center", va="center", fontweight="bold", fontsize=9, bbox=box)
+                left, up = np.median(numbers.points[own], axis=0)
+                axes.text(left, up, short(name, 12), ha="center", va="center", fontweight="bold", fontsize=9, bbox=box)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def _open(axes: Axes, points: np.ndarray, mark: str, colour: str, *, size: float, width: float) -> None:
     """Draws marks [N, 2] without a filling."""
-    style = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": width, "markersize": size}
-    axes.plot(*points.T, mark, linestyle="none", **style)
+    x, y = points.T
+    axes.plot(
+        x, y, mark, linestyle="none", markerfacecolor="none", markeredgecolor=colour, markeredgewidth=width,
+        markersize=size,
+    )  # fmt: skip
