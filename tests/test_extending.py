@@ -54,6 +54,7 @@ def test_examples_of_the_guide_have_their_effect(tmp_path: Path) -> None:
     expected = [
         "stop.max_steps = 2 reached",
         "fault halved_logits",
+        "The recipe trains one epoch",
         "figures/gap.svg",
         " MB on disk",
         "convoy-runs: ",

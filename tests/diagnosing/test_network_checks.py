@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.diagnosing import planted_networks as planted
@@ -11,7 +13,9 @@ from convoy.diagnosing.checks import trainability
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.network import Network
 from convoy.diagnosing.table import CHECKS, Topic, examine
+from convoy.evaluation import losses
 from convoy.recipe import Recipe
+from convoy.training.step.learner import Learner
 
 ERROR, WARNING, HINT = Severity
 NETWORK_CHECKS = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.TRAINABILITY)]
@@ -109,7 +113,7 @@ def test_batch_norm_of_few_images_is_found(batch: int, accumulate: int, severiti
 
 
 def test_each_check_of_networks_has_a_planted_mistake() -> None:
-    names = {check for _, check, _ in PLANTED} | {"small_norm_batches"}
+    names = {check for _, check, _ in PLANTED} | {"small_norm_batches", "learning_rate"}
     assert names == {check.name for check in NETWORK_CHECKS}
 
 
@@ -123,3 +127,12 @@ def test_network_that_fails_in_a_check_is_a_hint() -> None:
     [finding] = found(network_of(FailsAlone), "output_depends_on_batch")
     assert finding.severity is HINT
     assert "seven" in finding.what
+
+
+@pytest.mark.parametrize(("lr", "count"), [(0.01, 0), (1e-8, 1), (500.0, 1)])
+def test_learning_rate_that_diverges_or_does_nothing_is_found(lr: float, count: int) -> None:
+    recipe = Recipe().override({"optim": {"name": "sgd", "lr": lr}})
+    network = network_of(planted.Sound, recipe)
+    loss = losses.build(recipe.train.loss)
+    trained = replace(network, learner=lambda: Learner(network.build(), recipe.optim, loss))
+    assert len(found(trained, "learning_rate")) == count

@@ -16,6 +16,7 @@ from convoy.diagnosing.checks.results import best_of
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images
 from convoy.diagnosing.records import Records
+from convoy.diagnosing.suspects import find_suspects
 from convoy.diagnosing.table import CHECKS, Topic, examine
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
@@ -186,6 +187,40 @@ def test_accuracy_without_test_images_that_are_training_images(tmp_path: Path) -
     assert finding.cost is not None
     assert finding.cost.mean == pytest.approx(110 / 150 - 80 / 120)
     assert part(10, 0).classes == CLASSES
+
+
+def noisy_outputs(share: float, images: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs of a network of 95 % that was trained on labels with a share of wrong ones; given and true labels."""
+    draw = np.random.default_rng(0)
+    true = draw.integers(10, size=images)
+    given = np.where(draw.random(images) < share, (true + draw.integers(1, 10, images)) % 10, true)
+    seen = np.where(draw.random(images) < 0.05, draw.integers(10, size=images), true)
+    logits = draw.normal(0, 0.8, (images, 10))
+    logits[np.arange(images), seen] += 4 * (1 - share)
+    return logits, given, true
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4])
+def test_suspect_labels_are_better_than_the_rule_predicted_is_not_given(share: float) -> None:
+    logits, given, true = noisy_outputs(share)
+    suspects, wrong = find_suspects(logits, given), given != true
+
+    def f1(flagged: np.ndarray) -> float:
+        return float(2 * (flagged & wrong).sum() / (flagged.sum() + wrong.sum()))
+
+    assert f1(suspects.probability > 0.5) >= f1(logits.argmax(1) != given)
+    assert len(suspects.flagged) == pytest.approx(share * len(given), rel=0.3)
+
+
+def test_suspect_labels_of_a_cross_validation_are_listed_by_their_index(tmp_path: Path) -> None:
+    logits, given, _true = noisy_outputs(0.2)
+    runs = [run_of(tmp_path, seed=seed) for seed in range(2)]
+    for run, part in zip(runs, (slice(0, 1000), slice(1000, 2000)), strict=True):
+        arrays = {"index": np.arange(2000)[part], "labels": given[part], "logits": logits[part]}
+        write_arrays(run.path / "predictions.npz", {f"fold_{name}": values for name, values in arrays.items()})
+    [finding] = found(Records(runs), "suspect_labels")
+    assert finding.evidence["suspect"] == len(find_suspects(logits, given).flagged)
+    assert str(find_suspects(logits, given).flagged[0]) in finding.what
 
 
 def test_number_of_a_report_that_no_run_has_is_found(tmp_path: Path) -> None:

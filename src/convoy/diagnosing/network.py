@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -49,6 +49,24 @@ class FirstStep:
     not_finite: tuple[str, str] | None  # layer and operation that first returned NaN or infinity
 
 
+class Stepped(Protocol):
+    """As training.step.learner.StepOutcome."""
+
+    @property
+    def loss(self) -> torch.Tensor: ...
+
+
+class Stepper(Protocol):
+    """As training.step.learner.Learner, a layer above."""
+
+    @property
+    def parameters(self) -> Sequence[nn.Parameter]: ...
+
+    def set_lr_factor(self, factor: float) -> None: ...
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> Stepped: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """`module` has its initial weights on the CPU; every check leaves it as it was."""
@@ -60,6 +78,7 @@ class Network:
     classes: int
     build: Callable[[], nn.Module]  # another one with the same initial weights
     starts_from_weights: bool = False
+    learner: Callable[[], Stepper] | None = None  # trains another one, with the recipe's optimizer and loss
 
     @cached_property
     def first_step(self) -> FirstStep:

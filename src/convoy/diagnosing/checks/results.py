@@ -11,6 +11,7 @@ from convoy.counts import recount
 from convoy.diagnosing.checks.data import copies_in_training
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.records import Records, right, without_faults, without_seed
+from convoy.diagnosing.suspects import find_suspects
 from convoy.power import seeds_needed, smallest_detectable
 from convoy.prediction import difference_of_shares
 from convoy.run_contents import RunState
@@ -20,6 +21,7 @@ from convoy.text import gettext as _
 RESAMPLES = 400
 WANTED = (0.003, 0.001)  # differences of accuracies whose seeds are computed
 SMALL = 0.001
+SHOWN = 8  # suspect labels
 
 
 def unfinished(records: Records) -> Iterator[Finding]:
@@ -235,6 +237,38 @@ def effect_of_faults(records: Records) -> Iterator[Finding]:
             _("Remove them from protocol.faults"),
             {"accuracy": run.scores[part].accuracy, "accuracy_without": twins[0].scores[part].accuracy},
             cost=cost,
+        )
+
+
+def suspect_labels(records: Records) -> Iterator[Finding]:
+    """Labels of images that networks of other folds find improbable; all folds of a cross-validation together."""
+    parts = [run.predictions for run in records.finished if "fold_logits" in run.predictions]
+    if not parts:
+        return
+    index, labels, logits = (
+        np.concatenate([part[f"fold_{name}"] for part in parts]) for name in ("index", "labels", "logits")
+    )
+    images, first, place = np.unique(index, return_index=True, return_inverse=True)
+    means = np.zeros((len(images), logits.shape[1]))
+    np.add.at(means, place, logits)  # over repeats
+    suspects = find_suspects(means / np.bincount(place)[:, None], labels[first].astype(np.int64))
+    if len(flagged := suspects.flagged):
+        classes = records.finished[0].data.classes
+        described = [
+            f"{images[each]} ({classes[labels[first][each]]}, {classes[suspects.better[each]]}?)"
+            for each in flagged[:SHOWN]
+        ]
+        yield Finding(
+            Severity.HINT,
+            _(
+                "{count:,} of {n:,} labels are suspect by networks that were not trained on these images; the first by "
+                "index: {images}",
+                count=len(flagged),
+                n=len(images),
+                images=", ".join(described),
+            ),
+            _("Look at these images; a network of low accuracy makes right labels suspect, too"),
+            {"suspect": len(flagged), "share": len(flagged) / len(images)},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +16,10 @@ from convoy.text import gettext as _
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam
 STEPS = 150  # per rate
 SECONDS = 10.0  # per rate; without as many steps, nothing is concluded
+RATE_STEPS = 40
+DIVERGED = 3.0  # times the first loss
+NOTHING = 0.02  # of the first loss
+LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5)  # factors of the learning rate
 BATCHES = (1, 7, 128)
 INVARIANCE_IMAGES = 128
 
@@ -55,6 +60,58 @@ def cannot_overfit(network: Network) -> Iterator[Finding]:
         _("Look for layers that are not used or not trained, dead units, outputs that ignore the image, wrong labels"),
         {"accuracy": best, "images": len(labels), "steps": STEPS},
     )
+
+
+def learning_rate(network: Network) -> Iterator[Finding]:
+    """Steps of the recipe's own optimizer on one batch at its learning rate and, to compare, at another one."""
+    if network.learner is None or network.starts_from_weights or network.recipe.schedule.name == "range":
+        return
+    lr = network.recipe.optim.lr
+    own = _falls(network, 1.0)
+    if own is None:
+        return
+    first, last = own
+    diverges = not last < DIVERGED * first
+    does_nothing = abs(last - first) < NOTHING * first
+    for factor in LOWER if diverges else HIGHER if does_nothing else ():
+        other = _falls(network, factor)
+        if other is None or not other[1] < 0.7 * first:
+            continue
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "At optim.lr = {lr:g}, {steps} steps on one batch change its loss from {first:.3g} to {last:.3g}; at "
+                "{other:g} it falls to {lowest:.3g}",
+                lr=lr,
+                steps=RATE_STEPS,
+                first=first,
+                last=last,
+                other=lr * factor,
+                lowest=other[1],
+            ),
+            _("Use another rate; convoy lr-range shows the range"),
+            {"lr": lr, "first_loss": first, "last_loss": last, "other_lr": lr * factor, "other_loss": other[1]},
+        )
+        return
+
+
+def _falls(network: Network, factor: float) -> tuple[float, float] | None:
+    """The first loss, and the mean of the last five or infinity; None if the steps take too long."""
+    assert network.learner is not None
+    learner = network.learner()
+    device = next(iter(learner.parameters)).device
+    x, y = network.images.to(device), network.labels.to(device)
+    losses, started = [], time.perf_counter()
+    warmup_steps = RATE_STEPS // 2 if network.recipe.schedule.warmup_epochs else 1
+    with torch.random.fork_rng(devices=[]):
+        for step in range(RATE_STEPS):
+            learner.set_lr_factor(factor * min(1, (step + 1) / warmup_steps))
+            losses.append(float(learner.step(x, y).loss))
+            if not math.isfinite(losses[-1]):
+                return losses[0], math.inf
+            if time.perf_counter() - started > SECONDS:
+                return None
+    return losses[0], sum(losses[-5:]) / 5
 
 
 @torch.no_grad()

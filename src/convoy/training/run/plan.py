@@ -92,7 +92,8 @@ class Plan:
     @cached_property
     def subject(self) -> Network:
         """What the doctor's checks of a network read. Use it before `learner`, which trains `network`."""
-        return subject_of(self.recipe, self.prepared, self.network if self.tested is None else self.tested)
+        subject = subject_of(self.recipe, self.prepared, self.network if self.tested is None else self.tested)
+        return replace(subject, learner=lambda: replace(self, network=subject.build()).learner())
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

@@ -1,0 +1,62 @@
+"""Labels that are probably wrong, from the outputs of networks that were not trained on the images. No torch.
+
+The score of a label is the log ratio of the most probable other class to it. Over all images, the scores are a mixture
+of two groups: right labels, and wrong ones. A mixture of two normal distributions with one deviation, fitted by
+expectation maximisation, gives the share of wrong labels and the probability that a label is one of them, as Arazo et
+al. (2019, "Unsupervised Label Noise Modeling and Loss Correction") do with the training loss. A network trained on
+wrong labels rarely disagrees by much with a right one, which the rule "predicted is not given" ignores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+ROUNDS = 200
+START = (0.25, 0.95)  # quantiles of the scores: the first means of the two groups
+LEAST = 1e-9  # of a probability
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """N images."""
+
+    probability: np.ndarray  # float64 [N]: that the given label is wrong
+    better: np.ndarray  # int64 [N]: the most probable other class
+
+    @property
+    def flagged(self) -> np.ndarray:
+        """Indices of the suspect labels, the most probable first."""
+        order = np.argsort(-self.probability, kind="stable")
+        return order[self.probability[order] > 0.5]
+
+
+def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
+    """`logits` [N, K] of networks that were not trained on these images; `labels` int64 [N]."""
+    shifted = (logits - logits.max(1, keepdims=True)).astype(np.float64)
+    likely = np.exp(shifted)
+    likely /= likely.sum(1, keepdims=True)
+    rows = np.arange(len(labels))
+    given = likely[rows, labels]
+    others = likely.copy()
+    others[rows, labels] = 0
+    scores = np.log(others.max(1) + LEAST) - np.log(given + LEAST)
+    # The group with the larger scores is that of the wrong labels, which another class must exceed.
+    probability = np.where(scores > 0, _of_larger_group(scores), 0.0)
+    return Suspects(probability, others.argmax(1))
+
+
+def _of_larger_group(scores: np.ndarray) -> np.ndarray:
+    """The probability that a score belongs to the group with the larger mean."""
+    means, shares = np.quantile(scores, START), np.array([0.8, 0.2])
+    deviation = scores.std() / 2 + 1e-6
+    for _round in range(ROUNDS):
+        exponent = -0.5 * np.square((scores[:, None] - means) / deviation) + np.log(shares + 1e-12)
+        weights = np.exp(exponent - exponent.max(1, keepdims=True))
+        weights /= weights.sum(1, keepdims=True)
+        totals = weights.sum(0) + 1e-12
+        shares, means = totals / len(scores), (weights * scores[:, None]).sum(0) / totals
+        deviation = np.sqrt((weights * np.square(scores[:, None] - means)).sum() / len(scores)) + 1e-6
+    larger: np.ndarray = weights[:, int(means.argmax())]
+    return larger
