@@ -17,7 +17,6 @@ RATES = (1e-3, 1e-2, 1e-4)  # of Adam
 STEPS = 150  # per rate
 SECONDS = 10.0  # per rate; without as many steps, nothing is concluded
 RATE_STEPS = 40
-DIVERGED = 3.0  # times the first loss
 NOTHING = 0.02  # of the first loss
 LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5)  # factors of the learning rate
 BATCHES = (1, 7, 128)
@@ -71,9 +70,7 @@ def learning_rate(network: Network) -> Iterator[Finding]:
     if own is None:
         return
     first, last = own
-    diverges = not last < DIVERGED * first
-    does_nothing = abs(last - first) < NOTHING * first
-    for factor in LOWER if diverges else HIGHER if does_nothing else ():
+    for factor in (*LOWER, *HIGHER) if not last < (1 - NOTHING) * first else ():
         other = _falls(network, factor)
         if other is None or not other[1] < 0.7 * first:
             continue
