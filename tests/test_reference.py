@@ -129,6 +129,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("words_alone")
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "reproduce"])  # it takes 50 s
 def test_example_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)

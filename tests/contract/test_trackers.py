@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
+from tests.fake_runs import Setting, fake_run
 
 import convoy
 from convoy.recipe.files import flattened
@@ -190,20 +190,6 @@ def check(run: Run, written: Written) -> None:
     assert written.flags == "\n".join(run.flags)
 
 
-def test_a_study_is_one_run_for_each_of_its_runs_in_a_group(tracker: str, tmp_path: Path) -> None:
-    models = {"lenet": FakeModel(0.9), "two_conv_cnn": FakeModel(0.95)}
-    study = fake_study(tmp_path, models, seeds=(1, 2), setting=SMALL)
-
-    convoy.export(study, "place", to=tracker)
-
-    runs = READ[tracker]("place")
-    assert runs.keys() == {member.run.name for member in study.members}
-    for member in study.members:
-        (written,) = runs[member.run.name]
-        assert written.group == study.name
-        check(member.run, written)
-
-
 def test_a_second_export_replaces_the_first(tracker: str, tmp_path: Path) -> None:
     run = fake_run(tmp_path, setting=SMALL)
     convoy.export(run, "again", to=tracker)
@@ -234,8 +220,10 @@ def test_a_training_and_a_study_are_tracked_live_as_their_folders_are_exported(
     assert {written.group for written in live[run.name]} == {study.name} | ({None} if keeps_both else set())
     convoy.export(study, "exported", to=tracker)
     exported = READ[tracker]("exported")
+    assert exported.keys() == {member.run.name for member in study.members}
     for member in study.members:
         (written,) = exported[member.run.name]
+        assert written.group == study.name
         check(member.run, written)
         (tracked,) = [each for each in live[member.run.name] if each.group == study.name]
         assert without_created(tracked) == without_created(written)

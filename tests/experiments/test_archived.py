@@ -25,6 +25,7 @@ from convoy.stats import Estimate
 from convoy.studies.session import Session
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_report_of_archived_runs_has_their_scores(tmp_path: Path) -> None:
     study = api.reproduce("tensor-mnist", archived=True, out=tmp_path, show=False)
 

@@ -153,6 +153,7 @@ def stopping_after(count: int) -> Callable[[], Any]:
     return interruptible
 
 
+@pytest.mark.usefixtures("words_alone")
 @pytest.mark.parametrize("count", [3, 25])
 def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
     small_digits: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
@@ -363,6 +364,7 @@ def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.01)  # for which large networks are timed
+    monkeypatch.setattr("convoy.profiling.measure.LARGE_BATCH", 1)
     study = again("cifar-course", tmp_path, drawn=True)
 
     assert "get cifar10" in found(study).no_data

@@ -22,6 +22,8 @@ from convoy.training.run import failures, run_one, training
 from convoy.training.run.plan import plan_one
 from convoy.training.step import loop
 
+pytestmark = pytest.mark.any_kernels
+
 Make = Callable[..., Recipe]
 
 

@@ -20,6 +20,8 @@ from convoy.training.run import finish
 from convoy.training.run.plan import plan_one
 from convoy.training.run.run_one import run_one
 
+pytestmark = pytest.mark.any_kernels
+
 Make = Callable[..., Recipe]
 
 

@@ -17,6 +17,8 @@ from convoy.training.run import revisions
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import plan_one
 
+pytestmark = pytest.mark.any_kernels
+
 KEPT = Path(__file__).parents[2] / "docs" / "results" / "runs"
 ONE_EPOCH = {"train.epochs": 1}
 
