@@ -101,3 +101,16 @@ def test_dropout_is_off_and_the_mode_is_restored() -> None:
 
     assert torch.equal(first, second)
     assert network[1].training
+
+
+def test_maps_that_the_output_does_not_use_give_an_empty_map() -> None:
+    class Branch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.unused(x)
+            return self.used(x).mean((2, 3))
+
+    assert not grad_cam(Branch(), torch.ones(1, 1, 4, 4), torch.tensor([1]), Place("unused")).any()

@@ -16,7 +16,7 @@ from torch import nn
 from convoy.evaluation.predict import evaluating
 from convoy.explaining.layers import Place, outputs_of
 
-BATCH = 256  # images of 32 x 32 pixels in a backward pass
+BATCH = 64  # images of 32 x 32 pixels in a backward pass, which keeps the outputs of all layers
 
 
 class Integrated(NamedTuple):
@@ -41,7 +41,7 @@ def grad_cam(module: nn.Module, x: torch.Tensor, classes: torch.Tensor, place: P
     with evaluating(module), torch.enable_grad():
         for images, targets in _batches(x, classes):
             outputs, (maps,) = outputs_of(module, images.detach().requires_grad_(), [place])
-            (gradients,) = torch.autograd.grad(_of_class(outputs, targets).sum(), maps)
+            (gradients,) = torch.autograd.grad(_of_class(outputs, targets).sum(), maps, materialize_grads=True)
             cams.append(F.relu((gradients.mean(dim=(2, 3), keepdim=True) * maps).sum(1)).detach())
     return torch.cat(cams)
 

@@ -19,7 +19,7 @@ from convoy.evaluation.naming import describe
 from convoy.evaluation.predict import evaluating, images_per_batch
 from convoy.explaining.result import LayerStatistics
 
-BATCH = 500  # images of up to 32 x 32 pixels
+BATCH = 250  # images of up to 32 x 32 pixels
 ROLES = ("conv", "linear", "attention", "norm", "activation")  # of the layers with statistics
 PASSING_ON = ("identity", "dropout")  # the first includes nn.Sequential
 # Functions that a user's `forward` calls between its layers, without the underscore of in-place ones.
