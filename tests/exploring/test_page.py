@@ -94,6 +94,23 @@ def test_a_picture_is_converted_as_by_predict(browser: Browser, page: Path, kind
     assert np.abs(pixels - expected).max() <= 3  # of 255 levels
 
 
+def test_a_picture_is_read_from_a_file(browser: Browser, page: Path, tmp_path: Path) -> None:
+    """Both inputs: that for files, and that which opens the camera of a phone."""
+    path = tmp_path / "photo.jpg"
+    photograph(4, np.random.default_rng(0)).convert("RGB").save(path)
+    browser.open(page)
+    for name in ("file", "camera"):
+        browser.click("#filmstrip button")
+        browser.wait("convoy.store.source.kind === 'scored'")
+        document = browser.send("DOM.getDocument")["root"]["nodeId"]
+        node = browser.send("DOM.querySelector", nodeId=document, selector=f"#{name}")["nodeId"]
+        browser.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        browser.wait("convoy.store.source.kind === 'file'")
+
+        assert browser.evaluate("convoy.store.source.picture.ink.characters") == 1
+    assert browser.evaluate("document.getElementById('camera').getAttribute('capture')") == "environment"
+
+
 def test_the_products_of_a_pixel_add_up_to_it(browser: Browser, page: Path) -> None:
     """The first convolution at a pixel: the shown products and the bias give the value of the map."""
     browser.open(page, "#layer=0&map=2&at=12,13")

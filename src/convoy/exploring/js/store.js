@@ -15,6 +15,7 @@ export const store = {
   map: 0,
   pixel: [-1, -1], // row and column; negative: the middle
   milliseconds: 0, // of the last pass
+  fastest: 0, // milliseconds of the fastest pass of this network
 };
 
 const listeners = {};
@@ -68,7 +69,9 @@ function advance() {
   const start = performance.now();
   const finish = (values) => {
     const isOther = aim.run !== store.run;
-    Object.assign(store, aim, { values, milliseconds: performance.now() - start });
+    const milliseconds = performance.now() - start;
+    const fastest = isOther || !store.values ? milliseconds : Math.min(store.fastest, milliseconds);
+    Object.assign(store, aim, { values, milliseconds, fastest });
     if (isOther) announceRun();
     announce("values");
   };

@@ -38,14 +38,14 @@ async function showMaps(isRequested) {
   turn += 1;
   if (!store.values || !isVisible) return;
   const passes = POSITIONS ** 2 + MAX_MAPS;
-  const isSlow = passes * store.milliseconds > QUICK_MS;
+  const isSlow = passes * store.fastest > QUICK_MS;
   byId("where-compute").hidden = !isSlow;
   showNeighbours();
   paintPixels(byId("occlusion-image"), store.pixels, store.page.channels, store.page.size);
   paintPixels(byId("activation-image"), store.pixels, store.page.channels, store.page.size);
   if (isSlow && !isRequested) {
     for (const name of ["occlusion", "activation"]) byId(`${name}-map`).hidden = true;
-    write(byId("where-note"), "where_slow", { seconds: Math.ceil((passes * store.milliseconds) / 1000) });
+    write(byId("where-note"), "where_slow", { seconds: Math.ceil((passes * store.fastest) / 1000) });
     return;
   }
   const mine = turn;
