@@ -16,7 +16,7 @@ from cyclopts import App, Parameter, Token, convert
 from convoy import api
 from convoy.cli.help import HelpFormatter
 from convoy.options import ARGUMENTS, Option, options_of, positional_of
-from convoy.text.wrap import columns, wrapped
+from convoy.text.wrap import columns, typeset, wrapped
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -118,6 +118,7 @@ def print_json(value: object) -> None:
 def say(text: str) -> None:
     """Prints a sentence, wrapped at words on a terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    text = typeset(text)
     print("\n".join(wrapped(text, width)) if width else text)
 
 

@@ -13,7 +13,7 @@ from convoy.reporting.quantities import listed, with_unit
 from convoy.reporting.reading import Groups, RunView
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.text import gettext as _
-from convoy.text import ngettext
+from convoy.text import ngettext, translated
 from convoy.training.run.stopping import active
 
 MAX_TEXTS = 4  # different texts of one paragraph; of more recipes, only the first is described
@@ -103,7 +103,7 @@ def network(view: RunView, references: References) -> str:
     elif is_external(model.name):
         text = _("{label} is the network {name}{citation}.", label=view.label, name=model.name, citation=citation)
     else:
-        summary = MODELS[model.name].summary if model.name in MODELS else model.name
+        summary = translated(MODELS[model.name].summary) if model.name in MODELS else model.name
         name = model.name if view.label == model.name else f"{view.label} ({model.name})"
         text = _("The network {name}{citation}: {summary}.", name=name, citation=citation, summary=summary)
     sentences = [text]

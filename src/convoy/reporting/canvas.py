@@ -6,6 +6,7 @@ For the same reason a chart is drawn once as SVG, from which the panels of the p
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import warnings
@@ -13,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -26,8 +26,10 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
+from convoy.reporting import fonts
 from convoy.reporting.content import Chart, Panel, readable, short, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
+from convoy.text.wrap import wrapped
 
 WIDTH = 4.4  # inches per panel; 10 pt text is readable with one panel per row (phone) and with two (screen)
 RIGHT = 0.22  # right margin, inches
@@ -35,7 +37,6 @@ LETTERS_PER_INCH = 12
 DPI = 200
 PANEL = "panel-"  # id of the first panel's group in an SVG, before its number
 STYLE: Any = {
-    "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
     "text.parse_math": False,  # a class may be named $x$
@@ -122,25 +123,31 @@ def make_readable(figure: Figure) -> None:
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # ticks with names
             names = [label.get_text() for label in axis.get_ticklabels()]
-            if [*map(readable, names)] != names:
-                axis.set_ticks(axis.get_ticklocs(), [*map(readable, names)])
+            if [*map(_shown, names)] != names:
+                axis.set_ticks(axis.get_ticklocs(), [*map(_shown, names)])
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
-        text.set_text(readable(text.get_text()))
+        text.set_text(_shown(text.get_text()))
+
+
+def _shown(text: str) -> str:
+    return fonts.drawable(readable(text))
 
 
 @contextmanager
 def style() -> Iterator[None]:
     """Sets the rc parameters of a report and ignores warnings about glyphs that only the fonts of the page have."""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(STYLE | {"font.family": fonts.families()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a Chinese font may have one weight only
         yield
 
 
 def _all_panels(chart: Chart, look: Look) -> Figure:
     corners, (width, height) = _layout(chart)
     legend_columns = _legend_columns(chart.legend, width)
-    line_legend = wrap(readable(chart.line_legend), int(LETTERS_PER_INCH * (width - 0.4)))
+    letters = int(LETTERS_PER_INCH * (width - 0.4))
+    line_legend = wrapped(readable(chart.line_legend), letters) if chart.line_legend else []
     legend_rows = math.ceil(len(chart.legend) / legend_columns) + len(line_legend)
     height += 0.24 * legend_rows + (0.2 if legend_rows else 0)
     figure = Figure(figsize=(width, height), facecolor=PAPER)

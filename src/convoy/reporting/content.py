@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from convoy.text import gettext as _
+from convoy.text.wrap import typeset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 
 def readable(text: str) -> str:
     """Returns one line without characters that are invalid in HTML or SVG. The renderers apply it to all text."""
+    text = typeset(text)
     return text if _UNSAFE.search(text) is None else _UNSAFE.sub(" ", text).strip() or no_name()
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from convoy.reporting.content import MANY_COLUMNS, Cell, Page, Table, readable
 from convoy.reporting.figure_files import inches_of, png_of
-from convoy.reporting.render import figure_titles, kind_of, readable_lines
+from convoy.reporting.render import figure_titles, full_stop, kind_of, readable_lines
 from convoy.text import gettext as _
 
 MAX_ROWS = 45  # of a table on one page; a longer one is continued below
@@ -44,6 +44,7 @@ def tex(page: Page, folder: Path) -> bytes:
         .get_template("report.tex.j2")
         .render(
             page=page,
+            full_stop=full_stop,
             figure_word=_("Figure"),
             figures=titles,
             kind=kind_of,

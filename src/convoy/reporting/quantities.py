@@ -53,7 +53,7 @@ def listed(words: Sequence[str], last: Literal["and", "or"] = "and", *, most: in
         words = [*words[:most], _("{n} more", n=len(words) - most)]
     if len(words) == 1:
         return words[0]
-    others = ", ".join(words[:-1])
+    others = _(", ").join(words[:-1])
     if last == "or":
         return _("{others} or {last}", others=others, last=words[-1])
     return _("{others} and {last}", others=others, last=words[-1])

@@ -75,6 +75,7 @@ def html_context(page: Page, charts: Mapping[str, str], *, in_cell: bool) -> dic
         "dark": Markup(palette.variables(dark=True)),
         "kind": kind_of,
         "prose": _prose,
+        "full_stop": full_stop,
         "breakable": _breakable,
         "panels": lambda chart: [
             Markup(svg) for svg in canvas.inline_panels(chart, charts[chart.name], f"f-{chart.name}")
@@ -94,6 +95,7 @@ def markdown(page: Page) -> str:
     environment = html_templates().overlay(autoescape=False, finalize=_markdown_cell)
     text = environment.get_template("report.md.j2").render(
         page=page,
+        full_stop=full_stop,
         figure_title=figure_titles(page).__getitem__,
         kind=kind_of,
         raw=_Raw,
@@ -123,6 +125,10 @@ def figure_titles(page: Page) -> dict[str, str]:
     return {figure.name: _("Figure {n}.", n=number) for number, figure in enumerate(figures, start=1)}
 
 
+def full_stop(sentence: str) -> str:
+    return _("{sentence}.", sentence=sentence)
+
+
 def kind_of(block: object) -> str:
     return type(block).__name__.lower()
 
@@ -137,7 +143,7 @@ def readable_lines(text: str) -> str:
 
 def _prose(text: str) -> Markup:
     """Prevents line breaks between a number and its unit or interval."""
-    text = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d)|(?<=[±=]) (?=\d)", "\u00a0", text)
+    text = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d|个|轮|张)|(?<=[±=]) (?=\d)", "\u00a0", text)
     return _breakable(text, longest=30)
 
 

@@ -52,16 +52,18 @@ def cost_table(view: RunView) -> Table:
     fields: list[Field[Cost]] = [
         Field(_("Training"), lambda cost: _text(cost.train_seconds, plain), "s"),
         Field(_("Total"), lambda cost: _text(cost.total_seconds, plain), "s"),
-        Field(_("Training speed"), lambda cost: _text(cost.images_per_second, plain), "images/s"),
+        Field(_("Training speed"), lambda cost: _text(cost.images_per_second, plain), _("images/s")),
         Field(_("Parameters"), lambda cost: "" if cost.parameters is None else f"{cost.parameters:,}"),
         Field(
             _("MACs") if _reports_macs(view) else _("FLOPs"),
             lambda cost: _text(cost.flops_per_image, compact),
             _("per image"),
         ),
-        Field(_("Inference"), lambda cost: _text(cost.ms_per_image, plain), "ms/image"),
+        Field(_("Inference"), lambda cost: _text(cost.ms_per_image, plain), _("ms/image")),
         Field(
-            _("Quartiles"), lambda cost: quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles), "ms/image"
+            _("Quartiles"),
+            lambda cost: quartile_range(cost.ms_per_image or 0, cost.ms_per_image_quartiles),
+            _("ms/image"),
         ),
         Field(_("Peak memory"), lambda cost: _text(cost.peak_memory_bytes, lambda size: plain(size / MIB)), "MiB"),
     ]

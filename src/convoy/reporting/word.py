@@ -8,13 +8,16 @@ from typing import Any
 
 from convoy.reporting.content import MANY_COLUMNS, Block, Cell, Code, Page, Prose, Table, readable
 from convoy.reporting.figure_files import WIDTH, inches_of, png_of
-from convoy.reporting.render import FIGURES, figure_titles, readable_lines
+from convoy.reporting.render import FIGURES, figure_titles, full_stop, readable_lines
 from convoy.text import page_language
 
 BODY, SMALL, TINY = 10.5, 8.5, 7.5  # points
 LONGEST = 45  # letters of a text that widen its column
 GREY = "595959"
 CODE_FONT = "Consolas"
+EAST_ASIAN_FONTS = {  # of a style, for Chinese: Word has them on Windows and macOS
+    "Normal": "SimSun", "Title": "SimHei", "Heading 1": "SimHei", "Heading 2": "SimHei", "Caption": "SimSun",
+}  # fmt: skip
 
 
 def docx(page: Page, folder: Path) -> bytes:
@@ -34,9 +37,9 @@ class _Document:
         self._set_up(page)
         self._paragraph(page.title, "Title")
         self._paragraph(page.kicker, "Subtitle")
-        self._paragraph(f"{page.sentence}.").runs[0].bold = True
+        self._paragraph(full_stop(page.sentence)).runs[0].bold = True
         for caveat in page.caveats:
-            self._paragraph(f"{caveat}.", "List Bullet")
+            self._paragraph(full_stop(caveat), "List Bullet")
         for table in page.tables:
             self._add(table)
         for section in page.sections:
@@ -47,6 +50,7 @@ class _Document:
     def _set_up(self, page: Page) -> None:
         """Sets A4, plain black headings, page numbers and the properties of the file."""
         from docx.enum.text import WD_ALIGN_PARAGRAPH
+        from docx.oxml.ns import qn
         from docx.shared import Inches, Mm, Pt, RGBColor
 
         (section,) = self.document.sections
@@ -56,7 +60,12 @@ class _Document:
         styles = self.document.styles
         styles["Normal"].font.size = Pt(BODY)
         styles["Normal"].paragraph_format.space_after = Pt(6)
-        _child(styles["Normal"].element.get_or_add_rPr(), "w:lang", val=page_language())
+        language = page_language()
+        _child(styles["Normal"].element.get_or_add_rPr(), "w:lang", val=language, eastAsia=language)
+        for name, font_name in EAST_ASIAN_FONTS.items() if language.startswith("zh") else ():
+            fonts = styles[name].element.get_or_add_rPr().get_or_add_rFonts()
+            fonts.attrib.pop(qn("w:eastAsiaTheme"), None)
+            fonts.set(qn("w:eastAsia"), font_name)
         for name, size in (("Title", 20), ("Subtitle", BODY), ("Heading 1", 14), ("Heading 2", 11), ("Caption", 9)):
             font = styles[name].font
             font.size, font.color.rgb, font.italic = Pt(size), RGBColor(0, 0, 0), False
@@ -113,7 +122,7 @@ class _Document:
         picture = paragraph.add_run().add_picture(str(path), Inches(width), Inches(height))
         picture._inline.docPr.set("descr", readable(title))
         paragraph = self.document.add_paragraph(style="Caption")
-        paragraph.add_run(f"{self._titles[name]} {readable(title)}.").bold = True
+        paragraph.add_run(f"{self._titles[name]} {readable(full_stop(title))}").bold = True
         paragraph.add_run(f" {readable(caption)}")
 
     def _add_table(self, table: Table, title: str) -> None:

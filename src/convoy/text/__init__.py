@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import locale
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -34,6 +34,11 @@ def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
 def translated(message: str) -> str:
     """The translation of a message that is defined elsewhere, such as the summary of a model; not formatted."""
     return _catalog(language(), CATALOGS).messages.get(message, message)
+
+
+def messages() -> Mapping[str, str]:
+    """The translations of the reader's language by their English message; without those that have a number."""
+    return _catalog(language(), CATALOGS).messages
 
 
 def language() -> str:

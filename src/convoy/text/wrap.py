@@ -1,4 +1,4 @@
-"""Wraps text for a terminal. Chinese has no spaces between words, and its characters take two columns."""
+"""Typography of Chinese: line breaks on a terminal, where its characters take two columns, and punctuation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import unicodedata
 
 # What is not divided: a word with the punctuation around it, or one Chinese character with that around it.
 _PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（）《》]+|[^\s])[，。、：；！？）”》…]*")
+
+_CHINESE = re.compile("[\u3400-\u9fff]")
+_FULL_WIDTH = {";": "；", ",": "，", ":": "："}
 
 
 def columns(text: str) -> int:
@@ -23,3 +26,12 @@ def wrapped(text: str, width: int) -> list[str]:
         if line or not piece.isspace():
             line += piece
     return [*lines, line.rstrip()] if line.strip() or not lines else lines
+
+
+def typeset(text: str) -> str:
+    """Corrects the joints of sentences: Chinese punctuation after a Chinese character, and no space after it."""
+    if _CHINESE.search(text) is None:
+        return text
+    text = re.sub(r"(?<=[\u3400-\u9fff）”])[;,:](?= )", lambda mark: _FULL_WIDTH[mark.group()], text)
+    text = re.sub(r"(?<=[\u3400-\u9fff]) ([和或]) (?=[\u3400-\u9fff])", r"\1", text)
+    return re.sub(r"(?<=[，。、：；！？）]) +(?=\S)", "", text)

@@ -125,7 +125,7 @@ def quick_try(choice: Choice | None) -> Section | None:
             TextField(_("Part"), lambda each: experiment_part_name(each.part)),
             TextField(_("Skipped"), _skipped),
             TextField(_("Reason"), _reason),
-            Field(_("Training speed"), _speed, "images/s"),
+            Field(_("Training speed"), _speed, _("images/s")),
         ]
         note = _("Times and speeds of one thread: {cpu}, cores: {n}.", cpu=choice.cpu, n=choice.cores)
         tables.append(table_of(skipped, choice.left_out, note, _("Skipped")))

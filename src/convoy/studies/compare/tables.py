@@ -54,10 +54,10 @@ def cost_fields(cost_of: Callable[[T], Cost], view_of: Callable[[T], RunView]) -
 
     return [
         Field(_("Training"), lambda row: Cell(*cost_parts(cost_of(row).train_seconds)), "s"),
-        Field(_("Training speed"), lambda row: Cell(*cost_parts(cost_of(row).images_per_second)), "images/s"),
+        Field(_("Training speed"), lambda row: Cell(*cost_parts(cost_of(row).images_per_second)), _("images/s")),
         Field(_("Parameters"), parameters),
         Field(_("FLOPs"), lambda row: flops_cell(cost_of(row).flops_per_image, view_of(row)), _("per image")),
-        Field(_("Inference"), latency, "ms/image"),
+        Field(_("Inference"), latency, _("ms/image")),
         Field(_("Peak memory"), peak_memory, "MiB"),
     ]
 

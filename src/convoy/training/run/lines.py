@@ -30,7 +30,9 @@ def start(plan: Plan, environment: Environment, resumed: bool) -> str:
         model=plan.recipe.label,
         parameters=cost.parameters(plan.network),
         data=prepared.name,
-        counts=", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None),
+        counts=_(", ").join(
+            _("{n:,} {part}", n=len(part), part=name) for name, part in parts.items() if part is not None
+        ),
         seed=plan.recipe.seed,
         where=_where(plan.device, environment),
     )
@@ -76,9 +78,16 @@ def epoch(metrics: EpochMetrics, epochs: int, selection: str | None) -> str:
     return "  ".join(texts)
 
 
+def _part_name(part: str) -> str:
+    names = {"train": _("train"), "validation": _("validation"), "test": _("test"), "fold": _("fold")}
+    return names[part]
+
+
 def _part(name: str, score: PartScore) -> str:
     loss = _("not finite") if score.loss is None else f"{score.loss:.4f}"
-    return _("{part} loss {loss} {accuracy:.2%}", part=name, loss=loss, accuracy=score.correct / score.total)
+    return _(
+        "{part} loss {loss} {accuracy:.2%}", part=_part_name(name), loss=loss, accuracy=score.correct / score.total
+    )
 
 
 def _share(correct: int, images: int) -> str:
@@ -139,5 +148,8 @@ def chance_levels(run: Run) -> list[str]:
 
 def already_trained(run: Run, scores: Mapping[str, Score]) -> str:
     texts = [_("already trained: {run}", run=run.path)]
-    texts += [_("{part} accuracy {accuracy:.2%}", part=part, accuracy=score.accuracy) for part, score in scores.items()]
+    texts += [
+        _("{part} accuracy {accuracy:.2%}", part=_part_name(part), accuracy=score.accuracy)
+        for part, score in scores.items()
+    ]
     return ", ".join(texts)

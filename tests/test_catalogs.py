@@ -1,0 +1,86 @@
+"""Each catalog translates every message, with its placeholders. `make messages` adds new messages to the catalogs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.pofile import read_po
+from tools import messages
+
+from convoy import text
+from convoy.cli.main import main
+from convoy.reporting import fonts
+from convoy.text.catalog import Catalog
+from convoy.text.wrap import columns, typeset, wrapped
+
+FILES = sorted(text.CATALOGS.glob("*/LC_MESSAGES/convoy.po"))
+
+
+def forms(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def placeholders(message: str) -> set[str]:
+    return set(re.findall(r"{(\w+)[^{}]*}", message))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parents[1].name)
+def test_every_message_is_translated_with_its_placeholders(file: Path) -> None:
+    collected = {forms(message.id)[0]: message for message in messages.collected() if message.id}
+    with file.open("rb") as lines:
+        translated = {forms(message.id)[0]: message for message in read_po(lines) if message.id}
+    assert translated.keys() == collected.keys(), "run make messages, and translate what it added"
+    for english, message in translated.items():
+        assert not message.fuzzy, english
+        for form in forms(message.string):
+            assert form, f"not translated: {english}"
+            if message.python_format or "{" in english:
+                assert placeholders(form) == set().union(*map(placeholders, forms(message.id))), english
+
+
+def test_the_package_reads_catalogs_as_babel_does() -> None:
+    for file in FILES:
+        catalog = Catalog.read(file)
+        with file.open("rb") as lines:
+            expected = {message.id: message.string for message in read_po(lines) if isinstance(message.id, str)}
+        expected.pop("")
+        assert catalog.messages == expected
+
+
+@pytest.mark.parametrize(("code", "page"), [("zh", "zh-CN"), ("zh_TW.UTF-8", "zh-CN"), ("zh-CN", "zh-CN"), ("C", "en")])
+def test_another_variety_of_a_language_is_used_before_english(code: str, page: str, monkeypatch) -> None:
+    monkeypatch.setenv("CONVOY_LANG", code)
+    assert text.page_language() == page
+
+
+def test_the_option_lang_selects_the_language_of_one_command(capsys) -> None:
+    main(["train", "--lang", "zh", "--help"])
+    chinese = capsys.readouterr().out
+    main(["train", "--help"])
+    assert re.search("[\u4e00-\u9fff]", chinese)
+    assert not re.search("[\u4e00-\u9fff]", capsys.readouterr().out)
+    with pytest.raises(SystemExit) as stop:
+        main(["list", "models", "--lang=xx"])
+    assert stop.value.code == 2
+
+
+def test_chinese_lines_break_between_characters_but_not_before_punctuation() -> None:
+    lines = wrapped("损失函数为交叉熵，标签平滑系数为 0.1。", 16)
+    assert all(columns(line) <= 16 for line in lines)
+    assert all(line[0] not in "，。" for line in lines)
+    assert "".join(lines).replace(" ", "") == "损失函数为交叉熵，标签平滑系数为0.1。"
+
+
+def test_the_joints_of_chinese_sentences_have_chinese_punctuation() -> None:
+    assert typeset("准确率, 损失; n = 2") == "准确率，损失；n = 2"
+    assert typeset("lenet, vgg; n = 2") == "lenet, vgg; n = 2"
+
+
+def test_figures_are_in_english_without_a_chinese_font(monkeypatch) -> None:
+    monkeypatch.setattr(fonts, "chinese_font", lambda: None)
+    with text.in_language("zh_CN"):
+        assert fonts.families() == [fonts.LATIN]
+        assert fonts.drawable(text.gettext("Confusion matrix")) == "Confusion matrix"
+        assert fonts.drawable(text.gettext("epoch {n}", n=3)) == "epoch 3"
