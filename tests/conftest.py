@@ -25,8 +25,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 LONGEST_FILES = (
-    "test_ranks.py", "test_kinds.py", "test_models.py", "test_cluster.py", "test_exports.py", "test_cli.py",
-    "test_execute.py", "test_readme.py", "test_reproduce.py", "test_export_networks.py",
+    "test_ranks.py", "test_kinds.py", "test_cluster.py", "test_models.py", "test_search.py", "test_reproduce.py",
+    "test_cli.py", "test_estimator.py", "test_export_networks.py", "test_landscape.py", "test_trackers.py",
+    "test_reference.py", "test_execute.py", "test_readme.py", "test_exports.py", "test_provenance.py",
 )  # fmt: skip
 
 
