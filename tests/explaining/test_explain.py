@@ -91,14 +91,16 @@ def test_image_files_are_explained_for_the_predicted_class(run: Run, tmp_path: P
     Image.fromarray(bar).save(tmp_path / "bar.png")
 
     code, out, err = call(
-        "explain", run.path, "--image", tmp_path / "bar.png", "--points", 20, "--layer", "body.1,body.3", "--json"
-    )
+        "explain", run.path, "--image", tmp_path / "bar.png", "--image", tmp_path / "bar.png", "--points", 20,
+        "--layer", "body.1,body.3", "--json",
+    )  # fmt: skip
 
     assert code == 0, err
-    (image,) = json.loads(out)["examples"]
+    image, again = json.loads(out)["examples"]
     assert (Path(image["source"]).name, image["index"], image["true_class"]) == ("bar.png", None, "")
     (prediction,) = convoy.predict(run, tmp_path / "bar.png")
     assert [each["name"] for each in image["attributions"]] == [prediction.predicted]
+    assert again["attributions"] == image["attributions"]
     assert image["attributions"][0]["probability"] == pytest.approx(prediction.confidence)
     assert json.loads(out)["map_layers"] == ["body.1", "body.3"]
 

@@ -234,7 +234,7 @@ def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> Explain
 
     images, layers = options["image"], options["layer"]
     settings = Settings(
-        images=[images] if isinstance(images, str | Path) else images,
+        images=[images] if isinstance(images, str | Path) else images,  # a str is also a sequence
         samples=options["samples"],
         layers=[name.strip() for name in layers.split(",")] if isinstance(layers, str) else layers or (),
         points=options["points"],

@@ -9,7 +9,7 @@ from convoy.options import Flag, Out
 
 class ExplainOptions(TypedDict, total=False):
     image: Annotated[
-        Sequence[str | Path] | str | Path,
+        Sequence[str | Path],
         Flag(
             "An image file or a folder of images to explain. Can be repeated. Default: images that the run was scored "
             "on, first its most confident mistakes.",
