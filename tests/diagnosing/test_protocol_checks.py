@@ -20,6 +20,7 @@ from convoy.diagnosing.suspects import find_suspects
 from convoy.diagnosing.table import CHECKS, Topic, examine
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
+from convoy.recipe.files import builtin_names
 from convoy.runs import Run
 
 ERROR, WARNING, HINT = Severity
@@ -247,3 +248,17 @@ def test_run_is_examined_by_its_name(tmp_path: Path) -> None:
 def test_each_check_of_recipes_and_runs_has_a_test_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert [check.name for check in (*RECIPE_CHECKS, *RESULT_CHECKS) if f'"{check.name}"' not in text] == []
+
+
+@pytest.mark.parametrize("name", [name for name in builtin_names() if not name.endswith("published")])
+def test_built_in_recipes_with_a_sound_protocol_have_no_finding_above_a_hint(name: str) -> None:
+    findings = list(examine(Recipe.load(name), RECIPE_CHECKS))
+    assert [finding for finding in findings if finding.severity is not HINT] == []
+
+
+def test_measure_trains_the_recipe_with_and_without_its_faults(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = tiny(("train.epochs", 2), ("protocol.faults", ["last_weights"]))
+    diagnosis = convoy.doctor(recipe, measure=True, only="effect_of_faults", out=tmp_path / "out")
+    [finding] = diagnosis.findings
+    assert finding.cost is not None
+    assert finding.cost.n == 150  # test images

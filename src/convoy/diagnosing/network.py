@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -36,12 +37,29 @@ class Activation:
     saturated: float  # share of outputs where the slope of a sigmoid or tanh is below 1 % of its maximum
 
 
+class Gradient(StrEnum):
+    """Of a parameter. The values are not kept: they have the size of the network."""
+
+    NONE = "none"
+    ZERO = "zero"
+    NONZERO = "nonzero"
+    SPARSE = "sparse"
+
+    @classmethod
+    def of(cls, gradient: torch.Tensor | None) -> Gradient:
+        if gradient is None:
+            return cls.NONE
+        if gradient.layout != torch.strided:
+            return cls.SPARSE
+        return cls.NONZERO if bool((gradient != 0).any()) else cls.ZERO
+
+
 @dataclass(frozen=True)
 class FirstStep:
     evaluated: tuple[torch.Tensor, torch.Tensor]  # [1, classes] each, of the same image in evaluation mode
     logits: torch.Tensor  # [B, classes], in training mode
     loss: float
-    gradients: dict[str, torch.Tensor | None]  # of the trained parameters
+    gradients: dict[str, Gradient]  # of the trained parameters
     activations: tuple[Activation, ...]
     calls: Counter[str]  # of each module with parameters, by name
     opening: tuple[str, ...]  # operations on the images before the first layer with parameters
@@ -150,7 +168,7 @@ def _first_step(network: Network) -> FirstStep:
         evaluated=(first, second),
         logits=logits.detach(),
         loss=float(loss.detach()),
-        gradients={name: parameter.grad for name, parameter in named.items()},
+        gradients={name: Gradient.of(parameter.grad) for name, parameter in named.items()},
         activations=tuple(watch.activations),
         calls=watch.calls,
         opening=tuple(watch.opening),

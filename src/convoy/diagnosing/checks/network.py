@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convoy.diagnosing.finding import Finding, Severity
-from convoy.diagnosing.network import Network
+from convoy.diagnosing.network import Gradient, Network
 from convoy.models.entry import floor_of_loss
 from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
@@ -84,7 +84,7 @@ def no_gradient(network: Network) -> Iterator[Finding]:
     gradients = network.first_step.gradients
     parameters = dict(network.module.named_parameters())
     weights = [name for name in gradients if parameters[name].ndim > 1] or list(gradients)
-    if not any(_is_nonzero(gradients[name]) for name in weights):
+    if not any(gradients[name] in (Gradient.NONZERO, Gradient.SPARSE) for name in weights):
         yield Finding(
             Severity.ERROR,
             _("The network cannot learn: no weight has a gradient for the first images"),
@@ -96,7 +96,7 @@ def no_gradient(network: Network) -> Iterator[Finding]:
 def unused_parameters(network: Network) -> Iterator[Finding]:
     gradients = network.first_step.gradients
     parameters = dict(network.module.named_parameters())
-    unused = [name for name, gradient in gradients.items() if gradient is None]
+    unused = [name for name, gradient in gradients.items() if gradient is Gradient.NONE]
     if not unused or len(unused) == len(gradients):  # all: `no_gradient`
         return
     count = sum(parameters[name].numel() for name in unused)
@@ -290,13 +290,6 @@ def are_probabilities(outputs: torch.Tensor) -> bool:
     """Whether each row of [B, classes] is non-negative and sums to one."""
     sums = outputs.double().sum(dim=1)
     return bool((outputs >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-4))
-
-
-def _is_nonzero(gradient: torch.Tensor | None) -> bool:
-    if gradient is None:
-        return False
-    values = gradient.coalesce().values() if gradient.is_sparse else gradient
-    return bool((values != 0).any())
 
 
 def _listed(names: list[str]) -> str:

@@ -24,7 +24,7 @@ from convoy.data.splits import Resplit
 from convoy.diagnosing.checkup import quick_findings
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import images_of
-from convoy.diagnosing.network import Network, first_images
+from convoy.diagnosing.network import Gradient, Network, first_images
 from convoy.evaluation import losses
 from convoy.evaluation.load import build_network, with_normalisation
 from convoy.models import Geometry, external, pretrained, user
@@ -260,7 +260,7 @@ def subject_of(recipe: Recipe, prepared: Prepared, module: nn.Module) -> Network
     )
 
 
-def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, torch.Tensor | None]) -> None:
+def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, Gradient]) -> None:
     """Raises ValueError for state that cannot be saved as weights, and for sparse gradients."""
     for key, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor) or value.is_quantized:
@@ -268,7 +268,7 @@ def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, torch.T
                 f"{name}: {key} is quantized or not a tensor; train in floating point and quantize after training"
             )
     for key, gradient in gradients.items():
-        if gradient is not None and gradient.layout != torch.strided:
+        if gradient is Gradient.SPARSE:
             raise ValueError(
                 f"{name}: the gradient of {key} is sparse; the optimizers need dense gradients (sparse=False)"
             )
