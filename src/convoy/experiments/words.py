@@ -10,6 +10,7 @@ from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import compact, listed, plain
 from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
+from convoy.text import translated
 
 
 def words_of(name: str, settings: Settings = NONE) -> str:
@@ -250,9 +251,9 @@ def remarks(claim: JudgedClaim) -> str:
 def reduced_to(claim: JudgedClaim, further: str) -> str:
     """The scale of a claim that is not tested at the published one; `further` is what the command changed."""
     if not further or not claim.runs:
-        return claim.reduced
+        return translated(claim.reduced)
     if claim.reduced:
-        return _("{scale}; further reduced to {changes}", scale=claim.reduced, changes=further)
+        return _("{scale}; further reduced to {changes}", scale=translated(claim.reduced), changes=further)
     return _("only {changes}", changes=further)
 
 

@@ -31,6 +31,7 @@ from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, RunView, all_views, chance_levels, distinct
 from convoy.runs import Run, Study
 from convoy.text import gettext as _
+from convoy.text import translated
 
 TILES = 12
 MANY_NETWORKS = 2  # with more, the layer tables are collapsed
@@ -77,10 +78,10 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
     """Raises ValueError if the finding names a run that is not in the study."""
     results = read_results(study, finding)
     groups = results.groups
-    machines = tables_.Machines(finding.hardware, _machine(groups))
+    machines = tables_.Machines(translated(finding.hardware), _machine(groups))
     return Page(
         kicker=sections.kicker(_("Reproduction"), finding.experiment, all_views(groups)),
-        title=finding.title,
+        title=translated(finding.title),
         sentence=words.sentence(finding),
         caveats=(*chance_levels(all_views(groups), "test"), *_archived(groups), *words.caveats(finding)),
         tables=tables_.result_tables(results.models, machines, finding.withheld),

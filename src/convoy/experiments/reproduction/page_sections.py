@@ -32,6 +32,7 @@ from convoy.reporting.quantities import plain
 from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.text import gettext as _
+from convoy.text import translated
 
 # Figures of the published reports: name on the page of the study -> name in the published report.
 FIGURES = {
@@ -61,7 +62,7 @@ def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, change
     first = {claim.id: claim for claim in reversed(judged)}  # a second protocol does not repeat the sentence
 
     def name(claim: JudgedClaim) -> Cell:
-        return Cell(claim.sentence, claimed_words(claim, changes)) if first[claim.id] is claim else Cell("")
+        return Cell(translated(claim.sentence), claimed_words(claim, changes)) if first[claim.id] is claim else Cell("")
 
     fields.insert(0, TextField(_("Claim"), name))
     explained = _(
@@ -165,7 +166,7 @@ def study_sections(study: Study, results: Sequence[StudyResult], folder: Path) -
             name_counts[name] += 1
             count = name_counts[name]  # with two cross-validations, file names must differ
             figures.append(replace(figure, name=f"{name}-{count}" if count > 1 else name))
-        link = Prose(f"{page.sentence}.", report_link(path, folder), _("Full report"))
+        link = Prose(_("{sentence}.", sentence=page.sentence), report_link(path, folder), _("Full report"))
         caveats = [Prose(" ".join(f"{_capitalized(caveat)}." for caveat in page.caveats))] if page.caveats else []
         sections.append(Section(title, (link, *caveats, *figures, *map(_unmarked, page.tables))))
     return sections

@@ -24,6 +24,7 @@ from convoy.stats import Estimate, mean_of, t_interval
 from convoy.studies.compare.finding import Cost, cost_of
 from convoy.studies.compare.tables import cost_fields
 from convoy.text import gettext as _
+from convoy.text import translated
 
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
 ALWAYS = ("test_accuracy",)  # shown even if not published
@@ -167,7 +168,7 @@ def faults_tables(faults: Sequence[FaultResult], withheld: Reason | None) -> tup
         TextField(_("Fault"), lambda row: row[0]),
         TextField(_("Description"), lambda row: row[1]),
     ]
-    descriptions = {fault.title: fault.description for fault in faults}
+    descriptions = {fault.title: translated(fault.description) for fault in faults}
     return table_of(fields, descriptions.items()), _effects_table(faults, withheld)
 
 

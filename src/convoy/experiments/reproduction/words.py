@@ -24,7 +24,7 @@ from convoy.reporting.quantities import listed
 from convoy.stats import Estimate, mean_of
 from convoy.studies.compare import words as compare_words
 from convoy.text import gettext as _
-from convoy.text import ngettext
+from convoy.text import ngettext, translated
 
 
 def quick_caveat() -> str:
@@ -90,7 +90,7 @@ def caveats(finding: Reproduction) -> list[str]:
                 "the networks alone"
             )
         )
-    return [*texts, *finding.notes]
+    return [*texts, *map(translated, finding.notes)]
 
 
 def missing(finding: Reproduction) -> list[str]:
