@@ -78,7 +78,8 @@ class Measured:
         compute = "logitsFor" if run.model else "logitsHere"  # those of an ONNX model run in a worker
         difference = self._browser.evaluate(f"convoy.largestDifference({images}, convoy.{compute})")
         each = 1000 * (self.seconds() - before) / images
-        return f"{difference:.1e} of {np.abs(run.logits).max():.2f}" + ("" if run.model else f"  {each:6.1f} ms")
+        text = f"{difference:.1e} of {np.abs(run.logits).max():.2f} on {images} images"
+        return text if run.model else f"{text}  {each:6.1f} ms"
 
     def pen(self, page: Path) -> str:
         """Draws a circle: milliseconds of the first ten movements, and the median of the others."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_file
-from babel.messages.mofile import write_mo
+from babel.messages.pofile import write_po
 from tests.exploring.browser import Browser
 
 import convoy
@@ -29,7 +29,8 @@ UNTRANSLATED = """(() => {
         ["aria-label", "aria-valuetext", "title"].map((name) => each.getAttribute(name) ?? ""));
     while (walker.nextNode()) {
         const element = walker.currentNode.parentElement;
-        if (!element.closest("script, noscript, #languages, #flags, [hidden]")) texts.push(walker.currentNode.data);
+        if (!element.closest("script, noscript, #languages, #flags, .flag, [hidden]"))
+            texts.push(walker.currentNode.data);
     }
     const marks = /⟦[^⟦⟧]*⟧/;
     const rest = (text) => { while (marks.test(text)) text = text.replace(marks, ""); return text; };
@@ -46,10 +47,10 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _line, message, _comments, _context in extract_from_file("python", package / source, {"_": None}):
             catalog.add(message, REORDERED.get(str(message), f"⟦{message}⟧"))
     folder = tmp_path_factory.mktemp("locale")
-    path = folder / "zh_CN" / "LC_MESSAGES" / "convoy.mo"
+    path = folder / "zh_CN" / "LC_MESSAGES" / "convoy.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
-        write_mo(file, catalog)
+        write_po(file, catalog)
     return folder
 
 
