@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from convoy.notebook import html_of
-from convoy.stats import Estimate
 from convoy.text import gettext as _
+
+if TYPE_CHECKING:
+    from convoy.stats import Estimate
 
 SCHEMA = 1
 Value = float | int | str
