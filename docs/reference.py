@@ -280,7 +280,7 @@ def functions() -> str:
 
 def result_types() -> str:
     """The types that functions return, those of findings, and those of their fields."""
-    roots = [getattr(api, name) for name in ("DataSheet", "Exported", "Prediction", "Profiled")]
+    roots = [getattr(api, name) for name in ("DataSheet", "Explained", "Exported", "Prediction", "Profiled")]
     roots += [run_contents.Score, run_contents.Cost, run_contents.EpochMetrics, run_contents.RunData]
     roots += [run_contents.Environment, run_contents.Status, Tested, JudgedClaim]
     findings = [import_module(f"{KINDS[name]}.finding") for name in sorted(KINDS)]
@@ -298,7 +298,7 @@ def result_types() -> str:
 
 def _loaded() -> list[ModuleType]:
     """Our modules, with those that the others import for type checkers only."""
-    for name in ("data.photo", "datasheet.facts", "exporting.content", "profiling.result"):
+    for name in ("data.photo", "datasheet.facts", "explaining.result", "exporting.content", "profiling.result"):
         import_module(f"convoy.{name}")
     return [module for name, module in sys.modules.items() if name.startswith("convoy.")]
 

@@ -97,7 +97,8 @@ def test_convoy_is_a_command() -> None:
 
 @pytest.mark.parametrize("line", CONVOY_COMMANDS)
 def test_options_of_every_command_shown_exist(line: str) -> None:
-    overrides, tokens = cli.split_overrides(shlex.split(line)[1:])
+    _language, arguments = cli.split_language(shlex.split(line)[1:])
+    overrides, tokens = cli.split_overrides(arguments)
 
     command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
 
