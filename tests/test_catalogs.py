@@ -74,8 +74,10 @@ def test_chinese_lines_break_between_characters_but_not_before_punctuation() -> 
 
 
 def test_the_joints_of_chinese_sentences_have_chinese_punctuation() -> None:
-    assert typeset("准确率, 损失; n = 2") == "准确率，损失；n = 2"
-    assert typeset("lenet, vgg; n = 2") == "lenet, vgg; n = 2"
+    with text.in_language("zh_CN"):
+        assert typeset("准确率, 损失; n = 2") == "准确率，损失；n = 2"
+        assert typeset("lenet, vgg; n = 2") == "lenet, vgg; n = 2"
+    assert typeset("日本, 损失; n = 2") == "日本, 损失; n = 2"
 
 
 def test_figures_are_in_english_without_a_chinese_font(monkeypatch) -> None:

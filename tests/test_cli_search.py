@@ -57,7 +57,7 @@ def test_python_function_takes_mappings(stripes, net, tmp_path) -> None:
             "unknown key 'optim.lrr'; did you mean 'optim.lr'",
         ),
         ("--grid optim.lr=1e-3,fast", "optim.lr = 'fast'"),
-        ("--range optim.lr=1e-4..1e-1", "a range has no full grid: give --trials, or a --grid"),
+        ("--range optim.lr=1e-4..1e-1", "a range has no full grid: use --trials, or --grid"),
         ("--grid optim.lr=1e-3,1e-2 --sampler best --trials 3", "unknown sampler 'best'; known: gp, random, tpe"),
         ("", "a search needs a key to vary"),
     ],

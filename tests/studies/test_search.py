@@ -73,7 +73,7 @@ def test_winner_is_retrained_with_fresh_seeds_and_reported_next_to_its_search_sc
     assert all(member.run.recipe.optim.lr == finding.best.params["optim.lr"] for member in study.members)
     accuracies = [member.run.scores["test"].accuracy for member in study.members]
     assert finding.accuracy.mean == pytest.approx(sum(accuracies) / 2)
-    assert f"{finding.best.accuracy:.2%}" in kinds.caveats_of(study)[0]
+    assert f"{100 * finding.best.accuracy:.2f} %" in kinds.caveats_of(study)[0]
 
 
 def test_trials_that_may_be_as_good_are_those_within_the_difference_of_two_runs(study: Study) -> None:
@@ -83,7 +83,7 @@ def test_trials_that_may_be_as_good_are_those_within_the_difference_of_two_runs(
     assert finding.margin == pytest.approx(float(student.ppf(0.975, 1)) * spread * 2**0.5)
     near = {trial.number for trial in finding.trials if trial.accuracy >= finding.best.accuracy - finding.margin}
     assert {trial.number for trial in finding.near} == near - {finding.winner} != set()
-    assert any(f": {len(finding.near)}, " in caveat for caveat in kinds.caveats_of(study))
+    assert any(f": {len(finding.near)}. " in caveat for caveat in kinds.caveats_of(study))
 
 
 def test_only_the_winners_fresh_runs_open_the_test_set(study: Study) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from convoy.text import page_language
+
 # What is not divided: a word with the punctuation around it, or one Chinese character with that around it.
 _PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（）《》]+|[^\s])[，。、：；！？）”》…]*")
 
@@ -29,8 +31,8 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def typeset(text: str) -> str:
-    """Corrects the joints of sentences: Chinese punctuation after a Chinese character, and no space after it."""
-    if _CHINESE.search(text) is None:
+    """Corrects the joints of Chinese sentences: Chinese punctuation after a Chinese character, no space after it."""
+    if page_language() == "en" or _CHINESE.search(text) is None:
         return text
     text = re.sub(r"(?<=[\u3400-\u9fff）”])[;,:](?= )", lambda mark: _FULL_WIDTH[mark.group()], text)
     text = re.sub(r"(?<=[\u3400-\u9fff]) ([和或]) (?=[\u3400-\u9fff])", r"\1", text)
