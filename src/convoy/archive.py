@@ -116,14 +116,14 @@ def packaged() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "docs" / "results"
 
 
-def packaged_profiles(experiment: str, folder: Path | None = None) -> dict[str, Any]:
-    """Profiles of the networks of an experiment, from `folder` or Convoy's own; empty if there are none."""
+def read_profiles(experiment: str, folder: Path | None = None) -> bytes:
+    """Profiles of the networks of an experiment as JSON, from `folder` or Convoy's own; empty if there are none."""
     path = (folder or packaged()) / "profiles" / f"{experiment}.json.xz"
-    return dict(json.loads(lzma.decompress(path.read_bytes()))) if path.is_file() else {}
+    return lzma.decompress(path.read_bytes()) if path.is_file() else b""
 
 
-def write_profiles(experiment: str, profiles: Mapping[str, Any], folder: Path) -> None:
-    compressed = lzma.compress(_compact(profiles).encode(), preset=9 | lzma.PRESET_EXTREME)
+def write_profiles(experiment: str, profiles: bytes, folder: Path) -> None:
+    compressed = lzma.compress(profiles, preset=9 | lzma.PRESET_EXTREME)
     write_bytes(folder / "profiles" / f"{experiment}.json.xz", compressed)
 
 

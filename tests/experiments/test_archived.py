@@ -19,7 +19,6 @@ from convoy.experiments.reproduction import networks, run
 from convoy.experiments.reproduction.archived import ArchivedReproduction
 from convoy.experiments.reproduction.scope import Scope
 from convoy.profiling.measure import shape_of, subject_of
-from convoy.profiling.result import PROFILES
 from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate
 from convoy.studies.session import Session
@@ -82,7 +81,7 @@ def test_options_of_training_are_refused(options: dict[str, object], tmp_path: P
 def test_packaged_profiles_are_those_of_the_networks(experiment_name: str) -> None:
     scope = Scope(experiment.load(experiment_name), Settings())
     recipes = scope.recipes
-    stored = networks.packaged(scope)  # empty if a recipe was changed: `make results MINUTES=0` profiles it again
+    stored = networks.packaged(scope)  # None if a recipe was changed: `make results MINUTES=0` profiles it again
 
     counted = {
         model.label: {
@@ -92,17 +91,19 @@ def test_packaged_profiles_are_those_of_the_networks(experiment_name: str) -> No
         }
         for model in scope.experiment.model
     }
-    assert stored["parameters"] == counted
-    assert [profile.label for profile in PROFILES.validate_python(stored["profiles"])] == [*counted]
+    assert stored is not None
+    assert stored.parameters == counted
+    assert [profile.label for profile in stored.profiles] == [*counted]
     exact = [check for check in scope.claims if find(check.claim.measure).exact]
-    known = networks.ClaimCounter(known=dict(stored["counts"]))
+    known = networks.ClaimCounter(known=dict(stored.counts))
     assert all(known.of(check) for check in exact)
-    assert len(known.known) == len(stored["counts"])  # nothing had to be counted
+    assert len(known.known) == len(stored.counts)  # nothing had to be counted
 
 
 def test_packaged_counts_are_those_of_the_networks() -> None:
     scope = Scope(experiment.load("classics-mnist"), Settings())
     check = next(check for check in scope.claims if check.claim.measure == "macs_per_image")
-    stored = networks.packaged(scope)["counts"]
+    stored = networks.packaged(scope)
 
-    assert networks.ClaimCounter().of(check) == networks.ClaimCounter(known=dict(stored)).of(check)
+    assert stored is not None
+    assert networks.ClaimCounter().of(check) == networks.ClaimCounter(known=dict(stored.counts)).of(check)

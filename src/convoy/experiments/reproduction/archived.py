@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from convoy import archive
 from convoy.experiments import verdicts
@@ -18,7 +17,6 @@ from convoy.experiments.reproduction import networks, studies
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.run import Reproduction
-from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run, Study
 from convoy.studies import findings
@@ -55,16 +53,16 @@ class ArchivedReproduction(Reproduction):
         return studies.fingerprints(self.scope.recipes, from_data=False)
 
     @cached_property
-    def packaged(self) -> dict[str, Any]:
+    def packaged(self) -> networks.Profiles | None:
         return networks.packaged(self.scope)
 
     @cached_property
     def counted(self) -> dict[str, dict[Side, int]]:
         """From the packaged profiles, which are up to date unless a recipe was changed."""
-        if not self.packaged:
+        if self.packaged is None:
             return super().counted
-        write_json(self.folder / "profile.json", self.packaged)
-        return dict(self.packaged["parameters"])
+        networks.store(self.packaged, self.folder / "profile.json")
+        return self.packaged.parameters
 
     @property
     def folder(self) -> Path:
@@ -84,7 +82,7 @@ class ArchivedReproduction(Reproduction):
     def _claims(self) -> bool:
         """Each at the published scale with all archived seeds, or at the reduced scale if only that was archived."""
         full_size = replace(self.scope, settings=replace(self.settings, full_size=True))
-        judged, counter = [], networks.ClaimCounter(self.has_data, dict(self.packaged.get("counts", {})))
+        judged, counter = [], networks.ClaimCounter(self.has_data, dict(self.packaged.counts) if self.packaged else {})
         for scales in zip(full_size.claims, self.scope.claims, strict=True):
             check = next((each for scale in scales if (each := self._with_archived_seeds(scale)) is not None), None)
             if check is not None:

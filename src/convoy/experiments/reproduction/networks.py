@@ -6,9 +6,11 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from convoy import archive, cpu
 from convoy.evaluation import cost
@@ -17,12 +19,27 @@ from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measures import find
 from convoy.experiments.reproduction.scope import Scope
 from convoy.experiments.reproduction.studies import digest
-from convoy.files import read_json, write_json
+from convoy.files import write_bytes
 from convoy.profiling import measure
-from convoy.profiling.result import PROFILES
+from convoy.profiling.result import Profile
 from convoy.recipe import Recipe
 from convoy.training.machine.device import device_of
 from convoy.training.step import optimizers
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """profile.json: the networks of an experiment."""
+
+    profiles: list[Profile]
+    parameters: dict[str, dict[Side, int]]  # by label and side
+    measured_on: str  # processor and date
+    key: str = ""  # hash of the fingerprints of their recipes
+    recipes: str = ""  # hash of their recipes, in an archive
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # `ClaimCounter.known`, in an archive
+
+
+PROFILES = TypeAdapter(Profiles)
 
 
 @dataclass
@@ -63,29 +80,41 @@ def counted(
     """
     named = [[label, side, fingerprints[name]] for label, names in _networks(scope).items() for side, name in names]
     key = digest(named, from_data)
-    stored = read_json(path, "profiles") if path.is_file() else {}
-    if stored.get("key") != key:
-        stored = {"key": key, **_profile_all(scope, from_data=from_data, quick=quick)}
-        write_json(path, stored)
-    return dict(stored["parameters"])
+    stored = _read(path.read_bytes()) if path.is_file() else None
+    if stored is None or stored.key != key:
+        stored = replace(_profile_all(scope, from_data=from_data, quick=quick), key=key)
+        store(stored, path)
+    return stored.parameters
 
 
-def packaged(scope: Scope) -> dict[str, Any]:
-    """The profiles of these networks and the counts for their claims that come with Convoy; empty if there are none."""
-    stored = archive.packaged_profiles(scope.experiment.name)
-    return stored if stored.get("recipes") == recipes_of(scope) else {}
+def packaged(scope: Scope, folder: Path | None = None) -> Profiles | None:
+    """Those of these networks from `folder`, an archive, by default Convoy's own; None if it does not have them."""
+    stored = _read(archive.read_profiles(scope.experiment.name, folder))
+    return stored if stored is not None and stored.recipes == recipes_of(scope) else None
+
+
+def store(profiles: Profiles, path: Path) -> None:
+    write_bytes(path, PROFILES.dump_json(profiles, indent=1, by_alias=True))
+
+
+def _read(stored: bytes) -> Profiles | None:
+    """None for a file of another version."""
+    try:
+        return PROFILES.validate_json(stored)
+    except ValueError:
+        return None
 
 
 def write_packaged(scope: Scope, folder: Path, *, from_data: bool) -> None:
     """Profiles the networks and stores the result in `folder`, an archive; nothing if it has that of these recipes."""
-    if archive.packaged_profiles(scope.experiment.name, folder).get("recipes") == recipes_of(scope):
+    if packaged(scope, folder) is not None:
         return
     counter = ClaimCounter(from_data)
     for check in scope.claims:
         counter.of(check)
     profiles = _profile_all(scope, from_data=from_data, quick=False)
-    stored = {"recipes": recipes_of(scope), **profiles, "counts": counter.known}
-    archive.write_profiles(scope.experiment.name, stored, folder)
+    stored = replace(profiles, recipes=recipes_of(scope), counts=counter.known)
+    archive.write_profiles(scope.experiment.name, PROFILES.dump_json(stored, by_alias=True), folder)
 
 
 def recipes_of(scope: Scope) -> str:
@@ -105,7 +134,7 @@ def _networks(scope: Scope) -> dict[str, list[tuple[Side, str]]]:
     return {model.label: [(side, name) for side in SIDES if (name := getattr(model, side))] for model in models}
 
 
-def _profile_all(scope: Scope, *, from_data: bool, quick: bool) -> dict[str, Any]:
+def _profile_all(scope: Scope, *, from_data: bool, quick: bool) -> Profiles:
     profiled, parameters = [], dict[str, dict[Side, int]]()
     for label, names in _networks(scope).items():
         subjects = {
@@ -116,6 +145,4 @@ def _profile_all(scope: Scope, *, from_data: bool, quick: bool) -> dict[str, Any
         subject = next(iter(subjects.values()))
         state = optimizers.state_per_parameter(subject.recipe.optim, ema_decay=subject.recipe.train.ema_decay)
         profiled.append(measure.profile(subject, device_of(subject.recipe), state_per_parameter=state, quick=quick))
-    profiles = PROFILES.dump_python(profiled, mode="json", by_alias=True)
-    measured_on = f"{cpu.name()}, {time.strftime('%Y-%m-%d')}"
-    return {"profiles": profiles, "parameters": parameters, "measured_on": measured_on}
+    return Profiles(profiled, parameters, f"{cpu.name()}, {time.strftime('%Y-%m-%d')}")
