@@ -220,7 +220,7 @@ def curves_table(tests: Sequence[CurveTest]) -> Table | None:
         Field("n", lambda test: str(test.runs), _("runs")),
         Field(_("Difference"), _curve_difference, _("published − measured")),
         TextField(_("Epochs outside the band"), _outside),
-        Field("p", lambda test: "" if test.p_holm is None else p_value(test.p_holm), _("corrected")),
+        Field("p", lambda test: "" if test.p_holm is None else p_value(test.p_holm), "Holm"),
         TextField(_("Published compared with measured"), _curve_verdict),
     ]
     note = _(

@@ -89,9 +89,9 @@ def _rungs(finding: LadderFinding) -> Table:
         TextField(_("To"), lambda rung: "; ".join(change.after for change in rung.changes)),
         Field(accuracy_title(finding.part), lambda rung: Cell(*rung.accuracy.parts(scale=100)), "%"),
         Field(_("Step"), lambda rung: _effect(rung.step), _("points")),
-        Field("p", lambda rung: _p(rung.step), _("corrected")),
+        Field("p", lambda rung: _p(rung.step), "Holm"),
         Field(_("Leave-one-out effect"), lambda rung: _effect(rung.taken_away), _("points")),
-        Field("p", lambda rung: _p(rung.taken_away), _("corrected")),
+        Field("p", lambda rung: _p(rung.taken_away), "Holm"),
     ]
     alone = finding.taken_away
     note = _(
