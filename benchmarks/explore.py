@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from tests.exploring.browser import Browser
+from tests.exploring.browser import PAD, Browser
 from tests.fake_runs import mnist
 
 from convoy import models
@@ -98,14 +98,6 @@ class Measured:
             each.append(1000 * (self.seconds() - before))
         first = " ".join(f"{ms:.0f}" for ms in each[:10])
         return f"movements of the pen: first {first}, median of the others {statistics.median(each[10:]):.1f} ms"
-
-
-PAD = """(() => {
-    const pad = document.getElementById("pad");
-    pad.scrollIntoView({ block: "center", behavior: "instant" });
-    const { x, y, width, height } = pad.getBoundingClientRect();
-    return [x, y, width, height];
-})()"""
 
 
 def main() -> None:

@@ -18,6 +18,14 @@ OPTIONS = (
 )  # fmt: skip
 SECONDS = 60  # until a page must be ready
 
+# Scrolls to the pad; its left, top, width and height.
+PAD = """(() => {
+    const pad = document.getElementById("pad");
+    pad.scrollIntoView({ block: "center", behavior: "instant" });
+    const { x, y, width, height } = pad.getBoundingClientRect();
+    return [x, y, width, height];
+})()"""
+
 
 class Browser:
     """One page of one browser."""

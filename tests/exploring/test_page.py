@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from tests.conftest import Call
 from tests.data.photographed_digits import photograph
 from tests.exploring import networks
-from tests.exploring.browser import Browser
+from tests.exploring.browser import PAD, Browser
 
 import convoy
 from convoy.data.photo import find_ink
@@ -24,14 +24,6 @@ from convoy.runs import Run
 Stroke = list[tuple[float, float]]  # points on the pad, in fractions of its sides
 ZERO: Stroke = [(0.5 + 0.2 * math.sin(angle / 8), 0.5 - 0.3 * math.cos(angle / 8)) for angle in range(0, 53, 4)]
 ONE: Stroke = [(0.53, 0.2), (0.5, 0.4), (0.49, 0.6), (0.47, 0.8)]
-
-
-PAD = """(() => {
-    const pad = document.getElementById("pad");
-    pad.scrollIntoView({ block: "center", behavior: "instant" });
-    const { x, y, width, height } = pad.getBoundingClientRect();
-    return [x, y, width, height];
-})()"""
 
 
 def draw(browser: Browser, stroke: Stroke) -> None:

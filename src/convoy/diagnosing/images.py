@@ -47,7 +47,7 @@ def images_of(recipe: Recipe, prepared: Prepared) -> Images:
 
 
 def with_test(images: Images, dataset: DataSet, prepared: Prepared) -> Images:
-    """Adds test images and files. Reading them is no opening: nothing is trained or selected."""
+    """Adds test images and files. Reading them does not count as an opening: nothing is trained or selected."""
     split = prepared.split
     parts = {**images.parts, "test": dataset.test_pool.take(split.test)} if len(split.test) else images.parts
     names = () if dataset.paths is None else tuple(dataset.paths[index] for index in split.train)

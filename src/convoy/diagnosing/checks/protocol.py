@@ -36,7 +36,7 @@ def label_changing_augmentation(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING,
                 _(
-                    "{augmentation} changes the label of characters: 6 becomes 9, 2 is no digit when mirrored",
+                    "{augmentation} changes the label of characters: 6 becomes 9, a mirrored 2 is not a digit",
                     augmentation=augmentation["name"],
                 )
                 if is_turned

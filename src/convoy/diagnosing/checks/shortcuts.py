@@ -1,4 +1,4 @@
-"""Checks for ways around the task: predictions from what is no content, and groups of images. Subject: `Images`."""
+"""Checks for ways around the task: predictions from what is not content, and groups of images. Subject: `Images`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from convoy import archive
 from convoy.experiments import verdicts
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import Side
-from convoy.experiments.reproduction import networks, studies
+from convoy.experiments.reproduction import networks, profiles, studies
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.run import Reproduction
@@ -53,7 +53,7 @@ class ArchivedReproduction(Reproduction):
         return studies.fingerprints(self.scope.recipes, from_data=False)
 
     @cached_property
-    def packaged(self) -> networks.Profiles | None:
+    def packaged(self) -> profiles.Profiles | None:
         return networks.packaged(self.scope)
 
     @cached_property
@@ -61,7 +61,7 @@ class ArchivedReproduction(Reproduction):
         """From the packaged profiles, which are up to date unless a recipe was changed."""
         if self.packaged is None:
             return super().counted
-        networks.store(self.packaged, self.folder / "profile.json")
+        profiles.write(self.packaged, self.folder / "profile.json")
         return self.packaged.parameters
 
     @property

@@ -10,36 +10,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from convoy import archive, cpu
 from convoy.evaluation import cost
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measures import find
+from convoy.experiments.reproduction import profiles
+from convoy.experiments.reproduction.profiles import Profiles
 from convoy.experiments.reproduction.scope import Scope
 from convoy.experiments.reproduction.studies import digest
-from convoy.files import write_bytes
 from convoy.profiling import measure
-from convoy.profiling.result import Profile
 from convoy.recipe import Recipe
 from convoy.training.machine.device import device_of
 from convoy.training.step import optimizers
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """profile.json: the networks of an experiment."""
-
-    profiles: list[Profile]
-    parameters: dict[str, dict[Side, int]]  # by label and side
-    measured_on: str  # processor and date
-    key: str = ""  # hash of the fingerprints of their recipes
-    recipes: str = ""  # hash of their recipes, in an archive
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # `ClaimCounter.known`, in an archive
-
-
-PROFILES = TypeAdapter(Profiles)
 
 
 @dataclass
@@ -80,29 +63,17 @@ def counted(
     """
     named = [[label, side, fingerprints[name]] for label, names in _networks(scope).items() for side, name in names]
     key = digest(named, from_data)
-    stored = _read(path.read_bytes()) if path.is_file() else None
+    stored = profiles.read(path.read_bytes()) if path.is_file() else None
     if stored is None or stored.key != key:
         stored = replace(_profile_all(scope, from_data=from_data, quick=quick), key=key)
-        store(stored, path)
+        profiles.write(stored, path)
     return stored.parameters
 
 
 def packaged(scope: Scope, folder: Path | None = None) -> Profiles | None:
     """Those of these networks from `folder`, an archive, by default Convoy's own; None if it does not have them."""
-    stored = _read(archive.read_profiles(scope.experiment.name, folder))
+    stored = profiles.read(archive.read_profiles(scope.experiment.name, folder))
     return stored if stored is not None and stored.recipes == recipes_of(scope) else None
-
-
-def store(profiles: Profiles, path: Path) -> None:
-    write_bytes(path, PROFILES.dump_json(profiles, indent=1, by_alias=True))
-
-
-def _read(stored: bytes) -> Profiles | None:
-    """None for a file of another version."""
-    try:
-        return PROFILES.validate_json(stored)
-    except ValueError:
-        return None
 
 
 def write_packaged(scope: Scope, folder: Path, *, from_data: bool) -> None:
@@ -112,9 +83,9 @@ def write_packaged(scope: Scope, folder: Path, *, from_data: bool) -> None:
     counter = ClaimCounter(from_data)
     for check in scope.claims:
         counter.of(check)
-    profiles = _profile_all(scope, from_data=from_data, quick=False)
-    stored = replace(profiles, recipes=recipes_of(scope), counts=counter.known)
-    archive.write_profiles(scope.experiment.name, PROFILES.dump_json(stored, by_alias=True), folder)
+    measured = _profile_all(scope, from_data=from_data, quick=False)
+    stored = replace(measured, recipes=recipes_of(scope), counts=counter.known)
+    archive.write_profiles(scope.experiment.name, profiles.as_json(stored), folder)
 
 
 def recipes_of(scope: Scope) -> str:

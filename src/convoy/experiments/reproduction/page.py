@@ -18,11 +18,10 @@ from convoy.experiments.reproduction import page_tables as tables_
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import ModelResult, Reproduction
 from convoy.experiments.reproduction.page_sections import claims, quick_try, study_sections
+from convoy.experiments.reproduction.profiles import read as read_profiles
 from convoy.experiments.reproduction.words import protocol_name
 from convoy.experiments.words import shown
-from convoy.files import read_json
 from convoy.profiling import page as profile_page
-from convoy.profiling.result import PROFILES
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, Section, Table
@@ -285,8 +284,10 @@ def _networks(study: Study, results: Results) -> Section | None:
     path = study.path / "profile.json"
     if not path.is_file():
         return None
-    stored = read_json(path, "profiles")
-    profiles = PROFILES.validate_python(stored["profiles"])
+    stored = read_profiles(path.read_bytes())
+    if stored is None:
+        raise ValueError(f"{path} is damaged")
+    profiles = stored.profiles
     comparison = profile_page.cost_comparison(profiles, results.look).blocks if len(profiles) > 1 else ()
     tables = [table for profile in profiles for table in profile_page.layer_tables(profile, named=True)]
     if len(profiles) > MANY_NETWORKS:
@@ -294,8 +295,8 @@ def _networks(study: Study, results: Results) -> Section | None:
         tables = [replace(table, collapsed_title=title) for table, title in zip(tables, titles, strict=True)]
     flaws = "; ".join(f"{profile.label}: {flaw}" for profile in profiles for flaw in profile.flaws)
     first = [Prose(_("Flaws of the published networks: {flaws}.", flaws=flaws))] if flaws else []
-    if comparison and (where := stored.get("measured_on")):
-        first.append(Prose(_("Latencies were measured on {machine}.", machine=where)))
+    if comparison and stored.measured_on:
+        first.append(Prose(_("Latencies were measured on {machine}.", machine=stored.measured_on)))
     return Section(_("Networks"), (*first, *comparison, *profile_page.pictures(profiles), *tables))
 
 
