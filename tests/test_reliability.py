@@ -1,0 +1,22 @@
+"""docs/reliability.md names a test for each promise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_each_promise_names_a_test_that_exists() -> None:
+    rows = [
+        line.split("|")[1:-1]
+        for line in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| promise")
+    ]
+    assert rows
+    for _promise, tests, _measured in rows:
+        pairs = re.findall(r"`(tests/[\w/]+\.py)`: `(test_\w+)`", tests)
+        assert pairs, tests
+        for file, name in pairs:
+            assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), (file, name)
