@@ -1,6 +1,6 @@
 """Data sets: loading by name or path, splits, and batches on a device.
 
-Import `augment` and `batches` from their modules: they import torch, this package does not.
+`augment` and `batches` are not exported here, because they import torch.
 """
 
 from convoy.data.catalogue import DATA_SETS

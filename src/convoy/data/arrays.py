@@ -32,11 +32,11 @@ class Parts(NamedTuple):
 
 
 def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[str] | None = None) -> DataSet:
-    """Makes a data set from arrays of its parts.
+    """Creates a data set from the arrays of its parts.
 
     Images are [N, H, W], [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, uint8 or numbers in 0..1 or 0..255. They
     are resized to `size` x `size` pixels, by default to their shorter side. Labels are integers that start at 0 (or at
-    1, without `classes`). Raises DataError with the file.
+    1, without `classes`). Raises DataError that names the file.
     """
     notes: list[str] = []
     parts = Parts(**{label: _converted(part, size, notes) for label, part in parts.items()})
@@ -62,7 +62,7 @@ def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[
 
 
 def _converted(part: Part, size: int | None, notes: list[str]) -> Part:
-    """The part with images as uint8 [N, C, size, size] and labels as int64 [N]."""
+    """Returns the part with images as uint8 [N, C, size, size] and labels as int64 [N]."""
     images = resize_and_crop(as_images(part.images, part.where), size, notes)
     labels = as_labels(part.labels, part.where_labels)
     if len(labels) != len(images):
@@ -104,7 +104,7 @@ def _as_levels(values: np.ndarray, where: str) -> np.ndarray:
             f"{where}: expected images in 0..1 or 0..255, not normalised, got values from {low:.4g} to {high:.4g}"
         )
     levels = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _CHUNK):  # as float64 the images need eight times the memory
+    for start in range(0, len(values), _CHUNK):  # in chunks, because float64 images need eight times the memory
         chunk = values[start : start + _CHUNK].astype(np.float64) * scale
         levels[start : start + _CHUNK] = np.rint(chunk).clip(0, 255)
     return levels
@@ -123,7 +123,7 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _class_names(train: Part, classes: Sequence[str] | None) -> tuple[int, tuple[str, ...]]:
-    """The lowest label and the class names. Without `classes`, labels with gaps are an error, as they may be wrong."""
+    """Returns the lowest label and the class names. Without `classes`, gaps between labels raise DataError."""
     labels, where = np.unique(train.labels), train.where_labels
     lowest = int(labels[0]) if classes is None and labels[0] in (0, 1) else 0
     names = tuple(classes) if classes is not None else tuple(str(lowest + index) for index in range(len(labels)))

@@ -1,7 +1,7 @@
-"""Batched augmentation, with separate random numbers for each image, in this order:
+"""Batched augmentation with separate random numbers for each image, applied in this order:
 
 1. All geometric augmentations of a recipe are composed into one affine map and applied in one resampling, so that an
-   image is not blurred twice and not cropped in between. Those with `is_separate` are resampled separately, as in
+   image is interpolated only once and not cropped in between. Those with `is_separate` are resampled separately, as in
    torchvision. The area outside an image is black.
 2. Policies and erasing, in the order of the recipe.
 3. Mixing with another image of the batch.

@@ -34,7 +34,7 @@ def contrast(x: Tensor, amount: Tensor) -> Tensor:
 
 
 def sharpness(x: Tensor, amount: Tensor) -> Tensor:
-    """Smoothing weights a pixel by 5 and its 8 neighbours by 1; pixels at the border are unchanged."""
+    """The smoothing filter weights a pixel by 5 and its 8 neighbours by 1; border pixels are unchanged."""
     rows = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]  # faster than avg_pool2d on a CPU
     squares = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     smoothed = x.clone()

@@ -51,7 +51,7 @@ class Erase(PixelTransform):
         return x.index_copy(0, indices, torch.where(unchanged > 0, images, self._fill_values(images, generator)))
 
     def _boxes(self, uniform: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """Corners in pixels (y, x), [N, 2] each, from draws [N, 4]; at least one pixel unless the area is 0."""
+        """Returns corners (y, x) in pixels, [N, 2] each, from draws [N, 4]; a box is empty only if the area is 0."""
         area = self.area[0] + (self.area[1] - self.area[0]) * uniform[:, 0]
         low, high = math.log(self.aspect[0]), math.log(self.aspect[1])
         stretch = torch.exp((low + (high - low) * uniform[:, 1]) / 2)

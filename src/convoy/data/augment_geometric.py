@@ -100,12 +100,12 @@ class Scale(Geometric):
 
 def resample(x: Tensor, maps: Tensor, mode: str) -> Tensor:
     """Samples x [B, C, H, H] at the coordinates that maps [B, 2, 3] give for each pixel; black outside the image."""
-    dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # half-precision coordinates are off by pixels
+    dtype = x.dtype if x.dtype == torch.float64 else torch.float32  # half precision is too coarse for coordinates
     maps = maps.to(x.device, dtype, non_blocking=True)
     centres = _pixel_centres(x.shape[-1], x.device, dtype)  # (H,)
     down = maps[:, :, 1:2] * centres + maps[:, :, 2:]  # (B, 2, H)
     across = maps[:, :, :1] * centres  # (B, 2, W)
-    # The last axis of the sum is a row of pixels instead of the pair (x, y), so that it is vectorised: 3 times as fast.
+    # 3 times as fast as with the pair (x, y) as the last axis of the sum, because a row of pixels is vectorised.
     grid = (down[..., None] + across[:, :, None]).permute(0, 2, 3, 1)  # (B, H, W, 2)
     return grid_sample(x.to(dtype), grid, mode=mode, padding_mode="zeros", align_corners=False).to(x.dtype)
 

@@ -56,7 +56,7 @@ class Geometric(_Augmentation, ABC):
 
 
 class PixelTransform(_Augmentation, ABC):
-    """Changes the pixels of an image in any other way."""
+    """Changes the pixels of an image in a way that is not an affine map."""
 
     @property
     @abstractmethod

@@ -4,8 +4,8 @@
 - CutMix: Yun et al. 2019, https://arxiv.org/abs/1905.04899: a rectangle of one image is pasted into the other.
 
 An image is mixed with the previous one in the (shuffled) batch. Differs from the papers: weight and rectangle are drawn
-per image instead of per batch. If a recipe has both, one of them is drawn per image with equal probability, and then
-whether it is applied.
+per image instead of per batch. If a recipe has both, one of them is drawn per image with equal probability and then
+applied with its `probability`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class CutMix(Mixer):
     draws: ClassVar[int] = 3
 
     def weights(self, uniform: Tensor, x: Tensor) -> MixWeights:
-        """The rectangle is a clipped square centred on any pixel; the label's weight is the area not replaced."""
+        """The rectangle is a square centred on a random pixel and clipped; the label's weight is the remaining area."""
         side = x.shape[-1]
         half = (side * beta(uniform[:, 0], self.alpha).sqrt()).floor().div(2, rounding_mode="floor")[:, None]
         centre = (uniform[:, 1:] * side).floor()

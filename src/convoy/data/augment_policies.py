@@ -130,5 +130,5 @@ def apply(x: Tensor, operation: Tensor, sign: Tensor, strength: Tensor, largest:
 
 
 def _integers(uniform: Tensor, count: int) -> Tensor:
-    """Converts uniform draws to integers from 0 to count - 1, equally likely."""
+    """Converts uniform draws to uniform integers from 0 to count - 1."""
     return (uniform * count).floor().clamp(max=count - 1)

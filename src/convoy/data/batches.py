@@ -1,4 +1,4 @@
-"""Batches from uint8 tensors that stay on the device, without DataLoader, worker processes or Python code per image."""
+"""Batches from uint8 tensors on the device, without DataLoader, worker processes or Python code per image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Normaliser:
 
 
 def augmented(normaliser: Normaliser, augmentation: Augmentation, seed: int) -> Callable[[Tensor], Tensor]:
-    """Returns a normaliser of uint8 batches that augments them first, without mixing, for the fault augmented_test."""
+    """Returns a function that augments uint8 batches, without mixing, and normalises them (fault augmented_test)."""
     generator = torch.Generator().manual_seed(seed)
     return lambda x: normaliser(augmentation(_fractions(x.to(normaliser.device), normaliser.dtype), generator))
 
@@ -75,7 +75,9 @@ class Batches:
         self._resplit = images if isinstance(images, Resplit) else None
         self.images_per_epoch = images.n_train if isinstance(images, Resplit) else len(images)
         images = images.pool if isinstance(images, Resplit) else images
-        with warnings.catch_warnings(action="ignore"):  # torch warns about read-only arrays; nothing writes to this one
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # torch warns about read-only arrays; this one is never written to
             self._images = torch.from_numpy(images.images).to(normaliser.device)
             labels = torch.from_numpy(images.labels)
         self._labels = labels.to(normaliser.device)
@@ -127,7 +129,7 @@ def _balanced(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Draws `count` indices with replacement: first a non-empty class, then one of its images, each equally likely."""
     counts = labels.bincount()
     counts = counts[counts > 0]
-    first = counts.cumsum(0) - counts  # of the images sorted by class
+    first = counts.cumsum(0) - counts  # position of each class's first image, if sorted by class
     classes = torch.randint(len(counts), (count,), generator=generator)
     within = torch.rand(count, generator=generator, dtype=torch.float64) * counts[classes]
     return labels.argsort(stable=True)[first[classes] + within.long()]

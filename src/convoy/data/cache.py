@@ -61,7 +61,7 @@ def read(key: str) -> DataSet | None:
 
 
 def get_or_create(key: str, create: Callable[[], DataSet]) -> DataSet:
-    """Returns the cached data set; without a valid entry for the key, calls `create` and stores its result.
+    """Returns the cached data set. If there is no valid entry, calls `create` and stores its result.
 
     A damaged entry is replaced. If the cache cannot be written (read-only, disk full), the data stay in memory.
     """
@@ -116,7 +116,7 @@ def _write(entry: Path, dataset: DataSet) -> None:
         )
         (temporary / "entry.json").write_text(json.dumps(asdict(contents)), encoding="utf-8")
         temporary.chmod(0o755)  # a cache may be shared
-        if _read(entry) is None:  # another process may have been faster
+        if _read(entry) is None:  # another process may have written it first
             shutil.rmtree(entry, ignore_errors=True)
             temporary.rename(entry)
     finally:
@@ -139,7 +139,7 @@ def clean(unused_seconds: float) -> tuple[int, int]:
             if is_entry:  # rename first, so that no process reads a partly deleted entry
                 path = path.rename(path.with_name(f".writing-{path.name}-{os.getpid()}"))
             shutil.rmtree(path)
-        except OSError:  # another process was faster
+        except OSError:  # another process removed it
             continue
         removed, removed_bytes = removed + is_entry, removed_bytes + size_bytes
     return removed, removed_bytes

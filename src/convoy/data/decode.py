@@ -1,8 +1,8 @@
-"""Decodes image files to uint8 arrays of one size, in several processes if there are many files.
+"""Decodes image files to uint8 arrays of a common size, in several processes if there are many files.
 
-Processes are used instead of threads, because most of the 0.13 ms for a 32 x 32 JPEG is Python code of Pillow under the
-GIL. 60,000 such files on 2 cores, with other work running: 12 s in one thread, 10 s in two, 8 s in two processes (9 s
-of CPU time). The processes are started with subprocess, so that they do not import the user's script or notebook.
+Processes are used instead of threads, because most of the 0.13 ms for a 32 x 32 JPEG is Pillow's Python code, which
+holds the GIL. 60,000 such files on 2 busy cores took 12 s in one thread, 10 s in two threads and 8 s in two processes
+(9 s of CPU time). The processes are started with subprocess, so that they do not import the user's script or notebook.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ def decode_files(paths: Sequence[str], size: int | None) -> tuple[np.ndarray, tu
 
 
 def sample(count: int) -> slice:
-    """A slice of evenly spaced images, 64 to 127 of `count`; all if there are fewer."""
+    """Returns a slice of 64 to 127 evenly spaced images of `count`, or of all if there are fewer."""
     return slice(None, None, max(1, count // _SAMPLE))
 
 
 def decode_to_size(
     size: int | None, sampled_sizes: Counter[Size], decode_all: Callable[[int], tuple[np.ndarray, Counter[Size]]]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Calls `decode_all` with the size in pixels; returns as `decode_files`.
+    """Calls `decode_all` with the size in pixels. Returns the same as `decode_files`.
 
-    The default size is guessed from `sampled_sizes`, which saves a pass over all headers. In the rare case of a wrong
-    guess, the images are decoded again.
+    The default size is guessed from `sampled_sizes`, which saves reading all headers. If the guess is wrong, which is
+    rare, the images are decoded again.
     """
     side = size or _shorter_side(_most_frequent(sampled_sizes))
     pixels, sizes = decode_all(side)
@@ -68,7 +68,7 @@ def decode_to_size(
 
 
 def _most_frequent(sizes: Counter[Size]) -> Size:
-    """The smallest of the most frequent sizes."""
+    """Returns the most frequent size; among equally frequent ones, the smallest."""
     return min(sizes, key=lambda size: (-sizes[size], size), default=(32, 32))
 
 
@@ -83,7 +83,7 @@ def _decode_all(paths: Sequence[str], size: int) -> tuple[np.ndarray, Counter[Si
     sizes: Counter[Size] = Counter()
     starts = range(0, len(paths), _CHUNK)
     seconds = _expected_seconds(paths)
-    is_worth_starting_processes = seconds > 0.6 and sys.executable  # their start takes 0.3 s
+    is_worth_starting_processes = seconds > 0.6 and sys.executable  # starting them takes 0.3 s
     workers = min(cores(), len(starts)) if is_worth_starting_processes else 0
     if seconds > 4:
         message = _("decoding {n:,} images; next time they are read from the cache", n=len(paths))
@@ -117,14 +117,14 @@ def _decode_all(paths: Sequence[str], size: int) -> tuple[np.ndarray, Counter[Si
 
 
 def _expected_seconds(paths: Sequence[str]) -> float:
-    """In one process: about 0.13 ms per image and 30 ms per megabyte of JPEG."""
+    """Estimates the time in one process: about 0.13 ms per image and 30 ms per megabyte of JPEG."""
     sampled = paths[sample(len(paths))]
     mean_bytes = sum(os.path.getsize(path) for path in sampled if os.path.exists(path)) / max(1, len(sampled))
     return len(paths) * (0.00013 + mean_bytes * 30e-9)
 
 
 class _Worker:
-    """A process that decodes chunks; `decode_images` describes its requests and replies."""
+    """A process that decodes chunks. Its requests and replies are described in `decode_images`."""
 
     def __enter__(self) -> _Worker:
         search_path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

@@ -1,4 +1,4 @@
-"""Decodes image files to uint8 arrays of one size, in this process.
+"""Decodes image files to uint8 arrays of a common size, in this process.
 
 `python -m convoy.data.decode_images` is the worker process of `decode.decode_files`. It exits at the end of its input.
 A request is a line of JSON; a reply is a line of JSON, followed by the bytes of the pixels.
@@ -34,7 +34,7 @@ def decode_chunk(paths: Sequence[str], size: int) -> Decoded:
 
 
 def decode_contents(contents: Iterable[tuple[str, bytes]], count: int, size: int) -> Decoded:
-    """Decodes `count` files, given by name and content. Raises DataError with the name."""
+    """Decodes `count` files, given as (name, content). Raises DataError that contains the name."""
     pixels = np.empty((count, size, size, 3), np.uint8)
     sizes = []
     with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
@@ -61,7 +61,7 @@ def with_channels(pixels: np.ndarray, in_chans: int) -> np.ndarray:
 
 
 def sizes_of(files: Iterable[str | BinaryIO]) -> Counter[Size]:
-    """Counts the images of each size; reads only headers and skips unreadable files, which decoding reports."""
+    """Counts the images of each size. Reads only headers; skips unreadable files, which are reported when decoded."""
     sizes: Counter[Size] = Counter()
     for file in files:
         try:
@@ -81,7 +81,7 @@ def read_content(path: str) -> bytes:
 
 
 def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
-    """Returns the image in RGB, rotated according to EXIF, on a white background; and its original size.
+    """Returns the image in RGB, rotated according to EXIF, on a white background, and its original size.
 
     A large JPEG is decoded at a reduced size, at least twice `size`. Raises DataError.
     """
@@ -104,7 +104,7 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Rotates the image according to EXIF, in place; returns it in RGB on a white background. Raises DataError."""
+    """Rotates the image in place according to EXIF and returns it in RGB on a white background. Raises DataError."""
     if image.mode in _SIXTEEN_BIT_MODES:
         raise DataError(_SIXTEEN_BITS)
     ImageOps.exif_transpose(image, in_place=True)
@@ -117,7 +117,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process group; the parent stops this process
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # keeps the output of libraries out of the replies
+    os.dup2(2, 1)  # libraries print to stderr, so that stdout has only replies
     try:
         for line in sys.stdin.buffer:
             try:

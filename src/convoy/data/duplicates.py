@@ -1,11 +1,11 @@
-"""Finds duplicates in a data set: images with the same pixels, or the same picture saved, cropped or lit differently.
+"""Finds duplicates in a data set: equal pixels, or the same picture compressed, cropped or exposed differently.
 
-The same pixels are found by hash, the same picture by a distance that is too small to be chance:
+Equal pixels are found by hash, the same picture by a distance that is too small to be due to chance:
 
 1. An image is described by a vector of 96 numbers: the low frequencies of brightness and colour, without means and
    normalised for contrast, projected on the leading principal components of the data set and whitened. Features that
    the images share then have little weight. Distances are Euclidean distances of the vectors at unit length.
-2. The distances from an image to others follow a power law, whose exponent is estimated from the nearest 30 images of a
+2. The distances from an image to others follow a power law. Its exponent is estimated from the nearest 30 images of a
    random sample (Levina and Bickel 2004, Maximum likelihood estimation of intrinsic dimension).
 3. Two images are the same picture if, by the power law of either image, fewer than 0.1 pairs this close are expected in
    the data set (as in Desolneux, Moisan and Morel 2000, Meaningful alignments), and if their distance is at most 0.6
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-REVISION = 1  # of the cached pairs; increase when the search finds different pairs
+REVISION = 1  # of the cached pairs; increase if a change finds different pairs
 MIN_IMAGES = 50  # different images needed to estimate the distances
 _SAMPLE = 5000  # images, for the principal components and the distances to neighbours
 _NEIGHBOURS = 30
@@ -41,7 +41,7 @@ class Duplicates(NamedTuple):
     """Pairs of image indices, counted over all parts; the smaller index is first."""
 
     same_pixels: np.ndarray  # int64 [P, 2]: the first image with these pixels, and each later one
-    same_picture: np.ndarray  # int64 [Q, 2], closest pair first; of images with the same pixels only the first
+    same_picture: np.ndarray  # int64 [Q, 2], closest pair first; has only the first of images with the same pixels
     distances: np.ndarray  # float32 [Q], of same_picture, divided by the distance to the last neighbour
 
 
@@ -67,7 +67,7 @@ def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], Non
 
 
 def first_with_same_pixels(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """For each image the index of the first one with the same pixels, int64 [N]."""
+    """Returns, for each image, the index of the first image with the same pixels, int64 [N]."""
     digests = (blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for part in parts for image in part)
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(digest, index) for index, digest in enumerate(digests)], np.int64)
@@ -105,7 +105,7 @@ def _cosines(side: int) -> np.ndarray:
 
 
 def _frequencies(channels: int, side: int) -> np.ndarray:
-    """The selected frequencies, bool [C, k, k], without means; only the lower ones for colour, which JPEG blurs."""
+    """Returns the selected frequencies, bool [C, k, k], without means; fewer for colour, which JPEG blurs."""
     count = min(_BRIGHTNESS, side)
     selected = np.zeros((channels, count, count), bool)
     selected[0] = True
@@ -115,11 +115,11 @@ def _frequencies(channels: int, side: int) -> np.ndarray:
 
 
 def _whitening(spectra: np.ndarray, channels: int, side: int) -> np.ndarray:
-    """The leading principal components of the spectra, divided by their standard deviations, float32 [F, D].
+    """Returns the leading principal components of the spectra, divided by their standard deviations, float32 [F, D].
 
-    With few images, duplicates dominate the covariance. It is therefore shrunk, by more for fewer images, towards the
-    spectrum of natural images, whose power falls with the square of the frequency (Field 1987, Relations between the
-    statistics of natural images and the response properties of cortical cells).
+    With few images, duplicates dominate the covariance. It is therefore shrunk, more strongly for fewer images, towards
+    the spectrum of natural images, whose power falls with the square of the frequency (Field 1987, Relations between
+    the statistics of natural images and the response properties of cortical cells).
     """
     general = 1 / np.square(np.argwhere(_frequencies(channels, side))[:, 1:]).sum(axis=1)
     count = min(_COMPONENTS, len(general))
@@ -130,7 +130,7 @@ def _whitening(spectra: np.ndarray, channels: int, side: int) -> np.ndarray:
 
 
 def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distance to the last neighbour, and the distance within which no image is expected by chance, float32 [N]."""
+    """Returns distances float32 [N]: to the last neighbour, and within which no image is expected by chance."""
     count = min(_NEIGHBOURS, len(sample) // 5)
     nearest = np.empty((len(vectors), count), np.float32)
     for start in range(0, len(vectors), _BLOCK):
@@ -139,8 +139,8 @@ def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray
         similarity[sample[own] - start, own] = -1  # an image is not its own neighbour
         similarity.partition(len(sample) - count, axis=1)
         nearest[start : start + _BLOCK] = np.sort(_distance(similarity[:, -count:]), axis=1)
-    # The nearest third may be duplicates, so it is treated as censored: nearer than the others, at unknown distances.
-    # A larger cluster of versions of one picture is omitted: it ends with a jump in distance that excludes a power law.
+    # The nearest third may be duplicates. They are treated as censored: nearer than the others, at unknown distances.
+    # Larger clusters of versions of one picture are excluded: the distances jump at their end, unlike a power law.
     last, censored = nearest[:, -1], count // 3
     jumps = nearest[:, :-1] < _MAX_RATIO * nearest[:, 1:]
     cluster_size = np.where(jumps, np.arange(1, count), 0).max(axis=1)
@@ -158,7 +158,7 @@ def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray
 def _pairs_within(
     vectors: np.ndarray, radii: np.ndarray, progress: Callable[[float], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs within the radii of both images, int64 [Q, 2], and their distances."""
+    """Returns the pairs whose distance is within the radii of both images, int64 [Q, 2], and their distances."""
     thresholds = 1 - np.square(radii) / 2  # similarity
     pairs: list[np.ndarray] = [np.empty((0, 2), np.int64)]
     distances: list[np.ndarray] = [np.empty(0, np.float32)]
@@ -182,5 +182,5 @@ def _normalised(vectors: np.ndarray) -> np.ndarray:
 
 
 def _distance(similarity: np.ndarray) -> np.ndarray:
-    """Distance of unit vectors, clipped to the resolution of float32."""
+    """Returns the distance of unit vectors, at least the resolution of float32."""
     return np.sqrt(np.maximum(2 - 2 * similarity, np.float32(1e-6)))

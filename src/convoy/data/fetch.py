@@ -1,9 +1,9 @@
-"""Downloads the files of a named data set once per machine: several mirrors, resumed downloads, SHA-256 checks.
+"""Downloads the files of a named data set once per machine, with mirrors, resumed downloads and SHA-256 checks.
 
-Uses urllib, because pooch restarts an interrupted download from the beginning, and STL-10 has 2.6 GB. The received part
-is stored in a hidden file next to the destination, so that a later attempt, from any mirror, requests only the rest
+Uses urllib, because pooch restarts an interrupted download from the beginning, and STL-10 has 2.6 GB. Received bytes
+are stored in a hidden file next to the destination, so that a later attempt, from any mirror, requests only the rest
 (HTTP Range, RFC 9110 section 14). If the hash of a resumed file is wrong, it is downloaded again from the beginning.
-Only a complete file with the expected hash gets its final name; it is not checked again.
+Only a complete file with the expected hash gets its final name; later calls do not check the hash again.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from convoy.data.imageset import DataError
 from convoy.data.named import Download, RemoteFile
 from convoy.text import gettext as _
 
-TIMEOUT_SECONDS = 30.0  # without a byte; also the interval over which the speed is measured
+TIMEOUT_SECONDS = 30.0  # without receiving a byte; also the interval over which the speed is measured
 MIN_BYTES_PER_SECOND = 1000
-MAX_INTERRUPTIONS = 3  # in a row with less than _PROGRESS_BYTES each, before the next mirror is tried
+MAX_INTERRUPTIONS = 3  # consecutive ones with less than _PROGRESS_BYTES each, before the next mirror is tried
 PAUSE_SECONDS = 1.0  # after an interruption
 _PROGRESS_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 18
@@ -171,7 +171,7 @@ def _receive(url: str, file: RemoteFile, partial: Path, show_progress: ShowProgr
 def _request(url: str, start: int) -> http.client.HTTPResponse | None:
     """Requests the bytes from `start`. Returns None if the server has no more bytes.
 
-    The partial file is then complete, or it is not a part of the server's file; the hash check detects that.
+    Then either the partial file is complete, or it does not belong to the server's file, which the hash check detects.
     """
     headers = {"User-Agent": "convoy", "Accept-Encoding": "identity"}
     if start:
@@ -242,7 +242,7 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def _progress(file: RemoteFile) -> Iterator[ShowProgress]:
-    """A progress bar on stderr, if that is a terminal."""
+    """Shows a progress bar on stderr if that is a terminal."""
     if not os.isatty(2):
         yield lambda received: None
         return

@@ -1,12 +1,12 @@
-"""Groups of training images that a split keeps together, such as all images of one patient, writer or scene.
+"""Groups of training images that a split does not divide, such as all images of one patient, writer or scene.
 
 `data.split.group_by` is one of
 
 - a file with one value per training image, in the order of the data set: .npy (one dimension), .csv or .txt (one line
   per image). An image folder is ordered by class and file name, train before val. A .csv file may have a header.
-- for an image folder, a regular expression that is searched in each file's path relative to the folder, such as
-  "cat/0017_3.png"; its first capture group is the group of the image.
-- "duplicates": images with the same pixels or of the same picture (convoy.data.duplicates).
+- for an image folder, a regular expression that is searched in each file's path relative to the folder (such as
+  "cat/0017_3.png"); the text of its first capture group names the image's group.
+- "duplicates": images with the same pixels or the same picture are a group (convoy.data.duplicates).
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def _values_from_paths(dataset: DataSet, pattern: str) -> np.ndarray:
 
 
 def _groups_of_duplicates(train: ImageSet) -> np.ndarray:
-    """The connected components of the pairs of duplicates.
+    """Returns the connected components of the pairs of duplicates.
 
-    They are cached, because the search took half a minute for 60,000 images and every fold needs the result.
+    They are cached, because the search takes half a minute for 60,000 images and every fold needs the result.
     """
     cached = cache_folder() / "groups" / f"duplicates-{REVISION}-{train.content_hash}.npy"
     with suppress(OSError, ValueError, EOFError):

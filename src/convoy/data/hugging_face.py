@@ -1,7 +1,7 @@
 """Image data sets of the Hugging Face Hub, loaded by the optional package `datasets`.
 
-Columns are found by their feature type, not by name. Convoy decodes the images as it decodes an image folder. It caches
-the result by the fingerprints that `datasets` computes for the splits.
+Columns are found by their feature type, not by name. Images are decoded like those of an image folder and cached; the
+cache key contains the fingerprints that `datasets` computes for the splits.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from convoy.data.image_folder import PART_NAMES, PARTS, assemble
 from convoy.data.imageset import DataError, DataSet, first_line
 from convoy.registry import HUB
 
-MIN_MAJOR_VERSION = 4  # of `datasets`; older versions run the data set's scripts
-_IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # columns of the selected parts; the required split
+MIN_MAJOR_VERSION = 4  # of `datasets`; older versions execute scripts of the data set
+_IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # two column names of the selected parts; the required split
 _CHUNK = 250  # images
 
 
@@ -39,7 +39,7 @@ class _EncodedImage(NamedTuple):
 def load(name: str, size: int | None) -> DataSet:
     """Loads owner/name or owner/name/configuration. `datasets` downloads the data set if it is not in its own cache.
 
-    Raises DataError: missing package or data set, no column of images or labels, an unreadable image.
+    Raises DataError for a missing package or data set, a missing column of images or labels, and an unreadable image.
     """
     where = HUB + name
     if not name:
@@ -57,7 +57,7 @@ def load(name: str, size: int | None) -> DataSet:
     set_name, _, configuration = rest.partition("/")
     try:
         splits = datasets.load_dataset(f"{owner}/{set_name}" if rest else owner, configuration or None)
-    except Exception as error:  # network, names and formats have various exceptions
+    except Exception as error:  # wrong names, formats and network errors raise many types
         raise DataError(f"{where}: cannot be loaded by datasets: {first_line(error)}") from None
     parts, notes = _parts(splits, where, datasets)
     fingerprints = [f"{part.name} {part.rows._fingerprint}" for part in parts]

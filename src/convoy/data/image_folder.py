@@ -19,7 +19,7 @@ from convoy.registry import missing, unknown
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-SAMPLED_FILES = 64  # files whose content is read each time that a folder is listed
+SAMPLED_FILES = 64  # files whose content is hashed whenever a folder is listed
 _FORMAT_NAMES = "PNG, JPEG, BMP and WebP"
 
 
@@ -41,7 +41,7 @@ class Listing:
 
 
 def list_folder(root: Path) -> Listing:
-    """Raises DataError: no images, a class without images, a single class, a test class missing in training."""
+    """Raises DataError without images, for a class without images, a single class, or a test class without training."""
     parts = _parts(root)
     classes = class_names(parts["train"])
     if len(classes) < 2:
@@ -114,7 +114,7 @@ def list_images(folder: Path, ignored: Counter[str]) -> list[tuple[str, int, int
 
 
 def read_folder(listing: Listing, name: str, size: int | None) -> DataSet:
-    """Decodes all files; one channel if every image is grey, else three. Raises DataError with the file."""
+    """Decodes all files to one channel if every image is grey, otherwise three. Raises DataError naming the file."""
     from convoy.data.decode import decode_files
 
     pixels, notes = decode_files(listing.paths, size)  # (N, 3, H, H)
@@ -129,7 +129,7 @@ def assemble(
     part_lengths: Mapping[str, int],
     notes: tuple[str, ...],
 ) -> DataSet:
-    """Makes a data set, with one channel if all images are grey, from uint8 [N, 3, H, H] of train, validation, test."""
+    """Creates a data set from uint8 [N, 3, H, H] of train, validation, test. Grey images are reduced to one channel."""
     chunks = (pixels[start : start + 1000] for start in range(0, len(pixels), 1000))  # `all` stops at the first colour
     if all((chunk == chunk[:, :1]).all() for chunk in chunks):
         pixels = np.ascontiguousarray(pixels[:, :1])
@@ -142,7 +142,7 @@ def assemble(
 
 
 def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[list[Path], np.ndarray]:
-    """Reads the given files and the images directly in the given folders, as for training.
+    """Reads the given files and the images directly in the given folders, in the same way as for training.
 
     Returns their paths and pixels, uint8 [N, in_chans, size, size], grey (ITU-R 601 luma) if `in_chans` is 1. Raises
     DataError.
@@ -156,7 +156,7 @@ def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[
 
 
 def image_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The given files and the images directly in the given folders. Raises DataError if there are none."""
+    """Returns the given files and the images directly in the given folders. Raises DataError if there are none."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -174,7 +174,7 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def folder_to_test(root: Path) -> Path | None:
-    """Returns the test part, or the root if it contains the class folders; None if there is a training part."""
+    """Returns the folder of the test part, or the root if it has class folders; None if there is a training part."""
     folders = _folders(root)
     if not folders or any(PART_NAMES.get(folder.name.lower()) == "train" and _folders(folder) for folder in folders):
         return None
@@ -209,7 +209,7 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], lis
 
 
 def _parts(root: Path) -> dict[str, Path]:
-    """The folders of train, validation and test; without such folders, the root is the training part.
+    """Returns the folders of train, validation and test. Without such folders, the root is the training part.
 
     A folder "train" without subfolders is a class, not a part.
     """

@@ -11,7 +11,7 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message is one line that names the file."""
+    """Raised for data that cannot be used. The message is one line that names the file."""
 
 
 def first_line(error: Exception) -> str:
@@ -67,7 +67,7 @@ class ImageSet:
     def take(self, indices: np.ndarray) -> ImageSet:
         """The images at these indices, in their order."""
         if len(indices) == len(self) and np.array_equal(indices, np.arange(len(self))):
-            return self  # avoids copying memory that processes share
+            return self  # avoids a copy of memory that processes share
         return ImageSet(self.images[indices], self.labels[indices], self.classes)
 
 
@@ -89,7 +89,7 @@ class SealedTest:
         return self._images.class_counts
 
     def open(self, record: Callable[[str], object]) -> ImageSet:
-        """Calls `record` with the content hash, to count the opening, and returns the images."""
+        """Calls `record`, which counts the opening, with the content hash. Returns the images."""
         record(self.content_hash)
         return self._images
 
@@ -100,8 +100,8 @@ class DataSet:
     train: ImageSet  # includes the data set's own validation images
     validation_indices: np.ndarray | None = None  # int64, into train
     test: ImageSet | None = None
-    notes: tuple[str, ...] = ()  # for the user, on how the files were read
-    cache_key: str | None = None  # of its entry in the cache; None if that could not be written
+    notes: tuple[str, ...] = ()  # messages for the user about how the files were read
+    cache_key: str | None = None  # of its cache entry; None if the entry could not be written
     paths: tuple[str, ...] | None = None  # of training images, relative to the image folder; None for other sources
 
     @property
@@ -115,7 +115,7 @@ class DataSet:
 
     @property
     def test_pool(self) -> ImageSet:
-        """The images that the test part of a split is taken from."""
+        """The images that `Split.test` indexes."""
         return self.train if self.test is None else self.test
 
     @cached_property

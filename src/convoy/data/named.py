@@ -1,4 +1,4 @@
-"""Describes a named data set: its origin, published file formats, counts and hashes."""
+"""The description of a named data set: origin, published file formats, counts and hashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Download:
-    """Files that are downloaded once per machine. Data sets that share an archive share its folder."""
+    """Files that are downloaded once per machine. Data sets in the same archive have the same folder."""
 
     folder: str
     files: tuple[RemoteFile, ...]
@@ -46,7 +46,7 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class FileFormat(Layout):
-    """A published file format: its layout, and the function that reads the files of a part."""
+    """A published file format: the layout of its files and the function that reads those of a part."""
 
     read_part: Callable[[Sequence[Content]], Part]
 
@@ -68,11 +68,11 @@ class FileFormat(Layout):
 
 @dataclass(frozen=True)
 class NamedData:
-    """An entry of the catalogue.
+    """A row of the catalogue.
 
-    Hashes pin every downloaded file (SHA-256), members of archives (their published MD5) and the decoded data
-    (`content_hash`). `content_hash` is None for data sets that could not be downloaded when the entry was written; then
-    `convoy data get` prints the hash of the decoded data.
+    Hashes are checked for every downloaded file (SHA-256), members of archives (their published MD5) and the decoded
+    data (`content_hash`). `content_hash` is None for data sets that could not be downloaded when the row was written;
+    `convoy data get` then prints the hash of the decoded data.
     """
 
     name: str
@@ -82,7 +82,7 @@ class NamedData:
     origin: Included | Download
     homepage: str
     citation: str
-    licence: str = "not stated"  # by the authors
+    licence: str = "not stated"  # the authors state none
     formats: tuple[FileFormat, ...] = ()  # in addition to those that `load` reads for any data set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
     content_hash: str | None = None  # of the full data set in its original size
@@ -90,7 +90,7 @@ class NamedData:
 
 
 def from_published(entry: NamedData, parts: Parts, size: int | None) -> DataSet:
-    """Makes the data set from decoded parts. Raises DataError for a wrong number of images."""
+    """Creates the data set from decoded parts. Raises DataError for a wrong number of images."""
     for (label, part), expected in zip(parts.items(), entry.counts, strict=True):
         if (actual := len(part.images)) != expected:
             raise DataError(f"{part.where}: expected the {expected:,} {label} images of {entry.name}, got {actual:,}")

@@ -1,4 +1,4 @@
-"""Converts photographs of a handwritten character to images as in MNIST.
+"""Converts photographs of handwritten characters to images like those of MNIST.
 
 In MNIST (LeCun, Bottou, Bengio, Haffner 1998), characters are white on black. They are scaled to fit into a box of 20 x
 20 pixels, and their centre of mass is the centre of 28 x 28 pixels.
@@ -24,8 +24,8 @@ SIDE = 28  # pixels
 BOX = 20  # pixels, the longer side of the character
 WORKING_SIDE = 256  # pixels, the longer side of the photograph while the ink is located
 MIN_CONTRAST = 16  # grey levels between paper and ink
-MIN_PART = 0.08  # of the largest part's area; smaller parts are considered dirt
-MIN_HEIGHT = 0.5  # of the tallest part; lower parts belong to a character, like the bar of a 5
+MIN_PART = 0.08  # of the largest part's area; smaller parts are discarded as dirt
+MIN_HEIGHT = 0.5  # of the tallest part; a lower part belongs to another one, like the bar of a 5
 
 
 class Ink(NamedTuple):
@@ -36,11 +36,11 @@ class Ink(NamedTuple):
     top: int
     right: int
     bottom: int
-    characters: int = 1  # if there are several, the box holds all, and they are converted as one
+    characters: int = 1  # if there are several, the box contains all of them, and they are converted as one
 
 
 def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path], np.ndarray, list[Ink | None]]:
-    """Reads files, or all images of folders, each with one character.
+    """Reads image files, or all images in folders. Each image shows one character.
 
     Returns the files, their pixels uint8 [N, 1, size, size], white on black, and the bounding box of each character. An
     image of 28 or `size` pixels with a black border is not converted, and its box is None. Raises DataError for a
@@ -52,7 +52,7 @@ def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path],
 
 
 def character_pixels(images: Source | Sequence[Source], size: int, in_chans: int = 1) -> np.ndarray:
-    """Like `read_characters`, for images as in `as_pixels`. Warns about several characters."""
+    """Like `read_characters`, for images as in `as_pixels`. Warns if an image shows several characters."""
     characters = [each for source in as_list(images) for each in _characters(source, size)]
     for number, (_, ink) in enumerate(characters, start=1):
         if ink is not None and ink.characters > 1:
@@ -92,8 +92,8 @@ def _character(image: Image.Image, width: int, size: int) -> tuple[np.ndarray, I
 def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
     """Returns the character, uint8 [28, 28], and its bounding box. Raises DataError without ink.
 
-    Shadows wider than a stroke are ignored. Otsu's threshold (1979) separates ink from paper; strokes keep their grey
-    edges.
+    Shadows wider than a stroke are ignored. Otsu's threshold (1979) separates ink from paper. The grey edges of strokes
+    are preserved.
     """
     small = image.copy()
     small.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
@@ -127,7 +127,7 @@ def _border(light: np.ndarray) -> np.ndarray:
 
 
 def _paper(light: np.ndarray) -> np.ndarray:
-    """The brightness without ink: a morphological opening wider than a stroke. The image is extrapolated linearly."""
+    """Estimates the brightness of the paper by a morphological opening wider than a stroke, linearly extrapolated."""
     width = max(2, max(light.shape) // 4)
     padded = np.pad(light, width, "reflect", reflect_type="odd")
     opened = _highest(-_highest(-np.pad(padded, width - 1, "symmetric"), width), width)
@@ -135,7 +135,7 @@ def _paper(light: np.ndarray) -> np.ndarray:
 
 
 def _highest(values: np.ndarray, width: int) -> np.ndarray:
-    """The maximum of each square of this width: [h - width + 1, w - width + 1]."""
+    """Returns the maximum of each square of this width, [h - width + 1, w - width + 1]."""
     covered = 1  # width of the squares so far
     while covered < width:
         step = min(covered, width - covered)
@@ -166,7 +166,7 @@ def _otsu_threshold(values: np.ndarray) -> float:
 
 
 def _parts(ink: np.ndarray) -> np.ndarray:
-    """Numbers the large connected parts from 1. Those that touch the border are dropped if there are others."""
+    """Numbers the large connected parts from 1. Parts that touch the border are dropped if there are others."""
     labels = _labelled(ink)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
@@ -178,18 +178,18 @@ def _parts(ink: np.ndarray) -> np.ndarray:
 
 
 def _labelled(ink: np.ndarray) -> np.ndarray:
-    """Labels pixels that touch each other, also at corners, by the largest index of a pixel; 0 where there is none."""
+    """Labels 8-connected components by the largest index of their pixels; 0 where there is no ink."""
     labels = np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
     while True:
         linked = _highest(np.pad(labels, 1), 3) * ink
-        linked = np.append(0, linked)[linked]  # follows the links, which halves the number of rounds
+        linked = np.append(0, linked)[linked]  # pointer jumping, which halves the number of iterations
         if np.array_equal(linked, labels):
             return labels
         labels = linked
 
 
 def _count_characters(parts: np.ndarray) -> int:
-    """Counts the tall parts that are next to or below each other."""
+    """Counts the tall parts that do not overlap horizontally or vertically."""
     ink = [np.nonzero(parts == number) for number in range(1, parts.max() + 1)]  # rows and columns
     boxes = np.array([[(axis.min(), axis.max()) for axis in axes] for axes in ink])  # (part, axis, end)
     heights = np.ptp(boxes[:, 0], axis=1) + 1
@@ -211,6 +211,6 @@ def _centred(intensity: np.ndarray) -> np.ndarray:
         for length, mass in zip(character.shape, (character.sum(1), character.sum(0)), strict=True)
     )
     pixels = np.zeros((SIDE, SIDE), np.float32)
-    # Downscaling makes thin strokes pale, so the brightness is multiplied by up to 2, to a maximum of 1.
+    # Downscaling makes thin strokes pale: scale the brightness to a maximum of 1, by a factor of at most 2.
     pixels[top : top + height, left : left + width] = character * min(2, 1 / character.max())
     return np.rint(255 * pixels).astype(np.uint8)

@@ -18,7 +18,7 @@ _CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency
 
 
 def as_pixels(images: Source | Sequence[Source], size: int, in_chans: int) -> np.ndarray:
-    """Returns uint8 [N, in_chans, size, size], converted as image files are for training.
+    """Returns uint8 [N, in_chans, size, size], converted in the same way as image files for training.
 
     An array is [H, W], [H, W, C], [N, H, W] or [N, H, W, C]; [N, C, H, W] is recognised if its last axis cannot be
     channels. Raises DataError.
@@ -31,7 +31,7 @@ def as_list(images: Source | Sequence[Source]) -> Sequence[Source]:
 
 
 def rgb_images(source: Source, size: int) -> list[Image.Image]:
-    """The images in RGB, upright, on a white background. A large JPEG file is reduced, to at least twice `size`."""
+    """Returns the images in RGB, upright, on a white background. Large JPEGs are reduced to at least twice `size`."""
     with warnings.catch_warnings(action="ignore"):  # Pillow warns about unusual but readable files
         if isinstance(source, str | os.PathLike):
             return [open_upright(str(source), read_content(str(source)), size)[0]]

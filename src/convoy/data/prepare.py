@@ -1,4 +1,4 @@
-"""Loads, splits and limits the data of a recipe, and computes their normalisation."""
+"""Loads, splits and limits the data of a recipe and computes their normalisation."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class Prepared:
 
 
 def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
-    """Prepares the data that `spec` names or, if it is not None, this data set.
+    """Prepares the data named in `spec`, or `dataset` if it is not None.
 
-    Raises DataError, and ValueError for an unknown name. The normalisation "weights" is not resolved here, but by
-    `with_normalisation`.
+    Raises DataError, and ValueError for an unknown name. `with_normalisation` resolves the normalisation "weights"
+    later.
     """
     dataset = dataset or load(spec.name, size=spec.size)
     split = _split(dataset, spec)
@@ -87,7 +87,7 @@ def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
 
 
 class LastPrepared:
-    """Prepares data, and reuses the last result for the same data. Keeps only one, because each fold is a copy."""
+    """Prepares data and caches the last result. Keeps only one, because each fold is a copy of the images."""
 
     def __init__(self) -> None:
         self._key: object = None
@@ -103,7 +103,7 @@ class LastPrepared:
 
 
 def count_training(spec: Data, dataset: DataSet | None = None) -> int:
-    """Counts the training images. Raises as `prepare` does."""
+    """Returns the number of training images. Raises the same errors as `prepare`."""
     return len(_split(dataset or load(spec.name, size=spec.size), spec).train)
 
 
@@ -137,8 +137,8 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     """
     channels = images.shape[1]
     total, total_of_squares = [0] * channels, [0] * channels
-    # The chunks fit into the processor's cache: 48,000 MNIST images take 40 ms. Float dot products took as long on an
-    # idle machine, but 1 to 2 s on a busy one, where BLAS threads wait for each other.
+    # The chunks fit into the processor's cache: 48,000 MNIST images take 40 ms. Float dot products are as fast on an
+    # idle machine, but take 1 to 2 s on a busy one, where BLAS threads wait for each other.
     for start in range(0, len(images), 64):
         for channel in range(channels):
             levels = images[start : start + 64, channel].astype(np.uint32)  # (64, H, W)

@@ -1,6 +1,6 @@
-"""Readers of the published files of named data sets. Each reads the files of one part, training or test.
+"""Readers for the published files of named data sets. Each reads the files of one part, training or test.
 
-Files with an MD5 hash in the catalogue are known to be the published ones; the readers do not validate their contents.
+Files whose MD5 hash is in the catalogue are the published ones; the readers do not validate their contents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from convoy.data.formats import read_idx_bytes
 from convoy.data.imageset import DataError
 from convoy.data.named import Content
 
-_CIFAR_BYTES = 3 * 32 * 32  # one colour plane after the other
+_CIFAR_BYTES = 3 * 32 * 32  # of an image, by colour plane
 _ARRAY_CONSTRUCTORS = {"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"}
 
 

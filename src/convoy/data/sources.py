@@ -37,7 +37,7 @@ def load(name: str, *, size: int | None = None) -> DataSet:
 
 
 def is_own(name: str) -> bool:
-    """Whether this is a path, neither a registered set nor one of the Hub."""
+    """Whether this is a path, not a registered data set or one of the Hub."""
     return not name.startswith(HUB) and name.partition("=")[0] not in DATA_SETS
 
 
@@ -188,7 +188,7 @@ def _read_images(path: Path, name: str, size: int | None, entry: NamedData | Non
 def _with_registered_classes(entry: NamedData, listing: image_folder.Listing, path: Path) -> image_folder.Listing:
     """Replaces the folder names, in alphabetical order, by the registered class names in their order.
 
-    Raises DataError if the classes differ, or if the folder has only test images, which would be trained on.
+    Raises DataError if the classes differ, or if the folder has only test images, because they would be trained on.
     """
     is_named_test = path.resolve().name.lower() == "test"
     if "test" not in listing.part_lengths and (is_named_test or (len(listing.paths),) == entry.counts[1:]):
@@ -213,6 +213,6 @@ def _published_hint(entry: NamedData | None) -> str:
 def pack_tensors(name: str, folder: str | Path) -> list[Path]:
     """Writes a data set, by any name that `load` accepts, as the four tensor files; returns their paths.
 
-    Raises DataError and ValueError as `load`, and DataError without a test part or with a validation part.
+    Raises the same errors as `load`, and DataError without a test part or with a validation part.
     """
     return formats.write_tensors(load(name), Path(folder))

@@ -1,7 +1,7 @@
 """Seeded, stratified splits: index arrays with a hash.
 
-scikit-learn is not used, because importing it takes a second or two in each worker process, and because finished folds
-are reused by the indices of their split, which must not depend on a library's version. The tests compare sizes and
+scikit-learn is not used: importing it takes a second or two in each worker process, and finished folds are reused if
+the indices of their split are the same, which must not depend on a library's version. The tests compare sizes and
 balance with scikit-learn's folds.
 """
 
@@ -67,7 +67,7 @@ def _check_undivided(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> N
 
 
 def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None, limit: int | None = None) -> Split:
-    """Returns the split that scores fold `spec.fold`. Over all folds, each training image is scored once.
+    """Returns the split in which `spec.fold` is scored. Over all folds, each training image is scored once.
 
     The data set's own validation images are assigned to folds like training images; a new validation part is split off
     from the other folds. `limit` is applied before the folds, so that each of the remaining images is scored once.
@@ -87,7 +87,7 @@ def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = No
 
 
 def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
-    """Keeps `limit` images of train and validation together, in their proportion, and at most `limit` test images.
+    """Keeps `limit` images of train and validation in total, in their proportion, and at most `limit` test images.
 
     Each part is a subset of the full part, so that a limited run never trains on a validation image.
     """
@@ -108,12 +108,12 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
 
 
 def limit_part(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, part: str) -> np.ndarray:
-    """Draws at most `limit` indices of a part, stratified by the labels. `seed` is that of the split."""
+    """Draws at most `limit` indices of a part, stratified by the labels. `seed` is the split's seed."""
     return stratified_sample(indices, labels, min(limit, len(indices)), derive_seed(seed, f"limit {part}"))
 
 
 def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Draws `count` of the indices, sorted. The number of images of each class is its share, rounded up or down."""
+    """Draws `count` of the indices, sorted. Each class has its share of images, rounded up or down."""
     order = np.random.RandomState(seed).permutation(indices)  # RandomState's stream never changes
     classes, class_of, class_counts = np.unique(labels[order], return_inverse=True, return_counts=True)
     shares = count * class_counts / max(1, len(indices))
@@ -132,12 +132,12 @@ def _without(indices: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _strata(labels: np.ndarray, spec: SplitSpec) -> np.ndarray:
-    """The labels that a split is stratified by; the same label for all images if it is not stratified."""
+    """Returns the labels by which a split is stratified; all equal if it is not stratified."""
     return labels if spec.stratified else np.zeros_like(labels)
 
 
 def _split_off_test(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the indices of the training pool and of the test part: the data set's own, or a part of the pool."""
+    """Returns the indices of the training pool and of the test part, which is split off if the data set has none."""
     pool = np.arange(len(dataset.train))
     if dataset.test is not None:
         return pool, np.arange(len(dataset.test))
@@ -203,9 +203,9 @@ def assign_images(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
 def assign_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], seed: int) -> np.ndarray:
     """Returns the part of each image, int64 [N]. Groups are not divided; each part gets about its share of each class.
 
-    Groups are assigned in order of decreasing size (Graham 1969, Bounds on multiprocessing timing anomalies). Each goes
-    to the part where it adds least to the sum over parts and classes of (fraction of the class in the part)^2 / (share
-    of the part), which is minimal if every part has its share of each class.
+    Groups are assigned in order of decreasing size (Graham 1969, Bounds on multiprocessing timing anomalies), each to
+    the part in which it increases this sum over parts and classes least: (fraction of the class in the part)^2 / (share
+    of the part). The sum is minimal if every part has its share of each class.
     """
     _, class_of = np.unique(labels, return_inverse=True)
     _, group_of = np.unique(groups, return_inverse=True)
@@ -229,7 +229,7 @@ def assign_groups(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float
 
 
 class Resplit:
-    """The fault resplit_every_epoch: training and validation images are one pool that each epoch splits again.
+    """The fault resplit_every_epoch: training and validation images are one pool that is split again in each epoch.
 
     The parts depend only on the split's seed and the epoch, so that a resumed run has the same parts. The first epoch
     uses the split of the run.

@@ -1,4 +1,4 @@
-"""Finds mistakes in networks, data, protocol, environment and reports, measures them, and says how to mend them.
+"""Finds mistakes in networks, data, protocol, environment and reports, measures them, and says how to fix them.
 
-A check is a function in `checks/` and a row in `table`. Its subject has what it reads: a `network`, `images`, ...
+A check is a function in `checks/` and a row in `table`. Its argument is its subject: a `Network`, `Images`, ...
 """

@@ -1,4 +1,4 @@
-"""The checks that are made before each training. With CONVOY_DOCTOR=off there are none."""
+"""The checks that run before each training. CONVOY_DOCTOR=off disables them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_off() -> bool:
 
 
 def quick_findings(network: Network, images: Images) -> tuple[Finding, ...]:
-    """What the quick checks find, without flaws that the model declares, which all output shows anyway."""
+    """Returns the findings of the quick checks, without flaws declared by the model, which are shown separately."""
     if is_off():
         return ()
     findings: list[Finding] = []

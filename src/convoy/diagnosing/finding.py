@@ -1,4 +1,4 @@
-"""What a check finds. No torch."""
+"""The types of findings. Does not import torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Value = float | int | str
 
 
 class Severity(StrEnum):
-    """In the order of a list of findings."""
+    """Findings are listed in this order."""
 
     ERROR = "error"  # the results are wrong, or there are none
     WARNING = "warning"  # it probably changes results
-    HINT = "hint"  # worth knowing; often intended
+    HINT = "hint"  # often intended
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Finding:
     what: str
     mend: str
     evidence: Mapping[str, Value] = field(default_factory=dict)  # measured numbers, by name
-    cost: Estimate | None = None  # accuracy that the mistake adds, a fraction; negative if it takes accuracy away
+    cost: Estimate | None = None  # change of accuracy due to the mistake, a fraction
     check: str = ""  # name of the check, set by `table.examine`
 
     @property
@@ -47,7 +47,7 @@ class Diagnosis:
 
     subject: str
     findings: tuple[Finding, ...]
-    checks: tuple[str, ...]  # names of the checks that were made
+    checks: tuple[str, ...]  # names of the checks that ran
     seconds: float
     schema: int = SCHEMA
     _repr_html_ = html_of

@@ -1,4 +1,4 @@
-"""What the checks of data read: the images of each part, as a recipe uses them."""
+"""The subject of the data checks: the images of each part, as used by a recipe."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Images:
 
 
 def images_of(recipe: Recipe, prepared: Prepared) -> Images:
-    """Without the test part, which stays closed."""
+    """Returns the images without the test part, which stays closed."""
     parts = {"train": prepared.train, "validation": prepared.validation, "fold": prepared.fold}
     present = {name: part for name, part in parts.items() if part is not None}
     return Images(recipe, present, prepared.mean, prepared.std)
 
 
 def with_test(images: Images, dataset: DataSet, prepared: Prepared) -> Images:
-    """Adds test images and files. Reading them does not count as an opening: nothing is trained or selected."""
+    """Adds test images and files. This is not counted as an opening, because nothing is trained or selected."""
     split = prepared.split
     parts = {**images.parts, "test": dataset.test_pool.take(split.test)} if len(split.test) else images.parts
     names = () if dataset.paths is None else tuple(dataset.paths[index] for index in split.train)
@@ -56,5 +56,5 @@ def with_test(images: Images, dataset: DataSet, prepared: Prepared) -> Images:
 
 
 def sample(count: int, largest: int) -> np.ndarray:
-    """At most `largest` indices below `count`, sorted, the same each time."""
+    """Returns at most `largest` sorted indices below `count`, always the same ones."""
     return np.sort(np.random.RandomState(0).permutation(count)[:largest])

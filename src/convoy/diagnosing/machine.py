@@ -1,4 +1,4 @@
-"""What the environment checks read: facts about this machine."""
+"""The subject of the environment checks: properties of this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Machine:
     has_nvidia_driver: bool
     gpus: tuple[Gpu, ...]
     has_mps: bool
-    workspace: Path  # it, or the folder that it would be created in
+    workspace: Path  # the workspace, or its nearest existing parent
     file_system: str  # of the workspace: "ext4"; "": unknown
     free_disk_bytes: int
     free_memory_bytes: int | None
@@ -76,7 +76,7 @@ def this_machine(out: Path, runs: Sequence[Run] = (), checkpoint_bytes: int | No
 
 
 def file_system_of(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """The type of the file system that contains a folder; "" if the system does not list it."""
+    """Returns the type of the file system that contains a folder; "" if unknown."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

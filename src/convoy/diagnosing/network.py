@@ -1,4 +1,4 @@
-"""A network on its first images: one training step without an update, with what its operations computed."""
+"""The subject of the network checks: one training step without an update, with properties of all operations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class Activation:
-    """The outputs of an activation function for all images; a unit is a channel, or one output of a linear layer."""
+    """The outputs of an activation function. A unit is a channel, or one output of a linear layer."""
 
     layer: str
     operation: str
@@ -38,7 +38,7 @@ class Activation:
 
 
 class Gradient(StrEnum):
-    """Of a parameter. The values are not kept: they have the size of the network."""
+    """The kind of a parameter's gradient. The values are not stored, because they have the size of the network."""
 
     NONE = "none"
     ZERO = "zero"
@@ -75,7 +75,7 @@ class Stepped(Protocol):
 
 
 class Stepper(Protocol):
-    """As training.step.learner.Learner, a layer above."""
+    """The interface of training.step.learner.Learner, which this package must not import."""
 
     @property
     def parameters(self) -> Sequence[nn.Parameter]: ...
@@ -87,7 +87,7 @@ class Stepper(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """`module` has its initial weights on the CPU; every check leaves it as it was."""
+    """`module` has its initial weights, on the CPU. Checks do not change it."""
 
     module: nn.Module
     recipe: Recipe
@@ -100,7 +100,7 @@ class Network:
 
     @cached_property
     def first_step(self) -> FirstStep:
-        """Raises what the network raises."""
+        """Exceptions of the network are not caught."""
         with unchanged(self.module):
             return _first_step(self)
 
@@ -110,7 +110,7 @@ class Network:
 
 
 def first_images(recipe: Recipe, prepared: Prepared, count: int = IMAGES) -> tuple[torch.Tensor, torch.Tensor]:
-    """Up to `count` training images, spread over the part, normalised [B, C, H, W], and labels; float32, on the CPU."""
+    """Returns up to `count` evenly spaced training images, normalised, float32 [B, C, H, W] on the CPU, and labels."""
     count = min(count, recipe.train.batch_size, len(prepared.train))
     images = prepared.train.take(np.linspace(0, len(prepared.train) - 1, count).astype(np.int64))
     normaliser = Normaliser(prepared.mean, prepared.std, torch.device("cpu"), torch.float32)
@@ -119,7 +119,7 @@ def first_images(recipe: Recipe, prepared: Prepared, count: int = IMAGES) -> tup
 
 @contextmanager
 def unchanged(module: nn.Module) -> Iterator[None]:
-    """Restores statistics, gradients, mode, and torch's generator, after passes that do not update weights."""
+    """Restores running statistics, gradients, mode and torch's generator on exit. The weights must not be updated."""
     buffers = list(module.buffers())
     before = [buffer.clone() for buffer in buffers]
     gradients = [parameter.grad for parameter in module.parameters()]
@@ -140,7 +140,7 @@ def unchanged(module: nn.Module) -> Iterator[None]:
 def _first_step(network: Network) -> FirstStep:
     module, x, y = network.module, network.images, network.labels
     with torch.no_grad():
-        first = module.eval()(x[:1])  # a last batch and the latency measurement may have one image
+        first = module.eval()(x[:1])  # one image, as in a last batch or the latency measurement
         started = time.perf_counter()
         second = module(x[:1])
         seconds = time.perf_counter() - started
@@ -151,7 +151,7 @@ def _first_step(network: Network) -> FirstStep:
     try:
         with watch.hooked(module), watch:
             logits = module(x)
-    except Exception:  # a few networks cannot be watched; what they raise without it is their own
+    except Exception:  # a few networks fail only under `Watch`; without it, errors are the network's own
         watch, logits = Watch(x), module(x)
     for parameter in module.parameters():
         parameter.grad = None

@@ -10,15 +10,15 @@ from convoy.options import Data, Device, Flag, Limit, Out, Set
 class DoctorOptions(TypedDict, total=False):
     only: Annotated[
         Sequence[str] | str | None,
-        Flag("Make only these checks or topics, separated by commas: network, dead_units."),
+        Flag("Run only these checks or topics, separated by commas: network, dead_units."),
     ]
     study: Annotated[
-        str | Path | None, Flag("The study or run whose numbers a text has. Default: all in the folder of runs.")
+        str | Path | None, Flag("The study or run whose numbers a text reports. Default: all in the folder of runs.")
     ]
     measure: Annotated[
-        bool, Flag("Train a recipe with and without its protocol faults, and compute their effect.", False)
+        bool, Flag("Train a recipe with and without its protocol faults and compute their effect.", False)
     ]
-    quick: Annotated[bool, Flag("Make only the checks that are also made before each training.", False)]
+    quick: Annotated[bool, Flag("Run only the checks that also run before each training.", False)]
     data: Data
     limit: Limit
     device: Device

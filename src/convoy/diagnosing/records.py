@@ -1,4 +1,4 @@
-"""What the checks of finished runs read: a run, or the runs of a study, and the other runs of their workspace."""
+"""The subject of the checks of finished runs: a run, or the runs of a study, and other runs of their workspace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = ("test", "fold", "validation")
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    runs: Sequence[Run]  # of one question
+    runs: Sequence[Run]  # one run, or those of a study
     others: Sequence[Run] = ()  # finished runs of the same workspace
     openings: int = 0  # of the test set in this workspace
     images: Images | None = None  # of the first run, with the test part
@@ -28,13 +28,13 @@ class Records:
 
     @property
     def part(self) -> str | None:
-        """The part that the runs are compared on."""
+        """The part by which the runs are compared."""
         scored = [part for part in PARTS if self.finished and all(part in run.scores for run in self.finished)]
         return scored[0] if scored else None
 
 
 def right(run: Run, part: str) -> np.ndarray:
-    """Whether each image of a part is classified correctly, bool [N]."""
+    """Returns whether each image of a part is classified correctly, bool [N]."""
     labels, predicted = run.predicted(part)
     correct: np.ndarray = labels == predicted
     return correct

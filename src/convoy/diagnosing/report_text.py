@@ -1,4 +1,4 @@
-"""What the check of a text reads: its lines, and the numbers of the runs and findings that it is about."""
+"""The subject of the text check: lines of a text, and the numbers of the runs and findings that it reports."""
 
 from __future__ import annotations
 

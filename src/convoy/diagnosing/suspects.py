@@ -1,10 +1,11 @@
-"""Labels that are probably wrong, from the outputs of networks that were not trained on the images. No torch.
+"""Finds labels that are probably wrong from the outputs of networks that were not trained on the images.
 
-The score of a label is the log ratio of the most probable other class to it. Over all images, the scores are a mixture
-of two groups: right labels, and wrong ones. A mixture of two normal distributions with one deviation, fitted by
-expectation maximisation, gives the share of wrong labels and the probability that a label is one of them, as Arazo et
-al. (2019, "Unsupervised Label Noise Modeling and Loss Correction") do with the training loss. A network trained on
-wrong labels rarely disagrees by much with a right one, which the rule "predicted is not given" ignores.
+The score of a label is the log ratio of the probability of the most probable other class to that of the label. The
+scores of correct and of wrong labels are modelled by a mixture of two normal distributions with a common standard
+deviation, fitted by expectation maximisation. It gives the fraction of wrong labels and the probability that a label is
+wrong; Arazo et al. (2019, "Unsupervised Label Noise Modeling and Loss Correction") do the same with the training loss.
+Unlike the rule "predicted is not given", it uses the size of the disagreement: even a network trained on wrong labels
+rarely disagrees strongly with a correct label.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 ROUNDS = 200
 START = (0.25, 0.95)  # quantiles of the scores: the first means of the two groups
-LEAST = 1e-9  # of a probability
+LEAST = 1e-9  # minimum of a probability
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Suspects:
 
     @property
     def flagged(self) -> np.ndarray:
-        """Indices of the suspect labels, the most probable first."""
+        """Indices of the suspect labels, those most probably wrong first."""
         order = np.argsort(-self.probability, kind="stable")
         return order[self.probability[order] > 0.5]
 
@@ -42,13 +43,13 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
     others = likely.copy()
     others[rows, labels] = 0
     scores = np.log(others.max(1) + LEAST) - np.log(given + LEAST)
-    # The group with the larger scores is that of the wrong labels, which another class must exceed.
+    # Wrong labels are the group with the larger scores; for them, another class must be more probable than the label.
     probability = np.where(scores > 0, _of_larger_group(scores), 0.0)
     return Suspects(probability, others.argmax(1))
 
 
 def _of_larger_group(scores: np.ndarray) -> np.ndarray:
-    """The probability that a score belongs to the group with the larger mean."""
+    """Returns the probability that a score belongs to the group with the larger mean."""
     means, shares = np.quantile(scores, START), np.array([0.8, 0.2])
     deviation = scores.std() / 2 + 1e-6
     for _round in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""The table of checks: one row each. Their functions are imported when they are called. No torch."""
+"""The table of checks, one row each. Their functions are imported when they are called. Does not import torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Topic(StrEnum):
 class Check:
     topic: Topic
     name: str  # of its function
-    quick: bool = True  # also made before each training
+    quick: bool = True  # also runs before each training
 
     @property
     def function(self) -> Callable[[Any], Iterator[Finding]]:
@@ -104,7 +104,7 @@ CHECKS = (
 
 
 def selected(only: Collection[str]) -> tuple[Check, ...]:
-    """The checks with these names or of these topics; all if there are none. Raises ValueError for an unknown name."""
+    """Returns the checks with these names or topics, or all if `only` is empty. Raises ValueError for unknown names."""
     names = {*Topic, *(check.name for check in CHECKS)}
     for name in only:
         if name not in names:
@@ -113,7 +113,7 @@ def selected(only: Collection[str]) -> tuple[Check, ...]:
 
 
 def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
-    """Makes the checks, which all have this subject. A check that fails is a hint, not an error of the caller."""
+    """Runs checks that all have this subject. A check that raises becomes a hint."""
     for check in checks:
         try:
             for finding in check.function(subject):
@@ -123,6 +123,6 @@ def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
             yield Finding(
                 Severity.HINT,
                 _("The check {check} failed: {error}", check=check.name, error=f"{type(error).__name__}: {text}"),
-                _("All other checks were made"),
+                _("All other checks ran"),
                 check=check.name,
             )

@@ -36,7 +36,7 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def lines(finding: Finding) -> list[str]:
-    """What, evidence, cost, how to mend it."""
+    """Returns the lines of a finding: what, evidence, effect, how to fix it."""
     texts = [finding.what]
     if finding.evidence:
         values = "; ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in finding.evidence.items())

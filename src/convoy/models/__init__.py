@@ -1,6 +1,6 @@
-"""The models: one file per family and one row per model in `catalogue`, all built by `create`.
+"""The models: one file per family and one row per model in `catalogue`. `create` builds them.
 
-`create` also builds a user's network ("path/to/net.py:MyNet", a class or a function) and networks of two libraries
+It also builds a user's network ("path/to/net.py:MyNet", a class or a function) and networks of two libraries
 ("timm:NAME", "torchvision:NAME").
 """
 
@@ -22,11 +22,11 @@ __all__ = ["MODELS", "Geometry", "ModelEntry", "create", "default_options"]
 def create(
     name: str, *, in_chans: int, num_classes: int, image_size: int, options: Mapping[str, Option] | None = None
 ) -> nn.Module:
-    """Builds a network with float32 weights from torch's default generator: seed it first.
+    """Builds a network with float32 weights drawn from torch's default generator; seed the generator first.
 
     The network maps (N, in_chans, image_size, image_size) to logits (N, num_classes). Its `flaws` describe known errors
-    of the published network. Raises ValueError: unknown name or option, a value out of range, images too small, an
-    error in a user's file or in another library.
+    of the published network. Raises ValueError for an unknown name or option, a value out of range, images that are too
+    small, and an error in a user's file or in a library.
     """
     geometry = Geometry(in_chans, num_classes, image_size)
     options = dict(options or {})

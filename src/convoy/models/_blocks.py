@@ -1,4 +1,4 @@
-"""Blocks that several families share. `model.options` selects them, so that an ablation only overrides an option.
+"""Blocks that several families use. `model.options` selects them, so that an ablation only overrides an option.
 
 Options have the same names in every family: `activation`, `norm`, `pool`, `attention`, `drop_rate`, `upsample`.
 """
@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 POOLS: dict[str, type[nn.MaxPool2d | nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # called with the channels and the epsilon of a BatchNorm
+NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # arguments: channels, epsilon of a BatchNorm
     "batch": nn.BatchNorm2d,
     "group": lambda channels, epsilon: nn.GroupNorm(math.gcd(32, channels), channels),
     "none": nn.Identity,
@@ -41,7 +41,7 @@ MONOTONIC = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 
 
 def choice(option: str, value: Key, allowed: Mapping[Key, Choice]) -> Choice:
-    """Returns `allowed[value]`. Raises ValueError for a value that is not allowed, with close or allowed values."""
+    """Returns `allowed[value]`. Raises ValueError for other values; the message lists close or allowed ones."""
     if value in allowed:
         return allowed[value]
     if isinstance(value, str):
@@ -60,7 +60,7 @@ def norm(name: str, channels: int, epsilon: float = 1e-5) -> nn.Module:
 
 @dataclass(frozen=True)
 class Style:
-    """Options that the blocks of a network share. With stride 1, convolutions keep the size of the map."""
+    """Options common to all blocks of a network. Convolutions with stride 1 preserve the size of the map."""
 
     norm: str
     activation: str
@@ -102,7 +102,7 @@ class Style:
 
 
 def make_pool(name: str, kernel: int, stride: int | None = None, *, ceil_mode: bool = False) -> nn.Module:
-    """A pooling; `ceil_mode` keeps the last row of an odd map, so that halving 28 pixels five times gives 1, not 0."""
+    """A pooling layer. `ceil_mode` keeps the last row of an odd map: 28 pixels halved five times give 1, not 0."""
     return choice("pool", name, POOLS)(kernel, stride, ceil_mode=ceil_mode)
 
 
@@ -111,8 +111,8 @@ def activation_and_pool(
 ) -> tuple[nn.Module, nn.Module]:
     """The last two layers of a stage, in order.
 
-    Max pooling comes before a monotonic activation, which does not change the result: with stride 2, only a quarter of
-    the values is activated.
+    Max pooling comes before a monotonic activation: the result is the same, and with stride 2 the activation processes
+    only a quarter of the values.
     """
     act, pooling = activation(activation_name), make_pool(pool_name, kernel, stride, ceil_mode=ceil_mode)
     return (pooling, act) if pool_name == "max" and activation_name in MONOTONIC else (act, pooling)
@@ -121,10 +121,10 @@ def activation_and_pool(
 def conv_stages(
     in_chans: int, stages: Sequence[Sequence[int]], style: Style, pool: str, *, ceil_mode: bool = False
 ) -> nn.Sequential:
-    """Stages of 3x3 convolutions with bias, norm and activation; each stage ends with a 2x2 pooling.
+    """Stages of 3x3 convolutions with bias, norm and activation; each stage ends with 2x2 pooling.
 
-    `stages` are the channels of the convolutions. They keep their bias before a norm, so that the option `norm` changes
-    nothing else.
+    `stages` lists the output channels of the convolutions. They have a bias even before a norm, so that the option
+    `norm` changes nothing else.
     """
     layers = nn.Sequential()
     for *inner, last in stages:
@@ -145,21 +145,21 @@ def checked_rate(option: str, rate: float) -> float:
 
 
 def checked_count(option: str, count: int) -> int:
-    """Returns the count. Raises ValueError if it is below 1."""
+    """Returns the count. Raises ValueError if it is less than 1."""
     if count < 1:
         raise ValueError(f"{option} = {count} in model.options: expected at least 1")
     return count
 
 
 def checked_factor(option: str, factor: float) -> float:
-    """Returns the factor. Raises ValueError if it is not above 0 and finite."""
+    """Returns the factor. Raises ValueError unless it is positive and finite."""
     if not 0 < factor < math.inf:
         raise ValueError(f"{option} = {factor} in model.options: expected above 0")
     return factor
 
 
 def blocks_of_stage(depth: int, layers: int, others: int) -> int:
-    """Returns n, the blocks per stage, of `depth = layers * n + others`. Raises ValueError without such an n."""
+    """Returns the blocks per stage: n in `depth = layers * n + others`. Raises ValueError if n is not an integer."""
     blocks, rest = divmod(depth - others, layers)
     if blocks < 1 or rest:
         depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))
@@ -170,9 +170,9 @@ def blocks_of_stage(depth: int, layers: int, others: int) -> int:
 def residual_stages(
     in_chans: int, widths: Sequence[int], counts: Sequence[int], expansion: int = 1
 ) -> Iterator[tuple[int, int, int]]:
-    """Yields input channels, channels and stride of each block; all stages but the first begin by halving the map.
+    """Yields input channels, channels and stride of each block. Every stage except the first starts with stride 2.
 
-    The output of a block has `expansion` times its channels.
+    A block has `expansion` times `channels` output channels.
     """
     for stage, (channels, count) in enumerate(zip(widths, counts, strict=True)):
         for block in range(count):
@@ -228,7 +228,7 @@ class ConvolutionalAttention(nn.Module):
 
 
 def attention(name: str, channels: int, reduction: int = 16) -> nn.Module:
-    """The attention of a block: none, se or cbam."""
+    """Returns the attention module of a block: none, se or cbam."""
     kinds: dict[str, Callable[[int, int], nn.Module]]
     kinds = {"none": nn.Identity, "se": SqueezeExcitation, "cbam": ConvolutionalAttention}
     return choice("attention", name, kinds)(channels, max(1, channels // reduction))
@@ -313,9 +313,9 @@ def imagenet_stem(
 def init_for_norm(network: nn.Module, norm_name: str) -> None:
     """Initialises depthwise networks: torch's default with norms, `init_fan_out` without.
 
-    Without norms, signals vanish with torch's default: 27 layers of MobileNet give the same output for all images. With
-    norms, its smaller weights learn faster: the loss of MobileNetV2 after 60 steps of AdamW at 1e-3 with 32 digits each
-    was 0.68, and 1.25 with the larger weights (means of 3 seeds).
+    Without norms, signals vanish with torch's default: the 27 layers of MobileNet give the same output for all images.
+    With norms, torch's smaller weights learn faster: after 60 steps of AdamW (lr 1e-3, batches of 32 digits) the loss
+    of MobileNetV2 was 0.68 instead of 1.25 (means of 3 seeds).
     """
     if norm_name == "none":
         init_fan_out(network)
@@ -324,8 +324,8 @@ def init_for_norm(network: nn.Module, norm_name: str) -> None:
 def init_fan_out(network: nn.Module) -> None:
     """He et al. 2015, arXiv 1502.01852: normal weights with variance 2 / fan-out, in linear layers std 0.01; biases 0.
 
-    The fan-out is counted per group. Torch's function ignores groups, so that a depthwise convolution of C channels
-    would start with weights that are sqrt(C) times too small.
+    The fan-out is computed per group. torch's function ignores groups, so that the initial weights of a depthwise
+    convolution of C channels would be sqrt(C) times too small.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,6 +1,6 @@
-"""The models: one row each, with the class, the options of a variant, and numbers that the contract tests check.
+"""The models, one row each: class, options of the variant, and numbers that the contract tests check.
 
-Each family is one file. Its docstring has the URL of its paper or report.
+Each family is one file, whose docstring has the URL of its paper or report.
 """
 
 from convoy.models.entry import CIFAR, IMAGENET, MNIST, Geometry, ModelEntry

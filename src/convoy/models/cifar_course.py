@@ -1,9 +1,9 @@
 """The plain networks of the cifar-course experiment: stages of 3x3 convolutions and one hidden layer.
 
-Source: a lab report on CIFAR-10. `basic_cnn`, its smallest network, follows the first CIFAR networks.
+Source: a lab report on CIFAR-10. `basic_cnn`, the report's smallest network, resembles the first CIFAR networks.
 Paper: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf
-`improved_cnn`, its best one, has stages of two convolutions as in VGG, with batch norm.
+`improved_cnn`, the report's best network, has stages of two convolutions as in VGG, with batch norm.
 Batch norm: Ioffe, Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
 Shift", 2015. https://arxiv.org/abs/1502.03167
 Differs from the papers: 3x3 kernels, ReLU and max pooling. The convolutions have biases even before a norm, because the

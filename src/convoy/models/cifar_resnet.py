@@ -1,11 +1,11 @@
-"""The narrow networks of the ResNet paper for CIFAR: three stages of 16, 32 and 64 channels.
+"""The CIFAR networks of the ResNet paper: three stages of 16, 32 and 64 channels.
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, section 4.2.
 https://arxiv.org/abs/1512.03385
 Differs from the paper: nothing by default. A shortcut between different shapes takes every second pixel and appends
-zero channels, without parameters (the paper's option A); `shortcut = "projection"` is its option B. `depth` takes any
-6n + 2. Initial weights follow He et al. 2015 (arXiv 1502.01852): without a norm the values double from block to block,
-so use `norm = "none"` with at most 32 layers.
+zero channels, without parameters (the paper's option A); `shortcut = "projection"` is its option B. `depth` can be any
+6n + 2. Initial weights follow He et al. 2015 (arXiv 1502.01852). Without a norm, activations double from block to
+block, so use `norm = "none"` with at most 32 layers.
 """
 
 import torch

@@ -2,9 +2,9 @@
 
 Paper: Liu, Mao, Wu, Feichtenhofer, Darrell, Xie, "A ConvNet for the 2020s", 2022. https://arxiv.org/abs/2201.03545
 Differs from the paper: the sizes atto and femto are from timm (Wightman), the paper's smallest is tiny; the stem cuts
-the image into patches of 2x2, or 4x4 with `stem = "paper"`; odd maps are zero-padded by a row and a column before they
-are halved, so that 28 pixels become 14, 7, 4, 2. The mean over positions is normalised before the head, as in the
-authors' code.
+the image into patches of 2x2, or 4x4 with `stem = "paper"`; maps with an odd side are zero-padded by a row and a column
+before downsampling, so that 28 pixels become 14, 7, 4, 2. The mean over positions is normalised before the head, as in
+the authors' code.
 Initialisation as in the paper: normal weights with standard deviation 0.02, biases zero, branches scaled by 1e-6.
 """
 
@@ -38,7 +38,7 @@ class ChannelNorm(nn.Module):
 
 
 class Patches(nn.Conv2d):
-    """A convolution whose stride is its kernel size. Incomplete patches, right and bottom, are padded with zeros."""
+    """A convolution whose stride is its kernel size. Incomplete patches at the right and bottom are zero-padded."""
 
     def __init__(self, in_chans: int, out_chans: int, size: int) -> None:
         super().__init__(in_chans, out_chans, size, size)

@@ -15,7 +15,7 @@ from convoy.models import _blocks
 from convoy.models.entry import Geometry
 from convoy.models.network import StemAndBlocks
 
-BOTTLENECK = 4  # channels between the two convolutions of a layer / channels that it adds
+BOTTLENECK = 4  # ratio: channels between the two convolutions of a layer / channels that the layer adds
 STEM = 64  # channels of the stem of the ImageNet networks
 GROWTH = 32  # channels that a layer of the ImageNet networks adds
 LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}  # depth -> layers of each dense block
@@ -40,7 +40,7 @@ class DenseLayer(nn.Module):
 def init_fan_in(network: nn.Module) -> None:
     """Normal weights with variance 2 / fan-in, as in torchvision; biases 0.
 
-    A layer has many more input than output channels: with fan-out, values would grow from layer to layer.
+    A layer has many more input than output channels; with fan-out, activations would grow from layer to layer.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -49,7 +49,7 @@ def init_fan_in(network: nn.Module) -> None:
 
 
 def trunk(in_chans: int, layers: tuple[int, ...], growth: int, style: _blocks.Style) -> tuple[nn.Sequential, int]:
-    """Dense blocks, transitions that halve channels and size, the last norm and activation; and the output channels."""
+    """Returns dense blocks, transitions that halve channels and size, norm and activation; and the output channels."""
     parts = nn.Sequential()
     width = in_chans
     for block, count in enumerate(layers):

@@ -8,9 +8,9 @@ from torch import nn
 def depth_groups(module: nn.Module) -> list[list[str]]:
     """Returns the names of the parameters by layer or block, from the input to the head.
 
-    The order is that in which the network defines its layers. A network is split into its children. Those that are an
-    nn.Sequential or nn.ModuleList, or hold more than half of all parameters, are split again. A norm belongs to the
-    layer before it, and parameters that a split module holds directly, such as position embeddings, to its first layer.
+    The order is that in which the network defines its layers. A network is split into its children. A child that is an
+    nn.Sequential or nn.ModuleList, or has more than half of all parameters, is split again. A norm belongs to the layer
+    before it; direct parameters of a split module, such as position embeddings, belong to its first layer.
     """
     parameters = dict(module.named_parameters())
     half = sum(parameter.numel() for parameter in parameters.values()) / 2

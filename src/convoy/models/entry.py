@@ -16,18 +16,18 @@ Option = bool | int | float | str
 
 
 class Geometry(NamedTuple):
-    """The arguments of a network that the data determine; all others are options."""
+    """The arguments of a network that are determined by the data; all others are options."""
 
     in_chans: int
     num_classes: int
-    image_size: int  # pixels of the side
+    image_size: int  # pixels; images are square
 
 
 MNIST, CIFAR, IMAGENET = Geometry(1, 10, 28), Geometry(3, 10, 32), Geometry(3, 1000, 224)
 
 
 def floor_of_loss(num_classes: int) -> str:
-    """The minimum of cross-entropy with probabilities as logits: log(1 + (classes - 1) / e), for one-hot outputs."""
+    """States the minimum of cross-entropy applied to softmax outputs: log(1 + (classes - 1) / e), if one-hot."""
     floor = math.log1p((num_classes - 1) / math.e)
     return f"with {num_classes} classes the loss cannot fall below {floor:.3f}"
 
@@ -38,9 +38,9 @@ class ModelEntry:
     summary: str  # one line for `convoy list models`
     defined_in: str  # its class, as "file.Class"; imported when it is needed
     counted_at: Geometry  # of the paper's or report's data
-    parameters: int  # at `counted_at`; pinned by the contract test
+    parameters: int  # at `counted_at`; checked by the contract test
     smallest_image: int  # pixels; a smaller image would give an empty feature map
-    macs: int | None = None  # multiply-adds per image, also pinned; only for the networks of the five experiments
+    macs: int | None = None  # multiply-adds per image, also checked; only for the networks of the five experiments
     revision: int = 1  # raise when computation, initial weights or defaults change, so that runs are retrained
     presets: Mapping[str, Option] = field(default_factory=dict)  # the options of a variant
 

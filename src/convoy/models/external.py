@@ -1,9 +1,10 @@
 """Networks of timm and torchvision ("timm:NAME", "torchvision:NAME"), with the extra `zoo`.
 
-Weights are random: nothing is downloaded here, also not with the option `pretrained` (convoy.models.pretrained).
+Weights are random. Nothing is downloaded here, even with the option `pretrained` (see convoy.models.pretrained).
 `model.options` are passed to the library as keyword arguments; channels, classes and, for networks built for one size
 (vision transformers), the image size come from the data. torchvision's networks have three input channels; for grey
-images the first convolution keeps the weights of one. Auxiliary heads are removed, because the losses take one output.
+images the first convolution keeps the weights of one channel. Auxiliary heads are removed, because the losses expect a
+single output.
 """
 
 import importlib
@@ -18,15 +19,15 @@ from convoy.models.entry import Geometry, Option, one_line
 from convoy.models.network import error_of_output
 from convoy.registry import is_external, unknown
 
-SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's word for Geometry.image_size
-# Options that load something else than `pretrained` does.
+SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's argument for Geometry.image_size
+# Options that load other weights than `pretrained` does.
 WEIGHT_OPTIONS = ("weights", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
-SHARE_LEFT_OUT = 0.05  # of an image's side
+SHARE_LEFT_OUT = 0.05  # maximum fraction of an image's side that patches may not cover
 PRESETS: dict[str, dict[str, Option]] = {
     "torchvision:googlenet": {"aux_logits": False, "init_weights": True},
     "torchvision:inception_v3": {"aux_logits": False, "init_weights": True},
 }
-# These convert colours normalised as for the other networks to the range of their weights, -1 to 1.
+# transform_input: the networks convert images with ImageNet normalisation to the range of their weights, -1 to 1.
 PRETRAINED_PRESETS: dict[str, dict[str, Option]] = {
     "torchvision:googlenet": {"transform_input": True},
     "torchvision:inception_v3": {"transform_input": True},
@@ -36,8 +37,8 @@ PRETRAINED_PRESETS: dict[str, dict[str, Option]] = {
 def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.Module:
     """Builds the network and checks it on a batch of two black images.
 
-    Raises ValueError: the library or the network is missing; it rejects an option; the network does not run on these
-    images, or would ignore a part of them; the output is not [2, num_classes].
+    Raises ValueError if the library or the network is missing, if it rejects an option, if the network does not run on
+    these images or would ignore a part of them, or if the output is not [2, num_classes].
     """
     library, _, name = spec.partition(":")
     package = package_of(library, spec)
@@ -53,7 +54,7 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
         raise ValueError(f"transform_input = true in model.options of {spec}: needs colour images, and these are grey")
     if not isinstance(options.get("pretrained", False), bool):
         raise ValueError(f"pretrained = {options['pretrained']!r} in model.options of {spec}: expected true or false")
-    # torchvision also has detectors and others; the classifiers are those of its package `models`.
+    # torchvision also has detectors and other networks; the classifiers are in its package `models`.
     names = package.list_models() if library == "timm" else package.models.list_models(module=package.models)
     if (name.partition(".")[0] if library == "timm" else name) not in names:  # timm:NAME.WEIGHTS
         raise unknown("model", name, names, library)
@@ -69,12 +70,12 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
 
 
 def default_options(spec: str) -> dict[str, Option]:
-    """Our overrides. The library's own defaults are covered by its version in the fingerprint."""
+    """Convoy's overrides. The fingerprint covers the library's own defaults by the library's version."""
     return {"pretrained": False, **PRESETS.get(spec, {})}
 
 
 def build_options(spec: str, options: Mapping[str, Option]) -> dict[str, Option]:
-    """All keyword arguments of the library's constructor. `pretrained` is not one of them."""
+    """All keyword arguments of the library's constructor, without `pretrained`."""
     presets = PRETRAINED_PRESETS.get(spec, {}) if options.get("pretrained") else {}
     merged = default_options(spec) | presets | dict(options)
     del merged["pretrained"]
@@ -90,7 +91,7 @@ def versions(name: str) -> dict[str, str]:
 
 
 def failure(spec: str, error: BaseException) -> ValueError:
-    """An error of the network in training mode, in one line."""
+    """Converts an error of the network in training mode to a one-line ValueError."""
     return ValueError(f"{spec} cannot be trained: {one_line(error)}")
 
 
@@ -128,7 +129,7 @@ def build_timm(
 
 
 def _sized(make: Callable[..., nn.Module], word: str, image_size: int) -> nn.Module:
-    """Passes the image size if the network accepts it; neither library says which do."""
+    """Passes the image size if the network accepts it; neither library documents which networks do."""
     try:
         return make(**{word: image_size})
     except TypeError as error:
@@ -148,7 +149,7 @@ def _check_output(spec: str, module: nn.Module, geometry: Geometry) -> None:
 
 
 def _check_patches(spec: str, module: nn.Module, image_size: int) -> None:
-    """A network with patches silently ignores pixels that complete patches do not cover."""
+    """Raises ValueError if many pixels are outside complete patches; the network would silently ignore them."""
     first = first_convolution(module)
     if first is None or first.kernel_size != first.stride or first.padding != (0, 0):
         return

@@ -1,12 +1,12 @@
-"""GoogLeNet, the first Inception network: modules of four branches, 22 layers, few parameters.
+"""GoogLeNet, the first Inception network: 22 layers, modules of four parallel branches.
 
 Paper: Szegedy et al., "Going Deeper with Convolutions", 2014. https://arxiv.org/abs/1409.4842
 Differs from the paper: images are first enlarged by 2, as in the classics experiment; no auxiliary heads and no local
 response normalisation; dropout 0.2 instead of 0.4; the downsampling max pools are 3x3 with stride 2 and padding 1, so
 the last map of 28 pixels is 2x2. `stem = "small"` halves images once instead of three times, for 28 to 64 pixels
-without enlarging. torchvision's network, with 3x3 kernels instead of the paper's 5x5, has `norm = "batch"` (epsilon
-1e-3, as in later Inception networks), `pools = "torchvision"` (without padding, the last one 2x2), `largest_kernel = 3`
-and `upsample = 1`.
+without enlarging. The options of torchvision's network, which has 3x3 kernels instead of the paper's 5x5, are
+`norm = "batch"` (epsilon 1e-3, as in later Inception networks), `pools = "torchvision"` (without padding, the last one
+2x2), `largest_kernel = 3` and `upsample = 1`.
 Initial weights: torch's default, as in the experiment; the paper does not specify any.
 """
 
@@ -17,7 +17,7 @@ from convoy.models._blocks import Style, Upsample, checked_rate, choice
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
-EPSILON = 1e-3  # of batch norm, in all Inception networks that have one
+EPSILON = 1e-3  # of batch norm in all Inception networks
 
 # The modules after each pooling: output channels of the branches 1x1 | 1x1, 3x3 | 1x1, 5x5 | pooling, 1x1.
 STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
@@ -31,7 +31,7 @@ STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ),
     ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
-# Kernel, padding and ceil_mode of the four poolings that halve the map. With ceil_mode, as in the paper's framework, 14
+# Kernel, padding and ceil_mode of the four poolings with stride 2. With ceil_mode, as in the paper's framework, 14
 # pixels become 7, and 7 become 3 or, with kernel 2, 4.
 POOLS_BETWEEN_STAGES = {"padded": [(3, 1, False)] * 4, "torchvision": [*[(3, 0, True)] * 3, (2, 0, True)]}
 SMALLEST_SIDE = 15  # pixels, for the paper's stem with torchvision's poolings; a smaller image gives an empty map

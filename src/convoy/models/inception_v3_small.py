@@ -1,4 +1,4 @@
-"""A small Inception for CIFAR-10 with modules of two branches, from a paper on networks that fit random labels.
+"""A small Inception network for CIFAR-10 with two-branch modules, from a paper on networks that fit random labels.
 
 Paper: Zhang, Bengio, Hardt, Recht, Vinyals, "Understanding deep learning requires rethinking generalization", 2016,
 appendix A: a small version of the Inception v3 that the paper trains on ImageNet. https://arxiv.org/abs/1611.03530

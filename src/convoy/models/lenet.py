@@ -2,8 +2,8 @@
 
 Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
-Differs from the paper: 28x28 input without padding, max pooling, every map of the second convolution reads all maps of
-the first, a plain linear output, and ReLU instead of a scaled tanh.
+Differs from the paper: 28x28 input without padding, max pooling, a second convolution in which every output channel
+reads all input channels, a plain linear output, and ReLU instead of a scaled tanh.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""MobileNet, the first version: a depthwise and a pointwise convolution replace each full one.
+"""MobileNet V1: depthwise and pointwise convolutions replace full convolutions.
 
 Paper: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017.
 https://arxiv.org/abs/1704.04861

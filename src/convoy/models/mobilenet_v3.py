@@ -2,7 +2,7 @@
 
 Paper: Howard et al., "Searching for MobileNetV3", 2019. https://arxiv.org/abs/1905.02244
 Differs from the paper: the first two of five downsampling steps are skipped unless `stem = "paper"`; the running
-statistics of the norms have momentum 0.1 instead of 0.01, because a training here can have only a few hundred steps;
+statistics of the norms have momentum 0.1 instead of 0.01, because a run can be as short as a few hundred steps;
 initial weights are torch's default.
 """
 

@@ -1,4 +1,4 @@
-"""The base classes of the families, and a check of a network's output."""
+"""Base classes of the model families, and a check of a network's output."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from convoy.models.entry import Geometry, floor_of_loss
 
 
 class Network(nn.Module):
-    """The base class of the families: images (N, in_chans, image_size, image_size) to logits (N, num_classes)."""
+    """Base class of the model families: images (N, in_chans, image_size, image_size) to logits (N, num_classes)."""
 
     flaws: tuple[str, ...] = ()
     features: nn.Module
@@ -17,14 +17,14 @@ class Network(nn.Module):
         return self.head(self.features(x))
 
     def end_in_softmax(self, num_classes: int) -> None:
-        """Appends a softmax, the flaw of several published networks."""
+        """Appends a softmax, a flaw of several published networks."""
         assert isinstance(self.head, nn.Sequential)
         self.head.append(nn.Softmax(dim=-1))
         self.flaws = (*self.flaws, f"softmax output before cross-entropy: {floor_of_loss(num_classes)}")
 
 
 class AveragingNetwork(Network):
-    """The head reads the mean of the last map, so that the weights do not depend on the image size."""
+    """Its head reads the mean of the last map, so that the weights do not depend on the image size."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x).mean(dim=(2, 3)))  # (N, width, h, w) -> (N, width) -> (N, classes)
@@ -44,7 +44,7 @@ class StemAndBlocks(Network):
 def error_of_output(module: nn.Module, geometry: Geometry) -> str:
     """Describes what is wrong with the output for two black images in evaluation mode; "" if it is correct.
 
-    Initialises lazy layers; restores the mode and torch's generator. Raises what the network raises.
+    Initialises lazy layers. Restores the mode and torch's generator. Exceptions of the network are not caught.
     """
     mode, expected = module.training, [2, geometry.num_classes]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

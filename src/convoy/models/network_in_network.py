@@ -2,7 +2,7 @@
 
 Paper: Lin, Chen, Yan, "Network In Network", 2013. https://arxiv.org/abs/1312.4400
 Differs from the paper: no ReLU between the last convolution and the mean, so that logits can be negative. The paper
-does not specify how the pooling treats the last row of an odd map; here it is kept.
+does not specify how pooling treats the last row of a map with an odd side; here the row is kept.
 """
 
 import torch

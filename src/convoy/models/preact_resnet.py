@@ -1,10 +1,10 @@
 """Residual networks with activation before convolution, so that shortcuts pass signals unchanged.
 
 Paper: He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", 2016. https://arxiv.org/abs/1603.05027
-Differs from the paper: `preact_resnet18`, `34` and `50` use its block at the depths of the 2015 paper, which it does
-not train. The first shortcut of 18 and 34 passes the stem's output unchanged, while the paper activates it first; their
-stem keeps the size of the map (see resnet.py) unless `stem = "paper"`. `preact_resnet110` and `preact_resnet164` are
-its networks for CIFAR; its 1001-layer network is `preact_resnet164` with `depth = 1001`.
+Differs from the paper: `preact_resnet18`, `34` and `50` combine its block with the depths of the 2015 paper; the paper
+does not train these. The first shortcut of 18 and 34 passes the stem's output unchanged, while the paper activates it
+first; their stem keeps the size of the map (see resnet.py) unless `stem = "paper"`. `preact_resnet110` and
+`preact_resnet164` are the paper's networks for CIFAR; its 1001-layer network is `preact_resnet164` with `depth = 1001`.
 Initial weights follow He et al. 2015 (arXiv 1502.01852); the two CIFAR networks are too deep to train without a norm.
 """
 
@@ -20,7 +20,7 @@ BLOCKS = {depth: _blocks.RESNET_BLOCKS[depth] for depth in (18, 34, 50)}
 
 
 class PreActBlock(nn.Module):
-    """A shortcut with weights reads the activated input; an identity reads the input unless `activated_shortcut`."""
+    """A projection shortcut reads the activated input; an identity shortcut only with `activated_shortcut`."""
 
     def __init__(
         self, in_chans: int, channels: int, stride: int, style: _blocks.Style, *, activated_shortcut: bool
@@ -56,7 +56,7 @@ class PreActBlock(nn.Module):
 def trunk(
     in_chans: int, widths: tuple[int, ...], blocks: tuple[int, ...], style: _blocks.Style, *, activates_first: bool
 ) -> nn.Sequential:
-    """All blocks, the last norm and activation; each stage except the first begins by halving the map."""
+    """Returns all blocks, the last norm and activation. Each stage except the first starts with stride 2."""
     layers = nn.Sequential()
     for shape in _blocks.residual_stages(in_chans, widths, blocks, style.expansion):
         first = activates_first and len(layers) == 0

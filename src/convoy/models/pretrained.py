@@ -1,7 +1,7 @@
-"""Weights that timm and torchvision provide for their networks, with `model.options.pretrained = true`.
+"""Pretrained weights of timm and torchvision, with `model.options.pretrained = true`.
 
-The library loads and keeps the file; a network for other classes has a new head. On grey images, the weights of the
-first convolution are summed over the colours, which equals three copies of the image.
+The library downloads and caches the file. If the classes differ, the head keeps its random weights. For grey images,
+the weights of the first convolution are summed over the colours, which is equivalent to three copies of the image.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Expected(NamedTuple):
     source: str  # a URL, or a repository of the Hugging Face hub
     mean: Levels  # of pixels in 0..1
     std: Levels
-    image_size: int  # pixels of the side
-    centred: bool = False  # the weights are for -1 to 1, to which the network converts colours
+    image_size: int  # pixels; images are square
+    centred: bool = False  # the weights expect -1 to 1, to which the network converts colours
 
     def statistics(self, channels: int) -> tuple[Levels, Levels]:
-        """Mean and standard deviation for images of as many channels: for grey ones, the means over the colours."""
+        """Mean and standard deviation of each channel; for grey images, the means over the colours."""
         if channels == len(self.mean):
             return self.mean, self.std
         if self.centred:
@@ -60,14 +60,14 @@ def expected(spec: str) -> Expected:
 
 
 class Loaded(NamedTuple):
-    sha256: str  # of the loaded tensors: each one's name, shape and bytes, sorted by name
+    sha256: str  # of name, shape and bytes of the loaded tensors, sorted by name
     random: list[str]  # layers that keep their random weights
 
 
 def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str, Option]) -> Loaded:
     """Replaces the weights of a network that was built with these arguments and torch's current random state.
 
-    Raises ValueError if the weights cannot be loaded, or do not fit images of this size.
+    Raises ValueError if the weights cannot be loaded or do not fit images of this size.
     """
     library, _, name = spec.partition(":")
     package, arguments = package_of(library, spec), build_options(spec, options)

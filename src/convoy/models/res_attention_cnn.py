@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
 
 
 class TwoBranchAttention(nn.Module):
-    """Scales channels by the sum of two gates, which the same layers compute from their means and from their maxima."""
+    """Scales channels by the sum of two gates, computed by the same layers from the channels' means and maxima."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()

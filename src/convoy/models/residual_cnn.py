@@ -1,9 +1,9 @@
 """Six basic residual blocks and a 4x4 average pool: the residual network of the cifar-course experiment.
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015. https://arxiv.org/abs/1512.03385
-Differs from the paper: three stages of 64, 128 and 256 channels after a 3x3 stem without pooling; the last map is
-averaged to half its side (4x4 for 32 pixels) instead of one value. `residual = false` removes the shortcuts and nothing
-else: the paper's plain network.
+Differs from the paper: three stages of 64, 128 and 256 channels after a 3x3 stem without pooling; average pooling
+halves the last map (to 4x4 for 32 pixels) instead of reducing it to one value. `residual = false` only removes the
+shortcuts, which gives the paper's plain network.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Residual networks for ImageNet, and variants whose blocks end in an attention gate.
+"""The ImageNet residual networks, and variants with an attention gate at the end of each block.
 
 Papers: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015. https://arxiv.org/abs/1512.03385
 SE: Hu, Shen, Sun, "Squeeze-and-Excitation Networks", 2018. https://arxiv.org/abs/1709.01507
@@ -24,7 +24,7 @@ from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
 WIDTHS = (64, 128, 256, 512)
-SHORTCUTS = {"projection": False, "shared": True}  # whether a shortcut shares its block's first convolution
+SHORTCUTS = {"projection": False, "shared": True}  # whether the shortcut uses the block's first convolution
 
 
 class ResidualBlock(nn.Module):
@@ -55,7 +55,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.attention(self.branch(x))  # (N, out, H/stride, W/stride)
         if self.shares:
-            y = y + self.branch[0](x)  # the convolution without its norm, run again as in the classics-mnist report
+            y = y + self.branch[0](x)  # the first convolution again, without its norm, as in the classics-mnist report
         elif self.residual:
             y = y + self.shortcut(x)
         return self.activation(y)

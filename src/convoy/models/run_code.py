@@ -1,6 +1,6 @@
-"""The code of a user's network in a run folder: it is read once, hashed, and imported from the hashed bytes.
+"""The code of a user's network in a run folder. It is read once, hashed, and imported from the hashed bytes.
 
-Nothing is imported from disk: no byte code, no shared library, no file that was added or changed after hashing.
+Nothing is imported from disk: no bytecode, no shared library, no file that was added or changed after hashing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
     def __init__(self, code: RunCode, package: str) -> None:
         self.code, self.package = code, package
         self._plain_names = False
-        self._entry: dict[str, str] = {}  # the network's file by the name of its module
+        self._entry: dict[str, str] = {}  # module name -> the network's file
 
     def install(self) -> None:
         others = [finder for finder in sys.meta_path if getattr(finder, "package", None) != self.package]
@@ -100,7 +100,7 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
         return self._spec(fullname)
 
     def _spec(self, fullname: str) -> ModuleSpec:
-        """A module has no __file__, so that a `sys.path` entry made from it cannot point into the run folder."""
+        """Modules have no __file__: code that adds its folder to `sys.path` must not add the run folder."""
         origin = f"{os.devnull}/{self._file(fullname)}"
         spec = spec_from_loader(fullname, self, origin=origin, is_package=self.is_package(fullname))
         assert spec is not None
@@ -111,7 +111,7 @@ class RunCodeImporter(MetaPathFinder, InspectLoader):
         if (file := self._file(module.__name__)) is None:
             return
         path, content = str(self.code.folder / file), self.code.files[file]
-        # inspect and torch.jit.script then read the hashed source; without a timestamp, linecache does not reload it.
+        # For inspect and torch.jit.script, which read the source; without a timestamp, linecache does not reload it.
         lines = content.decode("utf-8", "replace").splitlines(keepends=True)
         for name in (path, str(module.__file__)):  # __file__ is the same for the net.py of every run
             linecache.cache[name] = (len(content), None, lines, name)

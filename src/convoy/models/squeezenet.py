@@ -1,4 +1,4 @@
-"""SqueezeNet: modules that reduce the channels by a 1x1 convolution before they apply 3x3 convolutions.
+"""SqueezeNet: 1x1 convolutions reduce the number of channels before 3x3 convolutions.
 
 Paper: Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
 and <0.5MB model size", 2016. https://arxiv.org/abs/1602.07360. Version 1.1, with earlier pooling and a smaller first

@@ -1,6 +1,6 @@
 """Two convolutions and a wide head: the network of the tensor-mnist experiment.
 
-Source: a lab report on MNIST from tensor files, built on the blocks of this paper.
+Source: a lab report on MNIST in tensor files; the network uses the layers of this paper.
 Paper: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
 Differs from the paper: the report's network ends in a softmax; here that is an option, because cross-entropy expects
@@ -27,7 +27,7 @@ class TwoConvCNN(Network):
     ) -> None:
         super().__init__()
         side = geometry.image_size // 4
-        # With biases even before a norm, as in the report.
+        # Convolutions have biases even before a norm, as in the report.
         self.features = _blocks.conv_stages(geometry.in_chans, ((16,), (32,)), _blocks.Style(norm, activation), pool)
         self.head = nn.Sequential(
             nn.Flatten(),

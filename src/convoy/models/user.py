@@ -1,8 +1,8 @@
 """A user's own network, "path/to/net.py:MyNet": a class, or a function that returns a network.
 
 The file and its local modules are executed each time they are loaded, so that edits take effect. They are not kept in
-`sys.modules` under their names, so that two folders can each have a `layers.py`. Errors are a one-line ValueError with
-file and line.
+`sys.modules` under their names, so that two folders can each have a `layers.py`. Errors are converted to a one-line
+ValueError with file and line.
 """
 
 import ast
@@ -50,7 +50,7 @@ def load_factory(spec: str, code: RunCode | None = None) -> Factory:
 
 
 def only_factory(file: str) -> str:
-    """Completes "path/to/net.py" to "path/to/net.py:MyNet" by its only network class or, without one, only function.
+    """Completes "path/to/net.py" to "path/to/net.py:MyNet": the only network class or, without one, the only function.
 
     Ignores names that begin with an underscore and `main`. Raises ValueError if there are several or none.
     """
@@ -64,7 +64,7 @@ def only_factory(file: str) -> str:
 
 
 def _factories(module: ModuleType) -> list[str]:
-    """The names of the network classes that the file defines or, without any, of its functions."""
+    """Returns the names of the network classes defined in the file or, if there are none, of its functions."""
     own = {
         name: value
         for name, value in vars(module).items()
@@ -82,9 +82,9 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: R
     """Builds the network and checks it on a batch of two black images. With `code`, imports only its bytes.
 
     `__init__`, or the function, gets the options, and in_chans, num_classes and image_size if they are in its signature
-    (or if it has **kwargs). Raises ValueError: the file is missing or fails; the class or function is missing or not a
-    network; an option is unknown; `__init__`, the function or `forward` raises; the output is not [2, num_classes] in
-    floating point.
+    (or if it has **kwargs). Raises ValueError if the file is missing or raises; if the class or function is missing or
+    not a network; if an option is unknown; if `__init__`, the function or `forward` raises; or if the output is not a
+    floating-point tensor [2, num_classes].
     """
     factory = load_factory(spec, code)
     path, name = _locate(spec)
@@ -141,7 +141,7 @@ def _execute(path: Path) -> ModuleType:
 
 
 def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
-    """As `_execute`, but imports only the bytes in `code` and nothing from the run folder."""
+    """Like `_execute`, but imports only the bytes in `code` and nothing from the run folder."""
     file = path.relative_to(code.folder).as_posix()
     name = _own_package(path, [])
     importer = RunCodeImporter(code, name.rpartition(".")[0])
@@ -179,7 +179,7 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
 
 @contextmanager
 def _removed_modules(local_names: set[str]) -> Iterator[None]:
-    """Removes loaded modules with the name of a local module, except installed ones, and restores them at the end."""
+    """Removes loaded modules with the name of a local module, except installed ones, and restores them on exit."""
     removed = {
         key: module
         for key, module in sys.modules.items()
@@ -195,11 +195,11 @@ def _removed_modules(local_names: set[str]) -> Iterator[None]:
 
 @contextmanager
 def _folder_importable(folder: Path) -> Iterator[None]:
-    """Imports local modules from the folder, and removes them from `sys.modules` at the end."""
+    """Makes the folder's modules importable, and removes them from `sys.modules` on exit."""
     before = set(sys.modules)
     writes_bytecode = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
-    # A .pyc file is matched by the second and the size of its source, so that an edit within a second would be missed.
+    # A .pyc file is matched by its source's size and time in seconds, so that an edit within a second would be missed.
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
@@ -303,7 +303,7 @@ def _check_output(
 
 
 def _hint(error: str, geometry: Geometry, taken: Mapping[str, Option]) -> str:
-    """Names the arguments that a network with another number of channels or pixels does not take."""
+    """Names the missing arguments if the network expects another number of channels or pixels."""
     by_error = {"channels": ("in_chans",), "mat1 and mat2": ("in_chans", "image_size")}
     names = next((names for words, names in by_error.items() if words in error), ())
     absent = [f"{name} (here {geometry._asdict()[name]})" for name in names if name not in taken]
@@ -322,7 +322,7 @@ def failure(spec: str, error: BaseException, when: str = "in training") -> Value
 
 
 def _failure(path: Path, error: BaseException, location: str, prefix: str = "") -> ValueError:
-    """One line: the innermost location in the user's folder (by default `location`), then the error."""
+    """Formats one line: the innermost location in the user's folder (by default `location`), then the error."""
     if isinstance(error, SyntaxError) and error.filename:
         return ValueError(f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}")
     location = next(reversed(_user_locations(path, error)), location)

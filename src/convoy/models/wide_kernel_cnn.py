@@ -1,6 +1,6 @@
 """A plain CNN with wide kernels and one large linear layer: the baseline of the course-mnist experiment.
 
-Source: a lab report; the layout is that of a tutorial of TensorFlow 1.
+Source: a lab report; the layout is that of a TensorFlow 1 tutorial.
 Tutorial: TensorFlow, "Deep MNIST for Experts", 2017.
 https://github.com/tensorflow/tensorflow/blob/r1.4/tensorflow/examples/tutorials/mnist/mnist_deep.py
 Differs from the tutorial: the first kernel is 7x7 instead of 5x5; the softmax at the report's output is an option,

@@ -2,8 +2,8 @@
 
 Paper: Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
 Differs from the paper: nothing by default. `drop_rate` is the paper's dropout between the two convolutions of a block
-(0.3 on CIFAR, 0.4 on SVHN). `depth` takes any 6n + 4, `widen_factor` any integer. Initial weights follow He et al. 2015
-(arXiv 1502.01852).
+(0.3 on CIFAR, 0.4 on SVHN). `depth` can be any 6n + 4, `widen_factor` any integer. Initial weights follow He et al.
+2015 (arXiv 1502.01852).
 """
 
 import torch
@@ -17,7 +17,7 @@ WIDTHS = (16, 32, 64)  # times the factor
 
 
 class WideBlock(nn.Module):
-    """Two 3x3 convolutions, each after norm and activation; a projection reads the activated map."""
+    """Two 3x3 convolutions, each after norm and activation. A projection shortcut reads the activated map."""
 
     def __init__(self, in_chans: int, channels: int, stride: int, style: Style) -> None:
         super().__init__()

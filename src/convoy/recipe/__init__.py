@@ -1,6 +1,6 @@
 """The recipe: the complete configuration of a run, as frozen pydantic models, read from and written to TOML.
 
-A recipe is resolved in this order: the chain of `extends`, the file, the overrides as (dotted path, value) pairs. Only
+A recipe is merged in this order: the chain of `extends`, the file, the overrides as (dotted path, value) pairs. Only
 the result is validated.
 """
 
@@ -42,7 +42,7 @@ class Recipe(Section):
 
     @property
     def label(self) -> str:
-        """The model's name in figures and folders; of a user's class, the class name."""
+        """The model's name in figures and folders; for a user's class, the class name."""
         name = self.model.name
         return name.rpartition(":")[2] if is_user_class(name) else name
 
@@ -62,7 +62,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _normalise_for_weights(self) -> Self:
-        """Pretrained weights bring their normalisation, unless the recipe sets one."""
+        """With pretrained weights, the default normalisation is that of the weights."""
         if self.model.is_pretrained and "normalise" not in self.data.model_fields_set:
             self.__dict__["data"] = self.data.model_copy(update={"normalise": "weights"})
         if self.data.normalise == "weights" and not self.model.is_pretrained:
@@ -76,7 +76,7 @@ class Recipe(Section):
     def load(cls, name: str | Path, overrides: Iterable[Override] = ()) -> Recipe:
         """Loads a built-in recipe or a TOML file and merges its `extends` and the overrides.
 
-        The last part of a built-in recipe's name is enough if no other has it: "fast-mnist" is "defaults/fast-mnist".
+        The last part of a built-in recipe's name is enough if it is unique: "fast-mnist" is "defaults/fast-mnist".
 
         Raises ValueError for an unknown name or key, circular `extends` or a value out of range.
         """
@@ -89,7 +89,7 @@ class Recipe(Section):
         pairs = list(overrides.items() if isinstance(overrides, Mapping) else overrides)
         table = self.as_table()
         if self.data.normalise == ("weights" if self.model.is_pretrained else "train"):
-            del table["data"]["normalise"]  # the default may be another one for the new weights
+            del table["data"]["normalise"]  # the new weights may have another default
         return self._validate(apply(table, pairs), "the recipe", pairs)
 
     def as_table(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Recipe(Section):
         return tomli_w.dumps(self.as_table())
 
     def canonical(self) -> dict[str, Any]:
-        """Returns the part of the recipe that affects the result and that the fingerprint therefore covers.
+        """Returns the part of the recipe that affects the result, for the fingerprint.
 
         Data and code have their own hashes. Defaults are omitted, so that adding a key does not change existing
         fingerprints; changing a default requires a new revision (convoy.training.run.revisions).
@@ -109,7 +109,7 @@ class Recipe(Section):
         for path in ("about", "chosen", "data.name", "compute.device", "compute.threads", "model.init"):
             section, _, key = path.rpartition(".")
             (table.get(section, {}) if section else table).pop(key, None)
-        table.get("data", {}).get("split", {}).pop("group_by", None)  # the hash of the split covers it
+        table.get("data", {}).get("split", {}).pop("group_by", None)  # included in the hash of the split
         name = self.model.name
         model = table.get("model", {}) | {"name": name.rpartition(":")[2] if is_user_class(name) else name}
         return {key: value for key, value in {**table, "model": model}.items() if value != {}}

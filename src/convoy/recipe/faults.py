@@ -1,8 +1,8 @@
 """Protocol faults: mistakes in how published numbers were obtained. `Fault` is the only list of them.
 
 A recipe enables a fault by its name in `protocol.faults`, to reproduce a published number and to measure the effect of
-the mistake. Nothing else in the recipe changes. The row of a fault has all that other code asks about it, and the
-comment above it is its description in docs/guides/faults.md; one module, next to what the fault changes, tests
+the mistake. Nothing else in the recipe changes. A fault is one row with all its properties; the comment above the row
+is its description in docs/guides/faults.md. The module whose behaviour a fault changes tests
 `Fault.NAME in recipe.protocol.faults`.
 """
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FaultContext:
-    """A recipe, and what its faults ask about the data and the network. Made by convoy.training.run.faults."""
+    """A recipe, with properties of its data and network that faults need. Created by convoy.training.run.faults."""
 
     recipe: Recipe
     scored: Mapping[str, int]  # images in each of validation, fold and test that exists
     has_softmax: bool  # the network returns probabilities
     augments: bool  # other than by mixing
-    loss_floor: str  # sentence: the minimum of cross-entropy with probabilities as logits
+    loss_floor: str  # sentence: the minimum of cross-entropy applied to softmax outputs
 
     @property
     def dropped(self) -> dict[str, int]:
-        """The images of each scored part that are not in a full batch."""
+        """Images in the incomplete last batch of each scored part."""
         return {part: count % self.recipe.train.batch_size for part, count in self.scored.items()}
 
     @property
@@ -46,11 +46,11 @@ def selection(faults: Collection[Fault], *, has_validation: bool) -> str | None:
     return "validation" if has_validation else None
 
 
-Need = Callable[[FaultContext], str | None]  # the problem, to follow the fault's name; None if there is none
+Need = Callable[[FaultContext], str | None]  # the problem, printed after the fault's name; None if there is none
 
 
 def _need(is_met: Callable[[FaultContext], object], problem: str) -> Need:
-    """`problem` may have fields of the context."""
+    """`problem` is formatted with the context as {0}."""
     return lambda context: None if is_met(context) else problem.format(context)
 
 
@@ -128,14 +128,14 @@ class FaultInfo:
     name: str
     sentence: Callable[[], str]  # shown in all output of a run
     detail: Callable[[FaultContext], str] = lambda context: ""  # more about the effect on these data
-    needs: tuple[Need, ...] = ()  # without them, it has no effect
-    opens_test: float = 0  # how often it scores the test set in an epoch
+    needs: tuple[Need, ...] = ()  # requirements without which the fault would have no effect
+    opens_test: float = 0  # how often it scores the test set per epoch
     selects_on_test: bool = False
-    only_scores: bool = False  # the weights are those of a run without the fault, whose training is reused
-    has_no_effect: Callable[[FaultContext], bool] = lambda context: False  # the training is reused too
-    redraws_validation: bool = False  # so that two runs have no validation images in common
-    keeps_last: bool = False  # the weights of the last epoch
-    counts_macs: bool = False  # as FLOPs
+    only_scores: bool = False  # does not affect weights: the training of a run without the fault is reused
+    has_no_effect: Callable[[FaultContext], bool] = lambda context: False  # then the training is reused too
+    redraws_validation: bool = False  # the validation images of two runs differ
+    keeps_last: bool = False  # keeps the weights of the last epoch
+    counts_macs: bool = False  # reports multiply-adds as FLOPs
     revision: int = 1  # increase it when the behaviour changes, so that runs with this fault are retrained
 
 
@@ -148,7 +148,7 @@ class Fault(StrEnum):
         fault.info = info
         return fault
 
-    # The test accuracy is the best of many, and too high. Requires a test set, no folds, and no `--no-test`
+    # The test accuracy is too high, because it is the best of many. Requires a test set, no folds and no `--no-test`
     SELECTION_ON_TEST = FaultInfo(
         "selection_on_test",
         lambda: _("the test set selects the best epoch and when to stop; the test score is not independent"),
@@ -156,8 +156,8 @@ class Fault(StrEnum):
         opens_test=1,
         selects_on_test=True,
     )
-    # Sizes and stratification stay the same; the first epoch has the run's own split, whose mean and standard deviation
-    # normalise all epochs. Validation accuracy is measured on images that were trained on, and selects the epoch.
+    # Sizes and stratification stay the same. The first epoch uses the run's own split; its mean and standard deviation
+    # normalise all epochs. The epoch is selected by a validation accuracy on images that were trained on.
     # Requires a validation part
     RESPLIT_EVERY_EPOCH = FaultInfo(
         "resplit_every_epoch",
@@ -165,8 +165,7 @@ class Fault(StrEnum):
         needs=(_VALIDATION,),
         redraws_validation=True,
     )
-    # Test accuracy, and everything computed from predicted classes, is too low. The draws are seeded. Requires a test
-    # set
+    # Test accuracy and everything computed from predicted classes are too low. Sampling is seeded. Requires a test set
     SAMPLED_LABELS = FaultInfo(
         "sampled_labels",
         lambda: _("the predicted class of a test image is sampled from the softmax, not the most probable one"),
@@ -175,7 +174,7 @@ class Fault(StrEnum):
     )
     # The loss has a minimum (1.461 with 10 classes), and gradients are small where the network is confidently wrong.
     # Requires a network that returns logits (`softmax_output = false`): the published networks of course-mnist and
-    # tensor-mnist have the softmax themselves
+    # tensor-mnist already end in a softmax
     SOFTMAX_BEFORE_LOSS = FaultInfo(
         "softmax_before_loss",
         lambda: _("the loss treats the softmax outputs as logits, in training and in each reported loss"),
@@ -204,8 +203,8 @@ class Fault(StrEnum):
         detail=_period_in_batches,
         needs=(_schedule_per_epoch,),
     )
-    # Reported losses are smaller by about the batch size: `train.batch_size` in training, 1,000 in an evaluation.
-    # Neither the training nor the choice of the epoch changes
+    # Reported losses are too small by a factor of about the batch size: `train.batch_size` in training, 1,000 in an
+    # evaluation. Training and the selected epoch do not change
     LOSS_DIVIDED_TWICE = FaultInfo(
         "loss_divided_twice",
         lambda: _("reported losses are batch means, summed and divided by the number of images: far too small"),
@@ -218,25 +217,25 @@ class Fault(StrEnum):
         detail=_patience_reported,
         needs=(_PATIENCE,),
     )
-    # Changes no score by itself, but who sees the printed scores may choose by them; every opening is counted. Requires
-    # a test set, a validation part, no folds, no `--no-test`, no search, no landscape, and no `selection_on_test`,
-    # which scores the test set in every epoch
+    # Changes no score by itself, but a person who sees the test scores may make choices by them; every opening is
+    # counted. Requires a test set, a validation part, no folds, no `--no-test`, no search, no landscape, and no
+    # `selection_on_test`, which scores the test set in every epoch
     TEST_OPENED_AT_EACH_BEST = FaultInfo(
         "test_opened_at_each_best",
         lambda: _("the test set is opened and scored at each new best epoch, but decides nothing"),
         needs=(_NO_FOLDS, _TEST_SET, _VALIDATION, _SELECTION_BY_VALIDATION),
         opens_test=0.35,  # share of epochs that are a new best: 51 of 144 in six archived runs
     )
-    # Changes every score, and the confusion matrix. Requires a part that selects the epoch; without one the last
-    # weights are kept anyway
+    # Changes all scores and the confusion matrix. Requires a part that selects the epoch; without one, the last weights
+    # are kept in any case
     LAST_WEIGHTS = FaultInfo(
         "last_weights",
         lambda: _("the weights of the last epoch are kept and scored, not those of the best"),
         needs=(_SELECTION,),
         keeps_last=True,
     )
-    # Evaluates in batches of the training's size. Changes nothing if the batch size divides the number of scored
-    # images. Requires a full batch in each part
+    # Evaluates in batches of `train.batch_size`. Has no effect if the number of scored images is a multiple of it.
+    # Requires at least one full batch in each part
     DROP_LAST_IN_EVALUATION = FaultInfo(
         "drop_last_in_evaluation",
         lambda: _("evaluation drops the last batch if it is not full"),

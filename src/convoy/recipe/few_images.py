@@ -1,4 +1,4 @@
-"""Batch size and epochs that fit few training images. docs/guides/data.md has the measurements."""
+"""Chooses batch size and epochs for few training images. The measurements are in docs/guides/data.md."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from convoy.recipe import Recipe
 from convoy.text import gettext as _
 
 BATCH, EPOCHS = "train.batch_size", "train.epochs"
-STEPS_PER_EPOCH, STEPS = 20, 500  # at least
+STEPS_PER_EPOCH, STEPS = 20, 500  # minimum
 SMALLEST_BATCH = 8
 
 
 def fitted(recipe: Recipe, images: int, *, fixed: Collection[str] = ()) -> Recipe:
-    """Returns the recipe with a smaller batch and more epochs, if it would train too few steps on these images.
+    """Returns the recipe with a smaller batch size and more epochs if it would train too few steps on these images.
 
-    `fixed`: keys that keep their values. `chosen` of the result lists the others.
+    `fixed`: keys that keep their values. `chosen` of the result lists the changed keys.
     """
     batch, train = recipe.train.batch_size, recipe.train
     if BATCH not in fixed:
@@ -29,7 +29,7 @@ def fitted(recipe: Recipe, images: int, *, fixed: Collection[str] = ()) -> Recip
 
 
 def sentences(recipe: Recipe) -> list[str]:
-    """Returns the sentence about the values that were chosen, if any."""
+    """Returns a sentence about the chosen values, or an empty list."""
     batch, epochs = recipe.train.batch_size, recipe.train.epochs
     if {BATCH, EPOCHS} <= set(recipe.chosen):
         text = _(

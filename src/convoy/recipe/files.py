@@ -1,4 +1,4 @@
-"""Reads recipes from TOML files: the chain of `extends`, paths relative to their file, overrides."""
+"""Reads recipes from TOML files: follows `extends`, resolves paths relative to their file, applies overrides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convoy.registry import is_user_class, missing, unknown
 
 Override = tuple[str, Any]
 GROUP_FILES = (".npy", ".csv", ".txt")  # file types of data.split.group_by; other values are not files
-EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # stored next to an experiment's recipes, but not recipes
+EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # in the folder of an experiment's recipes, but not recipes
 
 
 @cache
@@ -44,7 +44,7 @@ def parse_override(path: str, text: str) -> Override:
 
 
 def check_once(overrides: Iterable[Override], varied: Iterable[str] = ()) -> None:
-    """Raises ValueError if a key is set twice, or is set and also varied by a study."""
+    """Raises ValueError if a key is set twice, or both set and varied by a study."""
     values: dict[str, Any] = {}
     for path, value in overrides:
         if path in values:
@@ -59,7 +59,7 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
     """Parses `key=a,b,c` into the key and its values.
 
     Parses the list as TOML if possible; otherwise splits it at commas and parses each value like an override. Raises
-    ValueError without a key or values.
+    ValueError if the key or the values are missing.
     """
     path, _, listed = text.partition("=")
     if not (path.strip() and listed.strip()):
@@ -139,7 +139,7 @@ def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Merges tables and replaces other values. A table whose `name` changes loses its old keys, except in `data`."""
+    """Merges tables; replaces other values. If a table's `name` changes, its old keys are dropped, except in `data`."""
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -152,7 +152,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
-    """Merges the overrides into the table, names first: setting `optim.name` drops an earlier `optim.lr`."""
+    """Merges the overrides into the table. Names are first, because a new `optim.name` drops an earlier `optim.lr`."""
     ordered = sorted(overrides, key=lambda pair: not pair[0].endswith(".name"))
     for path, value in ordered:
         *sections, key = path.split(".")

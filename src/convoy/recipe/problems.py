@@ -15,7 +15,7 @@ from convoy.registry import unknown
 def first_problem(
     root: type[BaseModel], error: ValidationError, table: dict[str, Any], origin: str, overrides: Sequence[str]
 ) -> ValueError:
-    """Returns pydantic's first error in one line. It names the file `origin` unless an override has set the key."""
+    """Converts pydantic's first error to one line. It names the file `origin` unless an override has set the key."""
     problem = error.errors()[0]
     node: Any = table
     keys: list[str] = list(root.model_fields)
@@ -58,7 +58,7 @@ def _literals(expected: str) -> list[str]:
 
 
 def _field_type(section: Any, key: str, value: Any) -> Any:
-    """Returns the type of a key; selects the section of a union by `name`."""
+    """Returns the type of a key; for a union of sections, that with the value's `name`."""
     if not (isinstance(section, type) and issubclass(section, BaseModel)) or key not in section.model_fields:
         return None
     annotation: Any = section.model_fields[key].annotation

@@ -35,7 +35,7 @@ class Section(BaseModel):
 
 
 def non_default_values(section: Section) -> dict[str, Any]:
-    """Returns the values that differ from the defaults, in JSON types, and always `name`, which selects the section."""
+    """Returns the values that differ from the defaults, in JSON types, and always `name` (it selects the section)."""
     table = section.model_dump(mode="json", exclude_none=True)
     values = {}
     for key, field in type(section).model_fields.items():
@@ -64,7 +64,7 @@ class Model(Section):
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether the network starts from weights that timm or torchvision provides."""
+        """Whether the network starts from weights of timm or torchvision."""
         return is_external(self.name) and self.options.get("pretrained") is True
 
 
@@ -182,7 +182,7 @@ class OptimBase(Section):
 
     @property
     def title(self) -> str:
-        """The name in a sentence."""
+        """The optimizer's name as used in a sentence."""
         return type(self).__name__
 
     @property

@@ -1,1 +1,1 @@
-"""One file per topic; a check is a function from the topic's subject to findings. Its row is in diagnosing.table."""
+"""The checks, one file per topic. A check maps the topic's subject to findings and has a row in diagnosing.table."""

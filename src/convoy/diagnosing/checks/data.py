@@ -14,12 +14,12 @@ from convoy.text import gettext as _
 SAMPLE = 2000  # images
 UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
 MOST_COMPARED = 20_000  # images; the search for the same picture is quadratic
-MUCH = 0.05  # share of the scored images
+MUCH = 0.05  # fraction of the scored images from which shared images are an error
 FEW_SCORED = 100  # images
 
 
 def normalisation(images: Images) -> Iterator[Finding]:
-    """Only a mean and deviation that the recipe sets can be wrong; those of the training images are right."""
+    """Only a mean and deviation set in the recipe can be wrong; those of the training images are always correct."""
     if images.recipe.data.normalise == "train":
         return
     mean, std = (np.array(values) for values in images.statistics)
@@ -41,7 +41,7 @@ def normalisation(images: Images) -> Iterator[Finding]:
 
 
 def pixel_range(images: Images) -> Iterator[Finding]:
-    """Images in 0..1 that were stored as integers 0..255 are black."""
+    """Images with values in 0..1 that were stored as integers 0..255 are almost black."""
     largest = {name: int(_sampled(part.images).max()) for name, part in images.parts.items()}
     if largest["train"] <= 1:
         yield Finding(
@@ -55,7 +55,7 @@ def pixel_range(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "The pixels of {part} reach {value}, those of training {train}: the parts have other scales",
+                    "The largest pixel of {part} is {value}, that of training {train}: the parts have different scales",
                     part=name,
                     value=int(value),
                     train=int(largest["train"]),
@@ -66,7 +66,7 @@ def pixel_range(images: Images) -> Iterator[Finding]:
 
 
 def parts_differ(images: Images) -> Iterator[Finding]:
-    """Compares the mean image of each channel with training: inverted, channels in another order, other brightness."""
+    """Compares the mean of each channel with training: inverted, channels in another order, another brightness."""
     means = {name: _sampled(part.images).mean((2, 3)) for name, part in images.parts.items()}  # (n, C) each
     train = means.pop("train")
     spread = train.std(0) + 1e-9  # over images
@@ -85,7 +85,7 @@ def parts_differ(images: Images) -> Iterator[Finding]:
         if is_real and (explained or distances["as it is"] > 1):
             yield Finding(
                 Severity.ERROR if explained else Severity.WARNING,
-                _("{part} and training have other colours; they agree best {best}", part=name, best=best)
+                _("{part} and training have different colours; they agree best {best}", part=name, best=best)
                 if explained
                 else _(
                     "The brightness of {part} differs from training by {distance:.1f} standard deviations of an image",
@@ -119,7 +119,7 @@ def blank_images(images: Images) -> Iterator[Finding]:
         if count:
             yield Finding(
                 Severity.WARNING if count > 0.01 * len(pixels) else Severity.HINT,
-                _("{count:,} of {n:,} images of {part} have one colour only", count=count, n=len(pixels), part=name),
+                _("{count:,} of {n:,} images of {part} have only one colour", count=count, n=len(pixels), part=name),
                 _("Look for files that could not be decoded"),
                 {"part": name, "blank": count, "images": len(pixels)},
             )
@@ -163,12 +163,12 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING,
                 _(
-                    "The classes of {part} have other shares than in training: {distance:.0%} of the images would have "
-                    "to change class",
+                    "The class proportions of {part} differ from training: {distance:.0%} of the images would have to "
+                    "change class",
                     part=name,
                     distance=distance,
                 ),
-                _("A part cut from a list in the order of the classes looks like this: split at random, stratified"),
+                _("Usual cause: the part was cut from a list sorted by class; use a random, stratified split"),
                 {"part": name, "total_variation": distance, "classes": int((shares > 0).sum())},
             )
 
@@ -179,7 +179,7 @@ def labels_in_file_order(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _("The training images are sorted by class"),
-            _("Convoy shuffles and stratifies; other tools that cut off the last part would cut off classes"),
+            _("Convoy shuffles and stratifies; a tool that splits off the end of the list would split off classes"),
             {"images": len(labels)},
         )
 
@@ -202,7 +202,7 @@ def few_scored_images(images: Images) -> Iterator[Finding]:
 
 
 def images_in_two_parts(images: Images) -> Iterator[Finding]:
-    """Images of a scored part whose pixels, or whose picture, are also in training."""
+    """Images of a scored part that are also in training, with the same pixels or as the same picture."""
     for name, part in images.parts.items():
         if name == "train":
             continue
@@ -237,9 +237,9 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
 
 
 def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Indices of the images of a part with the pixels of a training image, and of these and those of the same picture.
+    """Returns indices of a part's images in training: with the same pixels, and with the same pixels or picture.
 
-    The latter are searched among at most MOST_COMPARED images; the third value says whether they were.
+    The latter are only searched among at most MOST_COMPARED images; the third value is True if they were.
     """
     train, part = images.train.images, images.parts[name].images
     if len(train) + len(part) > MOST_COMPARED:
@@ -256,7 +256,7 @@ def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarra
 
 
 def labels_disagree(images: Images) -> Iterator[Finding]:
-    """Training images with the same pixels and different labels."""
+    """Finds training images with the same pixels and different labels."""
     labels = images.train.labels
     first = first_with_same_pixels([images.train.images])
     count = int((labels[first] != labels).sum())

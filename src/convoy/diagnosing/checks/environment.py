@@ -147,7 +147,7 @@ def limited_threads(machine: Machine) -> Iterator[Finding]:
 
 
 def other_bits(machine: Machine) -> Iterator[Finding]:
-    """Runs of another torch or processor differ from repetitions here in their last bits."""
+    """Repeating runs that were trained with another torch or processor changes their last bits."""
     others = [each for each in machine.earlier if (each.torch, each.cpu) != (machine.torch, machine.cpu)]
     if others:
         lost = sorted({flag for each in others for flag in each.cpu_flags} - set(machine.cpu_flags))

@@ -1,4 +1,4 @@
-"""Checks of a network on its first 16 images, which take one step without an update. Subject: a `Network`."""
+"""Checks of a network during one training step on 16 images, without an update. Subject: a `Network`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from convoy.models.entry import floor_of_loss
 from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 
-MOST = 0.9  # share of dead or saturated units in a layer; LeNet's first images leave up to half of the units at 0
-ENOUGH_IMAGES = 8  # to call a unit dead
-FEW_IMAGES = 4  # per batch of a batch norm
-NAMES = 4  # in a sentence
+MOST = 0.9  # fraction of dead or saturated units in a layer; in an untrained LeNet, up to half of the units are 0
+ENOUGH_IMAGES = 8  # minimum to call a unit dead
+FEW_IMAGES = 4  # per batch of a batch norm, at most
+NAMES = 4  # listed in a sentence
 
 
 def non_finite_values(network: Network) -> Iterator[Finding]:
@@ -80,7 +80,7 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
 
 
 def no_gradient(network: Network) -> Iterator[Finding]:
-    """Biases do not count: the last one has a gradient even if the network ignores its images."""
+    """Biases are ignored: the last one has a gradient even if the network ignores its images."""
     gradients = network.first_step.gradients
     parameters = dict(network.module.named_parameters())
     weights = [name for name in gradients if parameters[name].ndim > 1] or list(gradients)
@@ -131,7 +131,7 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
 
 
 def unregistered_layers(network: Network) -> Iterator[Finding]:
-    """Layers in a list, tuple or dict, which parameters() does not contain, so that they are never trained."""
+    """Finds layers in a list, tuple or dict. parameters() does not contain them, so that they are never trained."""
     registered = set(network.module.modules())
     missing = []
     for name, part in network.module.named_modules():
@@ -154,7 +154,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
 
 
 def shared_weights(network: Network) -> Iterator[Finding]:
-    """A layer that one pass calls several times, or a tensor with several names."""
+    """Finds layers that one forward pass calls several times, and tensors with several names."""
     modules = dict(network.module.named_modules())
     repeated = [name for name, count in network.first_step.calls.items() if count > 1]
     norms = [name for name in repeated if isinstance(modules[name], nn.modules.batchnorm._BatchNorm)]
@@ -162,10 +162,10 @@ def shared_weights(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "One batch norm normalises several places, whose statistics it mixes in evaluation: {names}",
+                "One batch norm is used in several places, and mixes their statistics in evaluation: {names}",
                 names=_listed(norms),
             ),
-            _("Create a batch norm for each place"),
+            _("Create a separate batch norm for each place"),
             {"layers": len(norms), "most_calls": max(network.first_step.calls[name] for name in norms)},
         )
     first_names: dict[int, str] = {}
@@ -179,7 +179,7 @@ def shared_weights(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _("Weights are shared between places: {names}", names=_listed(others)),
-            _("If that is not intended, create a layer for each place"),
+            _("If that is not intended, create a separate layer for each place"),
             {"layers": len(others)},
         )
 
@@ -221,7 +221,7 @@ def saturated_units(network: Network) -> Iterator[Finding]:
 
 
 def initial_loss(network: Network) -> Iterator[Finding]:
-    """An untrained network that favours no class has a loss near ln(classes)."""
+    """An untrained network that favours no class has a loss of about ln(classes)."""
     loss, expected = network.first_step.loss, math.log(network.classes)
     if not isinstance(network.recipe.train.loss, CrossEntropy) or network.starts_from_weights:
         return
@@ -245,7 +245,7 @@ def normalised_again(network: Network) -> Iterator[Finding]:
     if {"sub", "rsub"} & opening and {"div", "mul"} & opening and not {"mean", "std", "var", "amax", "max"} & opening:
         yield Finding(
             Severity.WARNING,
-            _("The network begins by subtracting and scaling by constants, but its images are normalised already"),
+            _("The network first subtracts and scales by constants, but its images are already normalised"),
             _("Remove the normalisation from forward; data.normalise sets mean and standard deviation"),
             {"operations": ", ".join(network.first_step.opening[:6])},
         )

@@ -14,7 +14,7 @@ QUARTER_TURN = 90
 
 
 def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
-    """The faults that the recipe switches on, as its table describes them."""
+    """Reports the faults that the recipe enables."""
     for fault in recipe.protocol.faults:
         yield Finding(
             Severity.WARNING,
@@ -25,7 +25,7 @@ def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
 
 
 def label_changing_augmentation(recipe: Recipe) -> Iterator[Finding]:
-    """A mirrored or turned character is another one, or none."""
+    """A mirrored or rotated character is a different character, or none."""
     name = recipe.data.name.partition("=")[0]
     if name not in DATA_SETS or not DATA_SETS[name].is_handwriting:
         return
@@ -41,7 +41,7 @@ def label_changing_augmentation(recipe: Recipe) -> Iterator[Finding]:
                 )
                 if is_turned
                 else _(
-                    "{augmentation} mirrors characters, which are then none, or others",
+                    "{augmentation} mirrors characters, so that they become other characters or none",
                     augmentation=augmentation["name"],
                 ),
                 _("Remove it; small rotations, shifts and scales keep the label"),
@@ -79,7 +79,7 @@ def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
                 every=schedule.every_epochs,
                 epochs=epochs,
             ),
-            _("Set schedule.every_epochs to a part of the epochs"),
+            _("Set schedule.every_epochs to a fraction of the epochs"),
             {"every_epochs": schedule.every_epochs, "epochs": epochs},
         )
     if (
@@ -91,7 +91,7 @@ def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _("The learning rate rises again after {t_max} of {epochs} epochs", t_max=schedule.t_max, epochs=epochs),
-            _("Leave schedule.t_max out: it is then the full run"),
+            _("Omit schedule.t_max; its default is the full run"),
             {"t_max": schedule.t_max, "epochs": epochs},
         )
 
@@ -115,6 +115,6 @@ def no_validation(recipe: Recipe) -> Iterator[Finding]:
     if recipe.data.split.validation == 0 and not recipe.data.split.folds and not recipe.protocol.faults:
         yield Finding(
             Severity.HINT,
-            _("There is no validation part: nothing selects the epoch, and every look at the test set may select"),
+            _("There is no validation part: no epoch is selected, and choices can only be made by the test set"),
             _("data.split.validation = 0.1 or 0.2"),
         )

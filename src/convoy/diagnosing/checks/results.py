@@ -1,4 +1,4 @@
-"""Checks of finished runs: what their scores can show, and what moved them. Subject: `Records`."""
+"""Checks of finished runs: what their scores can show, and what affected them. Subject: `Records`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from convoy.stats import TAILS, Estimate, mcnemar, spread_interval, t_interval, 
 from convoy.text import gettext as _
 
 RESAMPLES = 400
-WANTED = (0.003, 0.001)  # differences of accuracies whose seeds are computed
+WANTED = (0.003, 0.001)  # differences of accuracies for which the required number of seeds is computed
 SMALL = 0.001
-SHOWN = 8  # suspect labels
+SHOWN = 8  # listed suspect labels
 
 
 def unfinished(records: Records) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def at_chance(records: Records) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 chance.sentence(run.label, part, result),
-                _("convoy doctor with its recipe examines network and data"),
+                _("Run convoy doctor on its recipe to check network and data"),
                 {"accuracy": result.accuracy, "chance": result.chance, "images": result.images},
             )
 
@@ -93,7 +93,7 @@ def still_improving(records: Records) -> Iterator[Finding]:
 
 
 def selection_optimism(records: Records) -> Iterator[Finding]:
-    """Validation accuracy of the selected epoch against the test part, which selected nothing."""
+    """Compares the validation accuracy of the selected epoch with the accuracy of the test part."""
     for run in records.finished:
         if run.data.selection != "validation" or not {"validation", "test"} <= run.scores.keys():
             continue
@@ -106,14 +106,14 @@ def selection_optimism(records: Records) -> Iterator[Finding]:
                     "The validation part selected the epoch of {run}, and its accuracy is above that of the test part",
                     run=run.name,
                 ),
-                _("Report the accuracy of a part that selected nothing"),
+                _("Report the accuracy of a part that was not used for selection"),
                 {"validation": chosen.accuracy, "test": free.accuracy, "epochs": len(run.metrics)},
                 cost=optimism,
             )
 
 
 def test_set_reused(records: Records) -> Iterator[Finding]:
-    """What the best of several test scores gains by selection: bootstrap of the images of these runs' predictions."""
+    """Estimates by bootstrap over images how much selection raises the best of several test scores."""
     runs = list({run.name: run for run in (*records.finished, *records.others) if "test" in run.scores}.values())
     if not records.finished or "test" not in records.finished[0].scores:
         return
@@ -138,7 +138,7 @@ def test_set_reused(records: Records) -> Iterator[Finding]:
 
 
 def best_of(rows: np.ndarray) -> Estimate:
-    """How much the best of the runs, bool [runs, images], is above its own accuracy on other images (Efron 1983).
+    """Estimates how much the best of the runs, bool [runs, images], exceeds its accuracy on other images (Efron 1983).
 
     In each resample of the images, the best run is selected; its gain is its accuracy there minus that on all images.
     """
@@ -152,7 +152,7 @@ def best_of(rows: np.ndarray) -> Estimate:
 
 
 def noise_floor(records: Records) -> Iterator[Finding]:
-    """Which differences of accuracies these runs could show."""
+    """Computes which differences of accuracy these runs can detect."""
     part = records.part
     if part is None:
         return
@@ -187,7 +187,7 @@ def noise_floor(records: Records) -> Iterator[Finding]:
     yield Finding(
         Severity.HINT,
         _(
-            "{seeds} seeds can show {smallest:.2f} points; {first:g} points need {first_seeds} seeds of each model, "
+            "{seeds} seeds can detect {smallest:.2f} points; {first:g} points need {first_seeds} seeds per model, "
             "{second:g} points {second_seeds}",
             seeds=len(accuracies),
             smallest=100 * (smallest or 0.0),
@@ -202,7 +202,7 @@ def noise_floor(records: Records) -> Iterator[Finding]:
 
 
 def effect_of_faults(records: Records) -> Iterator[Finding]:
-    """The same recipe with and without its faults, on the same images."""
+    """Compares the same recipe with and without its faults, on the same images."""
     part = records.part
     if part is None:
         return
@@ -241,7 +241,7 @@ def effect_of_faults(records: Records) -> Iterator[Finding]:
 
 
 def suspect_labels(records: Records) -> Iterator[Finding]:
-    """Labels of images that networks of other folds find improbable; all folds of a cross-validation together."""
+    """Finds labels that are improbable for networks of other folds, over all folds of a cross-validation."""
     parts = [run.predictions for run in records.finished if "fold_logits" in run.predictions]
     if not parts:
         return
@@ -261,19 +261,19 @@ def suspect_labels(records: Records) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _(
-                "{count:,} of {n:,} labels are suspect by networks that were not trained on these images; the first by "
-                "index: {images}",
+                "{count:,} of {n:,} labels are suspect, according to networks that were not trained on these images; "
+                "indices of the first: {images}",
                 count=len(flagged),
                 n=len(images),
                 images=", ".join(described),
             ),
-            _("Look at these images; a network of low accuracy makes right labels suspect, too"),
+            _("Look at these images; with a network of low accuracy, correct labels are suspect too"),
             {"suspect": len(flagged), "share": len(flagged) / len(images)},
         )
 
 
 def scored_on_training_images(records: Records) -> Iterator[Finding]:
-    """The accuracy without the test images that are also training images."""
+    """Computes the accuracy without the test images that are also training images."""
     if records.images is None or "test" not in records.images.parts:
         return
     _same, alike, searched = copies_in_training(records.images, "test")

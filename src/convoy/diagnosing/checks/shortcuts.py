@@ -1,4 +1,4 @@
-"""Checks for ways around the task: predictions from what is not content, and groups of images. Subject: `Images`."""
+"""Checks for shortcuts: classes that are predictable without content, and groups of images. Subject: `Images`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ IMAGES = 3000
 FEWEST = 60  # images
 MOST_PIXELS = 400  # of the border
 RIDGE = 10.0
-EASY, NOTABLE = 0.9, 0.5  # share of the way from the largest class to 100 %
-ALIKE = 0.9  # probability that two neighbours are more alike than two others of their class
+EASY, NOTABLE = 0.9, 0.5  # (accuracy - largest class) / (100 % - largest class)
+ALIKE = 0.9  # probability that two neighbours are more similar than two other images of their class
 PREFIX = r"([^/]+?)[-_ ]?\d+\.\w+$"  # of a file's name, before its last number
 
 
@@ -46,7 +46,7 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING if share >= EASY else Severity.HINT,
                 _(
-                    "A linear classifier finds the class of {accuracy:.1%} of {n:,} images from {name} only; the "
+                    "A linear classifier predicts the class of {accuracy:.1%} of {n:,} images from {name} only; the "
                     "largest class has {largest:.1%}",
                     accuracy=correct / len(labels),
                     n=len(labels),
@@ -67,7 +67,7 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
 
 
 def probe(features: np.ndarray, labels: np.ndarray) -> int:
-    """Correct predictions of a ridge regression on one-hot labels, each half predicted from the other."""
+    """Counts the correct predictions of a ridge regression on one-hot labels; each half is predicted from the other."""
     scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
     scaled = np.concatenate([scaled, np.ones((len(scaled), 1), scaled.dtype)], 1).astype(np.float64)
     half = np.random.RandomState(0).permutation(len(labels)) % 2 == 0
@@ -80,7 +80,7 @@ def probe(features: np.ndarray, labels: np.ndarray) -> int:
 
 
 def _of_files(files: list[Path]) -> dict[str, np.ndarray]:
-    """Features that have more than one value: size of the file, JPEG table, size of the image, digits of the name."""
+    """Returns features of the files that are not constant: sizes, JPEG tables, length of the name, channels."""
     from PIL import Image
 
     rows = []
@@ -97,7 +97,7 @@ def _of_files(files: list[Path]) -> dict[str, np.ndarray]:
         _("the length of the file's name"): values[:, 4:5],
         _("the number of channels of the file"): values[:, 5:6],
     }
-    # A probe is linear: squares and the rank let it separate a class in the middle.
+    # Squares and the rank let the linear probe separate a class in the middle of the range.
     return {
         name: np.concatenate([columns, columns**2, np.argsort(np.argsort(columns, 0), 0)], 1)
         for name, columns in names.items()
@@ -106,7 +106,7 @@ def _of_files(files: list[Path]) -> dict[str, np.ndarray]:
 
 
 def related_images(images: Images) -> Iterator[Finding]:
-    """Frames of a video, patches of a picture, photographs of a person: alike, and on both sides of a random split."""
+    """Finds related images (frames of a video, photographs of a person) that a random split would divide."""
     if images.recipe.data.split.group_by is not None or len(images.train) < FEWEST:
         return
     vectors, labels = _small(images.train.images), images.train.labels
@@ -142,8 +142,8 @@ def _related(alike: float, pairs: int, who: str, key: str) -> Finding:
     return Finding(
         Severity.WARNING,
         _(
-            "Images are related: {who} are more alike than other images of their class in {alike:.0%} of {pairs:,} "
-            "pairs, and a random split puts them into training and test",
+            "Images are related: {who} are more similar than other images of their class in {alike:.0%} of {pairs:,} "
+            "pairs, and a random split puts them into both training and test",
             who=who,
             alike=alike,
             pairs=pairs,
@@ -154,7 +154,7 @@ def _related(alike: float, pairs: int, who: str, key: str) -> Finding:
 
 
 def _small(images: np.ndarray) -> np.ndarray:
-    """Means of 8 x 8 squares of the brightness, without the mean and at unit length, float32 [N, 64]."""
+    """Returns the brightness reduced to 8 x 8 pixels, centred and normalised to unit length, float32 [N, 64]."""
     side = images.shape[2] // 8 * 8
     step, start = max(1, side // 8), (images.shape[2] - side) // 2
     cut = images[:, :, start : start + side, start : start + side]
@@ -170,7 +170,7 @@ def _small(images: np.ndarray) -> np.ndarray:
 
 
 def _alike(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> tuple[float, int]:
-    """How often an image is nearer to one of its group than to a random one of its class, and of how many pairs."""
+    """Returns how often an image is nearer to one of its group than to a random one of its class, and the pairs."""
     rng = np.random.RandomState(0)
     by_group = np.argsort(groups, kind="stable")
     followers = by_group[1:][groups[by_group[1:]] == groups[by_group[:-1]]]

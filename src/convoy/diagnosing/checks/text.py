@@ -9,11 +9,11 @@ from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.report_text import PERCENTAGE, ReportText
 from convoy.text import gettext as _
 
-NEAR = 1.0  # points: a number this near to a known one is probably meant to be it
+NEAR = 1.0  # percentage points: a number this close to a known one is probably a misprint of it
 
 
 def numbers_without_source(text: ReportText) -> Iterator[Finding]:
-    """Percentages that no run or finding has, at the digits that the text gives."""
+    """Finds percentages that do not occur in any run or finding, rounded to the digits of the text."""
     for count, line in enumerate(text.lines, 1):
         for match in PERCENTAGE.finditer(line):
             value, digits = float(match[1]), len(match[1].partition(".")[2])

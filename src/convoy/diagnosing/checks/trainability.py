@@ -15,16 +15,16 @@ from convoy.text import gettext as _
 
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam
 STEPS = 150  # per rate
-SECONDS = 10.0  # per rate; without as many steps, nothing is concluded
+SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive
 RATE_STEPS = 40
-NOTHING = 0.02  # of the first loss
+NOTHING = 0.02  # fraction of the first loss
 LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5)  # factors of the learning rate
 BATCHES = (1, 7, 128)
 INVARIANCE_IMAGES = 128
 
 
 def cannot_overfit(network: Network) -> Iterator[Finding]:
-    """Trains on up to 16 images. A network that learns them at none of three rates has a mistake, or cannot learn."""
+    """Trains on up to 16 images, which a correct network learns at one of three rates."""
     best, labels = 0.0, network.labels
     if len(labels.unique()) < 2:
         return
@@ -62,7 +62,7 @@ def cannot_overfit(network: Network) -> Iterator[Finding]:
 
 
 def learning_rate(network: Network) -> Iterator[Finding]:
-    """Steps of the recipe's own optimizer on one batch at its learning rate and, to compare, at another one."""
+    """Trains on one batch with the recipe's optimizer, at its learning rate and at others for comparison."""
     if network.learner is None or network.starts_from_weights or network.recipe.schedule.name == "range":
         return
     lr = network.recipe.optim.lr
@@ -93,7 +93,7 @@ def learning_rate(network: Network) -> Iterator[Finding]:
 
 
 def _falls(network: Network, factor: float) -> tuple[float, float] | None:
-    """The first loss, and the mean of the last five or infinity; None if the steps take too long."""
+    """Returns the first loss, and the mean of the last five or infinity; None if the steps take too long."""
     assert network.learner is not None
     learner = network.learner()
     device = next(iter(learner.parameters)).device
@@ -119,7 +119,7 @@ def _adam(
     rate: float,
     step: int,
 ) -> None:
-    """A step of Adam (Kingma & Ba 2015). torch.optim imports the compiler, which takes seconds."""
+    """Updates in place (Kingma & Ba 2015). torch.optim is not used, because it imports the compiler for seconds."""
     for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
         if gradient is not None:
             mean.lerp_(gradient, 0.1)

@@ -270,7 +270,7 @@ function otsuThreshold(values) {
 }
 
 function largeParts(ink, height, width) {
-  // Numbers the large connected parts from 1. Those that touch the border are dropped if there are others.
+  // Numbers the large connected parts from 1. Parts that touch the border are dropped if there are others.
   const labels = labelParts(ink, height, width);
   const sizes = [];
   for (const label of labels) sizes[label] = (sizes[label] ?? 0) + 1;

@@ -1,1 +1,1 @@
-"""The machine: device, threads, memory, autosave. It knows no step and no run folder."""
+"""Machine settings of a run: device, threads, memory, autosave. Independent of the training step and run folders."""

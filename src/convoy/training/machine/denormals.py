@@ -1,7 +1,7 @@
 """Flushes denormal numbers (below 1.2e-38 in float32) to zero while a network trains.
 
-They do not affect results, but a processor computes with them many times slower. They are common late in training: a
-tenth of Adam's first moments, where gradients have vanished. benchmarks/denormals.py measures the cost.
+They do not affect results, but arithmetic with them is many times slower. They are common late in training: where
+gradients have vanished, a tenth of Adam's first moments are denormal. benchmarks/denormals.py measures the cost.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _this_thread = threading.local()  # counts nested contexts
 
 @contextmanager
 def denormals_as_zero() -> Iterator[None]:
-    """Affects this thread and threads that it creates in the context; threads of torch's pool keep their mode.
+    """Affects this thread and threads created within the context; threads of torch's pool keep their mode.
 
-    No effect on processors without such a mode. Restores the thread's mode at the end.
+    Restores the previous mode on exit. Has no effect on processors without this mode.
     """
     depth = getattr(_this_thread, "depth", 0)
     if depth == 0:

@@ -20,7 +20,7 @@ BITS_DEPEND_ON = ("torch", "cpu", "threads", "ranks")  # the last bits of the we
 
 
 def describe(device: torch.device, recipe: Recipe, before: Environment | None = None, *, ranks: int = 1) -> Environment:
-    """`before` is the previous environment of a resumed run; `resumed_with` lists the changes since."""
+    """`before` is the previous environment of a resumed run; `resumed_with` lists the differences from it."""
     now = Environment(
         convoy=version("convoy-ml"),
         torch=torch.__version__,

@@ -1,12 +1,13 @@
 """Keeps freed memory in the process between training steps, up to a limit.
 
 glibc returns large freed blocks to the system at once. A training step allocates the same activations again and again,
-and each time their pages are mapped and cleared. With freed memory kept, the bare step of LeNet at batch 128 fell from
-6.8 to 4.9 ms and that of two_conv_cnn from 21.1 to 17.7 ms (medians of interleaved rounds, 2 threads, torch 2.13).
+and each time their pages are mapped and cleared. Keeping freed memory reduced the time of a training step of LeNet at
+batch size 128 from 6.8 to 4.9 ms and of two_conv_cnn from 21.1 to 17.7 ms (medians of interleaved rounds, 2 threads,
+torch 2.13).
 
-An aligned allocation, as torch makes them, does not always reuse a suitable free block (glibc bug 30723), so the heap
-can grow although each step needs the same memory: a ResNet-18 that needs 1 GB held 16 GB after 1,875 steps. Memory
-above a limit is therefore returned to the system.
+torch uses aligned allocations, which do not always reuse a suitable free block (glibc bug 30723), so the heap can grow
+although each step needs the same memory: a ResNet-18 that needs 1 GB used 16 GB after 1,875 steps. Memory above a
+limit is therefore returned to the system.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ROOM_BYTES = 1 << 30  # free memory allowed, in addition to half of what the pro
 
 
 class MemoryRetention:
-    """Keeps freed memory for the life of this process; no effect without glibc."""
+    """Keeps freed memory until this process ends; has no effect without glibc."""
 
     def __init__(self) -> None:
         self._libc = _glibc()
@@ -33,7 +34,7 @@ class MemoryRetention:
             self._libc.malloc_trim(0)  # memory of an earlier run in this process
 
     def trim(self) -> bool:
-        """Gives freed memory back to the system if the process is above its limit. Returns whether it did."""
+        """Returns freed memory to the system if the process is above its limit. Returns whether it did."""
         if self._libc is None:
             return False
         resident = resident_bytes()

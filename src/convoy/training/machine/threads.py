@@ -1,7 +1,8 @@
 """The thread count of a run: fixed when it starts, so that the same command gives the same weights.
 
-Another thread count sums in another order, which changes the last bits of the weights. The count therefore does not
-depend on other load; `convoy.process.limit_spinning` limits how much a busy machine slows a run down.
+With another thread count, sums are computed in another order, which changes the last bits of the weights. The count
+therefore does not depend on the load of the machine; `convoy.process.limit_spinning` limits how much a busy machine
+slows a run down.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def fix_threads(setting: int | Literal["auto"], *, started_with: int | None = No
     """Sets torch's thread count for a run and returns it.
 
     "auto" uses the count that a resumed run was `started_with`, if this machine has as many cores; otherwise `default`.
-    None is torch's default: all cores that the process may use, one in a worker process.
+    None means torch's default: all cores that the process may use, or one in a worker process.
     """
     count = torch.get_num_threads() if default is None else default
     if setting != "auto":

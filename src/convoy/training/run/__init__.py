@@ -1,1 +1,1 @@
-"""Turns a recipe into a run folder: plan, training, selection, scores."""
+"""Trains a recipe and writes its run folder: plan, training, selection, scores."""

@@ -23,8 +23,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 class Failures:
     """Context manager that converts these failures to a one-line ValueError.
 
-    The message names the file (and the line of a user's network) and says what the same command will do next. Errors
-    of Convoy's own code pass through.
+    The message names the file (and the line of a user's network) and says what repeating the command will do. Errors
+    in Convoy's own code are not converted.
     """
 
     def __init__(self, run: Run, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""Checks what a recipe's faults need, and describes their effect on its data, as their rows in recipe.faults say."""
+"""Checks the requirements of a recipe's faults and describes their effect on its data (table in recipe.faults)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_test_closed(recipe: Recipe, *, may_select: bool = False) -> None:
 
 
 def check(recipe: Recipe, prepared: Prepared) -> None:
-    """Raises ValueError if this recipe or its data do not meet a fault's needs."""
+    """Raises ValueError if this recipe or its data do not meet a fault's requirements."""
     if not recipe.protocol.faults:
         return
     context = context_of(recipe, prepared)

@@ -34,7 +34,7 @@ SAMPLES_PER_CLASS = 10
 
 
 def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMemory, *, test: bool) -> Iterator[str]:
-    """Scores the kept weights, reloaded from their file, and measures costs. Yields console lines."""
+    """Scores the saved weights, reloaded from their file, and measures costs. Yields console lines."""
     run, plan, ledger = state.run, state.plan, state.ledger
     flags = run.status.flags
     epoch = kept_epoch(plan, ledger.best_epoch, ledger.step)
@@ -127,7 +127,7 @@ def copy_code(run: Run, plan: Plan) -> None:
 
 
 def score_held_out(run: Run, plan: Plan, module: nn.Module, epoch: int) -> None:
-    """Scores the validation part of this epoch (from 1) and the fold, which the gallery shows if there is one.
+    """Scores the validation part of this epoch (from 1) and the fold. The gallery shows the fold if there is one.
 
     These images were not trained on, except with the fault resplit_every_epoch.
     """
@@ -144,7 +144,7 @@ def score_held_out(run: Run, plan: Plan, module: nn.Module, epoch: int) -> None:
 
 
 def open_test(run: Run, plan: Plan, module: nn.Module, workspace: Workspace, *, epoch: int) -> str:
-    """Opens the test set, counts the opening and scores the weights of this epoch. Returns the console line."""
+    """Opens the test set, records the opening and scores the weights of this epoch. Returns the console line."""
     test = plan.prepared.test
     assert test is not None
     openings: list[int] = []
@@ -156,7 +156,7 @@ def open_test(run: Run, plan: Plan, module: nn.Module, workspace: Workspace, *, 
 
 
 def first_layer_filters(module: nn.Module) -> np.ndarray | None:
-    """Returns the weights float32 [F, C, h, w] of the convolution constructed first; None if there is none."""
+    """Returns the weights, float32 [F, C, h, w], of the convolution created first; None without a convolution."""
     first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
     return None if first is None else first.weight.detach().float().cpu().contiguous().numpy().copy()
 
@@ -196,7 +196,7 @@ def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: Imag
 
 
 def add_flag(run: Run, flag: str) -> None:
-    """Adds a sentence that all output of this run shows."""
+    """Adds a sentence that is shown in all output of this run."""
     run.write_status(flags=[*(other for other in run.status.flags if other != flag), flag])
 
 

@@ -1,4 +1,4 @@
-"""The processes of a torchrun job: rank 0 runs `run_one`, the others `follow` its announcements and write nothing."""
+"""Training under torchrun: rank 0 runs `run_one`; the other ranks `follow` its announcements and write no files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from convoy.training.step.ranks import Command, Ranks
 
 @dataclass(frozen=True)
 class _Readiness:
-    """What each rank reports after planning."""
+    """The report of a rank after planning."""
 
     error: str = ""
     fingerprint: str = ""
@@ -41,7 +41,7 @@ class _Readiness:
 
 
 def plan_together(recipe: Recipe, ranks: Ranks) -> Plan:
-    """As `plan_one`, in every rank. Raises ValueError if a rank cannot train the recipe, or differs from rank 0."""
+    """Calls `plan_one` in every rank. Raises ValueError if a rank cannot train the recipe or differs from rank 0."""
     error: ValueError | None = None
     try:
         plan = plan_one(recipe)
@@ -78,7 +78,7 @@ def lead(events: Iterator[Event], ranks: Ranks) -> Iterator[Event]:
             yield event
         ranks.announce(Command.END)
         ranks.from_leader(finished)
-    except BaseException:  # perhaps within a step, where the others expect its gradients
+    except BaseException:  # possibly within a step, in which the other ranks wait for its gradients
         ranks.leave()
         raise
 
@@ -115,7 +115,7 @@ def _follow(plan: Plan, ranks: Ranks) -> None:
         else:
             if step != prepared_step:
                 batch = batches.at(*divmod(step, per_epoch))
-            # Other dropout than in rank 0, whose seed is that of a single process.
+            # Each rank has its own dropout seed; that of rank 0 is the seed of a single process.
             torch.manual_seed(derive_seed(plan.recipe.seed, f"dropout in rank {ranks.rank}", *divmod(step, per_epoch)))
             learner.set_lr_factor(announced.factor)
             learner.step(*batch)
@@ -132,7 +132,7 @@ def score_together(plan: Plan, module: nn.Module, epoch: int, ranks: Ranks) -> S
 
 
 def _predict_together(ranks: Ranks, module: nn.Module, images: np.ndarray, normaliser: Normalise) -> np.ndarray:
-    """As `predict`, with the same batches."""
+    """Like `predict`, with the same batches."""
     size = images_per_batch(images)
     first, last = (batch * size for batch in ranks.share(-(-len(images) // size)))
     own = predict(module, images[first:last], normaliser) if first < last else None
@@ -141,7 +141,7 @@ def _predict_together(ranks: Ranks, module: nn.Module, images: np.ndarray, norma
 
 @contextmanager
 def _ignoring_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM, which torchrun sends to every rank: rank 0 saves the run and announces the end."""
+    """Ignores SIGINT and SIGTERM. torchrun sends them to every rank; rank 0 saves the run and announces the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -21,7 +21,7 @@ ALL_BUT_HEAD = "all-but-head"
 
 
 def about_pretrained(recipe: Recipe, prepared: Prepared) -> list[str]:
-    """Sentences about the images that pretrained weights expect. Raises ValueError if there are no weights."""
+    """Describes the images that pretrained weights expect. Raises ValueError if there are no weights."""
     if not recipe.model.is_pretrained:
         return []
     if recipe.model.init is not None:
@@ -71,7 +71,7 @@ def about_layer_decay(module: nn.Module, optim: Optim) -> list[str]:
 
 
 def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
-    """Applies `model.init` and `model.freeze` in place. Returns sentences about loaded and frozen weights.
+    """Applies `model.init` and `model.freeze` in place. Returns a description of loaded and frozen weights.
 
     Raises ValueError for weights of another network, a pattern without a match, or no parameter left to train.
     """
@@ -84,7 +84,7 @@ def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
 
 
 def _load_matching(module: nn.Module, path: Path) -> str:
-    """Loads every tensor with the same shape. Others, such as a head for other classes, stay random."""
+    """Loads every tensor whose shape matches. Others, such as a head for other classes, keep their random values."""
     own = module.state_dict()
     weights = load_named(path, own)
     mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
@@ -121,7 +121,7 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
 
 
 def _matching(module: nn.Module, pattern: str) -> list[str]:
-    """Returns the parameters of a pattern of `model.freeze`. Raises ValueError if there are none."""
+    """Returns the names of the parameters that match a `model.freeze` pattern. Raises ValueError without a match."""
     if pattern == ALL_BUT_HEAD:
         return [name for group in depth_groups(module)[:-1] for name in group]
     names = [name for name, _ in module.named_parameters()]

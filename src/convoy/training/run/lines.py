@@ -1,4 +1,4 @@
-"""Text lines of a run for the console and log.txt."""
+"""The lines that a run prints and writes to log.txt."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _where(device: torch.device, environment: Environment) -> str:
 
 
 def resumed_elsewhere(changes: Sequence[Change]) -> list[str]:
-    """Returns the flags of a run resumed with another processor, thread count or version of torch."""
+    """Returns the warnings of a run resumed with another processor, thread count or version of torch."""
     names = {
         "torch": _("version of torch"),
         "cpu": _("processor"),
@@ -95,7 +95,7 @@ def _share(correct: int, images: int) -> str:
 
 
 def skipped_last(ledger: Ledger) -> str:
-    """Returns the flag of a run whose last steps were skipped."""
+    """Returns the warning of a run whose last steps were skipped."""
     return ngettext(
         "the last step was skipped because it was not finite",
         "the last {n} steps were skipped because they were not finite",
@@ -104,7 +104,7 @@ def skipped_last(ledger: Ledger) -> str:
 
 
 def stopped(reason: str, kept_epoch: int, selection: str | None, *, epochs: int) -> str:
-    """Also says which weights are scored, if there are several epochs."""
+    """With several epochs, the line also names the epoch whose weights are scored."""
     if epochs < 2:
         return _("training ended: {reason}", reason=reason)
     if selection is None or kept_epoch == epochs:

@@ -42,8 +42,8 @@ class Pace:
 def measure(plan: Plan, clock: Clock = time.perf_counter) -> Pace:
     """Times training steps and evaluation on one thread, in about a second or less on a quiet machine.
 
-    With `time.thread_time` as the clock, other load on the machine does not count. For an expensive network, the timed
-    steps have fewer images than a batch; the optimizer is counted once per batch.
+    With `time.thread_time` as the clock, other load on the machine is not measured. For an expensive network, the timed
+    steps use fewer images than a batch; the optimizer is counted once per batch.
     """
     recipe, prepared, learner = plan.recipe, plan.prepared, plan.learner()
     flops = cost.flops_per_image(learner.module, (prepared.in_chans, prepared.image_size, prepared.image_size))
@@ -64,7 +64,7 @@ def measure(plan: Plan, clock: Clock = time.perf_counter) -> Pace:
 
 
 def _extrapolated(few_seconds: float, few_images: int, many_seconds: float, many_images: int, batch_size: int) -> float:
-    """Extrapolates the seconds of a step linearly to a full batch; the optimizer's part is constant."""
+    """Extrapolates the seconds of a step linearly to a full batch; the optimizer's time is constant."""
     if many_images in (batch_size, few_images):
         return many_seconds * batch_size / many_images
     slope = (many_seconds - few_seconds) / (many_images - few_images)
@@ -89,7 +89,7 @@ def _timed(work: Callable[[], object], clock: Clock) -> float:
 
 
 def images_to_train(plan: Plan) -> int:
-    """Counts the images of all epochs, without stop rules."""
+    """Returns the number of images in all epochs, ignoring stop rules."""
     return len(plan.prepared.train) * plan.recipe.train.epochs
 
 
@@ -112,7 +112,7 @@ def seconds(plan: Plan, pace: Pace) -> float:
 
 
 def seconds_of(recipe: Recipe, counts: Counts, pace: Pace) -> float:
-    """Estimates the same without loading data."""
+    """Like `seconds`, from the number of images instead of loaded data."""
     epochs, faults = recipe.train.epochs, [fault.info for fault in recipe.protocol.faults]
     per_epoch: float = 0 if any(fault.selects_on_test for fault in faults) else counts.validation
     per_epoch += counts.test * sum(fault.opens_test for fault in faults)

@@ -1,4 +1,4 @@
-"""A plan: a recipe that passed all checks, with its data and its tested network. Making it writes nothing."""
+"""A plan: a recipe that passed all checks, with its data and its tested network. Planning writes no files."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ class Plan:
 
     @cached_property
     def subject(self) -> Network:
-        """What the doctor's checks of a network read. Use it before `learner`, which trains `network`."""
+        """The input of the doctor's network checks. Use it before `learner`, which trains `network`."""
         subject = subject_of(self.recipe, self.prepared, self.network if self.tested is None else self.tested)
         return replace(subject, learner=lambda: replace(self, network=subject.build()).learner())
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What the doctor's quick checks find. Use it before `learner`, which trains `network`."""
+        """The findings of the doctor's quick checks. Use it before `learner`, which trains `network`."""
         return quick_findings(self.subject, images_of(self.recipe, self.prepared))
 
     @property
@@ -117,7 +117,7 @@ class Plan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about the data, and about the values that were chosen for them."""
+        """Notes on the data and on the recipe values that were chosen for them."""
         return (*few_images.sentences(self.recipe), *self.prepared.notes)
 
     @property
@@ -172,7 +172,7 @@ class Plan:
         is_ours = is_built_in(self.recipe.model.name)
         module = self.network if is_ours else build(self.recipe, self.prepared)
         module.to(self.device, self.dtype)
-        for parameter in module.parameters():  # training may have made them channels-last, which rounds differently
+        for parameter in module.parameters():  # training may have made them channels-last, where rounding differs
             parameter.data = torch.empty_like(parameter, memory_format=torch.contiguous_format)
         load_into(module, weights)
         return module.eval()
@@ -206,7 +206,6 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
-    """Plans recipes one after another."""
     data = LastPrepared()
     for recipe in recipes:
         yield plan_one(recipe, data.prepare(recipe.data))
@@ -261,7 +260,7 @@ def subject_of(recipe: Recipe, prepared: Prepared, module: nn.Module) -> Network
 
 
 def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, Gradient]) -> None:
-    """Raises ValueError for state that cannot be saved as weights, and for sparse gradients."""
+    """Raises ValueError for state that cannot be saved as weights and for sparse gradients."""
     for key, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor) or value.is_quantized:
             raise ValueError(

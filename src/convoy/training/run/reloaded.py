@@ -12,7 +12,7 @@ from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
 from convoy.training.run.scoring import score_part
 
-IMAGES = 256  # from the part that selects the best epoch, whose outputs are computed anyway
+IMAGES = 256  # from the part that selects the best epoch; their outputs are computed in any case
 TRAINING_IMAGES = 64  # if no part selects an epoch; needs an extra pass
 TOLERANCE = 0.01  # relative to the largest output; above the effect of rounding and memory layout
 

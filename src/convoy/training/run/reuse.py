@@ -57,7 +57,7 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
 
 
 def count_openings(run: Run, workspace: Workspace, data_hash: str, count: int) -> None:
-    """Counts the openings of a test set by a run from another workspace, as far as they are not counted in this one."""
+    """Adds a run's test set openings from another workspace to the count of this one. None is counted twice."""
     for _opening in range(count - workspace.openings().get(data_hash, []).count(run.name)):
         openings = workspace.record_opening(data_hash, run.name)
         with run.updating():
@@ -74,7 +74,7 @@ def run_from_twin(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test
 def twin_of(plan: Plan, workspace: Workspace) -> Run | None:
     """Returns the finished run without those faults, if it still has its weights."""
     faults = plan.recipe.protocol.faults
-    if any(fault.info.opens_test for fault in faults):  # scores of the test set during training differ too
+    if any(fault.info.opens_test for fault in faults):  # also changes the test scores during training
         return None
     others = [fault for fault in faults if not _affects_only_scores(fault, plan)]
     if len(others) == len(faults):

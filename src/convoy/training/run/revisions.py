@@ -1,4 +1,4 @@
-"""Revisions change the fingerprints of those runs, and only those, whose results a code change affects.
+"""Revisions change the fingerprints of exactly those runs whose results a code change affects.
 
 A revision starts at 1, which is not part of a fingerprint. Increase it in the commit that changes the results:
 

@@ -1,4 +1,4 @@
-"""Runs a recipe: finds its finished run, copies the training of another run, or trains.
+"""Runs a recipe: reuses its finished run, copies the training of another run, or trains.
 
 `run_one` is a generator of events. If it is closed during training, it saves a checkpoint from which
 the same recipe resumes. A killed run resumes from its last checkpoint.
@@ -38,11 +38,11 @@ def run_one(
     control: Callable[[], Control] = lambda: Control.CONTINUE,
     ranks: Ranks | None = None,
 ) -> Iterator[Event]:
-    """Trains a recipe, or its plan, in OUT/runs, resumes its unfinished run, or finds its finished one.
+    """Trains a recipe, or its plan, in OUT/runs, resumes its unfinished run, or reuses its finished one.
 
-    Calls `control` at every record. On PAUSE, the run saves itself and ends, to be resumed later. On PRUNE, it ends and
-    resumes only if requested. With `until`, it is pruned after exactly that many epochs, even if `control` asks for it
-    too late. The last event is `Ended`. Raises ValueError, before anything is written, if the recipe cannot be trained.
+    Calls `control` at every record. On PAUSE, the run saves a checkpoint and ends, to be resumed later. On PRUNE, it
+    ends and resumes only on request. With `until`, it is pruned after exactly that many epochs, even if `control` asks
+    for it later. The last event is `Ended`. Raises ValueError before writing anything if the recipe cannot be trained.
     With `ranks`, this is rank 0, and the other processes of torchrun `follow` it.
     """
     if isinstance(recipe, Plan):
@@ -85,7 +85,7 @@ def run_one(
             if twin is not None:
                 yield from reuse.run_from_twin(run, plan, twin, workspace, test=test)
                 return
-            if fresh or not (run.path / "data.json").is_file():  # the rest of a deleted run cannot be resumed
+            if fresh or not (run.path / "data.json").is_file():  # a partly deleted run cannot be resumed
                 run.clear()
             with denormals_as_zero(), restored_threads():
                 training = Training(run, plan, workspace, failures, ranks)
@@ -95,5 +95,5 @@ def run_one(
 
 
 def _has_checkpoint(run: Run) -> bool:
-    """Whether the run resumes and needs no initial weights."""
+    """Whether the run resumes from a checkpoint and therefore needs no initial weights."""
     return (run.path / "data.json").is_file() and saved_step(run.path / "checkpoints") is not None

@@ -43,7 +43,7 @@ class Scored(NamedTuple):
 def score_part(
     plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int, predict: Predict = predict
 ) -> Scored:
-    """Scores one part. `epoch` (from 1) of the weights is a seed for the fault augmented_test."""
+    """Scores one part. `epoch` (from 1) is that of the weights; it seeds the fault augmented_test."""
     recipe, faults = plan.recipe, plan.recipe.protocol.faults
     if Fault.DROP_LAST_IN_EVALUATION in faults and part != "train":
         count = len(images) - len(images) % recipe.train.batch_size
@@ -74,7 +74,7 @@ def score_training(plan: Plan, module: nn.Module) -> Score:
 
 
 def augments(plan: Plan) -> bool:
-    """Whether images are augmented before they are scored, with random numbers that depend on the images before."""
+    """Whether images are augmented before scoring, with random numbers that depend on the preceding images."""
     return Fault.AUGMENTED_TEST in plan.recipe.protocol.faults
 
 

@@ -28,7 +28,7 @@ class Selection:
         # How often the test set had been opened in this workspace when this run last opened it.
         self.openings = run.data.test_openings if resumed else 0
         self._test = self._open_test() if plan.selection == "test" else None
-        self.outputs: np.ndarray | None = None  # [N, classes], of the last epoch's weights for the first images
+        self.outputs: np.ndarray | None = None  # [N, classes]: outputs for the first images after the last epoch
 
     def end_epoch(self, module: nn.Module, ledger: Ledger, metrics: EpochMetrics) -> EpochMetrics:
         """Returns the metrics with the score of the selection part and `best`. Updates the ledger."""

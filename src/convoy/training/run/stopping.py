@@ -21,7 +21,7 @@ DIVERGED_AFTER = 20  # skipped steps in a row
 
 @dataclass(frozen=True)
 class StopContext:
-    """The input of a stop rule, after each record of the loop."""
+    """The input of the stop rules. They are checked after each record of the loop."""
 
     recipe: Recipe
     ledger: Ledger
@@ -30,12 +30,12 @@ class StopContext:
 
 @dataclass(frozen=True)
 class StopRule:
-    name: str  # `stopped` in status.json; must not change, because finished runs have it
+    name: str  # `stopped` in status.json; must not change, because finished runs contain it
     is_met: Callable[[StopContext], bool]
     sentence: Callable[[StopContext], str]
     field: str = ""  # of `Stop`; empty: always on
     needs_selection: bool = False  # needs a part that selects the best epoch
-    # The rule in the method of a lab report; `accuracy` names the accuracy that selects the best epoch
+    # Sentence for the method section of a lab report; `accuracy` names the accuracy that selects the best epoch
     method: Callable[[Stop, str], str] = lambda stop, accuracy: ""
 
 

@@ -82,7 +82,7 @@ class Training:
         yield from self._finish(rule or ALL_EPOCHS, test=test)
 
     def _start(self) -> Iterator[Event]:
-        """Resumes from a checkpoint if there is one, and writes the description of the run to its folder."""
+        """Resumes from a checkpoint if there is one and writes the run's recipe, environment and data description."""
         run, plan, state = self.run, self.plan, self.state
         resumed = state.resume(self.batches.steps_per_epoch)
         before = run.environment if resumed else None
@@ -135,7 +135,7 @@ class Training:
         )
 
     def _stopped_before(self) -> StopRule | None:
-        """Returns the stop rule that a resumed run had already met, if it was interrupted in its last evaluation."""
+        """Returns the stop rule that a resumed run already met, if it was interrupted during its last evaluation."""
         metrics = self.run.metrics
         ended = metrics[-1] if metrics and self.state.ledger.step == metrics[-1].step else None
         return first_met(self._context(ended))

@@ -1,1 +1,1 @@
-"""The training step: loop, learner, optimizers, schedules. It knows no run folder."""
+"""The training step: loop, learner, optimizers, schedules. Independent of run folders."""

@@ -1,6 +1,6 @@
 """Exponential moving average of a network's weights.
 
-Polyak & Juditsky 1992; exponential for example in Tan & Le 2019 (arXiv 1905.11946). Early in training the decay is
+Averaging: Polyak & Juditsky 1992; exponential: Tan & Le 2019 (arXiv 1905.11946). Early in training the decay is
 (1 + steps) / (10 + steps), so that the influence of the random initial weights fades quickly.
 """
 

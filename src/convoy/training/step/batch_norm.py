@@ -1,7 +1,7 @@
 """BatchNorm over the images of all ranks, with torch's parameters, buffers and results.
 
-torch.nn.SyncBatchNorm refuses tensors on a CPU. Mean and variance are computed in two passes, so that they agree with
-those of one process up to rounding; a sum of squares would lose precision.
+torch.nn.SyncBatchNorm does not support CPU tensors. Mean and variance are computed in two passes, so that they agree
+with those of one process up to rounding; a sum of squares would lose precision.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from convoy.training.step.ranks import Ranks
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # not their subclasses, which may differ
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # exact types only; subclasses may compute something else
 
 
 class _Sum(torch.autograd.Function):

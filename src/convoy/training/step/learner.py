@@ -1,6 +1,6 @@
 """The training step, from a batch to the optimizer's update.
 
-Shapes: B images. `step` returns tensors on the device, so that the loop does not wait for it.
+B is the number of images. `step` returns tensors on the device, so that the loop does not synchronise.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Learner:
         autocast: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
-        """`ranks`: the processes that train this network together; each has a learner of its own."""
+        """`ranks`: the processes that train this network together; each has its own learner."""
         if ranks is not None:
             replace_batch_norms(module, ranks)
         self.module, self._ranks = module, ranks
@@ -103,13 +103,13 @@ class Learner:
         else:
             for buffer, old in zip(self._statistics, statistics, strict=True):
                 buffer.copy_(old)
-        labels = y if y.ndim == 1 else y.argmax(1)  # for a mixed image, the class with the larger weight
+        labels = y if y.ndim == 1 else y.argmax(1)  # the class with the largest weight in a mixed image
         return StepOutcome(loss, norm, logits, labels)
 
     def _parts(self, x: torch.Tensor, y: torch.Tensor) -> Iterator[Part]:
         """Splits a batch into `accumulate` micro-batches, or fewer: BatchNorm cannot train on a single image.
 
-        With ranks, yields this rank's part of each, which their batch norms must process before the next.
+        With ranks, yields this rank's part of each; run forward on a part before taking the next (batch norm).
         """
         count = min(self._train.accumulate, max(1, len(x) // 2))
         start = 0
@@ -156,7 +156,7 @@ class Learner:
 
 
 def frozen_norms(module: nn.Module) -> list[nn.Module]:
-    """Returns layers with running statistics whose parameters are all frozen; their statistics do not change either."""
+    """Returns the layers whose parameters are all frozen; their running statistics are then frozen too."""
     return [
         part
         for part in module.modules()

@@ -1,7 +1,7 @@
 """The training loop. It does not depend on the model or the data set.
 
-It can start at any step of the run and yields a record about every half second and at the end of each epoch. Only then
-does it wait for the device. The caller handles stop rules, scores, checkpoints and display.
+It can start at any step of the run. It yields a record about every half second and at the end of each epoch, and waits
+for the device only then. The caller handles stop rules, scores, checkpoints and display.
 """
 
 from __future__ import annotations

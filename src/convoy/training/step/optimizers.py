@@ -1,7 +1,7 @@
 """Builds the optimizer of a recipe.
 
 SGD, Adam and AdamW are torch's fused kernels, called through its functional interface: one kernel updates all
-parameters of a group, and skips a step on the device (`found_inf`) without the host reading the loss.
+parameters of a group and can skip a step on the device (`found_inf`), so that the host need not read the loss.
 `torch.optim.Adam` is not used for two reasons: importing torch's compiler takes longer than a short run,
 and each step looks up the state parameter by parameter, which for LeNet's 10 tensors takes longer than the kernel.
 """
@@ -141,7 +141,9 @@ class TorchOptimizer:
         with torch.no_grad():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(torch.where(skipped > 0, value, tensor))
-        if len(tensors) == len(parameters) and skipped > 0:  # the step created the state: the only wait for the device
+        if (
+            len(tensors) == len(parameters) and skipped > 0
+        ):  # the step created the state; this comparison synchronises, but only once
             self._optimizer.state.clear()
 
     def state_dict(self) -> OptimizerState:

@@ -15,7 +15,7 @@ import torch
 from convoy.randomness import derive_seed
 from convoy.training.step.learner import Learner
 
-# Multiples of the gradient. The paper uses at most 0.4, where a VGG without norm layers already gets worse.
+# Multiples of the gradient. The paper uses at most 0.4, at which the loss of a VGG without norm layers rises.
 STEP_SIZES = (0.05, 0.1, 0.2, 0.4)
 
 Arrays = dict[str, np.ndarray]

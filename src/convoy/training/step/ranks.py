@@ -1,10 +1,10 @@
-"""One training on several devices: the processes (ranks) that torchrun started, and what they send each other.
+"""Training on several devices: the processes (ranks) started by torchrun and their communication.
 
-Rank 0 finds, locks and writes the run and makes every decision; it announces each step. All ranks compute the same
-batch, and each one trains on its part of it: the gradients of the parts, weighted by their images, are added in one
-all-reduce. Losses and updates are therefore those of one process up to rounding, also with batches that the number of
-ranks does not divide. DistributedDataParallel would average the ranks' means, and DistributedSampler would repeat
-images.
+Rank 0 finds, locks and writes the run and makes every decision; it announces each step. All ranks load the same batch
+and train on their part of it: the gradients of the parts, weighted by their number of images, are added in one
+all-reduce. Losses and updates are therefore those of one process up to rounding, even if the batch size is not a
+multiple of the number of ranks. DistributedDataParallel would average the means of the ranks, and DistributedSampler
+would repeat images.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from convoy.process import cores, in_torchrun
 
 T = TypeVar("T")
 
-# A lost process is noticed at once, because its connections are closed, and a lost host by torchrun. Rank 0 may score
-# for a long time while the others wait.
+# Long, because the other ranks wait while rank 0 scores. A process that ends closes its connections, which is noticed
+# at once; torchrun notices a lost host.
 TIMEOUT = timedelta(hours=24)
 
 
 class Command(IntEnum):
-    """What rank 0 announces."""
+    """The kind of an announcement of rank 0."""
 
     LOAD = 0  # the state of the learner follows
-    STEP = 1  # its number in the run, its learning rate factor
-    SCORE = 2  # the validation part after this epoch
+    STEP = 1  # train step `number` of the run with the learning rate factor `factor`
+    SCORE = 2  # score the validation part after epoch `number`
     END = 3
 
 
@@ -57,7 +57,7 @@ class Part(NamedTuple):
 
 class Ranks:
     def __init__(self) -> None:
-        """Joins the job of this process. Raises ValueError if its environment is incomplete."""
+        """Joins the torchrun job of this process. Raises ValueError if its environment variables are incomplete."""
         try:
             self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
             self.on_this_host = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -83,7 +83,7 @@ class Ranks:
 
     @property
     def threads(self) -> int:
-        """CPU threads of each process: the cores of this host, shared. torchrun sets OMP_NUM_THREADS to 1."""
+        """CPU threads per process: an equal share of this host's cores. torchrun sets OMP_NUM_THREADS to 1."""
         return max(1, cores() // self.on_this_host)
 
     def leave(self) -> None:
@@ -141,7 +141,7 @@ class Ranks:
         return Part(batch.x[first:last], batch.y[first:last], rows, batch.weight * (last - first) / images)
 
     def share(self, count: int) -> tuple[int, int]:
-        """Returns the first item of this rank, and the one after its last, of `count`. Shares differ by at most one."""
+        """Returns this rank's range (start, stop) of `count` items. Sizes of ranges differ by at most one."""
         return count * self.rank // self.size, count * (self.rank + 1) // self.size
 
     def add_up(
@@ -154,12 +154,12 @@ class Ranks:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Adds the gradients and losses of all ranks in one all-reduce.
 
-        Returns the loss and the logits [images, classes] of the batch; `logits` are those of its `rows`. A parameter
-        gets a gradient if it has one in any rank.
+        `logits` are those of this rank's `rows` of the batch. Returns the loss and the logits [images, classes] of the
+        entire batch. A parameter gets a gradient if it has one in any rank.
         """
         has_gradient = [parameter.grad is not None for parameter in parameters]
         pieces = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        own = logits.new_zeros(images, logits.shape[1] + 1)  # in the last column: by how many ranks a row was computed
+        own = logits.new_zeros(images, logits.shape[1] + 1)  # last column: number of ranks that computed the row
         for row, values in zip(rows, logits.split([row.stop - row.start for row in rows]), strict=True):
             own[row, :-1], own[row, -1] = values, 1
         pieces += [loss.new_tensor(has_gradient, dtype=pieces[0].dtype), loss, own]
@@ -192,5 +192,5 @@ def connected() -> Iterator[None]:
 
 @cache
 def joined() -> Ranks | None:
-    """Joins the other processes that torchrun started, once; None without torchrun."""
+    """Returns the ranks of this torchrun job, joining it on the first call; None without torchrun."""
     return Ranks() if in_torchrun() else None

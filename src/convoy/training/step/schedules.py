@@ -21,7 +21,7 @@ class Horizon(NamedTuple):
 
 
 def horizon_of(steps_per_epoch: int, epochs: int, faults: Collection[Fault] = ()) -> Horizon:
-    """Returns the length of the schedule. With the fault schedule_per_batch, its epochs have one step each."""
+    """Returns the length of the schedule. With the fault schedule_per_batch, an epoch has one step."""
     return Horizon(1 if Fault.SCHEDULE_PER_BATCH in faults else steps_per_epoch, epochs)
 
 
@@ -54,7 +54,9 @@ def lr_factor(spec: ScheduleBase, step: int, horizon: Horizon, losses: Sequence[
 
 
 def _one_cycle(spec: OneCycle, progress: float) -> float:
-    """Rises to the full rate and falls, each as a half cosine (L. N. Smith and N. Topin 2018, arXiv 1708.07120)."""
+    """Increases to the full rate, then decreases, each along half a cosine (L. N. Smith and N. Topin 2018,
+    arXiv 1708.07120).
+    """
     if progress < spec.rise:
         low, high, part = spec.start_factor, 1.0, progress / spec.rise
     else:
@@ -63,7 +65,7 @@ def _one_cycle(spec: OneCycle, progress: float) -> float:
 
 
 def plateau_drops(losses: Sequence[float], patience: int) -> int:
-    """Counts the drops of the rate: one after every `patience` + 1 epochs in a row without a lower loss."""
+    """Returns the number of rate drops: one after every `patience` + 1 consecutive epochs without a lower loss."""
     best, bad, drops = math.inf, 0, 0
     for loss in losses:
         if loss < best * (1 - THRESHOLD):
