@@ -25,9 +25,9 @@ Z = NormalDist().inv_cdf(TAILS[1])
 #   of a standard deviation over seeds: chi2
 #   over folds: corrected_t (Nadeau and Bengio)
 #   over images: wilson (for a share), bonett_price (for the difference between two shares of the same images), newcombe
-#   (for the difference between two independent shares)
-Interval = Literal["t", "log_t", "prediction", "chi2", "corrected_t", "wilson", "bonett_price", "newcombe"]
-OVER_IMAGES = ("wilson", "bonett_price", "newcombe")
+#   (for the difference between two independent shares), bootstrap
+Interval = Literal["t", "log_t", "prediction", "chi2", "corrected_t", "wilson", "bonett_price", "newcombe", "bootstrap"]
+OVER_IMAGES = ("wilson", "bonett_price", "newcombe", "bootstrap")
 SYMMETRIC = ("t", "prediction", "corrected_t")
 
 

@@ -104,6 +104,10 @@ def test(call: Call, as_json: bool) -> None:
                 count=count,
             )
         )
+    if tested.calibration is not None:
+        from convoy.reporting.calibration import sentence
+
+        say(sentence(tested.calibration))
     if picture is not None:
         print(picture)
 

@@ -20,7 +20,8 @@ from convoy.data.image_folder import assemble, class_names, labelled_files
 from convoy.data.prepare import fixed_statistics
 from convoy.data.sources import folder_to_test
 from convoy.data.splits import limit_part
-from convoy.evaluation import losses
+from convoy.evaluation import calibration, losses
+from convoy.evaluation.calibration import PartCalibration
 from convoy.evaluation.load import build_network, network_of, with_normalisation
 from convoy.evaluation.loaded import read_for
 from convoy.evaluation.predict import predict
@@ -48,6 +49,7 @@ class Tested:
     std: tuple[float, ...] = ()
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
     trained_on: int | None = None  # images of other data that equal a training image; None: unknown
+    calibration: PartCalibration | None = None  # None: no image has finite outputs
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""
@@ -120,7 +122,9 @@ def score_saved(
     result = score(logits, images.labels, images.classes, losses.build(subject.recipe.train.loss))
     path = str(target.path if isinstance(target, Run) else target)
     trained_on = _count_trained_on(target, images) if isinstance(target, Run) and subject.is_other else None
-    others = openings[0], subject.limit, subject.mean, subject.std, subject.photographs, trained_on
+    stored = target.predictions if isinstance(target, Run) else {}
+    calibrated = calibration.of_outputs("test", logits, images.labels, stored)
+    others = openings[0], subject.limit, subject.mean, subject.std, subject.photographs, trained_on, calibrated
     tested = Tested(path, subject.name, result, *others)
     return Saved(tested, images.images, images.labels, logits, images.classes)
 

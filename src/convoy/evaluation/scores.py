@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from convoy.counts import NO_CLASS, count_scores
+from convoy.evaluation.calibration import are_probabilities
 from convoy.run_contents import Score
 
 TOP_K = (3, 5)
@@ -54,7 +55,7 @@ def predicted_classes(logits: np.ndarray) -> np.ndarray:
 def probabilities(outputs: np.ndarray) -> np.ndarray:
     """Softmax over the classes, float64 [N, classes]; unchanged if the outputs already are probabilities."""
     values = outputs.astype(np.float64)
-    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, rtol=0, atol=1e-4):
+    if are_probabilities(outputs):
         return values
     return torch.softmax(torch.from_numpy(values), dim=1).numpy()
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from convoy.counts import recount
-from convoy.reporting import EXPLAINED, EXPLORED, sections, tables
+from convoy.reporting import EXPLAINED, EXPLORED, calibration, sections, tables
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting.content import Block, Cell, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
@@ -54,6 +54,7 @@ def run_page(run: Run, folder: Path) -> Page:
         sections=sections.present(
             _training(view, look),
             _errors_of_run(view, part, look) if part else None,
+            calibration.run_section(view, part) if part else None,
             sections.data(groups),
             sections.setup(groups, folder, [view.environment.command]),
         ),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from matplotlib.axes import Axes
 
+from convoy.reporting import calibration, sections, ticks
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import rows as rows_
-from convoy.reporting import sections, ticks
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, MUTED, PAPER, Look
 from convoy.reporting.quantities import listed
@@ -54,6 +54,7 @@ def page(study: Study, finding: CompareFinding, folder: Path) -> Page:
             _accuracy_and_cost(finding, ranked, look),
             _training(ranked, look),
             sections.errors(ranked, finding.part, look, tiles=TILES),
+            calibration.models_section(ranked, finding.part),
             sections.data(ranked),
             sections.setup(groups, folder, [study.command]),
         ),

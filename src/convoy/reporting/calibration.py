@@ -1,0 +1,236 @@
+"""Calibration in reports: the section of a run, and the table of several models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from convoy.evaluation import calibration as numbers_of
+from convoy.evaluation.calibration import Bin, Calibration, PartCalibration
+from convoy.reporting.content import Cell, Chart, Field, Panel, Prose, Section, Table, TextField, table_of
+from convoy.reporting.palette import INK, MODELS, MUTED, PAPER
+from convoy.reporting.reading import Groups, RunView, with_score
+from convoy.reporting.words import part_name
+from convoy.stats import Estimate, t_interval
+from convoy.text import gettext as _
+
+OUTPUTS, SCALED = MODELS[0][0], MODELS[1][0]
+
+
+class Reliability(NamedTuple):
+    """The bins of a run, with and without temperature scaling."""
+
+    raw: tuple[Bin, ...]
+    scaled: tuple[Bin, ...]  # empty without a temperature
+
+    @property
+    def series(self) -> list[tuple[tuple[Bin, ...], str, str, float]]:
+        """Bins with their colour, mark and horizontal offset (in bins)."""
+        both = [(self.raw, OUTPUTS, "o", -0.12), (self.scaled, SCALED, "s", 0.12)]
+        return [series for series in both if series[0]]
+
+
+def run_section(view: RunView, part: str) -> Section | None:
+    """The calibration of one run; None without stored outputs of the part."""
+    found = numbers_of.of_run(view.run, part)
+    if found is None:
+        return None
+    reliability = Reliability(found.raw.bins, found.scaled.bins if found.scaled else ())
+    panels = (
+        Panel(_("Reliability"), partial(draw_reliability, numbers=reliability), height=3.2),
+        Panel(_("Accuracy − confidence"), partial(draw_gaps, numbers=reliability), height=3.2),
+    )
+    chart = Chart("calibration", _("Reliability diagram"), panels, reliability_caption(reliability))
+    return Section(_("Calibration"), (Prose(f"{sentence(found)}."), chart, table(found)))
+
+
+def sentence(found: PartCalibration) -> str:
+    """Whether the confidences match the accuracy, and what a temperature changes."""
+    raw = found.raw
+    values = {
+        "confidence": f"{100 * raw.confidence:.2f}", "accuracy": f"{100 * raw.accuracy:.2f}",
+        "ece": f"{100 * raw.ece.mean:.2f}", "part": part_name(found.part),
+    }  # fmt: skip
+    if not raw.is_distinguishable:
+        text = _(
+            "On the {part} part, the mean confidence is {confidence} % and the accuracy {accuracy} %: with an ECE of "
+            "{ece} %, the network cannot be distinguished from a calibrated one",
+            confidence=values["confidence"], accuracy=values["accuracy"], ece=values["ece"], part=values["part"],
+        )  # fmt: skip
+    elif raw.confidence > raw.accuracy:
+        text = _(
+            "On the {part} part, the network is overconfident: the mean confidence is {confidence} %, the accuracy "
+            "{accuracy} %, the ECE {ece} %",
+            confidence=values["confidence"], accuracy=values["accuracy"], ece=values["ece"], part=values["part"],
+        )  # fmt: skip
+    else:
+        text = _(
+            "On the {part} part, the network is underconfident: the mean confidence is {confidence} %, the accuracy "
+            "{accuracy} %, the ECE {ece} %",
+            confidence=values["confidence"], accuracy=values["accuracy"], ece=values["ece"], part=values["part"],
+        )  # fmt: skip
+    if found.scaled is None or found.temperature is None:
+        return text
+    return _(
+        "{text}; after division of the logits by {temperature} it is {scaled} %",
+        text=text,
+        temperature=f"{found.temperature.value:.3f}",
+        scaled=f"{100 * found.scaled.ece.mean:.2f}",
+    )
+
+
+def table(found: PartCalibration) -> Table:
+    rows = [(_("as trained"), found.raw)]
+    if found.temperature is not None and found.scaled is not None:
+        rows.append((_("temperature {value}", value=f"{found.temperature.value:.3f}"), found.scaled))
+    fields: list[Field[tuple[str, Calibration]]] = [
+        TextField(_("Outputs"), lambda row: row[0]),
+        Field(_("ECE"), lambda row: Cell(*row[1].ece.parts(scale=100)), "%"),
+        Field(_("Calibrated network"), lambda row: f"< {100 * row[1].chance_ece:.2f}", "%"),
+        Field(_("Brier score"), lambda row: Cell(*row[1].brier.parts(digits=4))),
+        Field(_("NLL"), lambda row: Cell(*row[1].nll.parts(digits=4)), _("nats")),
+        Field(_("Mean confidence"), lambda row: f"{100 * row[1].confidence:.2f}", "%"),
+        Field(_("Accuracy"), lambda row: f"{100 * row[1].accuracy:.2f}", "%"),
+    ]
+    return table_of(fields, rows, notes(found), _("Calibration errors"))
+
+
+def notes(found: PartCalibration) -> str:
+    raw, temperature = found.raw, found.temperature
+    sentences = [
+        _(
+            "{n:,} images ({part}). ECE: {bins} bins of equal numbers of images. Ranges: 95 % bootstrap intervals over "
+            "images ({resamples:,} resamples). Calibrated network: its ECE would be below this with a probability of "
+            "95 %. Brier score: summed over the classes, 0 to 2.",
+            n=raw.n,
+            part=part_name(found.part),
+            bins=len(raw.bins),
+            resamples=numbers_of.RESAMPLES,
+        )
+    ]
+    if raw.excluded:
+        sentences.append(_("Without {n:,} images whose outputs are not finite.", n=raw.excluded))
+    if temperature is not None:
+        sentences.append(_("The temperature was fitted on the {n:,} images of the validation part.", n=temperature.n))
+        if found.scaled is None:
+            sentences.append(
+                _(
+                    "It is {value}; the scores with it are not shown, because no other part was scored.",
+                    value=f"{temperature.value:.3f}",
+                )
+            )
+    else:
+        sentences.append(_("No temperature: it needs outputs of a validation part, with errors."))
+    return " ".join(sentences)
+
+
+def draw_reliability(axes: Axes, numbers: Reliability) -> None:
+    lowest = min(min(each.confidence, each.accuracy.span[0]) for bins, *_others in numbers.series for each in bins)
+    low = max(0.0, 10 * math.floor(10 * lowest))
+    axes.plot((low, 100), (low, 100), color=MUTED, linewidth=1)
+    for bins, colour, mark, _offset in numbers.series:
+        xs = [100 * each.confidence for each in bins]
+        axes.vlines(xs, *_ends([each.accuracy for each in bins]), color=colour, alpha=0.45, linewidth=2)
+        axes.plot(
+            xs, [100 * each.accuracy.mean for each in bins], mark, color=colour, markersize=5, clip_on=False,
+            markerfacecolor=colour if mark == "o" else PAPER,
+        )  # fmt: skip
+    axes.set_xlim(low, 100)
+    axes.set_ylim(low, 100)
+    axes.set_xlabel(_("confidence (%)"))
+    axes.set_ylabel(_("accuracy (%)"))
+
+
+def draw_gaps(axes: Axes, numbers: Reliability) -> None:
+    """Shows the bins that a reliability diagram of an accurate network has at one point."""
+    axes.axhline(0, color=INK, linewidth=1)
+    for bins, colour, mark, offset in numbers.series:
+        xs = np.arange(1, len(bins) + 1) + offset
+        shift = np.array([100 * each.confidence for each in bins])
+        lows, highs = _ends([each.accuracy for each in bins])
+        axes.vlines(xs, lows - shift, highs - shift, color=colour, alpha=0.45, linewidth=2)
+        gaps = [100 * each.accuracy.mean for each in bins] - shift
+        axes.plot(xs, gaps, mark, color=colour, markersize=5, markerfacecolor=colour if mark == "o" else PAPER)
+    count = len(numbers.raw)
+    axes.set_xlim(0.4, count + 0.6)
+    axes.set_xticks(range(1, count + 1, 2))
+    axes.set_xlabel(_("bin, from the lowest to the highest confidence"))
+    axes.set_ylabel(_("points"))
+
+
+def _ends(accuracies: Sequence[Estimate]) -> np.ndarray:
+    """Ends of the intervals in percent, [2, bins]."""
+    return 100 * np.array([each.span for each in accuracies]).T
+
+
+def reliability_caption(numbers: Reliability) -> str:
+    sentences = [_("Blue circles: outputs as trained.")]
+    sentences += [_("Hollow squares: with temperature scaling.")] if numbers.scaled else []
+    sentences.append(
+        _(
+            "{n} bins of equal numbers of images, by confidence. Vertical lines: 95 % intervals (Wilson). Below the "
+            "diagonal, and below 0: overconfident.",
+            n=len(numbers.raw),
+        )
+    )
+    return " ".join(sentences)
+
+
+class ModelCalibration(NamedTuple):
+    """Means over the seeds of a model."""
+
+    label: str
+    ece: Estimate
+    brier: Estimate
+    nll: Estimate
+    temperature: Estimate | None
+    scaled_ece: Estimate | None
+
+
+def models_section(groups: Groups, part: str) -> Section | None:
+    """The calibration of several models, as means over seeds; None if no run has outputs of the part."""
+    rows = [row for label, group in with_score(groups, part).items() if (row := model_calibration(label, group, part))]
+    if not rows:
+        return None
+    has_scaled = any(row.scaled_ece for row in rows)
+    fields: list[Field[ModelCalibration]] = [
+        TextField(_("Model"), lambda row: Cell(row.label, model=row.label)),
+        Field(_("ECE"), lambda row: _cell(row.ece, 100, 2), "%"),
+        Field(_("Brier score"), lambda row: _cell(row.brier, 1, 4)),
+        Field(_("NLL"), lambda row: _cell(row.nll, 1, 4), _("nats")),
+        *((Field(_("Temperature"), lambda row: _cell(row.temperature, 1, 3)),) if has_scaled else ()),
+        *((Field(_("ECE after scaling"), lambda row: _cell(row.scaled_ece, 100, 2), "%"),) if has_scaled else ()),
+        Field(_("Seeds"), lambda row: str(row.ece.n)),
+    ]
+    note = _(
+        "Of the {part} part. ECE: {bins} bins of equal numbers of images. ±: half the 95 % interval over seeds. Brier "
+        "score: summed over the classes, 0 to 2. The temperatures were fitted on the validation part.",
+        part=part_name(part),
+        bins=numbers_of.BINS,
+    )
+    return Section(_("Calibration"), (table_of(fields, rows, note),))
+
+
+def model_calibration(label: str, group: Sequence[RunView], part: str) -> ModelCalibration | None:
+    found = [each for view in group if (each := numbers_of.points_of_run(view.run, part))]
+    if not found:
+        return None
+    temperatures = [each.temperature for each in found if each.temperature is not None]
+    scaled = [each.scaled_ece for each in found if each.scaled_ece is not None]
+    return ModelCalibration(
+        label,
+        t_interval([each.ece for each in found]),
+        t_interval([each.brier for each in found]),
+        t_interval([each.nll for each in found]),
+        t_interval(temperatures) if temperatures else None,
+        t_interval(scaled) if scaled else None,
+    )
+
+
+def _cell(value: Estimate | None, scale: float, digits: int) -> Cell:
+    return Cell("") if value is None else Cell(*value.parts(scale=scale, digits=digits))
