@@ -264,6 +264,8 @@ def _classes(run: Run) -> dict[str, np.ndarray]:
         part, _, kind = name.rpartition("_")
         if part == "validation" and run.scores.keys() - {"validation"}:
             continue
+        if kind == "groups":  # may be names of people
+            continue
         if kind in ("logits", "predicted"):
             predicted = run.predicted(part)[1]
             archived[f"{part}_predicted"] = predicted.astype(class_type if predicted.min() >= 0 else np.int16)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import fake_run
 from sklearn.metrics import brier_score_loss, log_loss
 
 from convoy.evaluation import calibration as cal
@@ -15,6 +14,7 @@ from convoy.files import write_arrays
 from convoy.reporting import calibration as section
 from convoy.reporting.reading import read_run
 from convoy.runs import Run
+from fake_runs import fake_run
 
 CLASSES = 5
 
@@ -63,7 +63,8 @@ def test_intervals_contain_the_errors_and_those_of_means_agree_with_the_normal_a
     nll = -np.log(probabilities(logits)[np.arange(2000), labels])
 
     for estimate in (result.ece, result.brier, result.nll):
-        assert estimate.low is not None and estimate.high is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
         assert estimate.low <= estimate.mean <= estimate.high
     width = result.nll.span[1] - result.nll.span[0]
     assert width == pytest.approx(2 * 1.96 * nll.std() / math.sqrt(2000), rel=0.1)
@@ -72,8 +73,10 @@ def test_intervals_contain_the_errors_and_those_of_means_agree_with_the_normal_a
 def test_a_calibrated_network_is_recognised_and_an_overconfident_one_too() -> None:
     calibrated, overconfident = (cal.calibration(*outputs_and_labels(2000, sharpness)) for sharpness in (1.0, 2.0))
 
-    assert not calibrated.is_distinguishable and calibrated.ece.low == 0
-    assert overconfident.is_distinguishable and overconfident.confidence > overconfident.accuracy
+    assert not calibrated.is_distinguishable
+    assert calibrated.ece.low == 0
+    assert overconfident.is_distinguishable
+    assert overconfident.confidence > overconfident.accuracy
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
@@ -90,7 +93,8 @@ def test_a_network_that_ends_in_a_softmax_has_the_same_calibration_as_its_logits
     temperatures = [cal.fit_temperature(outputs, labels) for outputs in (logits, likely)]
     values = [cal.calibration(outputs, labels, temperature=1.5).nll.mean for outputs in (logits, likely)]
 
-    assert temperatures[0] is not None and temperatures[1] is not None
+    assert temperatures[0] is not None
+    assert temperatures[1] is not None
     assert temperatures[1].value == pytest.approx(temperatures[0].value, rel=1e-4)
     assert values[1] == pytest.approx(values[0], rel=1e-5)
     likely[3] = np.nan  # an image without finite outputs does not turn probabilities into logits
@@ -136,10 +140,14 @@ def run(tmp_path: Path) -> Run:
 def test_the_temperature_of_a_run_is_fitted_on_the_validation_part_only(run: Run) -> None:
     validation, test = (cal.of_run(run, part) for part in ("validation", "test"))
 
-    assert test is not None and test.temperature is not None and test.scaled is not None
+    assert test is not None
+    assert test.temperature is not None
+    assert test.scaled is not None
     assert test.temperature == cal.fit_temperature(*cal.arrays_of(run.predictions, "validation"))
-    assert test.raw.is_distinguishable and not test.scaled.is_distinguishable
-    assert validation is not None and validation.scaled is None
+    assert test.raw.is_distinguishable
+    assert not test.scaled.is_distinguishable
+    assert validation is not None
+    assert validation.scaled is None
     points = cal.points_of_run(run, "test")
     assert points is not None
     assert (points.ece, points.scaled_ece) == (test.raw.ece.mean, test.scaled.ece.mean)
@@ -149,7 +157,8 @@ def test_the_report_has_a_row_with_and_one_without_the_temperature(run: Run) -> 
     blocks = section.run_section(read_run(run), "test")
     table = section.models_section({"lenet": [read_run(run)]}, "test")
 
-    assert blocks is not None and table is not None
+    assert blocks is not None
+    assert table is not None
     assert [type(block).__name__ for block in blocks.blocks] == ["Prose", "Chart", "Table"]
     assert len(blocks.blocks[2].rows) == 2  # type: ignore[union-attr]
 

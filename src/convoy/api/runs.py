@@ -100,6 +100,13 @@ class ScoreOptions(TypedDict, total=False):
         ),
     ]
     std: Annotated[Sequence[float] | str | None, Flag("Standard deviation of the pixels, in the same form as mean.")]
+    groups: Annotated[
+        str | Path | None,
+        Flag(
+            "File with the group of each test image (.npy, .csv or .txt); the accuracy of each group is reported. "
+            "Default: data.split.group_by, if the test part was split off with it."
+        ),
+    ]
     raw: Raw
     set: Set
     trust_code: TrustCode
@@ -119,7 +126,8 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     Returns
     -------
     Tested
-        The score, and how often the test set has been opened in the workspace.
+        The score with calibration and the accuracy of each class and group, and how often the test set has been opened
+        in the workspace.
 
     Examples
     --------
@@ -128,7 +136,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     >>> correct = tested.score.correct
     """
     from convoy.api.arguments import full_name, numbers, overrides_of, weights_target
-    from convoy.evaluation.saved import score_saved
+    from convoy.evaluation.saved import Request, score_saved
     from convoy.recipe.files import check_once
 
     samples, picture, model = options["samples"], options["save"], options["model"]
@@ -142,15 +150,15 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     overrides = pairs + ([("data.size", options["size"])] if options["size"] is not None else [])
     check_once(overrides)
     with display([str(weights)], show=options["show"] and "stderr"):
-        result = score_saved(
-            target,
+        request = Request(
             model=None if model is None else full_name(model),
             data=options["data"],
             overrides=overrides,
-            out=Path(options["out"]),
-            trust_code=options["trust_code"],
+            groups=None if (groups := options["groups"]) is None else Path(groups),
             raw=options["raw"],
+            trust_code=options["trust_code"],
         )
+        result = score_saved(target, request, Path(options["out"]))
     if picture is not None:
         from convoy.reporting.figures_images import draw_gallery, prediction_tiles
 

@@ -104,10 +104,13 @@ def test(call: Call, as_json: bool) -> None:
                 count=count,
             )
         )
-    if tested.calibration is not None:
-        from convoy.reporting.calibration import sentence
+    from convoy.reporting import calibration, subgroups
 
-        say(sentence(tested.calibration))
+    if tested.calibration is not None:
+        say(calibration.sentence(tested.calibration))
+    for line in (subgroups.lowest_class(tested.by_class), subgroups.lowest_group(tested.by_group)):
+        if line:
+            say(line)
     if picture is not None:
         print(picture)
 

@@ -31,19 +31,32 @@ _KEY = "data.split.group_by"
 
 def groups_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
     """Returns the group of each training image, int64 [N]; None without `group_by`. Raises DataError."""
-    if group_by is None:
-        return None
     if group_by == DUPLICATES:
         return _groups_of_duplicates(dataset.train)
-    path = Path(group_by).expanduser()
+    values = values_of(dataset, group_by)
+    return None if values is None else np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def values_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
+    """Returns the value of each training image, [N]; None without `group_by` and for duplicates. Raises DataError."""
+    if group_by is None or group_by == DUPLICATES:
+        return None
+    if Path(group_by).suffix.lower() in GROUP_FILES:
+        return values_in_file(Path(group_by), len(dataset.train), f"training images of {dataset.name}")
+    return _values_from_paths(dataset, group_by)
+
+
+def values_in_file(path: Path, n_images: int, images: str) -> np.ndarray:
+    """Returns the values of a file, one per image. `images` names them in the error message. Raises DataError."""
     suffix = path.suffix.lower()
-    values = _values_from_file(path, suffix) if suffix in GROUP_FILES else _values_from_paths(dataset, group_by)
-    n_images = len(dataset.train)
+    if suffix not in GROUP_FILES:
+        raise DataError(f"{path}: expected a file with one value per image: {', '.join(GROUP_FILES)}")
+    values = _values_from_file(path.expanduser(), suffix)
     if len(values) == n_images + 1 and suffix == ".csv" and values[0] not in values[1:]:
         values = values[1:]  # without the header
     if len(values) != n_images:
-        raise DataError(f"{group_by}: {len(values):,} values for the {n_images:,} training images of {dataset.name}")
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+        raise DataError(f"{path}: {len(values):,} values for the {n_images:,} {images}")
+    return values
 
 
 def _values_from_file(path: Path, suffix: str) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
-from convoy.data.groups import groups_of
+from convoy.data.groups import groups_of, values_of
 from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.sources import load
 from convoy.data.splits import Split, limit_split, make_folds, make_split
@@ -29,6 +30,7 @@ class Prepared:
     split: Split
     notes: tuple[str, ...]
     limit: int | None
+    groups: Mapping[str, np.ndarray]  # by part that can be scored: str [N], the groups of data.split.group_by
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -83,6 +85,7 @@ def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
         split=split,
         notes=dataset.notes + _missing_classes(dataset, split),
         limit=spec.limit,
+        groups=_groups_by_part(dataset, spec, split),
     )
 
 
@@ -113,6 +116,17 @@ def _split(dataset: DataSet, spec: Data) -> Split:
         return make_folds(dataset, spec.split, groups, spec.limit)
     split = make_split(dataset, spec.split, groups)
     return split if spec.limit is None else limit_split(dataset, split, spec.limit, spec.split.seed)
+
+
+def _groups_by_part(dataset: DataSet, spec: Data, split: Split) -> dict[str, np.ndarray]:
+    """The groups of the images that are split off from the training images. Duplicates have no names."""
+    values = values_of(dataset, spec.split.group_by)
+    if values is None:
+        return {}
+    parts = {"validation": split.validation, "fold": split.fold} | (
+        {"test": split.test} if dataset.test is None else {}
+    )
+    return {part: values[indices].astype(str) for part, indices in parts.items() if len(indices)}
 
 
 def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from convoy.data import DataError, ImageSet, Prepared, SealedTest, load, prepare
 from convoy.data.batches import Normaliser
 from convoy.data.decode import decode_files
 from convoy.data.duplicates import first_with_same_pixels
+from convoy.data.groups import values_in_file
 from convoy.data.image_folder import assemble, class_names, labelled_files
 from convoy.data.prepare import fixed_statistics
 from convoy.data.sources import folder_to_test
@@ -26,6 +27,7 @@ from convoy.evaluation.load import build_network, network_of, with_normalisation
 from convoy.evaluation.loaded import read_for
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import predicted_classes, probabilities, score
+from convoy.evaluation.subgroups import Subgroup, by_class, by_group
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
 from convoy.recipe.sections import Data
@@ -50,6 +52,8 @@ class Tested:
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
     trained_on: int | None = None  # images of other data that equal a training image; None: unknown
     calibration: PartCalibration | None = None  # None: no image has finite outputs
+    by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
+    by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""
@@ -84,19 +88,23 @@ class _Subject(NamedTuple):
     limit: int | None
     photographs: int = 0
     is_other: bool = False  # data that the run was not trained on
+    groups: np.ndarray | None = None  # str [N], of the images
 
 
-def score_saved(
-    target: Run | Path,
-    *,
-    model: str | None,
-    data: str | None,
-    overrides: Sequence[Override],
-    out: Path,
-    trust_code: bool = False,
-    raw: bool = False,
-) -> Saved:
-    """Opens the test set of `data` (default for a run: its own data) and scores the network on it.
+@dataclass(frozen=True)
+class Request:
+    """What to score the weights on."""
+
+    model: str | None = None  # of a weights file
+    data: str | None = None  # None: of the run, or of the recipe of `model`
+    overrides: Sequence[Override] = ()
+    groups: Path | None = None  # file with the group of each image
+    raw: bool = False  # photographs of characters are read as they are
+    trust_code: bool = False
+
+
+def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
+    """Opens the test set of the requested data (default for a run: its own) and scores the network on it.
 
     The normalisation is that of the run, or for a weights file that of the recipe to which `model` and `data` resolve.
     For an image folder without a training part, the test part is scored, or all images if it has none. Its class
@@ -104,13 +112,14 @@ def score_saved(
     the workspace of the run, or in `out` for a file.
 
     Raises ValueError for weights of another network, data without a test set, a weights file without `model`, an
-    override that is not one of TEST_KEYS, unknown classes, and a folder for a weights file without size or
-    normalisation.
+    override that is not one of TEST_KEYS, unknown classes, a folder for a weights file without size or
+    normalisation, damaged predictions of the run, and a file of groups that does not fit the images.
     """
-    if isinstance(target, Run):
-        subject = _of_run(target, model, data, overrides, trust_code=trust_code, raw=raw)
-    else:
-        subject = _of_file(target, model, data, overrides)
+    subject = _of_run(target, request) if isinstance(target, Run) else _of_file(target, request)
+    stored = target.predictions if isinstance(target, Run) else {}
+    if request.groups is not None:
+        values = values_in_file(request.groups, len(subject.test), f"scored images of {subject.name}")
+        subject = subject._replace(groups=values.astype(str))
     openings: list[int] = []
     workspace, name = Workspace(out), str(target)
     if isinstance(target, Run):
@@ -122,16 +131,26 @@ def score_saved(
     result = score(logits, images.labels, images.classes, losses.build(subject.recipe.train.loss))
     path = str(target.path if isinstance(target, Run) else target)
     trained_on = _count_trained_on(target, images) if isinstance(target, Run) and subject.is_other else None
-    stored = target.predictions if isinstance(target, Run) else {}
-    calibrated = calibration.of_outputs("test", logits, images.labels, stored)
-    others = openings[0], subject.limit, subject.mean, subject.std, subject.photographs, trained_on, calibrated
-    tested = Tested(path, subject.name, result, *others)
+    predicted = predicted_classes(logits)
+    tested = Tested(
+        weights=path,
+        data=subject.name,
+        score=result,
+        openings=openings[0],
+        limit=subject.limit,
+        mean=subject.mean,
+        std=subject.std,
+        photographs=subject.photographs,
+        trained_on=trained_on,
+        calibration=calibration.of_outputs("test", logits, images.labels, stored),
+        by_class=by_class(images.labels, predicted, images.classes),
+        by_group=() if subject.groups is None else by_group(images.labels, predicted, subject.groups),
+    )
     return Saved(tested, images.images, images.labels, logits, images.classes)
 
 
-def _of_run(
-    run: Run, model: str | None, data: str | None, overrides: Sequence[Override], *, trust_code: bool, raw: bool
-) -> _Subject:
+def _of_run(run: Run, request: Request) -> _Subject:
+    model, data, overrides = request.model, request.data, request.overrides
     for path, _ in overrides:
         if not path.startswith(TEST_KEYS):
             raise ValueError(f"{path}: cannot be set for a test of a run; expected one of {', '.join(TEST_KEYS)}")
@@ -139,7 +158,7 @@ def _of_run(
         raise ValueError(f"--model {model}: {run.path} is a run of {run.recipe.model.name}")
     named = [("data.name", data)] if data is not None else []
     spec = run.recipe.override([*named, *overrides]).data
-    module, mean, std = network_of(run, trust_code=trust_code), tuple(run.data.mean), tuple(run.data.std)
+    module, mean, std = network_of(run, trust_code=request.trust_code), tuple(run.data.mean), tuple(run.data.std)
     is_own = data is None or _is_data_of(run, data)
     if not is_own and (folder := folder_to_test(spec.name)) is not None:
         if spec.size not in (None, run.data.image_size):
@@ -148,7 +167,7 @@ def _of_run(
             if path.startswith("data.split"):
                 raise ValueError(f"{path}: {folder} has no training part to split from; every image is scored")
         paths, labels = labelled_files(folder, run.data.classes)
-        _, pixels, inks = read_for(run.data, paths, raw=raw)
+        _, pixels, inks = read_for(run.data, paths, raw=request.raw)
         images = ImageSet(pixels, np.array(labels, np.int64), tuple(run.data.classes))
         if "data.limit" in dict(overrides):  # ignores the limit of the training
             images = _limited(images, spec)
@@ -159,16 +178,17 @@ def _of_run(
     if is_own and prepared.test_is_split_off:
         _check_same_split(run, prepared, overrides)
     _check_fit(run, prepared)
-    test, limit = _test_of(prepared), prepared.limit
-    return _Subject(module, run.recipe, prepared.name, test, mean, std, limit, is_other=not is_own)
+    test, limit, groups = _test_of(prepared), prepared.limit, prepared.groups.get("test")
+    return _Subject(module, run.recipe, prepared.name, test, mean, std, limit, is_other=not is_own, groups=groups)
 
 
-def _of_file(path: Path, model: str | None, data: str | None, overrides: Sequence[Override]) -> _Subject:
+def _of_file(path: Path, request: Request) -> _Subject:
+    model = request.model
     if not path.is_file():
         raise ValueError(f"weights file {str(path)!r} {missing(path)}")
     if model is None:
         raise ValueError(f"{path}: a weights file needs the name of its network; use --model")
-    recipe = resolve(model, data=data, overrides=overrides)
+    recipe = resolve(model, data=request.data, overrides=request.overrides)
     spec = recipe.data
     if (folder := folder_to_test(spec.name)) is None:
         prepared = with_normalisation(prepare(spec), recipe)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from convoy.counts import recount
-from convoy.reporting import EXPLAINED, EXPLORED, calibration, sections, tables
+from convoy.reporting import EXPLAINED, EXPLORED, calibration, sections, subgroups, tables
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting.content import Block, Cell, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
@@ -81,7 +81,9 @@ def _errors_of_run(view: RunView, part: str, look: Look) -> Section | None:
     score = view.scores[part]
     if section is None or not score.per_class:
         return section
-    return replace(section, blocks=(*section.blocks, tables.class_table(score)))
+    groups = subgroups.of_run(view.run, part)
+    by_group = (subgroups.table(groups, view.recipe.data.split.group_by or ""),) if groups else ()
+    return replace(section, blocks=(*section.blocks, tables.class_table(score), *by_group))
 
 
 def _run_sentence(view: RunView, part: str) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
+from convoy.reporting import subgroups
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.figures_classes import ConfusedPair
 from convoy.reporting.quantities import MIB, compact, plain, quartile_range
@@ -116,6 +117,8 @@ def class_table(score: Score) -> Table:
     if len(entries) > MANY_CLASSES:
         lowest = _("Shown: the {n} classes with the lowest F1; scores.json has all.", n=MANY_CLASSES)
         entries, note = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES], f"{lowest} {note}"
+    if sentence := subgroups.lowest_class(subgroups.of_score(score)):
+        note = f"{sentence}. {note}"
     fields: list[Field[ClassScore]] = [
         TextField(_("Class"), lambda entry: entry.name),
         Field(_("Precision"), lambda entry: f"{100 * entry.precision:.2f}", "%"),

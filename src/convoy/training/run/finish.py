@@ -188,6 +188,9 @@ def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: Imag
     arrays = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}
     if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
         arrays[f"{part}_predicted"] = scored.predicted
+    groups = plan.prepared.groups.get(part)
+    if groups is not None and not (part == "validation" and plan.resplit is not None):
+        arrays[f"{part}_groups"] = groups[: len(scored.images)]
     write_arrays(run.path / "predictions.npz", {**run.predictions, **arrays})
     run.write_score(part, scored.score)
     if count := scored.score.not_finite:
