@@ -31,12 +31,12 @@ notebook.draw = lambda result: import_module("convoy.api.cells").html_of(result)
 
 
 def __getattr__(name: str) -> Any:
-    """The public names are those of convoy.api, imported on first use, and these types."""
+    """Imports public names on first use: those of convoy.api, and these types."""
     if name in _TYPES:
         return getattr(import_module(_TYPES[name]), name)
     if name == "__all__":
         return __dir__()
-    # `from convoy import runs` asks for a module's name first, and must not load the layers above that module.
+    # `from convoy import runs` first looks up the module's name, which must not load the layers above that module.
     if name.startswith("_") or find_spec(f"convoy.{name}") or name not in __dir__():
         raise AttributeError(f"module 'convoy' has no attribute {name!r}")
     return getattr(import_module("convoy.api"), name)

@@ -35,10 +35,10 @@ from convoy.run_files import result_hashes
 from convoy.runs import Run, Study
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
-MAX_STEPS = 2000  # points per curve; a figure is not wider than this many pixels
-MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half the bytes
+MAX_STEPS = 2000  # points per curve; figures are at most this many pixels wide
+MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half the size
 MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as that of a cross-validation
-LAYERS = "profile.json"  # omitted; `write_profiles` stores that of an experiment's networks, compressed
+LAYERS = "profile.json"  # omitted; `write_profiles` stores it in compressed form
 DIGITS = 6  # significant digits of a number in metrics.jsonl
 TEMPORARY = ".temporary-"  # prefix of a folder that is being written
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
@@ -47,8 +47,8 @@ _ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;]+")
 def archive_run(run: Run, folder: str | Path, *, measured: Mapping[str, float] | None = None) -> Run:
     """Archives a finished run in `folder`, under the run's name, unless it is already there.
 
-    `measured` are numbers computed from all steps, which the archive does not store. Absolute paths are replaced by
-    their last part, so that no home directory is published. Raises ValueError for an unfinished run.
+    `measured`: numbers computed from all steps, because the archive does not store all of them. Absolute paths are
+    replaced by their last part, so that no home directory is published. Raises ValueError for an unfinished run.
     """
     if not run.finished:
         raise ValueError(f"{run.path} is {run.state}: only finished runs are archived")
@@ -86,7 +86,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
 def bits(run: Run) -> dict[str, str]:
     """Returns the SHA-256 of the values of all steps ("steps") and of the predicted classes of each scored part.
 
-    For an archived run, whose curves are thinned and rounded, they are read from status.json; empty if not recorded.
+    For an archived run, which has fewer and rounded steps, they are read from status.json; empty if not recorded.
     """
     steps = run.steps
     if "step" in steps:
@@ -111,13 +111,13 @@ def archive_study(study: Study, folder: str | Path) -> None:
 
 
 def packaged() -> Path:
-    """Returns the folder of the archived runs and studies that come with Convoy; in a clone, docs/results."""
+    """Returns the folder of the archived runs and studies included in Convoy; in a clone, docs/results."""
     installed = Path(str(resources.files("convoy") / "results"))
     return installed if installed.is_dir() else Path(__file__).parents[2] / "docs" / "results"
 
 
 def read_profiles(experiment: str, folder: Path | None = None) -> bytes:
-    """Profiles of the networks of an experiment as JSON, from `folder` or Convoy's own; empty if there are none."""
+    """Returns the profiles of an experiment's networks as JSON, from `folder` or Convoy's archive; b"" without any."""
     path = (folder or packaged()) / "profiles" / f"{experiment}.json.xz"
     return lzma.decompress(path.read_bytes()) if path.is_file() else b""
 
@@ -128,7 +128,7 @@ def write_profiles(experiment: str, profiles: bytes, folder: Path) -> None:
 
 
 def restore(folder: str | Path, out: str | Path) -> int:
-    """Copies archived runs and studies into OUT, except runs finished there. Returns the number of copied runs.
+    """Copies archived runs and studies into OUT, except runs already finished there. Returns the number of copied runs.
 
     Raises ValueError if the folder does not exist or contains runs with weights.
     """
@@ -138,7 +138,7 @@ def restore(folder: str | Path, out: str | Path) -> int:
     copied = 0
     for recipe in sorted(Path(folder).glob("*/recipe.toml")):
         source, target = recipe.parent, Path(out) / "runs" / recipe.parent.name
-        if not source.name.startswith(".") and Run(source).finished:  # skips folders of killed processes
+        if not source.name.startswith(".") and Run(source).finished:  # skips incomplete folders of killed processes
             copied += _restore_run(source, target)
     for finding in sorted(Path(folder).parent.glob("studies/*/finding.json")):
         target = Path(out) / "studies" / finding.parent.name
@@ -171,7 +171,7 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields a temporary folder and renames it to `target` at the end, so that no incomplete run is left there."""
+    """Yields a temporary folder and renames it to `target` at the end, so that `target` is never incomplete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=target.parent))
     try:
@@ -192,7 +192,7 @@ def _check_archive(folder: Path) -> None:
 
 
 def thin_steps(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns at most MAX_STEPS evenly spaced steps, with the first and the last, and their indices as `step`."""
+    """Returns at most MAX_STEPS evenly spaced steps, including the first and the last, and their indices as `step`."""
     if not steps:
         return {}
     count = len(next(iter(steps.values())))
@@ -254,8 +254,8 @@ def _without_paths(value: Any) -> Any:
 def _classes(run: Run) -> dict[str, np.ndarray]:
     """Returns labels and predicted classes of each scored part, in the smallest integer type, and other small arrays.
 
-    Omits the validation part if the run was also scored on a fold or the test part, because comparisons image by image
-    use only those.
+    Omits the validation part if the run was also scored on a fold or the test part, because only these are used for
+    comparisons image by image.
     """
     arrays = run.predictions
     class_type = np.uint8 if len(run.data.classes) <= 256 else np.uint16
@@ -271,7 +271,7 @@ def _classes(run: Run) -> dict[str, np.ndarray]:
             archived[f"{part}_predicted"] = predicted.astype(class_type if predicted.min() >= 0 else np.int16)
         elif kind == "labels":
             archived[name] = values.astype(class_type)
-        else:  # the indices of a fold's images
+        else:  # indices of the images of a fold
             archived[name] = values.astype(np.int32) if np.issubdtype(values.dtype, np.integer) else values
     return archived
 
@@ -289,7 +289,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 def _compressed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Returns an .npz file with LZMA compression: a tenth smaller than numpy's, and np.load reads it."""
+    """Returns an .npz file with LZMA compression, a tenth smaller than numpy's. np.load can read it."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
         for name, values in arrays.items():

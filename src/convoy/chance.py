@@ -1,4 +1,4 @@
-"""Detects networks that have not learned: compares the accuracy with that of guesses that ignore the image."""
+"""Detects networks that have not learned, by comparing their accuracy with that of guesses that ignore the image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 MIN_OTHERS = 20  # images of other classes; a network that recognises 1 in 7 misses all 20 with p < 0.05
-MARGIN = 0.2  # of the distance from chance to 100 %; the interval must end below this
+MARGIN = 0.2  # fraction of the distance from chance to 100 % below which the interval must end
 
 
 class Kind(StrEnum):
@@ -27,18 +27,18 @@ class AtChance:
     kind: Kind
     predicted: str  # the only predicted class; empty if there are several
     accuracy: float
-    chance: float  # the accuracy of guesses that name each class as often as the network does
+    chance: float  # the accuracy of random guesses with the class frequencies of the predictions
     images: int
 
 
 def at_chance(score: Score) -> AtChance | None:
     """Returns None if the network has learned something, or if there are too few images to decide.
 
-    Chance is the accuracy of guesses that name each class as often as the network does: the sum over classes of the
-    share of labels times the share of predictions, as in Cohen's kappa. It is 1/K for K classes of equal size, and the
-    share of the largest class for a network that always predicts this class. A network is at chance if the 95 % Wilson
-    interval of its accuracy includes chance and ends within MARGIN of it. A network that predicts one class for all
-    images is reported if at least MIN_OTHERS images belong to other classes.
+    Chance is the accuracy of random guesses with the class frequencies of the network's predictions: the sum over
+    classes of the fraction of labels times the fraction of predictions, as in Cohen's kappa. It is 1/K for K classes of
+    equal size. A network is at chance if the 95 % Wilson interval of its accuracy includes chance and ends below
+    chance + MARGIN * (1 - chance). A network that predicts one class for all images is reported if at least MIN_OTHERS
+    images belong to other classes.
     """
     confusion = np.asarray(score.confusion, dtype=np.int64)
     images = int(confusion.sum())
@@ -77,12 +77,12 @@ def sentence(name: str, part: str, result: AtChance) -> str:
 
 
 def sentences(scores: Sequence[tuple[str, int, Score]], part: str) -> list[str]:
-    """Returns the sentences about networks at chance level, from (label, seed, score on the part)."""
+    """Returns sentences about networks at chance level, from (label, seed, score on the part)."""
     return sentences_of([(label, seed, at_chance(score)) for label, seed, score in scores], part)
 
 
 def sentences_of(results: Sequence[tuple[str, int, AtChance | None]], part: str) -> list[str]:
-    """One sentence per label and kind, from (label, seed, result); lists the seeds if only some are at chance."""
+    """Returns one sentence per label and kind, from (label, seed, result). Lists seeds if not all are at chance."""
     lines = []
     for label in dict.fromkeys(label for label, *_rest in results):
         group = [(seed, result) for name, seed, result in results if name == label]

@@ -1,4 +1,4 @@
-"""The processor: its name, and the instruction sets that affect training speed. No torch."""
+"""The processor: its name, and the instruction sets that affect training speed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd")  # Linux names; the last two are ARM's
-FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # without ARM's bf16, which was not measured
+FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}  # ARM's bf16 was not measured
 
 
 @cache
@@ -18,7 +18,7 @@ def name() -> str:
 
 @cache
 def flags() -> tuple[str, ...]:
-    """Returns the FLAGS that the processor has; empty if the system does not list them."""
+    """Returns the FLAGS that the processor has; empty if unknown."""
     listed = {flag for key in ("flags", "Features") for line in _values(key) for flag in line.split()}
     return tuple(flag for flag in FLAGS if flag in listed)
 

@@ -1,4 +1,4 @@
-"""The events of a run, with their JSON for worker processes, and the caller's replies. No torch."""
+"""The events of a run, with their JSON for worker processes, and the caller's replies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Started:
 class Progress:
     epoch: int  # from 1
     epochs: int
-    images: int  # trained on so far, in all epochs
+    images: int  # processed so far, in all epochs
     total: int  # images of all epochs
     loss: float | None  # mean since the last event; None if it is not finite
     accuracy: float  # of the images since the last event
@@ -52,7 +52,7 @@ class EpochEnded:
 @dataclass(frozen=True)
 class Note:
     text: str
-    of_study: bool = False  # about all runs
+    of_study: bool = False  # whether it concerns all runs
 
 
 @dataclass(frozen=True)

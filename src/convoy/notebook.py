@@ -1,4 +1,4 @@
-"""How a result shows itself in a notebook. The lower layers define results, and an upper layer draws them."""
+"""The display of results in a notebook. Lower layers define results; an upper layer draws them."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ draw: Callable[[Any], str | None] = lambda result: None  # noqa: E731  convoy/__
 
 
 def html_of(result: Any) -> str | None:
-    """The `_repr_html_` of a result."""
+    """Returns the `_repr_html_` of a result."""
     return draw(result)

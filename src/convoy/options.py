@@ -1,8 +1,8 @@
 """The options of the public functions and of the commands.
 
-Each option is declared once, in the TypedDict of its function and next to it, with its type, description and
-default; here are those that several functions share. mypy checks callers, `takes_options` adds the defaults and rejects
-unknown names, and the command line creates its flags from them.
+Each option is declared once, in the TypedDict of its function, with type, description and default. Options of several
+functions are declared here. mypy checks callers; `takes_options` adds defaults and rejects unknown names; the command
+line creates its flags from them.
 """
 
 import inspect
@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 _RECIPES = "Names of models or recipes, recipe files (.toml), or your own networks as net.py or net.py:Net."
-ARGUMENTS = {  # descriptions of the positional arguments; a module of functions adds its own
+ARGUMENTS = {  # descriptions of positional arguments; modules with public functions add their own
     "recipe": "Name of a model or recipe, a recipe file (.toml), or your own network as net.py or net.py:Net. Default "
     "with data: lenet.",
     "recipes": _RECIPES,
@@ -59,8 +59,8 @@ class Flag:
 
     help: str
     default: Any = None
-    name: str | None = ""  # its flag, if that differs from its name; None: only Python has the option
-    key: str = ""  # the recipe key that it sets
+    name: str | None = ""  # the flag, if it differs from the option's name; None: only available in Python
+    key: str = ""  # the recipe key that the option sets
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Option:
 
     @property
     def cli_type(self) -> Any:
-        """The type on the command line. A union becomes one of Path, str and Sequence[str]."""
+        """The type on the command line. Unions are converted to Path, str or Sequence[str]."""
         if not isinstance(self.type, UnionType):
             return self.type
         members = [member for member in get_args(self.type) if member is not NoneType]
@@ -96,9 +96,9 @@ class Option:
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Option]:
-    """Returns the options that a function takes as `**options: Unpack[...]`, its own before the shared ones."""
+    """Returns the options of a function with `**options: Unpack[...]`, its own before the shared ones."""
     function = inspect.unwrap(function)
-    # Evaluates only this annotation: the others may contain names that are imported under TYPE_CHECKING.
+    # Evaluates only this annotation, because others may contain names that are imported under TYPE_CHECKING.
     (table,) = get_args(eval(function.__annotations__["options"], function.__globals__))
     options = {}
     for name, hint in get_type_hints(table, include_extras=True).items():
@@ -109,7 +109,7 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
 
 
 def takes_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorates a function so that it is called with all of its options, and lists them in signature and docstring.
+    """Decorates a function: adds the defaults of its options to calls, and the options to signature and docstring.
 
     Calls raise TypeError for an unknown or missing option, and ValueError if `out` is the name of a picture or page.
     """
@@ -260,5 +260,5 @@ KEYS = {  # recipe keys, by the option that sets them
 
 
 def full_key(key: str) -> str:
-    """Returns "optim.lr" for the name "lr" or "batch-size" of a flag; other keys as they are."""
+    """Converts the name of a flag to its recipe key: "lr" to "optim.lr". Returns other keys unchanged."""
     return KEYS.get(key.replace("-", "_"), key)

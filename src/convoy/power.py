@@ -1,4 +1,4 @@
-"""What a test can find, and equivalence: whether an effect is smaller than a margin.
+"""The power of tests, and tests of equivalence: whether an effect is smaller than a margin.
 
 Equivalence is tested by two one-sided tests (TOST): D. Schuirmann, "A Comparison of the Two One-Sided Tests Procedure
 and the Power Approach for Assessing the Equivalence of Average Bioavailability", J. Pharmacokinetics and
@@ -15,15 +15,16 @@ from statistics import NormalDist
 
 from convoy.stats import LEVEL, TAILS, Estimate, Z, t_quantile
 
-POWER = 0.8  # the probability of finding an effect that exists
+POWER = 0.8  # the probability of detecting an existing effect
 MAX_SEEDS = 10_000
 Z_POWER = NormalDist().inv_cdf(POWER)
 
 
 def smallest_detectable(estimate: Estimate) -> float | None:
-    """The effect that a two-sided t test at 5 % finds with 80 % power, given the spread and n of `estimate`.
+    """Returns the effect that a two-sided t test at 5 % detects with 80 % power, given the spread and n of `estimate`.
 
-    By the noncentral t distribution. For a ratio ("log_t") it is a factor above 1. None without a t interval.
+    Uses the noncentral t distribution. For a ratio ("log_t"), the effect is a factor above 1. Returns None without a t
+    interval.
     """
     half = _half_width(estimate)
     if half is None:
@@ -49,11 +50,12 @@ def is_equivalent(estimate: Estimate, value: float, margin: float) -> bool:
 
 
 def detectable_by_mcnemar(discordant: int, n: int) -> float | None:
-    """The difference between two shares of the same n images that McNemar's test at 5 % finds with 80 % power.
+    """Returns the difference between two proportions of the same n images that McNemar's test at 5 % detects with 80 %
+    power.
 
-    `discordant` images are classified correctly by one of the two networks only. R. Connor, "Sample Size for Testing
-    Differences in Proportions for the Paired-Sample Design", Biometrics 43, 1987. None if they are too few to find any
-    difference.
+    `discordant`: number of images that only one of the two networks classifies correctly. Returns None if it is too
+    small to detect any difference. R. Connor, "Sample Size for Testing Differences in Proportions for the Paired-Sample
+    Design", Biometrics 43, 1987.
     """
     share = discordant / n
     missing = Z * math.sqrt(share)
@@ -63,18 +65,21 @@ def detectable_by_mcnemar(discordant: int, n: int) -> float | None:
 
 
 def detectable_share(share: float, n: int) -> float:
-    """The distance of a share of n images from a number that a test at 5 % finds with 80 % power (normal limit)."""
+    """Returns the distance of a proportion of n images from a number that a test at 5 % detects with 80 % power.
+
+    Uses the normal approximation.
+    """
     return (Z + Z_POWER) * math.sqrt(share * (1 - share) / n)
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:
-    """Seeds per model for POWER, by the noncentral t distribution; None for more than MAX_SEEDS."""
+    """Returns the seeds per model for POWER, by the noncentral t distribution; None for more than MAX_SEEDS."""
     seeds = bisect_left(range(MAX_SEEDS + 1), POWER, key=lambda seeds: power_of(difference, sd, seeds))
     return seeds if seeds <= MAX_SEEDS else None
 
 
 def power_of(difference: float, sd: float, seeds: int) -> float:
-    """The power of the two-sided two-sample t test at 5 % with `seeds` runs of each model; 0 for fewer than two."""
+    """Returns the power of a two-sided two-sample t test at 5 % with `seeds` runs per model; 0 for fewer than two."""
     from scipy.special import nctdtr, stdtrit
 
     if seeds < 2:
@@ -84,13 +89,13 @@ def power_of(difference: float, sd: float, seeds: int) -> float:
     critical = float(stdtrit(freedom, TAILS[1]))
     if shift > 5 * critical:
         return 1.0  # above 0.99
-    # The other tail is below 1e-6 where the shift is large, and nctdtr is not a number there.
+    # For a large shift, the other tail is below 1e-6, and nctdtr returns NaN.
     other_tail = float(nctdtr(freedom, shift, -critical)) if shift < 4 else 0.0
     return 1 - float(nctdtr(freedom, shift, critical)) + other_tail
 
 
 def _half_width(estimate: Estimate) -> float | None:
-    """Half-width of the 95 % interval, for a ratio in logarithms. None without a t interval."""
+    """Returns the half-width of the 95 % interval, for a ratio in logarithms; None without a t interval."""
     if estimate.low is None or estimate.high is None or estimate.interval not in ("t", "log_t", "corrected_t"):
         return None
     return (
@@ -100,7 +105,7 @@ def _half_width(estimate: Estimate) -> float | None:
 
 @cache
 def _detectable_shift(freedom: int) -> float:
-    """The effect in standard errors. The other tail of the test adds less than 1e-5 to its power."""
+    """Returns the detectable effect in standard errors. The ignored other tail adds less than 1e-5 to the power."""
     from scipy.special import nctdtr
 
     critical = t_quantile(freedom)
@@ -114,7 +119,7 @@ def _one_sided_quantile(freedom: int) -> float:
 
 
 def _least(reaches: Callable[[float], bool], high: float) -> float:
-    """The least number from 0 to `high` that reaches it, by bisection; larger ones do too."""
+    """Returns by bisection the smallest number from 0 to `high` for which the monotonic `reaches` is True."""
     low = 0.0
     for _ in range(60):
         middle = (low + high) / 2

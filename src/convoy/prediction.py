@@ -1,7 +1,7 @@
 """Tests whether a published number agrees with the measured runs.
 
-The published number comes from one more run, so it is compared with a prediction interval. The confidence interval is
-too narrow: it is for the mean of many runs.
+The published number is from one more run, so it is compared with a prediction interval. The confidence interval, which
+is for the mean of many runs, is too narrow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Verdict(StrEnum):
     """The result of a comparison with published numbers, or of testing a claim or a protocol fault."""
 
     INCONCLUSIVE = "inconclusive"
-    # A published number, compared with the measured runs
+    # A published number compared with the measured runs
     INSIDE = "inside"
     ABOVE = "above"
     BELOW = "below"
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
     # A claim
     HOLDS = "holds"
     DOES_NOT_HOLD = "does_not_hold"
-    NO_EFFECT = "no_effect"  # none larger than the margin of the claim
+    NO_EFFECT = "no_effect"  # no effect larger than the margin of the claim
 
 
 CLAIM_VERDICTS = (Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.NO_EFFECT, Verdict.INCONCLUSIVE)
@@ -70,10 +70,10 @@ class Agreement:
 
 
 def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
-    """The 95 % interval for one more run: mean ± t sd sqrt(1 + 1/n), from the `t_interval` of n runs.
+    """Returns the 95 % interval for one more run, mean ± t sd sqrt(1 + 1/n), from the `t_interval` of n runs.
 
-    `step` is that of `t_interval`, for an estimate computed without it. The interval is for other seeds and the same
-    test images; a run scored on other images varies more. Raises ValueError for a single run, or for another kind of
+    `step`: as in `t_interval`, if the estimate was computed without it. The interval is for other seeds and the same
+    test images; a run scored on other images varies more. Raises ValueError for a single run and for another kind of
     interval.
     """
     if runs.interval != "t" or runs.high is None or runs.n < 2:
@@ -86,19 +86,19 @@ def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
 
 
 def difference_of_two_runs(runs: Estimate) -> float:
-    """The 95 % limit of the difference between two runs with different seeds: t sd sqrt(2), from n runs' `t_interval`.
+    """Returns the 95 % limit of the difference between two runs with different seeds, t sd sqrt(2).
 
-    Raises ValueError as `prediction_interval` does.
+    `runs`: the `t_interval` of n runs. Raises the same errors as `prediction_interval`.
     """
     one_more = prediction_interval(runs)
     return (one_more.span[1] - one_more.mean) * math.sqrt(2 / (1 + 1 / runs.n))
 
 
 def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
-    """Newcombe's hybrid score interval (1998) of a - b, shares of n_a and n_b independent images.
+    """Returns Newcombe's hybrid score interval (1998) of a - b, proportions of n_a and n_b independent images.
 
     Statistics in Medicine 17, method 10. It is conservative for two networks on the same images, because images that
-    are hard for one are mostly hard for the other. Raises ValueError for invalid shares.
+    are hard for one are often hard for the other. Raises ValueError for invalid proportions.
     """
     for share, n in ((a, n_a), (b, n_b)):
         if not (0 <= share <= 1 and n > 0):
@@ -110,9 +110,9 @@ def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
 
 
 def compare_published(published: float | None, measured: Estimate | None, withheld: Reason | None = None) -> Agreement:
-    """Compares a published number with the measured runs; gives no verdict if there is a reason, `withheld`.
+    """Compares a published number with the measured runs. With a reason `withheld`, gives no verdict.
 
-    One measured run ("wilson") is compared by shares: both numbers as shares of the same number of images.
+    With one measured run ("wilson"), both numbers are compared as proportions of the same number of images.
     """
     if published is None:
         return Agreement(Verdict.NOT_COMPARED, Reason.NOT_PUBLISHED)

@@ -13,19 +13,19 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Number of cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_torchrun() -> bool:
-    """Whether torchrun started this process and others, which train together."""
+    """Whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def limit_spinning() -> None:
     """Sets GOMP_SPINCOUNT, so that waiting OpenMP threads of torch soon release their core.
 
-    By default, libgomp's threads spin for milliseconds. Next to another busy process, training with two threads then
+    By default, libgomp's threads spin for milliseconds. If another process is busy, training with two threads then
     waits for a thread that has no core (benchmarks/contention.py). Does nothing if torch is loaded, because libgomp
     reads the variable when it is loaded, or if the user has set OMP_WAIT_POLICY. Other OpenMP libraries ignore it.
     """
@@ -37,8 +37,8 @@ def limit_spinning() -> None:
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yields a function that returns whether SIGINT (Ctrl-C) or SIGTERM was received.
 
-    Before the first call of that function there is nothing to save, so a signal raises KeyboardInterrupt immediately,
-    even in a network whose `__init__` never returns. Later, the first signal is only recorded, and a second signal
+    Before the first call of that function, there is nothing to save: a signal raises KeyboardInterrupt immediately,
+    even in a network whose `__init__` never returns. After it, the first signal is only recorded, and a second signal
     raises KeyboardInterrupt.
     """
     received, listening = threading.Event(), threading.Event()
@@ -73,7 +73,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 def command_line() -> str:
     """Returns the command line that repeats this command; in a worker process, that of its parent process.
 
-    In a notebook, the command line is that of the kernel, which repeats nothing: returns "notebook".
+    In a notebook, returns "notebook", because the command line is that of the kernel.
     """
     program = Path(sys.argv[0] or "python")
     is_convoy = program.name == "__main__.py" and "convoy" in program.parts[-3:-1]

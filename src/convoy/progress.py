@@ -1,4 +1,4 @@
-"""Shows the progress of runs: the lines of log.txt, bars on a terminal, one updated output in a notebook."""
+"""Shows the progress of runs: plain lines, bars on a terminal, or one updated output in a notebook."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from convoy.text import ngettext
 
 MIN_WIDTH_FOR_SPEED = 120  # columns of the terminal
 UPDATE_SECONDS = 0.2  # between two updates of bars in a notebook
-LINES_IN_NOTEBOOK = 6  # the lines before them are collapsed
+LINES_IN_NOTEBOOK = 6  # earlier lines are collapsed
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Continues training without output after its reader has exited (`| head`)."""
+        """Continues training without output after the reader of a pipe has exited (`| head`)."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -76,7 +76,7 @@ class Display:
 
     def show(self, position: int, event: Event) -> None:
         if not isinstance(event, Progress) and self._prints(event):
-            # Wrapped on a terminal only: elsewhere each event is one line.
+            # Wrapped only on a terminal; elsewhere, each event is one line.
             self._console.print(self._prefix(position, event) + event.text, markup=False, soft_wrap=self._bars is None)
         if self._bars is None:
             return
@@ -96,7 +96,7 @@ class Display:
         return f"{self._names[position]}: " if len(self._names) > 1 and not of_study else ""
 
     def _prints(self, event: Started | EpochEnded | Note | Ended) -> bool:
-        """With several runs, omits lines whose content the bars show, and notes that another run has printed."""
+        """With several runs, omits lines whose content is in the bars, and notes that another run has printed."""
         if len(self._names) == 1 or isinstance(event, Ended):
             return True
         if isinstance(event, Note):
@@ -126,14 +126,14 @@ class Display:
 
 
 class NotebookDisplay(Display):
-    """Shows all events in one output of a notebook cell, which also says how the runs ended when it is stored."""
+    """Shows all events in one output of a notebook cell. The stored notebook shows how the runs ended."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names)
         self._lines: list[str] = []
         self._epoch_line: int | None = None  # the index of the line that the next epoch replaces
         self._running: dict[int, Progress] = {}
-        self._scored: tuple[int, int] | None = None  # images of an evaluation: done, all
+        self._scored: tuple[int, int] | None = None  # images of an evaluation: completed, total
         self._ended = 0
         self._updated = 0.0
 
@@ -201,5 +201,5 @@ class NotebookDisplay(Display):
 
 
 def display_of(names: Sequence[str], *, to_stderr: bool) -> Display:
-    """The display of these runs where this process runs."""
+    """Returns the display of these runs for a terminal or notebook."""
     return NotebookDisplay(names) if Console().is_jupyter else Display(names, to_stderr=to_stderr)

@@ -1,4 +1,4 @@
-"""Name lookup with helpful errors: one `Registry` for each kind of thing that a recipe can name."""
+"""Name lookup with helpful errors. There is a `Registry` for each kind of name in a recipe."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -24,7 +24,7 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
 
 
 def closest(path: str | Path) -> Path | None:
-    """Returns the file or folder in the same folder and with the same suffix whose name is closest to a missing one."""
+    """Returns the file or folder with the closest name, in the same folder and with the same suffix as `path`."""
     path = Path(path).expanduser()
     try:
         others = {other.name: other for other in path.parent.iterdir() if other.suffix == path.suffix}
@@ -51,7 +51,7 @@ def is_external(name: str) -> bool:
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
-    """The labels of models or recipes in figures: the class name of a class, the stem of a .toml file.
+    """Returns the labels of models or recipes in figures: the name of a class, the stem of a .toml file.
 
     Equal labels of different files are prefixed by the parts of the paths that make them unique: "first:Net" and
     "second:Net".
@@ -60,7 +60,7 @@ def labels_of(names: Sequence[str]) -> list[str]:
 
 
 def _depth(name: str, names: Sequence[str]) -> int:
-    """Number of path parts that make a name's label unique."""
+    """Returns the number of path parts that make a name's label unique."""
     others = [other for other in names if other != name]
     most = len(Path(name).parts)
     labels = ({_label(other, depth) for other in others} for depth in range(most))
@@ -68,7 +68,7 @@ def _depth(name: str, names: Sequence[str]) -> int:
 
 
 def _label(name: str, depth: int) -> str:
-    """The label, prefixed by the last `depth` parts of its file's path."""
+    """Returns the label, prefixed by the last `depth` parts of its file's path."""
     if is_user_class(name):
         file, _, class_name = name.rpartition(":")
         parts = Path(file).with_suffix("").parts
@@ -79,7 +79,7 @@ def _label(name: str, depth: int) -> str:
 
 
 class Registry(Generic[T]):
-    """A mapping from name to entry; a duplicate raises ValueError, an unknown name lists close matches."""
+    """A mapping from names to entries. Duplicates raise ValueError; the error for an unknown name lists close ones."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""Types of the files in a run folder. Values that an archived run did not record have their defaults."""
+"""The types of the files in a run folder. Values that an archived run did not record have their defaults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DIVERGED = "diverged"  # the name of a stop rule
 def read(kind: type[T], path: Path) -> T:
     """Reads an object of one of these classes from a JSON file.
 
-    Raises ValueError if the file is damaged or lacks a value that has no default.
+    Raises ValueError if the file is damaged or a value without a default is missing.
     """
     required = [
         key.name
@@ -49,17 +49,17 @@ class Status:
 
     state: str  # a RunState
     fingerprint: str
-    reason: str = ""  # the sentence that says why the run ended
+    reason: str = ""  # why the run ended, as a sentence
     stopped: str | None = None  # the name of a stop rule, or "epochs"; None in early archived runs
     label: str = ""
     seed: int = 0
-    flags: Sequence[str] = ()  # sentences that every output of the run shows
-    epochs: int = 0  # this and the next two: 0 before the run has finished
+    flags: Sequence[str] = ()  # sentences shown in all output of the run
+    epochs: int = 0  # 0 before the run has finished, as for steps and best_epoch
     steps: int = 0
     best_epoch: int = 0
     finished_at: str = ""  # "2026-11-29 12:01:05"; "": not finished, or not recorded
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
-    # Of an archived run, computed before its curves were thinned:
+    # For an archived run, computed from the complete curves:
     bits: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of curves and predictions
     measured: Mapping[str, float] = field(default_factory=dict)
 
@@ -126,7 +126,7 @@ class EpochMetrics:
     step: int  # steps since the start of the run
     lr: float  # of the last step
     train: PartScore  # over the training batches of the epoch
-    grad_norm: float | None  # mean over the steps that were not skipped; None: all were skipped
+    grad_norm: float | None  # mean over the steps that were not skipped; None if all were skipped
     skipped: int  # steps
     train_seconds: float  # since the start of the run, without evaluations
     total_seconds: float  # with evaluations
@@ -191,14 +191,14 @@ class RunData:
     std: Sequence[float]  # of the normalisation, by channel
     parts_hash: Mapping[str, str] = field(default_factory=dict)  # of data and indices, by part
     limit: int | None = None  # images, if limited
-    notes: Sequence[str] = ()  # sentences on how the data were read
+    notes: Sequence[str] = ()  # sentences about how the data were read
     test_openings: int = 0  # how often the test set was opened in the workspace
     selection: str | None = None  # the part that selected the best epoch
 
 
 @dataclass(frozen=True)
 class Change:
-    """A value of environment.json that was different when the run was resumed."""
+    """A value of environment.json that differed when the run was resumed."""
 
     key: str
     before: object
@@ -207,16 +207,16 @@ class Change:
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """Weights of another library with which a run started."""
+    """Weights of another library with which a run was initialised."""
 
-    source: str  # as the library names it: a URL, or a repository of the Hugging Face hub
-    sha256: str  # of the loaded tensors: each one's name, shape and bytes, sorted by name
+    source: str  # as given by the library: a URL, or a repository of the Hugging Face hub
+    sha256: str  # of name, shape and bytes of the loaded tensors, sorted by name
     random: Sequence[str] = ()  # layers that were not loaded, such as the head
 
 
 @dataclass(frozen=True)
 class Environment:
-    """environment.json: what affects the weights and the speed of a run, except the recipe."""
+    """environment.json: everything that affects the weights and the speed of a run, except the recipe."""
 
     torch: str
     cpu: str
@@ -245,7 +245,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A run that a study names."""
+    """A run of a study, as listed in study.toml."""
 
     label: str
     seed: int
@@ -256,7 +256,7 @@ class StudyRun:
 class StudyContents:
     """study.toml."""
 
-    kind: str = ""  # "" is none that exists
+    kind: str = ""  # "" is not a valid kind
     command: str = ""
     runs: Sequence[StudyRun] = ()
 

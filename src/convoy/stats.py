@@ -24,8 +24,8 @@ Z = NormalDist().inv_cdf(TAILS[1])
 #   over seeds: t (Student), log_t (Student's t of the logarithm), prediction (for one more run, not for the mean)
 #   of a standard deviation over seeds: chi2
 #   over folds: corrected_t (Nadeau and Bengio)
-#   over images: wilson (for a share), bonett_price (for the difference between two shares of the same images), newcombe
-#   (for the difference between two independent shares), bootstrap
+#   over images: wilson (for a proportion), bonett_price (for the difference between two proportions of the same
+#   images), newcombe (for the difference between two independent proportions), bootstrap
 Interval = Literal["t", "log_t", "prediction", "chi2", "corrected_t", "wilson", "bonett_price", "newcombe", "bootstrap"]
 OVER_IMAGES = ("wilson", "bonett_price", "newcombe", "bootstrap")
 SYMMETRIC = ("t", "prediction", "corrected_t")
@@ -33,7 +33,7 @@ SYMMETRIC = ("t", "prediction", "corrected_t")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean (for ratios, the geometric mean) and its 95 % interval over `n` seeds, folds or images, see Interval.
+    """A mean (for ratios, the geometric mean) and its 95 % interval over `n` seeds, folds or images (see Interval).
 
     For a single value ("t" with n = 1), sd, low and high are None. For an interval over images, sd is None.
     """
@@ -64,17 +64,17 @@ class Estimate:
         return self.low is not None and not self.span[0] <= value <= self.span[1]
 
     def __neg__(self) -> Estimate:
-        """Returns b - a, if this estimates a - b."""
+        """Returns the estimate of b - a, if this estimates a - b."""
         low, high = (None if end is None else -end for end in (self.high, self.low))
         return replace(self, mean=-self.mean, low=low, high=high)
 
     def exp(self) -> Estimate:
-        """Returns a ratio, if this estimates its logarithm."""
+        """Returns the estimate of a ratio, if this estimates its logarithm."""
         low, high = (None if end is None else math.exp(end) for end in (self.low, self.high))
         return Estimate(math.exp(self.mean), None, self.n, low, high, "log_t")
 
     def inverse(self) -> Estimate:
-        """Returns b / a, if this estimates a / b."""
+        """Returns the estimate of b / a, if this estimates a / b."""
         low, high = (None if end is None else 1 / end for end in (self.high, self.low))
         return replace(self, mean=1 / self.mean, low=low, high=high)
 
@@ -96,7 +96,7 @@ class Estimate:
     def parts(self, *, scale: float = 1, digits: int = 2, share: bool = False) -> tuple[str, str]:
         """Returns the number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
 
-        The interval of a `share` is clipped to 0 and 1: "[91.20 to 100.00]".
+        With `share`, the value is a proportion, whose interval is clipped to 0 and 1: "[91.20 to 100.00]".
         """
         half = (self.half_width or 0.0) * scale
         if half and half < 0.5 * 10**-digits:  # would be printed as ± 0.00
@@ -119,7 +119,7 @@ class Estimate:
         return _("{lower} to {upper}", lower=low, upper=high) if self.low is not None else low
 
     def points(self) -> str:
-        """Formats a difference of shares: "0.9 ± 0.2 points", or "0.90 points [0.70 to 1.20]" if asymmetric."""
+        """Formats a difference of proportions: "0.9 ± 0.2 points", or "0.90 points [0.70 to 1.20]" if asymmetric."""
         mean = 100 * self.mean
         if self.low is None or self.high is None:
             return _("{number} points", number=f"{mean:.2f}")
@@ -149,7 +149,7 @@ def is_significant(p: float) -> bool:
 
 
 def wilson(correct: int, n: int) -> Estimate:
-    """Wilson's score interval (1927) of a proportion, `correct` of `n` images.
+    """Returns Wilson's score interval (1927) of a proportion, `correct` of `n` images.
 
     Raises ValueError for invalid counts.
     """
@@ -161,20 +161,20 @@ def wilson(correct: int, n: int) -> Estimate:
 
 
 def wilson_ends(share: float, n: int) -> tuple[float, float]:
-    """Returns the ends of Wilson's score interval of a share of n images."""
+    """Returns the ends of Wilson's score interval of a proportion of n images."""
     weight = 1 + Z * Z / n
     middle = (share + Z * Z / (2 * n)) / weight
     half = Z / weight * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
-    # At 0 and 1, that end is exactly the share; computed, it could be outside by a rounding error.
+    # For proportions 0 and 1, one end equals the proportion; a computed value could have a rounding error.
     return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
 def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
-    """Student's t interval of the mean.
+    """Returns Student's t interval of the mean.
 
-    `step` is the resolution of the values (1 / images for an accuracy). Equal counts do not prove that the spread is 0,
-    so the interval uses at least the standard deviation of rounding to the resolution, step / sqrt(12). `sd` is that of
-    the values. Raises ValueError if there are no values or a value is not finite.
+    `step` is the resolution of the values (1 / images for an accuracy). Equal values do not prove that the spread is 0,
+    so the interval uses at least the standard deviation of rounding to the resolution, step / sqrt(12). The field `sd`
+    is not affected. Raises ValueError if there are no values or a value is not finite.
     """
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"expected finite values for an estimate, got {list(values)}")
@@ -187,7 +187,7 @@ def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
 
 
 def spread_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
-    """The standard deviation of the values, as `mean`, with its interval by the chi-squared distribution.
+    """Returns the standard deviation of the values, as `mean`, with its interval by the chi-squared distribution.
 
     `step`: as in `t_interval`, for the upper end. Raises ValueError for fewer than two values.
     """
@@ -197,13 +197,13 @@ def spread_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
     if n < 2:
         raise ValueError(f"a standard deviation needs at least 2 values, got {n}")
     sd = stdev(values)
-    # chdtri(df, p) is the point that a chi-squared variable exceeds with probability p.
+    # chdtri(df, p) is the value that a chi-squared variable exceeds with probability p.
     low, high = (math.sqrt((n - 1) / chdtri(n - 1, p)) for p in TAILS)
     return Estimate(mean=sd, sd=None, n=n, low=low * sd, high=high * max(sd, step / math.sqrt(12)), interval="chi2")
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> PairedTest:
-    """Student's paired t test of a - b; the values at one index have the same seed.
+    """Student's paired t test of a - b. Values with the same index have the same seed.
 
     `step` is the resolution of the values (1 / images for an accuracy). Equal differences have no spread and would
     always be significant, so the test uses at least the standard deviation of rounding two values to the resolution,
@@ -215,7 +215,7 @@ def paired_t(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> Pa
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], *, step: float = 0.0) -> tuple[Estimate, float | None]:
-    """The estimate of a - b and its p value, as in `paired_t`; for one pair, no interval and no p value."""
+    """Returns the estimate of a - b and its p value, as in `paired_t`. One pair has neither interval nor p value."""
     return (t_interval([a[0] - b[0]]), None) if len(a) < 2 else paired_t(a, b, step=step)
 
 
@@ -226,7 +226,7 @@ def mean_of(value: Estimate | float) -> float:
 def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step: float = 0.0) -> PairedTest:
     """Welch's t test (1947) of the difference of the means, a - b, of unpaired values.
 
-    `overlap` is n_test / n_train for values of folds, and increases the variance of the mean (Nadeau and Bengio 2003).
+    `overlap`: n_test / n_train for values of folds; it increases the variance of the mean (Nadeau and Bengio 2003).
     `step`: as in `t_interval`. Raises ValueError for fewer than two values in `a` or `b`.
     """
     if min(len(a), len(b)) < 2:
@@ -269,8 +269,8 @@ def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
 def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
     """McNemar's exact test from counts of n images. Under the null hypothesis, only_a is binomial with probability 1/2.
 
-    The interval of the difference is that of Bonett and Price (2012), which Fagerland, Lydersen and Laake (Statistics
-    in Medicine 33, 2014) recommend. Close to the 5 % level it may disagree with the exact p. Raises ValueError for
+    The interval of the difference is by Bonett and Price (2012), as recommended by Fagerland, Lydersen and Laake
+    (Statistics in Medicine 33, 2014). Near the 5 % level, it may disagree with the exact p. Raises ValueError for
     invalid counts.
     """
     if not (only_a >= 0 and only_b >= 0 and n >= 1 and only_a + only_b <= n):
@@ -291,9 +291,9 @@ def nadeau_bengio(values: Sequence[float], n_train: float, n_test: float, *, ste
     The training parts of two splits share images, so their scores are correlated and the ordinary t interval is too
     narrow. Nadeau and Bengio (Machine Learning 52, 2003) increase the variance of the mean from sd²/J to
     sd² (1/J + n_test/n_train) for J random splits. Bouckaert and Frank (PAKDD 2004) apply this to repeated
-    cross-validation; for its disjoint folds, the interval is conservative. `n_train` and `n_test` are the images of one
-    split (the means, if folds differ by one image). `step`: as in `t_interval`. Raises ValueError for fewer than two
-    values, a value that is not finite, or an invalid split.
+    cross-validation; for its disjoint folds, the interval is conservative. `n_train` and `n_test` are the numbers of
+    images in a split (means, if folds differ by one image). `step`: as in `t_interval`. Raises ValueError for fewer
+    than two values, a value that is not finite, or an invalid split.
     """
     plain = t_interval(list(values))
     if plain.sd is None:
@@ -319,7 +319,7 @@ def _correction(n: int, n_train: float, n_test: float) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): p values adjusted for multiple tests, in the given order."""
+    """Returns p values adjusted for multiple tests by Holm's step-down correction (1979), in the given order."""
     adjusted = [0.0] * len(ps)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):

@@ -1,9 +1,9 @@
-"""The public functions; a command of the same name calls each, and its --help is their docstring.
+"""The public functions. Each has a command of the same name, whose --help is the docstring.
 
-Their options are declared in TypedDicts (convoy.options). They raise ValueError for invalid arguments, before anything
-is written, and Stopped after Ctrl-C. Importing them loads little, so that --help is fast. `__all__` of a module lists
-its public names. The function of a kind of study is in its folder, and its line here is the row that registers it: type
-checkers read these lines.
+Their options are declared in TypedDicts (convoy.options). They raise ValueError for invalid arguments before writing
+anything, and Stopped after Ctrl-C. Their imports are light, so that --help is fast. `__all__` of a module lists its
+public names. The function of a kind of study is in the folder of that kind; the import here registers it (an explicit
+line, for type checkers).
 """
 
 # ruff: noqa: F403
@@ -25,5 +25,5 @@ from convoy.studies.search.command import search as search
 from convoy.studies.seeds.command import seeds as seeds
 from convoy.studies.shards import ShardEnded as ShardEnded
 
-if not TYPE_CHECKING:  # they would take a list that is computed for an empty one
+if not TYPE_CHECKING:  # type checkers treat a computed list as empty
     __all__ = sorted(name for name, value in [*globals().items()] if hasattr(value, "__module__") and name[0] != "_")

@@ -28,7 +28,7 @@ Target = TypeVar("Target", bound=Run | Study)
 
 MARKERS: dict[type[Run] | type[Study], str] = {Run: "recipe.toml", Study: "study.toml"}
 WEIGHTS = (".safetensors", ".pth", ".pt")
-MAX_CANDIDATES = 5  # in a message on an ambiguous name
+MAX_CANDIDATES = 5  # listed in a message about an ambiguous name
 
 
 class AmbiguousNameError(ValueError):
@@ -50,13 +50,13 @@ def _described(candidate: Run | Study) -> str:
             facts = [data_of(candidate), ngettext("{n:,} epoch", "{n:,} epochs", epochs), *facts]
         else:
             facts = [*filter(None, [candidate.contents.kind]), *facts]
-    except ValueError:  # a damaged folder has a date only
+    except ValueError:  # a damaged folder has only a date
         pass
     return f"{candidate.name} ({', '.join(facts)})"
 
 
 def data_of(run: Run) -> str:
-    """Returns the short name of the data in the run's recipe: "mnist" of "mnist=PATH", a folder's name of its path."""
+    """Returns the short name of the run's data: "mnist" for "mnist=PATH", the folder's name for a path."""
     name = run.recipe.data.name
     return Path(name.partition("=")[0]).name or name
 
@@ -66,7 +66,7 @@ def date_of(candidate: Run | Study) -> str:
 
 
 def newest(find: Callable[[str, str | Path], Target], argument: Target | str | Path, out: str | Path) -> Target:
-    """Returns what `find` finds. If several runs and studies fit, takes the newest and prints up to five of them."""
+    """Returns the result of `find`. If several runs and studies match, returns the newest and prints up to five."""
     if isinstance(argument, Run | Study):
         return argument
     try:
@@ -83,10 +83,10 @@ def newest(find: Callable[[str, str | Path], Target], argument: Target | str | P
 
 
 def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] | None = None) -> Run | Study:
-    """Finds a run or study by its path, or in OUT by its name or a part of it that matches only one.
+    """Finds a run or study by its path, or in OUT by its name or a unique part of the name.
 
-    A part is one or more words between hyphens. A run's last word, its fingerprint, may be abbreviated. If both fit,
-    `kind` is preferred. Raises ValueError if nothing fits, AmbiguousNameError if several do.
+    A part is one or more words between hyphens. A run's last word, its fingerprint, may be abbreviated. If both a run
+    and a study match, `kind` is preferred. Raises ValueError without a match, AmbiguousNameError for several.
     """
     if str(argument).startswith(HUB):
         from convoy.exporting import hub
@@ -121,7 +121,7 @@ def _close_names(argument: str, candidates: Sequence[Run | Study]) -> str:
 
 
 def _changed(candidate: Run | Study) -> float:
-    """Returns when a run finished, if it recorded that, or when a run or study was last written."""
+    """Returns the time at which a run finished, if recorded; otherwise the time of the last write."""
     if isinstance(candidate, Run):
         with suppress(ValueError):  # damaged
             if finished_at := candidate.status.finished_at:
@@ -160,7 +160,7 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
 def recipe_to_train(
     recipe: Recipe | str | Path | None, options: Mapping[str, Any], dataset: DataSet | None = None
 ) -> Recipe:
-    """`recipe_of`, with the batch size and the epochs that fit a user's own few images, unless they are set.
+    """Like `recipe_of`, with batch size and epochs adapted to few images of the user's own, unless they are set.
 
     `dataset`: the data, if the option `data` is not a name that can be loaded.
     """
@@ -179,10 +179,10 @@ def recipe_to_train(
 
 
 def full_name(argument: str | Path) -> str:
-    """ "defaults/fast-mnist" for a built-in recipe's name "fast-mnist", "net.py:Net" for a file "net.py".
+    """Returns "defaults/fast-mnist" for the recipe name "fast-mnist", "net.py:Net" for the file "net.py".
 
-    A model's name is not a recipe's short one. Raises ValueError if several recipes have this short name, or the file
-    several networks.
+    A model's name has precedence over a recipe's short name. Raises ValueError if several recipes have this short name,
+    or if the file has several networks.
     """
     name = str(argument)
     if name.endswith(".py"):
@@ -193,7 +193,7 @@ def full_name(argument: str | Path) -> str:
 
 
 def _check_known(name: str) -> None:
-    """Raises ValueError if this is the name neither of a model nor of a recipe. Paths are checked elsewhere."""
+    """Raises ValueError unless this is the name of a model or recipe. Paths are checked elsewhere."""
     if not ("/" in name or name.endswith(".py") or is_user_class(name) or is_external(name) or name in MODELS):
         short_names = {full.rpartition("/")[2] for full in builtin_names()}
         if name not in short_names:
@@ -208,7 +208,7 @@ def named_recipes(
 
 
 def overrides_of(options: Mapping[str, Any]) -> list[Override]:
-    """Returns the overrides that the options set. Raises ValueError for a key that is set twice."""
+    """Returns the overrides set by options. Raises ValueError for a key that is set twice."""
     flags = {path: options.get(name) for name, path in KEYS.items()}
     flags["data.augment"] = None if options.get("augment", True) else []
     flags["model.freeze"] = None if flags["model.freeze"] is None else parts_of(flags["model.freeze"])
@@ -220,7 +220,7 @@ def overrides_of(options: Mapping[str, Any]) -> list[Override]:
 
 
 def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: str, instead: str) -> None:
-    """Raises ValueError for a key that the study sets itself, which starts with one of `paths`."""
+    """Raises ValueError for a key that starts with one of `paths`, which the study sets itself."""
     for path, _value in overrides_of(options):
         if path.startswith(paths):
             raise ValueError(f"{study} sets {path} itself; {instead}")
@@ -231,7 +231,7 @@ def _pairs(set: Mapping[str, Any] | Sequence[Override]) -> list[Override]:  # no
 
 
 def folder_of(options: Mapping[str, Any], *parts: str) -> Path:
-    """Returns the folder of a page: the one that the user chose, or one in `out`."""
+    """Returns the folder of a page: the user's choice, or a folder in `out`."""
     return Path(options["save"] or Path(options["out"], *parts))
 
 
@@ -262,18 +262,18 @@ def _is_recipe(argument: Recipe | str | Path) -> bool:
 
 
 def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
-    """Returns whether the data are determined: by a recipe, or by a key of `data` that is set."""
+    """Returns whether the data are given, by a recipe or by a key of `data`."""
     return _is_recipe(model) or any(path.startswith("data.") for path, _value in _pairs(options["set"]))
 
 
 def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recipe | str | Path]]:
-    """Pairs each with its label in reports."""
+    """Returns each recipe with its label in reports."""
     names = [recipe.model.name if isinstance(recipe, Recipe) else full_name(recipe) for recipe in recipes]
     return list(zip(labels_of(names), recipes, strict=True))
 
 
 def distinct_labels(runs: Sequence[Run]) -> list[str]:
-    """The labels of runs, with their protocol faults, their seeds or their full names if these distinguish them."""
+    """Returns distinct labels of runs, if necessary with their protocol faults, seeds or full names."""
 
     def with_faults(run: Run) -> str:
         return ", ".join([run.label, *(str(fault) for fault in run.recipe.protocol.faults)])
@@ -287,7 +287,7 @@ def distinct_labels(runs: Sequence[Run]) -> list[str]:
 
 
 def find_run(run: Run | str | Path, out: str | Path) -> Run:
-    """Raises ValueError if no run fits, several do, or a study does."""
+    """Raises ValueError if no run matches, if several match, and if a study matches."""
     if not isinstance(run, Run) and Path(run).is_file():
         raise ValueError(f"expected a run, but {str(run)!r} is a file; {_use_of(Path(run))}")
     target = run if isinstance(run, Run) else locate(run, out, Run)
@@ -298,7 +298,7 @@ def find_run(run: Run | str | Path, out: str | Path) -> Run:
 
 
 def _use_of(file: Path) -> str:
-    """Says what to use instead of a run."""
+    """Returns advice on how to use a file that is not a run."""
     if (file.parent / MARKERS[Run]).is_file():
         return f"use its folder, {str(file.parent)!r}"
     match file.suffix:
@@ -316,7 +316,7 @@ def _use_of(file: Path) -> str:
 
 
 def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:
-    """Returns the absolute path of the weights that a run, its name or a path refers to."""
+    """Returns the absolute path of the weights of a run, a run's name or a file."""
     if init is None:
         return None
     if not isinstance(init, Run) and Path(init).is_file() and Path(init).suffix not in WEIGHTS:

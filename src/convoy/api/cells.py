@@ -1,4 +1,4 @@
-"""Draws results in a notebook: runs, studies, findings, profiles, data sheets, explanations, recipes. No torch."""
+"""Draws results in a notebook: runs, studies, findings, profiles, data sheets, explanations, recipes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from convoy.runs import Run, Study
 from convoy.stats import Estimate
 from convoy.text import gettext as _
 
-MAX_LAYERS = 16  # a longer table of layers is collapsed
-MAX_LETTERS = 90  # of a value
+MAX_LAYERS = 16  # longer tables of layers are collapsed
+MAX_LETTERS = 90  # characters of a value
 
 
 def html_of(result: Any) -> str:
-    """The HTML of a result; of one whose files are missing or damaged, the message about that."""
+    """Returns the HTML of a result, or the error message if its files are missing or damaged."""
     try:
         page = _page(result)
     except (ValueError, OSError) as error:
@@ -91,7 +91,7 @@ def _collapsed(layers: Table) -> Table:
 
 
 def _finding(finding: Any) -> Page:
-    """The sentence of a finding, and its attributes; those of its study are in the tables of the report."""
+    """Returns a page with the sentence of a finding and a table of its attributes."""
     words = import_module(f"{kinds.KINDS[finding.kind]}.words")
     columns: list[Field[str]] = [
         TextField(_("Attribute"), lambda name: name),
@@ -110,7 +110,7 @@ def _finding(finding: Any) -> Page:
 
 
 def _summary(value: Any) -> str:
-    """A value in one line; only the type of a record, and the number of records in a sequence."""
+    """Formats a value in one line: a record as its type, a sequence of records as its length."""
     match value:
         case Estimate():
             return value.text()

@@ -91,7 +91,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
 
 class DataSheet(NamedTuple):
-    facts: Facts  # what the page shows
+    facts: Facts  # the numbers of the page
     page: Path  # path of data-sheet.html
 
     def _repr_html_(self) -> str | None:
@@ -180,7 +180,7 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
 
 
 def _onnx_runtime(engine: str, folder: str | Path | None) -> OnnxRuntime | None:
-    """None for the engine js. Raises ValueError for an unknown engine, a missing package or file."""
+    """Returns None for the engine js. Raises ValueError for an unknown engine, a missing package or file."""
     from convoy.exploring.onnx_runtime import DEFAULT_FOLDER, read_runtime
     from convoy.exporting import check_packages
     from convoy.registry import unknown
@@ -208,8 +208,8 @@ def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> Explain
     """Explain a trained network: what it responds to, where it looked, which layers are idle, what it confuses.
 
     Grad-CAM and integrated gradients of images, for the predicted and the true class; filters and feature maps; outputs
-    and gradients of each layer; a map of the images by their features; the most confused pairs. By default, of images
-    that the run was scored on, which does not count as opening the test set.
+    and gradients of each layer; a map of the images by their features; the most confused pairs. The default images are
+    those on which the run was scored, which does not count as opening the test set.
 
     Example: `convoy explain lenet-s42`
 

@@ -32,7 +32,7 @@ TEXTS = (".md", ".txt", ".tex")
 
 @takes_options
 def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: Unpack[DoctorOptions]) -> Diagnosis:
-    """Find mistakes in networks, data, runs and reports, with measured evidence, and say how to mend them.
+    """Find mistakes in networks, data, runs and reports, with measured evidence, and say how to fix them.
 
     With an error, the exit code of the command is 1. Only `measure` trains and writes.
 
@@ -41,7 +41,7 @@ def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: 
     Returns
     -------
     Diagnosis
-        The findings, errors first: what, evidence, effect on the accuracy where it can be computed, how to mend it.
+        The findings, errors first: what, evidence, effect on the accuracy where it can be computed, how to fix it.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def _subjects(patient: Any, options: Mapping[str, Any]) -> Iterator[Subject | Fi
 
 
 def _is_recipe(patient: Any) -> bool:
-    """A built-in name or an existing file; not a folder, a data set or a run."""
+    """Whether it is a built-in name or an existing file; not a folder, a data set or a run."""
     from convoy.models import MODELS
     from convoy.recipe import Recipe
     from convoy.recipe.files import builtin_names
@@ -131,7 +131,7 @@ def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) 
 
 
 def _plan(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Plan | Finding:
-    """The plan of a recipe; a user's file or data that fail are a finding, an unknown name is an error."""
+    """Returns the plan of a recipe, or a finding if the user's file or data fail. Unknown names raise ValueError."""
     from convoy.api.arguments import recipe_to_train
     from convoy.training.run.plan import plan_one
 
@@ -142,7 +142,7 @@ def _plan(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Pl
 
 
 def _cannot_train(error: ValueError, names: Sequence[str]) -> Finding:
-    """Raises the error, unless one of the names is that of a user's file or folder."""
+    """Returns the error as a finding if one of the names is a user's file or folder; otherwise raises it."""
     paths = [name.partition("=")[2] or name for name in names]
     files = [f"{path.rpartition('.py:')[0]}.py" if ".py:" in path else path for path in paths]
     if not any(Path(file).exists() for file in files):
@@ -150,7 +150,7 @@ def _cannot_train(error: ValueError, names: Sequence[str]) -> Finding:
     return Finding(
         Severity.ERROR,
         _("This cannot be trained: {error}", error=str(error)),
-        _("Correct the named place, and run the doctor again"),
+        _("Correct it and run the doctor again"),
         check="cannot_train",
     )
 
@@ -196,7 +196,7 @@ def _of_runs(target: Run | Study, options: Mapping[str, Any]) -> Iterator[Subjec
 
 
 def _measured(recipe: Recipe, options: Mapping[str, Any]) -> Run:
-    """Trains the recipe with and without its faults; returns the run with them."""
+    """Trains the recipe with and without its faults. Returns the run with faults."""
     from convoy.api.runs import train
     from convoy.diagnosing.records import without_faults
 

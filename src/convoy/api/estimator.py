@@ -39,18 +39,18 @@ from convoy.training.machine.device import device_of
 from convoy.training.run.plan import plan_one
 from convoy.training.run.run_one import run_one
 
-NAME = "arrays"  # of the data, in recipes and run folders
+NAME = "arrays"  # name of the data in recipes and run folders
 VALIDATION = "data.split.validation"
 FIXED = ("data.name", "data.split.fold", "data.split.group_by", "data.split.repeat", "data.split.test")
 CHUNK = 1000  # images
-_training = threading.Lock()  # a process trains one network: torch's generator and thread count are global
+_training = threading.Lock()  # one training at a time, because torch's generator and thread count are global
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
     """A scikit-learn classifier that trains a network of Convoy on arrays of images.
 
-    An argument that is None has the value of the recipe. As in Convoy's commands, few images get a smaller batch and
-    more epochs. `random_state=None` is the seed of the recipe, so that each fit gives the same weights.
+    An argument that is None has the value of the recipe. As in Convoy's commands, a smaller batch size and more epochs
+    are used for few images. `random_state=None` uses the recipe's seed, so that each fit gives the same weights.
 
     Parameters
     ----------
@@ -65,15 +65,15 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     augment
         Augment the training images as set in the recipe.
     random_state
-        Seed of initialisation, batch order, augmentation and dropout: an integer, or a RandomState that each fit draws
-        one from.
+        Seed of initialisation, batch order, augmentation and dropout: an integer, or a RandomState from which each fit
+        draws an integer.
     set
         Other keys of the recipe, as in {"optim.name": "sgd"}.
     image_shape
         The shape of an image in flat rows: (H, W), (H, W, C) or (C, H, W). Default: a square, or 1 x F pixels if the
         number F of features is not a square.
     out
-        Folder in which the run is kept. Default: a temporary folder.
+        Folder in which the run is stored. Default: a temporary folder.
     verbose
         Print progress.
 
@@ -82,11 +82,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     classes_
         The labels of y, sorted. They may be numbers or strings.
     network_
-        The trained network, a torch.nn.Module: what `convoy.load` returns.
+        The trained network, a torch.nn.Module as returned by `convoy.load`.
     recipe_
         The recipe that was trained.
     image_shape_
-        The shape of an image of X.
+        The shape of an image in X.
     range_
         The smallest and the largest value of the training images, which become black and white.
     run_
@@ -132,7 +132,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         """Trains a network on all images.
 
-        With `set={"data.split.validation": 0.2}`, a fifth of them is not trained on and selects the best epoch.
+        With `set={"data.split.validation": 0.2}`, a fifth of them is held out and selects the best epoch.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         data, device = self.network_.data, device_of(self.recipe_)
         pixels = resize(self._images(rows), data.image_size, data.image_size)
         logits = predict(self.network_.to(device), pixels, normaliser_of(data, device))
-        self.network_.to("cpu")  # so that it can be pickled for another machine
+        self.network_.to("cpu")  # so that a pickle can be read on another machine
         if not np.isfinite(logits).all():
             raise ValueError("the outputs of the network are not finite; train it with a lower lr")
         return probabilities(logits)
@@ -196,7 +196,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A pickle has the weights and not the network, because a user's class cannot be pickled."""
+        """A pickle contains the weights instead of the network, because a user's class cannot be pickled."""
         state = dict(super().__getstate__())
         if "network_" in state:
             state["network_"] = (self.network_.network.state_dict(), self.network_.data)
@@ -240,19 +240,19 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _plain(value: Any) -> Any:
-    """Converts numpy's numbers, which parameter grids have."""
+    """Converts numpy numbers, which occur in parameter grids, to Python numbers."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _flattened(images: Any) -> tuple[Any, tuple[int, ...]]:
-    """Returns images as rows, and the shape of one. Rows, in a table or a list too, stay as they are."""
+    """Returns images as rows, and the shape of an image. Rows (also tables and lists of rows) are unchanged."""
     shape = tuple(images.shape if hasattr(images, "shape") else np.asarray(images).shape)
     rows = np.asarray(images).reshape(shape[0], math.prod(shape[1:])) if len(shape) > 2 else images
     return rows, shape[1:]
 
 
 def _shape_of(features: int, image_shape: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape of an image that is given as a row."""
+    """Returns the shape of an image that is given as a row."""
     if image_shape is not None:
         shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
         if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != features:
@@ -264,7 +264,7 @@ def _shape_of(features: int, image_shape: Sequence[int] | None) -> tuple[int, ..
 
 
 def _range_of(values: np.ndarray) -> tuple[float, float]:
-    """The values that become 0 and 255."""
+    """Returns the values that are mapped to 0 and 255."""
     if values.dtype == np.uint8:
         return 0.0, 255.0
     return float(values.min()), float(values.max())
@@ -282,7 +282,7 @@ def _levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _side(images: np.ndarray, recipe: Recipe) -> int:
-    """The side of the square that images [N, C, H, W] are resized to: data.size, or their longer side.
+    """Returns the side to which images [N, C, H, W] are resized: data.size, or their longer side.
 
     Images that are too small for the network are enlarged.
     """

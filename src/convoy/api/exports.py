@@ -1,4 +1,4 @@
-"""Functions that take a run to other tools: export, push."""
+"""Functions that convert a run for other tools: export, push."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class ExportOptions(TypedDict, total=False):
 
 
 class Exported(NamedTuple):
-    files: list[Path]  # that were written; none into a tracker
-    parity: Parity | None  # how the exported network compares with the run; None for weights, logs, trackers
+    files: list[Path]  # the written files; empty for a tracker
+    parity: Parity | None  # comparison of the exported network with the run; None for weights, logs, trackers
 
 
 @takes_options

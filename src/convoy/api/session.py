@@ -20,7 +20,7 @@ class Stopped(KeyboardInterrupt):
     """An interrupted command whose state was saved; the message says how to continue."""
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows instead of a traceback."""
+        """The text that a notebook shows instead of a traceback."""
         return [str(self)]
 
 
@@ -87,7 +87,7 @@ def finished(study: runs.Study | None, options: Mapping[str, Any]) -> Study:
 
 
 def resume_hint(options: Mapping[str, Any]) -> str:
-    """What to type next: the command itself, if it was `convoy`."""
+    """Returns how to continue: the command, if it was a `convoy` command."""
     if command := continuing_command():
         return f"stopped and saved; to continue: {command}"
     without = " without --fresh" if options.get("fresh") else ""

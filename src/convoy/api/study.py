@@ -1,4 +1,4 @@
-"""Studies of the Python interface, which have typed findings."""
+"""Studies and workspaces of the Python interface, with typed findings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Study(runs.Study):
 
     @property
     def finding(self) -> Any:
-        """The dataclass of its kind, such as `convoy.studies.compare.finding.CompareFinding`.
+        """The finding, a dataclass such as `convoy.studies.compare.finding.CompareFinding`.
 
         Raises ValueError if finding.json is damaged or was written by another version.
         """

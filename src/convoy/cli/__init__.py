@@ -1,4 +1,4 @@
-"""The command line. torch is imported inside commands only, so that `convoy --help` answers at once."""
+"""The command line. torch is imported inside commands only, so that `convoy --help` is fast."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The root of the command line, and the decorator that makes a command of a public function."""
+"""The root of the command line, and the decorator that turns a public function into a command."""
 
 import inspect
 import json
@@ -32,7 +32,7 @@ Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
 
 
 def _converted(type_: Any, tokens: Sequence[Token]) -> Any:
-    """Converts as cyclopts does, but refuses "2.5" for an integer, which cyclopts would read as 2."""
+    """Converts like cyclopts, but rejects "2.5" for an integer, which cyclopts would read as 2."""
     for token in tokens:
         if type_ is int and not re.fullmatch(r"[+-]?\d+", token.value):
             raise ValueError(f"expected an integer, got {token.value!r}")
@@ -44,7 +44,7 @@ app = App(
     help=HELP,
     help_format="markdown",
     help_formatter=HelpFormatter(),
-    version=lambda: version("convoy-ml"),  # the distribution's name, which cyclopts cannot guess
+    version=lambda: version("convoy-ml"),  # cyclopts cannot guess the name of the distribution
     version_flags=["--version"],
     default_parameter=Parameter(converter=_converted),
 )
@@ -60,16 +60,18 @@ Call = partial[Any]  # a public function with the given arguments
 Body = Callable[[Call, bool], None]
 
 GAP = 2  # characters between the columns of a table
-NARROWEST = 12  # characters of a column of texts that is wrapped
+NARROWEST = 12  # minimum width of a wrapped text column, in characters
 
 
 def command(function: Callable[..., Any], name: str = "", parent: App = app) -> Callable[[Body], Body]:
-    """Makes a command of a public function, with its arguments, its options as flags and its docstring as help.
+    """Turns a public function into a command, with its arguments, its options as flags and its docstring as help.
 
-    The decorated body gets the call to make, and whether to print JSON; it makes the call and prints its result.
+    The decorated body receives the prepared call and whether to print JSON. It makes the call and prints the result.
     """
     arguments = positional_of(function)
-    kept = len(arguments) - 1 if "Sequence" in str(arguments[-1].annotation) else None  # the others are one argument
+    kept = (
+        len(arguments) - 1 if "Sequence" in str(arguments[-1].annotation) else None
+    )  # the remaining arguments are a single sequence
 
     def register(body: Body) -> Body:
         def run(*args: Any, as_json: bool = False, **options: Any) -> None:
@@ -123,9 +125,9 @@ def say(text: str) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> None:
-    """A rich table on a terminal, aligned text elsewhere; the columns `texts` are left-aligned.
+    """Prints a rich table on a terminal, aligned text elsewhere. The columns `texts` are left-aligned.
 
-    On a narrow terminal only texts are wrapped: columns that do not fit follow in another table.
+    On a narrow terminal, only texts are wrapped; columns that do not fit are in another table below.
     """
     lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
     widths = {name: max(columns(line[name]) for line in lines) for name in rows[0]}

@@ -1,4 +1,4 @@
-"""`convoy --install-completion`. The script for bash has all names in it, so that Tab starts no Python."""
+"""`convoy --install-completion`. The bash script contains all names, so that Tab does not start Python."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _commands(parent: App) -> list[str]:
 
 
 def _branch(command: str, of: App) -> str:
-    """The case of a command: the values of the flag before the cursor, or else its names and flags."""
+    """Returns the shell `case` of a command: values of the flag before the cursor, otherwise names and flags."""
     flags, values, names = ["--help"], [], ""
     for argument in of.assemble_argument_collection():
         own = [name for name in argument.names if name.startswith("--")]

@@ -1,4 +1,4 @@
-"""convoy doctor: mistakes, their evidence, and how to mend them."""
+"""convoy doctor: mistakes, their evidence, and how to fix them."""
 
 from __future__ import annotations
 

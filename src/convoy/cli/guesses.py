@@ -1,4 +1,4 @@
-"""Flags of other tools that users may try. The error message names the flag of Convoy."""
+"""Flags of other tools that users may try. The error message names the corresponding flag of Convoy."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _FLAGS = {key: name for name, key in KEYS.items()} | {
 
 
 def advice(flag: str, flags: Collection[str]) -> str:
-    """Returns what to use instead of an unknown flag in a command with these flags; "" if not in the table."""
+    """Returns what to use instead of an unknown flag in a command with these flags; "" for other flags."""
     word = flag.partition("=")[0].lstrip("-").replace("_", "-").lower()
     key = _KEYS.get(word) or KEYS.get(word.replace("-", "_"), "")
     own = f"--{_FLAGS.get(key, '').replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""Help pages in the reader's language: cyclopts formats them, and each text is translated before it is shown."""
+"""Help pages in the user's language. cyclopts formats them; each text is translated before it is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLE = "Example: "
 
 
 class HelpFormatter:
-    """Formats like cyclopts' own formatter. In English it changes nothing."""
+    """Formats like cyclopts' own formatter, with translated texts."""
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         from cyclopts.help.formatters import DefaultFormatter
@@ -44,7 +44,7 @@ class HelpFormatter:
 
 
 def _entry(entry: HelpEntry) -> HelpEntry:
-    """Translates the description, and appends what cyclopts would append in English."""
+    """Translates the description and the notes that cyclopts would append in English."""
     notes = []
     if entry.choices:
         notes.append(_("[choices: {choices}]", choices=", ".join(entry.choices)))
@@ -57,7 +57,7 @@ def _entry(entry: HelpEntry) -> HelpEntry:
 
 
 class _Translated:
-    """A description, translated and wrapped: rich would break Chinese lines only at their few spaces."""
+    """A description, translated and wrapped, because rich would break Chinese lines only at spaces."""
 
     def __init__(self, description: Any, notes: str = "", blank_lines: int = 0) -> None:
         markdown = getattr(description.primary_renderable, "markup", "")
@@ -95,13 +95,13 @@ def paragraphs(text: str) -> list[str]:
 
 
 def meaning(help_text: str) -> str:
-    """The first sentence of a description, in lower case and without its full stop, in the reader's language."""
+    """Returns the first sentence of a description, translated, in lower case and without its full stop."""
     first = re.split(r"\. |。", translated(help_text), maxsplit=1)[0].rstrip(".")
     return first[:1].lower() + first[1:]
 
 
 def texts(app: App) -> Iterator[str]:
-    """All texts of the help pages of a command and its subcommands: the messages to translate."""
+    """Yields all texts of the help pages of a command and its subcommands, for translation."""
     from cyclopts.help.help import docstring_parse
 
     parsed = docstring_parse(app.help, "markdown")

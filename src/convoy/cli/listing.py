@@ -82,7 +82,7 @@ def _titles() -> dict[str, str]:
 
 
 def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...]]:
-    """Returns the values of COLUMNS, the warnings of a run shortened unless `in_full`."""
+    """Yields rows with the values of COLUMNS. Warnings of a run are shortened unless `in_full`."""
     match kind:
         case "models":
             from convoy.models import MODELS
@@ -120,7 +120,7 @@ def _rows(kind: Kind, out: Path, *, in_full: bool) -> Iterator[tuple[object, ...
 
 
 def _short_name(recipe: str) -> str | None:
-    """Returns the last part of the name if it identifies this recipe."""
+    """Returns the last part of the name if it is unique."""
     from convoy.api.arguments import full_name
 
     last = recipe.rpartition("/")[2]
@@ -131,7 +131,7 @@ def _short_name(recipe: str) -> str | None:
 
 
 def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
-    """Returns the row of a run, also of a damaged one."""
+    """Returns the row of a run, which may be damaged."""
     from convoy.api.arguments import data_of, date_of
 
     try:
@@ -146,7 +146,7 @@ def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
 
 
 def _study_row(study: Study) -> tuple[object, ...]:
-    """Returns the row of a study, also of a damaged one."""
+    """Returns the row of a study, which may be damaged."""
     from convoy.experiments import kinds
 
     kind: object = None

@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str]) -> None:
         bound.arguments["set"] = overrides
     elif overrides:
         raise ValueError(_("--{key} sets a recipe's key, but this command takes no recipe", key=overrides[0][0]))
-    # With --json, stdout holds the JSON object only; what a user's network prints goes to stderr.
+    # With --json, stdout contains only the JSON object; output of a user's network goes to stderr.
     with redirect_stdout(sys.stderr if "--json" in tokens else sys.stdout):
         command(*bound.args, **bound.kwargs)
 
@@ -128,14 +128,14 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]
             if not remaining or remaining[0].startswith("--"):
                 raise ValueError(_("{token} needs a value", token=token))
             value = remaining.pop(0)
-        from convoy.recipe.files import parse_override  # takes as long to import as all the rest
+        from convoy.recipe.files import parse_override  # slow import
 
         overrides.append(parse_override(name.removeprefix("--"), value))
     return overrides, rest
 
 
 def replace_unencodable() -> None:
-    """Makes stdout and stderr replace characters that they cannot encode: "±" by "+/-", others by their code."""
+    """Lets stdout and stderr replace characters that they cannot encode: "±" by "+/-", others by their code."""
     codecs.register_error("convoy", _spelled_out)
     for stream in (sys.stdout, sys.stderr, sys.__stdout__):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -151,7 +151,7 @@ def _spelled_out(error: UnicodeError) -> tuple[str, int]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Matches torch's error by name, without importing torch; on a CPU it is a plain RuntimeError."""
+    """Matches torch's error by name, because torch must not be imported. On a CPU it is a plain RuntimeError."""
     message = str(error)
     is_torch_error = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in message
     return isinstance(error, MemoryError) or is_torch_error or "Storage size calculation overflowed" in message

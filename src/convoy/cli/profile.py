@@ -40,7 +40,7 @@ def _show(profile: Profile) -> None:
 
 
 def _print(table: Table) -> None:
-    """Prints a table with units below the titles, without notes of numbers and columns that have only a unit."""
+    """Prints a table with units below the titles, omitting notes of numeric cells and columns without a title."""
     columns = [(place, column) for place, column in enumerate(table.columns) if column.title]
     rows = [
         {

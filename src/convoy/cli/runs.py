@@ -25,7 +25,7 @@ T = TypeVar("T", bound="Run | Study")
 
 
 def _with_newest(call: Call, find: Callable[[str, str | Path], T]) -> tuple[Call, T]:
-    """Resolves the first argument to a run or study, the newest if several fit."""
+    """Resolves the first argument to a run or study, to the newest if several match."""
     from convoy.api.arguments import newest
 
     name, *rest = call.args
@@ -210,7 +210,7 @@ def report(call: Call, as_json: bool) -> None:
 
 
 def run_study(call: Call, as_json: bool) -> None:
-    """Prints the finding, its caveats and the path of the report; after a shard, how many runs are finished."""
+    """Prints the finding, its caveats and the path of the report; after a shard, the number of finished runs."""
     try:
         study = call(show="stderr" if as_json else True)
     except ShardEnded as ended:

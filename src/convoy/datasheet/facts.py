@@ -1,4 +1,4 @@
-"""The facts of a data sheet, as stored in data-sheet.json, and its arrays. Pixel values are from 0 to 1."""
+"""The contents of a data sheet, as stored in data-sheet.json, and its arrays. Pixel values are from 0 to 1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Part:
 
     images: int
     per_class: tuple[int, ...]  # number of images
-    evenness: float  # entropy of the class shares divided by its maximum (Pielou 1966): 1 if all are equal
+    evenness: float  # entropy of the class proportions divided by its maximum (Pielou 1966): 1 if all are equal
     mean: tuple[float, ...]  # of the pixels of each channel
     std: tuple[float, ...]
 
@@ -44,7 +44,7 @@ class Between:
     parts: tuple[str, str]
     same_pixels: PairCount
     same_picture: PairCount
-    images: int  # images of the second part that are in a pair
+    images: int  # images of the second part that occur in a pair
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Histogram of the pixel values of a data set."""
+"""The histogram of the pixel values of a data set."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class LevelNumbers(NamedTuple):
 
 
 def level_numbers(levels: Mapping[str, np.ndarray]) -> LevelNumbers:
-    """Shares of the pixels from `levels`, int64 [C, 256] by part."""
+    """Computes the histogram from `levels`, int64 [C, 256] by part."""
     binned = {part: counts.reshape(len(counts), BINS, -1).sum(axis=2) for part, counts in levels.items()}
     return LevelNumbers({part: 100 * counts / counts.sum(axis=1, keepdims=True) for part, counts in binned.items()})
 
 
 def draw_levels(axes: Axes, numbers: LevelNumbers) -> None:
-    """Solid: training set; dashed: test set."""
+    """Draws solid lines for the training set, dashed ones for the test set."""
     edges = np.linspace(0, 255, BINS + 1)
     names = (_("red"), _("green"), _("blue"))
     for part, shares in numbers.shares.items():

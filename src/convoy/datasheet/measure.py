@@ -1,4 +1,4 @@
-"""Computes the facts and images of a data sheet. No torch."""
+"""Computes the contents of a data sheet. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from convoy.datasheet import facts as facts_
 from convoy.datasheet.facts import About, Arrays, Between, Facts, PairCount, Pairs, Part
 
 _SAMPLES_PER_CLASS = 8
-_PICTURED_PAIRS = 12  # with different labels, and between any two parts
+_PICTURED_PAIRS = 12  # shown pairs: this many with different labels, and between any two parts
 _LARGEST_PICTURE = 96  # pixels per side; larger images are downsampled
 _CHUNK = 1000  # images
 
@@ -28,10 +28,10 @@ class Sheet(NamedTuple):
 
 
 def make_sheet(name: str, size: int | None = None, progress: Callable[[float], None] = lambda share: None) -> Sheet:
-    """Describes a data set that `load` accepts, including its test images.
+    """Describes a data set, including its test images. `name`: any name that `load` accepts.
 
-    `progress` is called with the finished share of the search for duplicates. Raises DataError if the data cannot be
-    read, and ValueError for an unknown name.
+    `progress` is called with the completed fraction of the search for duplicates. Raises DataError if the data cannot
+    be read, and ValueError for an unknown name.
     """
     dataset = load(name, size=size)
     parts = dataset.parts
@@ -62,7 +62,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
 
 
 def _levels(images: np.ndarray) -> np.ndarray:
-    """Number of pixels with each value, int64 [C, 256]."""
+    """Counts the pixels with each value, int64 [C, 256]."""
     counts = np.zeros((images.shape[1], 256), np.int64)
     for start in range(0, len(images), _CHUNK):
         for channel in range(len(counts)):
@@ -111,7 +111,7 @@ def _between(pairs: Pairs, names: list[str]) -> Iterator[Between]:
 
 
 def _pictured(pairs: Pairs) -> np.ndarray:
-    """The first pairs with different labels, and the first between any two parts."""
+    """Selects the first pairs with different labels, and the first between any two parts."""
     differ = pairs.labels_differ
     groups = np.where(differ, -1, pairs.part @ (3, 1))
     chosen = [np.flatnonzero(groups == group)[:_PICTURED_PAIRS] for group in np.unique(groups)]
@@ -119,7 +119,7 @@ def _pictured(pairs: Pairs) -> np.ndarray:
 
 
 def _pictures(parts: list[ImageSet], part: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """The images of pairs, uint8 [Q, 2, C, h, h], from their parts and indices, int64 [Q, 2]."""
+    """Returns the images of pairs, uint8 [Q, 2, C, h, h], from their parts and indices, int64 [Q, 2]."""
     images = [parts[p].images[i] for p, i in zip(part.ravel(), index.ravel(), strict=True)]
     shape = parts[0].images.shape[1:]
     pictures = _downsampled(np.stack(images) if images else np.empty((0, *shape), np.uint8))
@@ -127,7 +127,7 @@ def _pictures(parts: list[ImageSet], part: np.ndarray, index: np.ndarray) -> np.
 
 
 def _samples(part: ImageSet) -> tuple[np.ndarray, np.ndarray]:
-    """Random images of each class, in the order of the classes."""
+    """Returns random images of each class, in the order of the classes."""
     order = np.random.RandomState(0).permutation(len(part))
     labels = part.labels[order]
     indices = np.concatenate([order[labels == label][:_SAMPLES_PER_CLASS] for label in range(len(part.classes))])
@@ -135,7 +135,7 @@ def _samples(part: ImageSet) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _means(part: ImageSet) -> tuple[np.ndarray, np.ndarray]:
-    """The mean image of each class that has images."""
+    """Returns the mean image of each class that has images."""
     labels, means = [], []
     for label in range(len(part.classes)):
         indices = np.flatnonzero(part.labels == label)

@@ -12,6 +12,6 @@ class DataSheetOptions(TypedDict, total=False):
     save: Annotated[str | Path | None, Flag("Folder of the page. Default: OUT/data/NAME-HASH.")]
     progress: Annotated[
         Callable[[float], None],
-        Flag("Called with the finished share of the search for duplicates.", lambda share: None, name=None),
+        Flag("Called with the completed fraction of the search for duplicates.", lambda share: None, name=None),
     ]
     out: Out

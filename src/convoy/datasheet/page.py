@@ -33,7 +33,7 @@ def write_data_sheet(facts: Facts, arrays: Arrays, made: Made, folder: Path) -> 
 
 
 def overview(facts: Facts) -> Page:
-    """The page without what is computed from images."""
+    """Returns the page without the sections that need images."""
     return Page(
         kicker=_("Data sheet · of all images, including test images; nothing is trained"),
         title=facts.name,
@@ -89,7 +89,7 @@ def _balance(facts: Facts) -> Chart:
 
 
 def _pairs(arrays: Arrays, facts: Facts) -> Iterator[Block]:
-    """Galleries of the pairs with different labels, then of those between any two parts."""
+    """Yields galleries of the pairs with different labels, then of the pairs between any two parts."""
     pairs, parts = arrays.pairs, list(facts.parts)
     groups = [("pairs-two-labels", _("Pairs with different labels"), pairs.labels_differ)]
     for row in words.between_parts_first(facts):
@@ -107,7 +107,7 @@ def _pairs(arrays: Arrays, facts: Facts) -> Iterator[Block]:
 
 
 def _pair(images: np.ndarray, pairs: Pairs, pair: int, classes: Sequence[str], parts: Sequence[str]) -> Tile:
-    """Both images of a pair next to each other."""
+    """Returns both images of a pair next to each other."""
     picture = images_.mosaic([Tile(image) for image in images], gap=max(1, images.shape[2] // 14))
     names = [classes[label] for label in pairs.label[pair]]
     rows = zip(pairs.part[pair], pairs.index[pair], names, strict=True)
@@ -121,7 +121,7 @@ def _pair(images: np.ndarray, pairs: Pairs, pair: int, classes: Sequence[str], p
 
 
 def _all_pairs(facts: Facts, arrays: Arrays) -> str:
-    """The content of duplicates.csv."""
+    """Returns the content of duplicates.csv."""
     parts, classes = list(facts.parts), facts.classes
     file = StringIO()
     table = csv.writer(file, lineterminator="\n")

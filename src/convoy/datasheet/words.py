@@ -9,8 +9,8 @@ from convoy.text import gettext as _
 
 UNBALANCED = 1.5  # largest class / smallest class
 TOO_FEW = 5  # training images of a class
-MANY_CLASSES = 25  # the table of classes is collapsed
-MAX_NAMES = 8  # in a sentence
+MANY_CLASSES = 25  # from this number on, the table of classes is collapsed
+MAX_NAMES = 8  # listed in a sentence
 
 
 def part_name(part: str) -> str:
@@ -18,7 +18,7 @@ def part_name(part: str) -> str:
 
 
 def sentence(facts: Facts) -> str:
-    """The size of the data set, and the number of test images that are also among the training images."""
+    """States the size of the data set and the number of test images that are also training images."""
     summary = _(
         "{images:,} images of {classes:,} classes, {size} × {size} pixels, {colours}",
         images=sum(part.images for part in facts.parts.values()),
@@ -132,7 +132,7 @@ def classes_table(facts: Facts) -> Table:
 
 
 def duplicates_table(facts: Facts) -> Table:
-    """A row for each pair of parts, and for each part."""
+    """Returns a row for each pair of parts and for each part."""
     fields: list[Field[Between]] = [
         TextField(_("Where"), lambda row: between(*row.parts)),
         Field(_("Same pixels"), lambda row: f"{row.same_pixels.pairs:,}", _("pairs")),
@@ -152,7 +152,7 @@ def duplicates_table(facts: Facts) -> Table:
 
 
 def between_parts_first(facts: Facts) -> list[Between]:
-    """Duplicates between parts, then within a part."""
+    """Returns duplicates between parts, then within a part."""
     return sorted(facts.duplicates.between, key=lambda row: row.parts[0] == row.parts[1])
 
 

@@ -1,1 +1,1 @@
-"""Published experiments and their reproduction: a user of the studies of convoy.studies."""
+"""Published experiments and their reproduction, based on convoy.studies."""

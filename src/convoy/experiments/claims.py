@@ -1,7 +1,7 @@
-"""A claim of a report as a small study: two recipes, or one recipe and a number, and a measure; see verdicts.
+"""Claims of a report as small studies: two recipes, or one recipe and a number, and a measure. See `verdicts`.
 
-The recipes are those of the corrected protocol. Within an experiment, a claim is also tested with the recipes of the
-published one.
+The recipes use the corrected protocol. Within an experiment, a claim is also tested with the recipes of the published
+protocol.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ class Claim(Section):
     id: Words
     sentence: Words  # of the report
     measure: Words
-    settings: dict[str, Any] = Field(default_factory=dict)  # the measure's
+    settings: dict[str, Any] = Field(default_factory=dict)  # of the measure
     class_names: dict[str, str] = Field(default_factory=dict)  # class name in the data -> in the report
     a: Side
     b: Side | None = None  # None: `a` is compared with `value`
     quantity: Quantity = "difference"  # of a and b; "spread": the standard deviation of `a` over seeds
     relation: Relation
     value: float | None = None  # the limit of the quantity, or of `a`; None: 0 for a difference, 1 for a ratio
-    # "about": the allowed distance from the limit. "above" and "below": a smaller distance from it does not matter; 0:
-    # any distance matters.
+    # "about": the allowed distance from the limit. "above" and "below": the largest negligible distance from the limit;
+    # 0: no distance is negligible.
     margin: NonNegative = 0.0
     protocol: Literal["as-published", "corrected"] | None = None  # None: both
-    # One key -> the values to train on each side, for a measure of several runs.
+    # One key and the values that are trained on each side, for a measure of several runs.
     over: dict[str, list[float]] = Field(default_factory=dict)
     seeds: Seeds = 3
     set: dict[str, Any] = Field(default_factory=dict)  # overrides of both sides, at every scale
@@ -100,7 +100,7 @@ class Claim(Section):
 
     @property
     def limit(self) -> float:
-        """The number that the quantity is compared with."""
+        """The number with which the quantity is compared."""
         return self.value if self.value is not None else 1.0 if self.quantity == "ratio" else 0.0
 
 
@@ -118,13 +118,13 @@ class Check:
     claim: Claim
     sides: dict[str, Recipe]
     seeds: int
-    reduced: str  # what its reduced scale is; "" at the published one
-    full_size_only: str  # why it is not tried at this scale; "" if it is
-    protocol: Protocol | None = None  # whose recipes these are; None: a claim without an experiment
+    reduced: str  # description of the reduced scale; "" at the published scale
+    full_size_only: str  # why it is not tested at this scale; "" if it is
+    protocol: Protocol | None = None  # of the recipes; None: a claim without an experiment
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Empty for a measure that is counted."""
+        """The runs to train; empty for a measure that is counted without training."""
         if find(self.claim.measure).exact or self.full_size_only:
             return []
         ((path, values),) = self.claim.over.items() or [("", [None])]
@@ -160,10 +160,10 @@ def check(
     folder: Path | None = None,
     published: Mapping[str, str] | None = None,
 ) -> Check:
-    """The claim's recipes at the published scale (`full_size`) or at the reduced one, then with `overrides`.
+    """Creates the claim's recipes at the published scale (`full_size`) or the reduced one, then applies `overrides`.
 
-    Paths of recipe files are relative to `folder`. With `published`, the recipes of the published protocol by those of
-    the corrected one, the claim is checked as published. Raises ValueError for an unknown recipe or key.
+    Paths of recipe files are relative to `folder`. `published` maps corrected recipes to as-published ones; if it is
+    given, the claim is checked as published. Raises ValueError for an unknown recipe or key.
     """
     exact = find(claim.measure).exact
     reduction = None if full_size else claim.reduced

@@ -1,4 +1,4 @@
-"""A published experiment as a file: models, published numbers, faults, claims and the studies within it.
+"""A published experiment as a file: models, published numbers, faults, claims and studies.
 
 The file is src/convoy/recipes/<experiment>/experiment.toml, next to its recipes and claims.toml.
 """
@@ -27,7 +27,7 @@ from convoy.studies.landscape.design import Cut
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "seeds", "ladder")
 StudyKind = Literal["crossval", "search", "landscape", "seeds", "ladder"]
-RECIPES_OF = {"ladder": 2, "landscape": None}  # how many recipes a study takes, if not one; None: any number
+RECIPES_OF = {"ladder": 2, "landscape": None}  # number of recipes of a study, if it is not one; None: any number
 Side = Protocol
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
@@ -39,7 +39,7 @@ DECIDED = {
     "compute.device": "use --device",
 }
 DECIDED_SECTIONS = ("model.", "protocol.")
-LEARNS_AFTER = 20_000  # training images, for a network that was not measured
+LEARNS_AFTER = 20_000  # training images until a network has learned, if not measured
 
 
 def _measure(name: str) -> str:
@@ -63,9 +63,9 @@ class Model(Section):
     label: str
     as_published: str | None = None  # a recipe's name
     corrected: str
-    # Measure -> the number of the report; a list has one per epoch.
+    # Measure -> the published number, or a list of one number per epoch.
     published: dict[Annotated[str, AfterValidator(_by_epoch)], float | list[float]] = Field(default_factory=dict)
-    # Measure -> the measure of an as-published run that the report used instead.
+    # Measure -> the measure that the report used in its place; it is computed for as-published runs.
     reported_as: dict[str, MeasureName] = Field(default_factory=dict)
     seeds: Count | None = None  # None: the experiment's; 0: not trained, only its layers are counted
 
@@ -87,7 +87,7 @@ class Fault(Section):
     set: dict[str, Any] = Field(default_factory=dict)  # overrides that cause the fault, such as a model option
     faults: tuple[str, ...] = ()  # names in protocol.faults
     measure: Annotated[tuple[MeasureName, ...], OneOrSeveral] = ("test_accuracy",)
-    against: str | None = None  # for a fault of one seed: the recipe that the report ranks below `base`
+    against: str | None = None  # for the fault of training one seed: the recipe that the report ranks below `base`
     over: str = "seed"  # the key that differs between pairs: an integer, such as data.split.fold
     pairs: Seeds | None = None  # None: the experiment's number of seeds
 
@@ -98,7 +98,7 @@ class Fault(Section):
 
     @property
     def paired(self) -> bool:
-        """Whether both sides have the same folds; not if the fault creates other folds."""
+        """Whether both sides have the same folds. False if the fault creates other folds."""
         return self.over != FOLD or not any(key.startswith(SPLIT) for key in self.set)
 
     @model_validator(mode="after")
@@ -118,7 +118,7 @@ class Fault(Section):
         return int(attrgetter(self.over)(recipe))
 
     def sides(self, base: Recipe) -> tuple[Recipe, Recipe]:
-        """The recipe without and with the fault."""
+        """Returns the recipe without and with the fault."""
         without = base.override(self.without)
         faults = dict.fromkeys((*without.protocol.faults, *self.faults))
         return without, without.override({**self.set, "protocol.faults": [*faults]})
@@ -174,14 +174,14 @@ ARGUMENTS: dict[StudyKind, type[Arguments]] = {
 
 
 class ExperimentStudy(Section):
-    """A [[study]] of the experiment."""
+    """A `[[study]]` table of the experiment."""
 
     kind: StudyKind
     recipes: Annotated[tuple[str, ...], Field(min_length=1), OneOrSeveral]
     arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
     quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
     protocol: Literal["as-published", "corrected"] | None = None  # None: both
-    set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes, before those of the command
+    set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes; those of the command come later
 
     @property
     def side(self) -> Side | None:
@@ -219,7 +219,7 @@ class Quick(Section):
 
     seconds: Annotated[float, Field(gt=0)] = 90.0  # of training, on all cores
     seeds: Seeds = 1
-    # A model's registered name -> training images until it has learned, as measured.
+    # Model name -> measured number of training images until it has learned.
     learns_after: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
 
     def images_to_learn(self, model: str) -> int:
@@ -243,7 +243,7 @@ class Settings:
     set: tuple[Override, ...] = ()  # overrides of every recipe, except for what a fault or claim varies
 
     def __post_init__(self) -> None:
-        """Raises ValueError for an override that the experiment or another option decides."""
+        """Raises ValueError for an override of a key that the experiment or another option sets."""
         for path, _ in self.set:
             if path in DECIDED or path.startswith(DECIDED_SECTIONS):
                 raise ValueError(f"--set cannot change {path}: {DECIDED.get(path, 'the experiment decides it')}")
@@ -260,7 +260,7 @@ class Settings:
         return ("as_published",) if self.protocol == "as-published" else ("corrected",)
 
     def name(self, experiment: str) -> str:
-        """Name of the study, with the options that differ from the defaults: a reduced study replaces no full one."""
+        """The study's name. It contains non-default options, so that a reduced study does not replace a full one."""
         reduced = [
             "quick" if self.quick else "",
             "full-size" if self.full_size else "",

@@ -1,7 +1,6 @@
-"""Measures: named numbers read from a run folder, and some that need several runs.
+"""Measures: named numbers that are computed from a run folder, or from several.
 
-A measure is None if the run lacks it, because the part was not scored or a loss is not finite. A network that diverged
-still has an accuracy.
+A measure is None if the part was not scored or a loss is not finite. A network that diverged still has an accuracy.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "ra
 Settings = Mapping[str, int | float | list[str]]
 NONE: Settings = {}
 Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
-MACHINE = ("cpu", "device", "threads", "ranks", "torch")  # keys of environment.json that seconds depend on
-HELD_OUT = ("test", "fold", "validation")  # the first scored part measures the accuracy on new images
-ABOVE_CHANCE = 0.1  # share of the way from chance to 100 % that a trained network exceeds
+MACHINE = ("cpu", "device", "threads", "ranks", "torch")  # keys of environment.json that affect times
+HELD_OUT = ("test", "fold", "validation")  # the first of these that was scored measures the accuracy on new images
+ABOVE_CHANCE = 0.1  # minimum of (accuracy - chance) / (1 - chance) for a network that learned
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,17 @@ class Measure:
 
     kind: Kind
     of: Callable[..., float | None]  # takes the run or runs, and the value of the setting, if any
-    setting: tuple[str, type] | None = None  # the setting that a claim must give, and its type
-    images: str = ""  # the part whose images it counts; "selection": that which selected the kept epoch
+    setting: tuple[str, type] | None = None  # name and type of a setting that claims must give
+    images: str = ""  # the part whose images it counts; "selection": the part that selected the epoch
     exact: bool = False  # counted from the network, without training
-    of_machine: bool = False  # compared only between runs of one machine, see `comparable`
+    of_machine: bool = False  # depends on the machine, see `comparable`
     several: bool = False  # takes runs that differ in one value, such as the highest rate that trains
 
     def __call__(self, runs: Run | Tried, settings: Settings = NONE) -> float | None:
         return self.of(runs) if self.setting is None else self.of(runs, settings[self.setting[0]])
 
     def grain(self, run: Run) -> float:
-        """The step between two possible values; 0 if there is none."""
+        """Returns the distance between two possible values; 0 for a continuous measure."""
         if self.images:
             images = _scored(run, run.data.selection or "" if self.images == "selection" else self.images, "n")
             return 1 / images if images else 0.0
@@ -61,7 +60,7 @@ def find(name: str) -> Measure:
 
 
 def over_runs(measure: Measure, values: Sequence[float], run: Run) -> Estimate:
-    """Estimates the mean over seeds, or for one `run` the share of correct images over its images."""
+    """Estimates the mean over seeds or, for one value, the proportion of correct images of `run`."""
     grain = measure.grain(run)
     if len(values) == 1 and measure.kind == "fraction" and grain:
         images = round(1 / grain)
@@ -98,12 +97,12 @@ def _score(part: str, key: str) -> Callable[[Run], float | None]:
 
 
 def _best_test_accuracy(run: Run) -> float | None:
-    """The number of a report that scored the test set in every epoch."""
+    """The accuracy that a report gives if it scored the test set in every epoch."""
     return max((each.test.accuracy for each in run.metrics if each.test is not None), default=None)
 
 
 def _scored(run: Run, part: str, key: str) -> Any:
-    """None if the part was not scored or lacks this score."""
+    """Returns None if the part was not scored or the score is missing."""
     return getattr(run.scores.get(part), key, None)
 
 
@@ -112,7 +111,7 @@ def _cost(key: str) -> Callable[[Run], float | None]:
 
 
 def _accuracies(run: Run) -> list[float]:
-    """Accuracy of each epoch, on the part that selected the kept epoch, usually validation."""
+    """Accuracy of each epoch, on the part that selected the epoch (usually validation)."""
     if (part := run.data.selection) is None:
         return []
     return [score.accuracy for each in run.metrics if (score := each.of(part)) is not None]
@@ -154,14 +153,14 @@ def _fluctuation(run: Run) -> float | None:
 
 
 def _epochs_to(run: Run, accuracy: float) -> float | None:
-    """Trained epochs + 1 if never reached: a lower bound, so that a difference is not exaggerated."""
+    """Trained epochs + 1 if the accuracy was never reached: a lower bound, so that differences are not exaggerated."""
     accuracies = _accuracies(run)
     reached = [epoch for epoch, value in enumerate(accuracies, start=1) if value >= accuracy]
     return float(reached[0] if reached else len(accuracies) + 1) if accuracies else None
 
 
 def _generalisation_gap(run: Run) -> float | None:
-    """Both losses use the kept weights, in evaluation mode, without augmentation."""
+    """Both losses are computed with the saved weights in evaluation mode, without augmentation."""
     part = next((part for part in HELD_OUT if part in run.scores), "")
     held_out, trained = _scored(run, part, "loss"), run.train_score and run.train_score.loss
     return None if held_out is None or trained is None else held_out - trained
@@ -189,7 +188,7 @@ def _recall_lead(run: Run, classes: Sequence[str]) -> float | None:
 
 
 def _confusion_lead(run: Run, classes: Sequence[str]) -> float | None:
-    """Share of images confused within the pair of classes, minus that of the worst other pair."""
+    """Fraction of images confused within the pair of classes, minus that of the worst other pair."""
     confusion = _scored(run, "test", "confusion")
     if not confusion:
         return None
@@ -213,11 +212,11 @@ def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> 
 
 
 def _gain_while_rising(run: Run) -> float | None:
-    """How much more a step lowers the training loss while the rate rises than while it falls.
+    """How much more a step reduces the training loss while the rate rises than while it falls.
 
     The loss falls faster early in training. The result is therefore the mean of two differences over full periods: from
-    trough to trough, where the rising half comes first, and from peak to peak, where the falling half does. Steps at a
-    trough or a peak belong to neither half. An archived run has thinned curves and stores the result.
+    trough to trough, where the rising half is first, and from peak to peak, where the falling half is first. Steps at a
+    trough or a peak belong to neither half. An archived run has only some steps, and therefore stores the result.
     """
     steps = run.steps
     if "step" in steps:
@@ -237,14 +236,14 @@ def _gain_while_rising(run: Run) -> float | None:
 
 
 def _troughs(lr: np.ndarray) -> list[int]:
-    """Positions where the rate is lower than at the next step and not higher than before; may include the ends."""
+    """Returns positions where the rate is lower than at the next step and not higher than at the previous one."""
     falls_before = np.concatenate([[True], np.diff(lr) <= 0])
     rises_after = np.concatenate([np.diff(lr) > 0, [len(lr) > 1 and lr[-1] < lr[-2]]])
     return [int(place) for place in np.flatnonzero(falls_before & rises_after)]
 
 
 def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> float:
-    """Fall of the loss per step in the rising halves minus the falling ones; not finite unless both occur."""
+    """Decrease of the loss per step in rising halves minus that in falling halves; not finite unless both occur."""
     slope = np.concatenate([[0.0], lr[2:] - lr[:-2], [0.0]])[span]
     fall, steps = (np.append(np.diff(values), 0)[span] for values in (-loss, at))
     with np.errstate(invalid="ignore"):
@@ -253,7 +252,7 @@ def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> floa
 
 
 def _band_width(tried: Tried, steps: float) -> float | None:
-    """Mean distance between the highest and the lowest loss in the first `steps` steps, up to the shortest run.
+    """Mean difference between the highest and the lowest loss in the first `steps` steps, up to the shortest run.
 
     Steps whose loss is not finite in every run are left out. An archived run has only some steps.
     """
@@ -266,7 +265,7 @@ def _band_width(tried: Tried, steps: float) -> float | None:
 
 
 def _highest_that_trains(tried: Tried, within: float) -> float | None:
-    """The highest value whose accuracy on the selecting part is at most `within` below the best.
+    """The highest value whose accuracy, on the part that selects the epoch, is at most `within` below the best.
 
     None if no network is clearly above chance.
     """
@@ -284,7 +283,7 @@ def _highest_that_trains(tried: Tried, within: float) -> float | None:
 
 
 def _above_chance(run: Run, score: Score) -> bool:
-    """Judged by the 95 % interval over the images. Chance is the share of the most frequent class."""
+    """Uses the 95 % interval over the images. Chance level is the proportion of the most frequent class."""
     counts = run.data.per_class[run.data.selection or ""]
     chance = max(counts) / sum(counts)
     return wilson(score.correct, score.n).span[0] > chance + ABOVE_CHANCE * (1 - chance)

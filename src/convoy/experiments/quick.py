@@ -1,4 +1,4 @@
-"""The choice of a quick try: which networks, on how many images, and what is left out for which reason.
+"""The choice of a quick try: which networks are trained, on how many images, and why other parts are left out.
 
 quick_fit chooses once and stores the choice next to the finding, so that the same command finds the same runs.
 """
@@ -17,7 +17,7 @@ SCHEMA = 2
 
 class LeftOutBecause(StrEnum):
     TIME = "time"  # needs more time than its share
-    SEEDS = "seeds"  # compares seeds, and there is one
+    SEEDS = "seeds"  # compares seeds, but there is only one
     NO_VERDICT = "no_verdict"  # a quick try does not decide trained claims
 
 
@@ -36,7 +36,7 @@ class LeftOut:
     name: str  # a network's label, a fault's name, a claim's id, a study's recipes
     reason: LeftOutBecause
     side: Literal["as_published", "corrected"] | None = None  # for a network
-    seconds: float | None = None  # that it would take on one core of this machine
+    seconds: float | None = None  # expected time on one core of this machine
     images_per_second: float | None = None  # in training, for a network that was only timed
 
 
@@ -62,7 +62,7 @@ class Choice:
         return recipe.override({"data.limit": size.limit, "train.epochs": size.epochs})
 
 
-SHARES = {"models": 0.6, "faults": 0.8}  # fraction of the time limit that may be used by the end of this part; else all
+SHARES = {"models": 0.6, "faults": 0.8}  # cumulative fraction of the time limit up to this part; other parts: 1
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

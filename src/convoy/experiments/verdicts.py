@@ -1,11 +1,11 @@
-"""The verdict on a claim.
+"""Verdicts on claims.
 
-It comes from the 95 % interval of the difference (or ratio), paired by seed. A claim holds if the entire interval is
-on its side of the limit and does not hold if the entire interval is on the other side. Otherwise there is no effect
-larger than the claim's margin if the 90 % interval is within the margin (see convoy.power), and if not, the claim is
-inconclusive. One seed has no such interval: an interval over images does not cover another training. Seconds are
-compared only if both runs of a seed were trained on one machine. Counts, such as parameters, need neither training nor
-interval.
+A verdict is based on the 95 % interval of the difference (or ratio), paired by seed. A claim holds if the entire
+interval is on its side of the limit and does not hold if the entire interval is on the other side. Otherwise, if the
+90 % interval is within the margin, the verdict is that there is no effect larger than the margin (see convoy.power); if
+not, the claim is inconclusive. One seed has no such interval, because an interval over images does not include the
+variation between trainings. Times are compared only if both runs of a seed were trained on the same machine. Counts,
+such as parameters, need neither training nor interval.
 
 Each test has a level of 5 %, and there is no correction for the number of claims: see FalseVerdicts.
 """
@@ -38,7 +38,7 @@ class Inconclusive(StrEnum):
     INTERVAL = "interval"  # it contains the limit
     ONE_SEED = "one_seed"  # it has no interval
     NOT_MEASURED = "not_measured"  # no seed was measured on both sides
-    FULL_SIZE_ONLY = "full_size_only"  # the reduced scale cannot decide it
+    FULL_SIZE_ONLY = "full_size_only"  # cannot be judged at the reduced scale
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class JudgedClaim:
     quantity: Literal[
         "difference", "ratio", "value", "spread"
     ]  # of the two sides; if there is one side, its value or spread
-    limit: float  # the number that the quantity is compared with
-    margin: float  # from the limit: allowed for "about", otherwise of no importance
+    limit: float  # the number with which the quantity is compared
+    margin: float  # distance from the limit: allowed for "about", otherwise negligible
     sides: tuple[Side, ...]  # their labels and values
     result: Value | None  # the quantity
     verdict: Verdict  # one of CLAIM_VERDICTS
@@ -70,29 +70,29 @@ class JudgedClaim:
     full_size_only: str  # the reason in claims.toml
     withheld: Reason | None = None  # why its numbers are shown without a verdict
     protocol: Protocol | None = None  # of its recipes; None: a claim without an experiment
-    # The smallest difference from the limit (for a ratio: factor) that the test finds with a probability of 80 %. With
-    # one seed, the test is over images. None: not tested.
+    # The smallest difference from the limit (for a ratio: factor) that the test detects with a probability of 80 %.
+    # With one seed, the test is over images. None: not tested.
     detectable: float | None = None
     negligible: bool = False  # the effect is smaller than the margin, whatever the verdict
 
     @property
     def n(self) -> int:
-        """Seeds behind the verdict; 0 if the quantity was counted or not measured."""
+        """Number of seeds used for the verdict; 0 if the quantity was counted or not measured."""
         return 0 if not isinstance(self.result, Estimate) else self.result.n
 
 
 @dataclass(frozen=True)
 class FalseVerdicts:
-    """How many verdicts on claims are expected to be false by chance, if every test errs with its maximum probability.
+    """Expected number of false verdicts on claims, if every test errs with its maximum probability.
 
-    Each test errs with a probability of at most 5 %: 2.5 % that a claim holds or does not hold although the quantity is
-    on the other side of the limit, 5 % that there is "no effect" although it is as large as the margin (then the first
-    two are included). Expected numbers add up even if tests share runs.
+    Each test errs with a probability of at most 5 %: 2.5 % for "holds" or "does not hold" if the quantity is on the
+    other side of the limit, 5 % for "no effect" if the effect is as large as the margin (which includes the first two).
+    Expected numbers can be added even if tests share runs.
     """
 
-    tests: int  # claims, under each protocol, with an interval and a verdict; counted ones cannot be false
-    expected: float  # at most
-    corrected: bool = False  # for the number of tests
+    tests: int  # verdicts based on an interval, under each protocol; counted ones cannot be false
+    expected: float  # upper bound
+    corrected: bool = False  # whether the tests are corrected for their number
 
 
 def false_verdicts(claims: Sequence[JudgedClaim]) -> FalseVerdicts:
@@ -161,7 +161,7 @@ def _is_negligible(claim: Claim, result: Value | None) -> bool:
 
 
 def _detectable(claim: Claim, result: Value | None, runs: Sequence[Run]) -> float | None:
-    """With one seed: what McNemar's test of both runs can find, or a test of one run's share of correct images."""
+    """With one seed, uses McNemar's test of both runs, or a test of one run's proportion of correct images."""
     measure = find(claim.measure)
     if not isinstance(result, Estimate):
         return None
@@ -193,7 +193,7 @@ def _decide(check: Check, result: Value | None) -> tuple[Verdict, Inconclusive |
 
 
 def verdict(relation: Relation, low: float, high: float, limit: float, margin: float = 0.0) -> Verdict:
-    """Whether the interval is above the limit, below it, or within limit ± margin ("about")."""
+    """Judges whether the interval is above the limit, below it, or within limit ± margin ("about")."""
     if relation == "about":
         if limit - margin <= low and high <= limit + margin:
             return Verdict.HOLDS
@@ -206,13 +206,13 @@ def verdict(relation: Relation, low: float, high: float, limit: float, margin: f
 
 
 def _values(measure: Measure, settings: Settings, by_seed: Mapping[int, Group]) -> Values:
-    """The measure of one side, without seeds that lack it."""
+    """Returns the measure of one side, without seeds that have no value."""
     values = {seed: measure(group if measure.several else group[0][1], settings) for seed, group in by_seed.items()}
     return {seed: float(value) for seed, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def _grain(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
-    """The resolution of the measure: its smallest possible change. For tried values, that of their logarithms."""
+    """Returns the smallest possible change of the measure; for tried values, that of their logarithms."""
     if measure.kind == "rate":
         tried = sorted(math.log(value) for values in claim.over.values() for value in values)
         return min(after - before for before, after in pairwise(tried))
@@ -222,7 +222,7 @@ def _grain(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
 def _quantity(
     claim: Claim, measure: Measure, values: Sequence[Values], grain: float, excluded: Collection[int]
 ) -> Value | None:
-    """The value compared with the limit: a, a - b or a / b. None if no seed has it on both sides.
+    """Returns the value compared with the limit: a, a - b or a / b; None if no seed has values on both sides.
 
     `excluded`: seeds to leave out.
     """
@@ -247,13 +247,13 @@ def _quantity(
         sides = [[math.log(value) for value in side] for side in sides]
     first, second = sides
     step = 0.0 if by_ratio and not measure.several else grain
-    # The test expects two values rounded to the grain; a constant is not rounded.
+    # The test expects two values rounded to the resolution; a constant is not rounded.
     difference, _p = paired_difference(first, second, step=step / math.sqrt(2) if single else step)
     return difference.exp() if by_ratio else difference
 
 
 def _one_side(claim: Claim, values: Values, by_seed: Mapping[int, Group], grain: float) -> Value:
-    """One side's estimate: over seeds, or over images for one seed."""
+    """Estimates one side over seeds, or over images for one seed."""
     measure, numbers = find(claim.measure), list(values.values())
     if measure.exact:
         return numbers[0]

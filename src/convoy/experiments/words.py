@@ -59,7 +59,7 @@ def why_none(name: str) -> str:
 
 
 class Unit(NamedTuple):
-    """Values are multiplied by `scale`."""
+    """A unit and the factor `scale` by which values are multiplied."""
 
     scale: float
     of_value: str
@@ -95,7 +95,7 @@ class Shown(NamedTuple):
         return self.measure.kind == "fraction"
 
     def heading(self, *words: str) -> str:
-        """Words and the unit of a value, for the head of a column: "measured, %"."""
+        """Returns a column heading with the unit of values: "measured, %"."""
         return ", ".join(filter(None, (*words, self.unit.of_value)))
 
     def number(self, value: float) -> str:
@@ -111,7 +111,7 @@ class Shown(NamedTuple):
         return plain(value) if abs(value) >= 0.01 or not value else f"{value:.2g}"
 
     def parts(self, value: Value | None, *, signed: bool = False) -> tuple[str, str]:
-        """A number, and its interval if it is an estimate; ("", "") if not measured."""
+        """Formats a number, and its interval if it is an estimate; ("", "") if not measured."""
         if value is None:
             return "", ""
         if self.measure.kind == "rate":
@@ -127,15 +127,15 @@ class Shown(NamedTuple):
         return number, interval
 
     def text(self, value: Value) -> str:
-        """A value with its interval and unit: "98.20 ± 0.21 %"."""
+        """Formats a value with its interval and unit: "98.20 ± 0.21 %"."""
         return joined(value, self.parts(value), self.unit.of_value or self.unit.of_difference)
 
     def distance(self, value: float, *, ratio: bool) -> str:
-        """A margin with its unit: "0.2 points", of a ratio "5 %"."""
+        """Formats a margin with its unit: "0.2 points"; for a ratio "5 %"."""
         return f"{100 * value:.6g} %" if ratio else f"{self.unit.scale * value:.6g} {self.unit.of_difference}".rstrip()
 
     def difference(self, value: Value, *, signed: bool = True) -> str:
-        """A difference with its interval and unit: "+0.43 points"."""
+        """Formats a difference with its interval and unit: "+0.43 points"."""
         return joined(value, self.parts(value, signed=signed), self.unit.of_difference)
 
 
@@ -144,13 +144,13 @@ def shown(name: str, settings: Settings = NONE) -> Shown:
 
 
 def rate_parts(value: Value) -> tuple[str, str]:
-    """As `Shown.parts`, for a rate or a ratio."""
+    """Like `Shown.parts`, for a rate or a ratio."""
     low, high = value.span if isinstance(value, Estimate) else (value, value)
     return f"{mean_of(value):.3g}", f"{low:.3g}–{high:.3g}" if high > low else ""
 
 
 def joined(value: Value, parts: tuple[str, str], unit: str) -> str:
-    """The `parts` of a value with its unit: "98.20 ± 0.21 %", "98.20 % (97.92–98.44)"."""
+    """Joins the `parts` of a value and its unit: "98.20 ± 0.21 %", "98.20 % (97.92–98.44)"."""
     number, interval = parts
     symmetric = isinstance(value, Estimate) and value.half_width is not None
     return " ".join(
@@ -172,7 +172,7 @@ def verdict_name(verdict: Verdict) -> str:
 
 
 def claim_verdict(claim: JudgedClaim) -> str:
-    """The verdict, with the margin of "no effect"."""
+    """Returns the verdict; for "no effect", with the margin."""
     if claim.withheld is not None:
         return _("no verdict")
     if claim.verdict is Verdict.NO_EFFECT:
@@ -218,7 +218,7 @@ def side_words(claim: JudgedClaim, position: int) -> str:
 
 
 def result_words(claim: JudgedClaim) -> str:
-    """The quantity that the verdict is about, with its interval; "" for the value of a single side."""
+    """Returns the judged quantity with its interval; "" for the value of a single side."""
     metric = shown(claim.measure, claim.settings)
     if claim.result is None or claim.quantity == "value":
         return ""
@@ -230,12 +230,12 @@ def result_words(claim: JudgedClaim) -> str:
 
 
 def unbroken(text: str) -> str:
-    """A number with its interval and unit that a line break may separate only before a bracket."""
+    """Prevents line breaks in a number with its interval and unit, except before a bracket."""
     return text.replace(" ", "\u00a0").replace("\u00a0(", " (")
 
 
 def remarks(claim: JudgedClaim) -> str:
-    """Why the claim is inconclusive, and what qualifies the numbers."""
+    """Returns why the claim is inconclusive, and remarks on the numbers."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
         return _("Not tried at this scale: {reason}", reason=claim.full_size_only)
     clauses = [_("nothing to compare")] if claim.result is None else []
@@ -249,7 +249,7 @@ def remarks(claim: JudgedClaim) -> str:
 
 
 def reduced_to(claim: JudgedClaim, further: str) -> str:
-    """The scale of a claim that is not tested at the published one; `further` is what the command changed."""
+    """Describes the scale of a claim that is not tested at the published scale. `further`: changes by the command."""
     if not further or not claim.runs:
         return translated(claim.reduced)
     if claim.reduced:
@@ -270,9 +270,9 @@ def _left_out(claim: JudgedClaim) -> list[str]:
 
 
 def claimed_words(claim: JudgedClaim, changes: str = "") -> str:
-    """The measure, what is claimed of it, and the scale: "Test accuracy; claimed: above 0 points; reduced: 1 epoch".
+    """Returns measure, claimed value and scale: "Test accuracy; claimed: above 0 points; reduced: 1 epoch".
 
-    `changes` is what the command changed in all runs.
+    `changes`: what the command changed in all runs.
     """
     metric, scale = shown(claim.measure, claim.settings), reduced_to(claim, changes)
     reduced = [_("reduced: {scale}", scale=scale)] if scale else []

@@ -1,6 +1,6 @@
-"""Grad-CAM and integrated gradients: the parts of an image that speak for a class.
+"""Grad-CAM and integrated gradients: the parts of an image that are evidence for a class.
 
-Both need a network whose output for an image does not depend on the other images of a batch, as in evaluation mode.
+In both, the output for an image must not depend on the other images of a batch, as in evaluation mode.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import nn
 from convoy.evaluation.predict import evaluating
 from convoy.explaining.layers import Place, outputs_of
 
-BATCH = 64  # images of 32 x 32 pixels in a backward pass, which keeps the outputs of all layers
+BATCH = 64  # images of 32 x 32 pixels in a backward pass, which stores the outputs of all layers
 
 
 class Integrated(NamedTuple):
     """Integrated gradients of B images for one class each."""
 
-    attributions: torch.Tensor  # (B, C, H, W): the share of each input value in the change of the output
+    attributions: torch.Tensor  # (B, C, H, W): the contribution of each input value to the change of the output
     change: torch.Tensor  # (B,): output for the image minus output for the baseline
 
     @property
@@ -32,10 +32,11 @@ class Integrated(NamedTuple):
 
 
 def grad_cam(module: nn.Module, x: torch.Tensor, classes: torch.Tensor, place: Place) -> torch.Tensor:
-    """Class activation maps (B, h, w) >= 0 of inputs (B, C, H, W), each for its class (B,), as large as the maps.
+    """Returns class activation maps (B, h, w) >= 0 of inputs (B, C, H, W), each for its class (B,).
 
-    The weight of a channel is the mean gradient of the class's output over its map; the map of the class is the
-    weighted sum of the channels, negative values set to 0 (Selvaraju et al. 2017, equations 1 and 2).
+    They have the size of the layer's maps. The weight of a channel is the mean gradient of the class's output over its
+    map; the class activation map is the weighted sum of the channels, with negative values set to 0 (Selvaraju et al.
+    2017, equations 1 and 2).
     """
     cams = []
     with evaluating(module), torch.enable_grad():
@@ -49,11 +50,11 @@ def grad_cam(module: nn.Module, x: torch.Tensor, classes: torch.Tensor, place: P
 def integrated_gradients(
     module: nn.Module, x: torch.Tensor, classes: torch.Tensor, baseline: torch.Tensor, steps: int
 ) -> Integrated:
-    """Attributions of inputs (B, C, H, W), each for its class (B,), relative to a baseline (C, H, W) or (C, 1, 1).
+    """Attributes inputs (B, C, H, W), each for its class (B,), relative to a baseline (C, H, W) or (C, 1, 1).
 
-    The integral of the gradients over the straight line from the baseline to the input, times their difference
-    (Sundararajan et al. 2017, equation 1), by Gauss-Legendre quadrature with `steps` points. The points of all images
-    share batches.
+    Computes the integral of the gradients along the straight line from the baseline to the input, times the difference
+    of both (Sundararajan et al. 2017, equation 1), by Gauss-Legendre quadrature with `steps` points. A batch can
+    contain points of several images.
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # of the interval from -1 to 1
     positions = torch.tensor((nodes + 1) / 2, dtype=x.dtype)
@@ -74,7 +75,7 @@ def integrated_gradients(
 
 
 def _of_class(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """The output for the class of each image, (B,)."""
+    """Returns the output for the class of each image, (B,)."""
     return outputs.gather(1, classes[:, None])[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""Charts of the layers and of the map of the images."""
+"""Draws the charts of the layers and the map of the images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from convoy.reporting.palette import HEAT, INK, MODELS, MUTED, PAPER, Look
 from convoy.reporting.ticks import integers, logarithmic
 from convoy.text import gettext as _
 
-COLOURED = 10  # classes with a colour of their own, on the map
-MOST_RINGS = 0.05  # fraction of the images: more rings would hide the points
+COLOURED = 10  # classes with their own colour on the map
+MOST_RINGS = 0.05  # maximum fraction of images with rings; more would hide the points
 
 
 class LayerNumbers(NamedTuple):
-    """By layer, in the order of the pass."""
+    """One number per layer, in the order of the forward pass."""
 
     zeros: np.ndarray  # percent of the outputs
     dead: np.ndarray  # percent of the units
@@ -50,7 +50,7 @@ def layer_numbers(layers: Sequence[LayerStatistics]) -> LayerNumbers:
 
 
 def _ratio(layer: LayerStatistics) -> float:
-    """0 without a gradient."""
+    """Returns gradient norm / weight norm; 0 without a gradient."""
     return layer.gradient_norm / layer.weight_norm if layer.gradient_norm and layer.weight_norm else 0.0
 
 
@@ -77,7 +77,7 @@ def _number_layers(axes: Axes, count: int) -> None:
 
 
 def map_numbers(explanation: Explanation, arrays: Arrays, points: np.ndarray) -> MapNumbers:
-    """`points` [N, 2]. Of many classes, those with the most mistakes on the map have a colour."""
+    """`points`: [N, 2]. If there are many classes, only those with the most mistakes have a colour."""
     wrong, count = arrays.predicted != arrays.labels, len(explanation.classes)
     mistakes = np.bincount(arrays.labels[wrong], minlength=count)
     coloured = np.sort(np.argsort(-mistakes, kind="stable")[:COLOURED])
@@ -88,9 +88,9 @@ def map_numbers(explanation: Explanation, arrays: Arrays, points: np.ndarray) ->
 
 
 def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str] | None) -> None:
-    """Points in the colour and mark of their class. Mistakes have a ring; many mistakes are open marks instead.
+    """Draws points in the colour and mark of their class. Mistakes have a ring; if there are many, an open mark.
 
-    Without labels of the axes, the classes have labels, if there are few mistakes.
+    Without axis labels, the classes are labelled if there are few mistakes.
     """
     x, y = numbers.points.T
     others = numbers.class_of < 0
@@ -117,7 +117,7 @@ def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str
 
 
 def _open(axes: Axes, points: np.ndarray, mark: str, colour: str, *, size: float, width: float) -> None:
-    """Draws marks [N, 2] without a filling."""
+    """Draws open marks at points [N, 2]."""
     x, y = points.T
     axes.plot(
         x, y, mark, linestyle="none", markerfacecolor="none", markeredgecolor=colour, markeredgewidth=width,

@@ -1,4 +1,4 @@
-"""The layers of a network: which give maps, their outputs over many images, and the gradients of a batch."""
+"""The layers of a network: which ones output maps, statistics of their outputs, and the gradients of a batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from convoy.explaining.result import LayerStatistics
 
 BATCH = 250  # images of up to 32 x 32 pixels
 ROLES = ("conv", "linear", "attention", "norm", "activation")  # of the layers with statistics
-PASSING_ON = ("identity", "dropout")  # the first includes nn.Sequential
+PASSING_ON = (
+    "identity",
+    "dropout",
+)  # roles that return their input in evaluation mode; identity includes nn.Sequential
 # Functions that a user's `forward` calls between its layers, without the underscore of in-place ones.
 ACTIVATIONS = {
     "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardtanh", "hardswish", "softplus",
@@ -30,20 +33,20 @@ ACTIVATIONS = {
 
 
 class Place(NamedTuple):
-    """A call in a pass: of a module, or of an activation function by a module."""
+    """A call in a forward pass: of a module, or of an activation function by a module."""
 
-    name: str  # of the module, as in the state dict; of a function with its name, as "features.relu()"
-    occurrence: int = 0  # number of this call in the pass
+    name: str  # of the module, as in the state dict; for a function, with its name: "features.relu()"
+    occurrence: int = 0  # number of this call in the pass, from 0
 
 
 @dataclass(frozen=True)
 class Layer:
     place: Place
-    kind: str  # class and settings, as "Conv2d 5×5"
+    kind: str  # class and settings, such as "Conv2d 5×5"
     role: str
     shape: tuple[int, ...]  # of the output for one image
     passes_on: bool  # whether the output is that of another layer: of a Sequential, Identity or dropout
-    channels_last: bool  # whether the last dimension of the output are the units
+    channels_last: bool  # whether the units are the last dimension of the output
 
     @property
     def label(self) -> str:
@@ -56,12 +59,12 @@ class Layer:
         return len(self.shape) == 3 and self.shape[1] * self.shape[2] > 1 and not self.channels_last
 
 
-# Called at the end of each call, with its first input and its output; a tensor that it returns replaces the output.
+# Called after each call of a layer, with its first input and its output. A returned tensor replaces the output.
 Visitor = Callable[[Layer, torch.Tensor | None, torch.Tensor], torch.Tensor | None]
 
 
 class _Pass(TorchFunctionMode):
-    """Calls a visitor for each layer of a pass, in the order in which they end."""
+    """Calls a visitor for each layer of a forward pass, in the order in which they return."""
 
     def __init__(self, visit: Visitor) -> None:
         super().__init__()
@@ -104,7 +107,7 @@ class _Pass(TorchFunctionMode):
 
 
 def _channels_last(shape: tuple[int, ...], role: str) -> bool:
-    """Tokens are followed by their numbers, and so are square maps whose channels were moved to the end."""
+    """Whether the units are the last dimension, as in tokens and in square maps with channels moved to the end."""
     if len(shape) == 3:
         return shape[0] == shape[1] != shape[2]
     return len(shape) == 2 and role != "conv"
@@ -112,7 +115,7 @@ def _channels_last(shape: tuple[int, ...], role: str) -> bool:
 
 @contextmanager
 def visiting(module: nn.Module, visit: Visitor) -> Iterator[None]:
-    """Calls `visit` for each layer of the passes in this context; in evaluation mode."""
+    """Calls `visit` for each layer of the forward passes in this context, which are in evaluation mode."""
     one_pass = _Pass(visit)
     handles = []
     for name, submodule in module.named_modules():
@@ -127,7 +130,7 @@ def visiting(module: nn.Module, visit: Visitor) -> Iterator[None]:
 
 
 def layers_of(module: nn.Module, shape: tuple[int, int, int]) -> list[Layer]:
-    """The layers of a pass of one image of this shape, in the order in which they end."""
+    """Returns the layers of a forward pass of an image of this shape, in the order in which they return."""
     layers: list[Layer] = []
     with torch.no_grad(), visiting(module, lambda layer, given, output: layers.append(layer)):
         module(torch.zeros(1, *shape))
@@ -135,10 +138,10 @@ def layers_of(module: nn.Module, shape: tuple[int, int, int]) -> list[Layer]:
 
 
 def cam_layer(layers: Sequence[Layer]) -> Layer | None:
-    """The layer of Grad-CAM: of the layers with maps as large as those of the last convolution, the last.
+    """Returns the layer for Grad-CAM: the last of the layers whose maps have the size of the last convolution's.
 
-    This is the end of the last residual block, or the activation between the last convolution and pooling. None without
-    a convolution that gives maps.
+    This is the end of the last residual block, or the activation between the last convolution and pooling. Returns None
+    without a convolution that outputs maps.
     """
     convolutions = [layer for layer in layers if layer.role == "conv" and layer.has_maps]
     if not convolutions:
@@ -149,14 +152,14 @@ def cam_layer(layers: Sequence[Layer]) -> Layer | None:
 
 
 def outputs_of(module: nn.Module, x: torch.Tensor, places: Sequence[Place]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The output of the network for x (B, C, H, W), and those of some layers, on the path of its gradient."""
+    """Returns the output for x (B, C, H, W), and the outputs of some layers, with respect to which it has gradients."""
     found: dict[Place, torch.Tensor] = {}
 
     def visit(layer: Layer, given: torch.Tensor | None, output: torch.Tensor) -> torch.Tensor | None:
         if layer.place not in places:
             return None
         found[layer.place] = output
-        return output.clone()  # the next layer may work in place
+        return output.clone()  # the next layer may be an in-place operation
 
     with visiting(module, visit):
         result = module(x)
@@ -164,7 +167,7 @@ def outputs_of(module: nn.Module, x: torch.Tensor, places: Sequence[Place]) -> t
 
 
 class _Sums:
-    """The statistics of a layer over the images that it has seen."""
+    """Running statistics of a layer's outputs."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
@@ -185,7 +188,7 @@ class _Sums:
 
     def statistics(self, gradient_norm: float | None, weight_norm: float | None) -> LayerStatistics:
         varies = self.lowest != self.highest
-        if varies.dim() > 1:  # of a unit, any position
+        if varies.dim() > 1:  # a unit varies if any of its positions varies
             varies = varies.movedim(-1 if self.layer.channels_last else 0, 0).flatten(1).any(1)
         mean = self.total / self.numbers
         return LayerStatistics(
@@ -205,7 +208,7 @@ class _Sums:
 class Passes(NamedTuple):
     """Passes of N images."""
 
-    statistics: list[LayerStatistics]  # in the order in which the layers end
+    statistics: list[LayerStatistics]  # in the order in which the layers return
     logits: np.ndarray  # float32 [N, classes]
     features: np.ndarray  # float32 [N, F]: the input of the last layer with weights
     last_layer: str
@@ -217,10 +220,10 @@ def passes(
     normaliser: Callable[[torch.Tensor], torch.Tensor],
     gradients: dict[str, tuple[float, float]],
 ) -> Passes:
-    """Runs all images uint8 [N, C, H, H] through the network. `gradients`: those of `gradient_norms`.
+    """Runs all images, uint8 [N, C, H, H], through the network. `gradients`: the result of `gradient_norms`.
 
-    A unit is a channel of maps or a number of a linear layer. It is dead if its output is the same for all images, at
-    each position: a ReLU that is never positive, or a weight of 0.
+    A unit is a channel of maps or an output of a linear layer. It is dead if its output at each position is the same
+    for all images, such as a ReLU that is never positive.
     """
     channels, height, width = images.shape[1:]
     owners = {name for name, submodule in module.named_modules() if _own_parameters(submodule)}
@@ -251,7 +254,7 @@ def passes(
 
 
 def _features(given: torch.Tensor, layer: Layer) -> torch.Tensor:
-    """One row per image: maps before a convolution and tokens before a linear layer are averaged."""
+    """Returns one row per image. Maps before a convolution and tokens before a linear layer are averaged."""
     if given.dim() == 2:
         return given
     return given.mean(dim=tuple(range(2, given.dim()))) if layer.role == "conv" else given.flatten(1, -2).mean(1)
@@ -260,9 +263,9 @@ def _features(given: torch.Tensor, layer: Layer) -> torch.Tensor:
 def gradient_norms(
     module: nn.Module, x: torch.Tensor, labels: torch.Tensor, loss: Loss
 ) -> dict[str, tuple[float, float]]:
-    """By name of a module with parameters: the norms of the gradient of the loss on x (B, C, H, W), and of the weights.
+    """Returns two norms per module with parameters: of the loss gradient on x (B, C, H, W), and of the weights.
 
-    In evaluation mode, so that dropout and the statistics of batch norm do not matter.
+    Uses evaluation mode, so that they do not depend on dropout and batch statistics.
     """
     own = {name: parameters for name, each in module.named_modules() if (parameters := _own_parameters(each))}
     every = list(dict.fromkeys(parameter for parameters in own.values() for parameter in parameters))
@@ -278,7 +281,7 @@ def gradient_norms(
 
 
 def _own_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Those of the module itself; of an attention also those of the layers that it does not call."""
+    """Returns the module's direct parameters; for attention, also those of child layers that it does not call."""
     parameters = module.parameters(recurse=isinstance(module, nn.MultiheadAttention))
     return [parameter for parameter in parameters if parameter.requires_grad]
 

@@ -22,7 +22,7 @@ from convoy.run_contents import Environment
 from convoy.text import gettext as _
 
 FILTERS = 64
-CHANNELS = 16  # of the maps of a layer
+CHANNELS = 16  # shown maps of a layer
 
 
 def write_explanation(explanation: Explanation, arrays: Arrays, environment: Environment, folder: Path) -> Path:
@@ -39,7 +39,7 @@ def _stored(explanation: Explanation, arrays: Arrays) -> dict[str, np.ndarray]:
 
 
 def overview(explanation: Explanation) -> Page:
-    """The page without what needs the arrays."""
+    """Returns the page without the sections that need the arrays."""
     return Page(
         kicker=_("Explanation"),
         title=_("{label} on {data}", label=explanation.label, data=explanation.data),
@@ -89,7 +89,7 @@ def _attributions(explanation: Explanation, arrays: Arrays) -> Iterator[Block]:
 
 
 def _explained_tile(explanation: Explanation, arrays: Arrays, place: int, image: ExplainedImage) -> Tile:
-    """The image, and for each of its classes Grad-CAM and integrated gradients."""
+    """Returns the image next to Grad-CAM and integrated gradients for each of its classes."""
     picture = arrays.images[place]
     pictures = [picture]
     for row in np.flatnonzero(arrays.image_of == place):

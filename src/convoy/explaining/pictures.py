@@ -1,4 +1,4 @@
-"""Numbers as pictures: attributions and feature maps, next to or over the image. uint8 [3, H, W] each."""
+"""Converts attributions and feature maps to pictures, uint8 [3, H, W], next to or over the image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from convoy.reporting.figures_images import mosaic
 from convoy.reporting.palette import MODELS
 
 POSITIVE, NEGATIVE = (np.array(to_rgb(MODELS[place][0])) for place in (0, 1))  # blue, orange
-HEAT = np.array(to_rgb(MODELS[4][1]))  # over a grey image
-COVER = 0.75  # opacity of the strongest place
+HEAT = np.array(to_rgb(MODELS[4][1]))  # colour of class activation maps over a grey image
+COVER = 0.75  # maximum opacity
 
 
 def over_image(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """A class activation map [h, w] in colour over the grey image uint8 [C, H, W]; the strongest place is opaque."""
+    """Blends a class activation map [h, w], in colour, over the grey image, uint8 [C, H, W]."""
     grey = image.mean(axis=0) / 255  # (H, W)
     heat = _enlarged(cam, image.shape[1:])
     cover = COVER * np.clip(heat / max(float(heat.max()), 1e-12), 0, 1)[..., None]
@@ -24,7 +24,7 @@ def over_image(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def signed(values: np.ndarray, largest: float | None = None) -> np.ndarray:
-    """Values [H, W]: blue is positive, orange negative, white 0. `largest` has full colour; default: a quantile."""
+    """Colours values [H, W]: blue is positive, orange negative, white 0. `largest` gets full colour."""
     if largest is None:
         largest = float(np.quantile(np.abs(values), 0.995))
     shares = np.clip(values / max(largest, 1e-12), -1, 1)[..., None]
@@ -32,18 +32,18 @@ def signed(values: np.ndarray, largest: float | None = None) -> np.ndarray:
 
 
 def side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures uint8 [1 or 3, H, W] in a row, uint8 [4, H, W] with transparent gaps."""
+    """Joins pictures, uint8 [1 or 3, H, W], to a row, uint8 [4, H, W], with transparent gaps."""
     gap = max(1, pictures[0].shape[1] // 14)
     return mosaic([Tile(picture) for picture in pictures], gap=gap).transpose(2, 0, 1)
 
 
 def _enlarged(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Bilinear interpolation of [h, w] to [H, W]."""
+    """Enlarges [h, w] to [H, W] by bilinear interpolation."""
     height, width = size
     picture = Image.fromarray(values.astype(np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _as_pixels(colours: np.ndarray) -> np.ndarray:
-    """[H, W, 3] from 0 to 1 -> uint8 [3, H, W]."""
+    """Converts [H, W, 3] in 0..1 to uint8 [3, H, W]."""
     return np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8).transpose(2, 0, 1)

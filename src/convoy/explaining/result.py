@@ -1,4 +1,4 @@
-"""What `convoy explain` finds: the types of explain.json, and the arrays of explain.npz. No torch."""
+"""The result of `convoy explain`: the types of explain.json and the arrays of explain.npz. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from convoy.notebook import html_of
 
 @dataclass(frozen=True)
 class Attribution:
-    """The integrated gradients of an image for a class. The output is a logit, or what the network gives instead."""
+    """The integrated gradients of an image for a class. `output`: the network's output for it, usually a logit."""
 
     name: str  # of the class
     probability: float  # the softmax of the outputs
     output: float
-    change: float  # the output minus that for the baseline
+    change: float  # the output for the image minus the output for the baseline
     total: float  # sum of the attributions; equals `change` if the integral is exact
 
     @property
@@ -46,11 +46,11 @@ class ExplainedImage:
 class LayerStatistics:
     """The outputs of a layer over many images, and the gradient of its parameters on a batch."""
 
-    name: str  # as in the state dict; with a number if a pass calls it several times
+    name: str  # as in the state dict; with a number if a forward pass calls it several times
     kind: str  # class and settings
     output: tuple[int, ...]  # shape for one image
-    units: int  # channels, or numbers of a linear layer
-    dead_units: int  # whose output is the same for all images
+    units: int  # channels, or outputs of a linear layer
+    dead_units: int  # units whose output is the same for all images
     mean: float
     sd: float
     zeros: float  # fraction of the outputs that are exactly 0
@@ -85,14 +85,14 @@ class Explanation:
     data: str
     part: str  # of the images: test, validation, fold
     classes: tuple[str, ...]
-    flags: tuple[str, ...]  # sentences that every output of the run shows
+    flags: tuple[str, ...]  # sentences shown in all output of the run
     correct: int  # images of the part
     images_of_part: int
     seed: int
     steps: int  # of the integral
-    cam_layer: str | None  # None: no layer gives maps, or no convolution
+    cam_layer: str | None  # layer of Grad-CAM; None without a convolution that outputs maps
     cam_is_early: bool  # the layer of Grad-CAM is the first convolution
-    map_layers: tuple[str, ...]  # whose maps are shown
+    map_layers: tuple[str, ...]  # layers whose maps are shown
     examples: tuple[ExplainedImage, ...]
     images: int  # of the statistics and the map
     gradient_images: int
@@ -116,7 +116,7 @@ EXPLANATION = TypeAdapter(Explanation)
 
 @dataclass(frozen=True)
 class Arrays:
-    """E explained images with A attributions, N images of the map; maps of the layers for the first images."""
+    """E explained images with A attributions; N images on the map; feature maps of M of the explained images."""
 
     images: np.ndarray  # uint8 [E, C, H, H]
     image_of: np.ndarray  # int64 [A]: which of the images

@@ -28,7 +28,7 @@ from convoy.registry import unknown
 from convoy.runs import Run
 
 MAX_POINTS = 2000
-MAP_IMAGES = 3  # whose feature maps are shown
+MAP_IMAGES = 3  # images whose feature maps are shown
 GRADIENT_IMAGES = 128
 
 
@@ -52,7 +52,7 @@ class Settings:
 
 
 class _Scored(NamedTuple):
-    """The N images of the part that the run was scored on, with its stored predictions."""
+    """The N images of the part on which the run was scored, with its stored predictions."""
 
     part: str
     images: np.ndarray  # uint8 [N, C, H, H]
@@ -76,7 +76,7 @@ class _Explained(NamedTuple):
 
 
 def explain_run(run: Run, settings: Settings) -> tuple[Explanation, Arrays]:
-    """Explains a finished run with its best weights, on images that it was scored on or on files.
+    """Explains a finished run with its best weights, on scored images or on image files.
 
     Raises ValueError for a run without scores or weights, if its data are not available or have changed, for unknown
     layers, unreadable images, and outputs that are not finite.
@@ -174,7 +174,7 @@ def _scored(run: Run, part: str, prepared: Prepared) -> _Scored:
 
 
 def _map_layers(layers: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
-    """The first call of each named layer; by default the first, the middle and the last convolution."""
+    """Returns the first call of each named layer; by default, the first, the middle and the last convolution."""
     with_maps = {layer.place.name: layer for layer in reversed(layers) if layer.has_maps and layer.place.name}
     for name in names:
         if name not in with_maps:
@@ -194,7 +194,7 @@ def _explain(
     layer: Layer | None,
     steps: int,
 ) -> _Explained:
-    """Attributes the predicted class of each image and, of a mistake, the true one."""
+    """Computes attributions for the predicted class of each image and, for a mistake, the true class."""
     logits = predict(trained.network, pixels, trained.normaliser)
     predicted = logits.argmax(1)
     true = predicted if labels is None else labels
@@ -225,7 +225,7 @@ def _explain(
 
 
 def _images_of_maps(examples: Sequence[ExplainedImage]) -> list[int]:
-    """A mistake, if there is one, and correct images."""
+    """Selects a mistake, if there is one, and correct images."""
     order = sorted(range(len(examples)), key=lambda i: examples[i].is_mistake)
     mistakes = [i for i in order if examples[i].is_mistake]
     return (mistakes[:1] + order)[: min(MAP_IMAGES, len(examples))]

@@ -1,4 +1,4 @@
-"""Selects the images of a page. No torch."""
+"""Selects the images of a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from convoy.exploring.sample import by_class
 
-MISTAKES = 3  # one of so many examples is a mistake, if there are enough
+MISTAKES = 3  # one of three examples is a mistake, if there are enough
 PAIRS = 5
 IMAGES_PER_PAIR = 8
 
@@ -23,7 +23,7 @@ class Pair(NamedTuple):
 
 
 def examples(labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, count: int) -> list[int]:
-    """Positions of `count` images: the mistakes with the highest confidence, then correct ones in turn by class.
+    """Returns positions of `count` images: the most confident mistakes, then correct ones, alternating between classes.
 
     An image without a predicted class (-1) is not selected.
     """
@@ -35,7 +35,7 @@ def examples(labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, 
 def confused_pairs(
     labels: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, classes: Sequence[str]
 ) -> list[Pair]:
-    """The pairs of classes with the most mistakes, and their images."""
+    """Returns the pairs of classes with the most mistakes, and their images."""
     counts = np.zeros((len(classes), len(classes)), int)
     has_class = predicted >= 0
     np.add.at(counts, (labels[has_class], predicted[has_class]), 1)

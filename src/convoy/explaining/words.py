@@ -11,12 +11,12 @@ from convoy.reporting.words import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-MANY_ROWS = 24  # a longer table is collapsed
+MANY_ROWS = 24  # longer tables are collapsed
 LARGE_ERROR = 0.05  # completeness error as a fraction of the change of the output
 
 
 def sentence(explanation: Explanation) -> str:
-    """The most confused pair, and the dead units."""
+    """Describes the most confused pair and the dead units."""
     part, n = part_name(explanation.part), explanation.images_of_part
     if explanation.confused:
         pair = explanation.confused[0]

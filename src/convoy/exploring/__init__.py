@@ -1,1 +1,1 @@
-"""One offline page in which a person looks inside a trained network. Only `trace` and `run` import torch."""
+"""One offline page to look inside a trained network. Only `trace` and `run` import torch."""

@@ -1,4 +1,4 @@
-"""Packs the arrays of a page: one block of bytes, compressed with zlib, in base64. js/arrays.js reads it."""
+"""Packs the arrays of a page into one block of bytes, zlib-compressed and base64-encoded, for js/arrays.js."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Entry(TypedDict):
 
 
 class Arrays:
-    """The arrays in the order in which they were added, each once."""
+    """The distinct arrays, in the order in which they were added."""
 
     def __init__(self) -> None:
         self.table: list[Entry] = []
@@ -26,7 +26,7 @@ class Arrays:
         self._indices: dict[tuple[object, ...], int] = {}
 
     def add(self, array: np.ndarray) -> int:
-        """Returns the index of an array; an equal one, such as a constant of two epochs, is stored once."""
+        """Returns the index of an array. Equal arrays, such as a constant of two epochs, are stored once."""
         assert array.dtype.name in TYPES, array.dtype
         key = (array.dtype.name, array.shape, array.tobytes())
         if key not in self._indices:
@@ -40,5 +40,5 @@ class Arrays:
 
 
 def _by_significance(array: np.ndarray) -> bytes:
-    """All lowest bytes first, all highest last: the bytes of the exponents are similar, which zlib compresses."""
+    """Orders bytes by significance. The exponents are then adjacent and similar, so that zlib compresses them."""
     return np.ascontiguousarray(array.astype("<f4").reshape(-1).view(np.uint8).reshape(-1, 4).T).tobytes()

@@ -1,7 +1,7 @@
-"""Joins the page's JavaScript modules into one script, without a tool of the JavaScript world.
+"""Joins the page's JavaScript modules into one script, without JavaScript tools.
 
-A module imports only names, from modules next to it, and exports functions and constants. Each becomes a function that
-is called once and returns its exports; cycles of imports are therefore an error.
+A module imports only names, from modules in the same folder, and exports functions and constants. Each module becomes a
+function that is called once and returns its exports. Cyclic imports are therefore an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULTI
 
 
 def bundle(entry: str = "main") -> str:
-    """The script of a module and of those that it imports, directly or not, each after those that it needs."""
+    """Returns the script of a module and all its direct and indirect imports, in topological order."""
     modules = dict(_in_order(entry, ()))
     return "\n".join(_as_function(name, source) for name, source in modules.items())
 
@@ -27,7 +27,7 @@ def _as_function(name: str, source: str) -> str:
 
 
 def _in_order(name: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """The modules that a module needs, and the module; some several times."""
+    """Yields the modules that a module needs, then the module; may yield a module several times."""
     assert name not in above, f"a cycle of imports: {' -> '.join([*above, name])}"
     source = (files("convoy.exploring") / "js" / f"{name}.js").read_text(encoding="utf-8")
     for _names, imported in IMPORT.findall(source):

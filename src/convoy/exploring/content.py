@@ -1,4 +1,4 @@
-"""What a page contains, and its JSON. No torch."""
+"""The content of a page and its JSON. Does not import torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Epoch:
     """The weights at the end of an epoch."""
 
     epoch: int  # 0: the initial weights
-    weights: tuple[np.ndarray, ...]  # as Graph.weights
+    weights: tuple[np.ndarray, ...]  # in the order of Graph.weights
     accuracy: float | None  # validation accuracy; None if it was not measured
 
 
@@ -46,7 +46,7 @@ class RunContent:
     logits: np.ndarray  # float32 [N, classes], of the scored images, by PyTorch
     features: Features | None
     epochs: tuple[Epoch, ...]
-    model: OnnxModel | None = None  # with the engine onnx, whose graph has no weights
+    model: OnnxModel | None = None  # for the engine onnx, where `graph` has no weights
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class PageContent:
 
 
 def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
-    """The JSON of the page; its arrays are indices into `arrays`. `words`: the text by language."""
+    """Returns the JSON of the page. Arrays are stored as indices into `arrays`. `words`: the text by language."""
     return {
         "classes": list(content.data.classes),
         "channels": content.data.in_chans,

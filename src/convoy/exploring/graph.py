@@ -1,4 +1,4 @@
-"""The operations of a network in order, as the page's interpreter runs them. No torch.
+"""The operations of a network in the order in which the page's interpreter runs them. Does not import torch.
 
 A value is the image (number 0) or the result of operation k (number k + 1). All values are float32 and have a batch
 dimension of one image.
@@ -24,7 +24,7 @@ class Operation:
     inputs: tuple[int, ...]  # numbers of values
     shape: tuple[int, ...]  # of the result, with the batch dimension
     layer: str  # name of the module that runs it, as in the state dict; empty for the network itself
-    kind: str  # class of that module, such as "Conv2d"; of an operation in another module's `forward`: empty
+    kind: str  # class of that module, such as "Conv2d"; empty for an operation in another module's `forward`
     settings: Mapping[str, Setting] = field(default_factory=dict)
     weights: Mapping[str, int] = field(default_factory=dict)  # role, such as "bias" -> index in Graph.weights
 
@@ -37,4 +37,4 @@ class Graph:
 
 
 class UnsupportedError(ValueError):
-    """A network that the page cannot show: it is too large, or has an operation that the interpreter lacks."""
+    """Raised for a network that the page cannot run: too large, or with an operation that is not supported."""

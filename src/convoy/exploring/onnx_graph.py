@@ -1,6 +1,6 @@
-"""The operations of an ONNX model that the page shows, and the model with their values as outputs. No torch.
+"""The operations of an ONNX model that the page shows, and the model with their values as outputs.
 
-The exporter fuses batch norm into the convolution before it, so that these are fewer operations than in the network.
+There are fewer operations than in the network, because the exporter fuses batch norm into the preceding convolution.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OnnxModel:
 
 
 def read_model(content: bytes, parameters: int) -> tuple[OnnxModel, Graph]:
-    """The model of `convoy export --to onnx --preprocessing outside`: one input, one output, the logits."""
+    """Reads a model of `convoy export --to onnx --preprocessing outside`, which has one input and outputs logits."""
     import onnx
 
     model = onnx.load_from_string(content)
@@ -78,7 +78,7 @@ def read_model(content: bytes, parameters: int) -> tuple[OnnxModel, Graph]:
 
 
 def _around(before: Operation | None) -> str:
-    """The module around a layer, for the operation after it: "features" of "features.0"."""
+    """Returns the parent module of a layer, for the operation after it: "features" for "features.0"."""
     if before is None:
         return ""
     return before.layer.rpartition(".")[0] if before.kind else before.layer

@@ -1,4 +1,4 @@
-"""The files of onnxruntime-web that travel with a page. No torch."""
+"""The files of onnxruntime-web that are embedded in a page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from convoy.text import gettext as _
 
-# The smallest build that has all operations: without WebGPU and WebNN, which double its size.
+# The smallest build with all operations, without WebGPU and WebNN, which double its size.
 MODULE, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 DEFAULT_FOLDER = Path("node_modules", "onnxruntime-web", "dist")
 

@@ -1,4 +1,4 @@
-"""Writes the page: one HTML file with its script, its style and its arrays, which loads nothing. No torch."""
+"""Writes the page: one HTML file with script, style and arrays and without external resources."""
 
 from __future__ import annotations
 

@@ -28,14 +28,14 @@ from convoy.reporting.words import part_name
 from convoy.run_contents import RunData
 from convoy.runs import Member, Run
 
-MAX_EPOCHS = 40  # whose weights the page contains; of more epochs, evenly spaced ones
-EPOCH_NUMBERS = 1_500_000  # weights of all epochs of a run together, at most: 6 MB
+MAX_EPOCHS = 40  # epochs whose weights the page contains; if there are more, evenly spaced ones
+EPOCH_NUMBERS = 1_500_000  # maximum number of weights over all epochs of a run: 6 MB
 
 
 class Sample(NamedTuple):
     scored: Images
     training: Images
-    places: np.ndarray  # of the scored images in their part
+    places: np.ndarray  # indices of the scored images in their part
 
 
 def collect(
@@ -45,9 +45,9 @@ def collect(
     runtime: OnnxRuntime | None = None,
     trust_code: bool = False,
 ) -> PageContent:
-    """The content of the page of these runs, with their labels. Raises ValueError, UnsupportedError.
+    """Collects the content of the page of these runs, with their labels. Raises ValueError, UnsupportedError.
 
-    With a `runtime`, the page runs their ONNX models, otherwise its own operations.
+    With a `runtime`, the page runs ONNX models, otherwise its own operations.
     """
     data = members[0].run.data
     part = _common_part([member.run for member in members])
@@ -65,7 +65,7 @@ def collect(
 
 
 def _common_part(runs: Sequence[Run]) -> str:
-    """The part that all runs were scored on. Raises ValueError for runs on other images."""
+    """Returns the part on which all runs were scored. Raises ValueError if the images differ."""
     first, *others = runs
     parts = [part for part in PARTS if all(part in run.scores for run in runs)]
     if not parts:
@@ -83,14 +83,14 @@ def _images(runs: Sequence[Run], part: str) -> Sample:
     run = runs[0]
     try:
         prepared = prepare(run.recipe.data)
-    except (ValueError, OSError):  # the data are not on this machine: those of the report
+    except (ValueError, OSError):  # the data are not on this machine: use the images of the report
         gallery = run.gallery
         images, labels, places = (gallery[f"predictions_{key}"] for key in ("images", "labels", "index"))
         return Sample(Images(images, labels), Images(gallery["samples_images"], gallery["samples_labels"]), places)
     images_of_part = scored_images(prepared, part)
     assert images_of_part is not None
     answers = [each.predicted(part)[1] for each in runs]
-    count = min(len(images_of_part), *(len(classes) for classes in answers))  # a fault drops the last ones
+    count = min(len(images_of_part), *(len(classes) for classes in answers))  # a fault drops the last images
     labels = images_of_part.labels[:count]
     logits = run.predictions.get(f"{part}_logits")
     likely = np.zeros(count) if logits is None else np.nan_to_num(probabilities(logits[:count])).max(axis=1)
@@ -140,7 +140,7 @@ def _onnx(run: Run, network: nn.Module, trust_code: bool) -> tuple[OnnxModel, Gr
 
 
 def _features(network: nn.Module, graph: Graph, training: Images, data: RunData) -> Features | None:
-    """The input of the last linear layer; None without one, as in a network of convolutions only."""
+    """Returns the input of the last linear layer; None for a network without linear layers."""
     places = [place for place, each in enumerate(graph.operations) if each.name == "linear" and each.kind == "Linear"]
     if not places:
         return None
@@ -158,7 +158,7 @@ def _features(network: nn.Module, graph: Graph, training: Images, data: RunData)
 
 
 def _epochs(run: Run, network: nn.Module, graph: Graph, shape: tuple[int, int, int]) -> tuple[Epoch, ...]:
-    """The weights that `probe.keep_weights` saved; empty if there are none."""
+    """Returns the weights saved by `probe.keep_weights`; empty if there are none."""
     files = sorted((run.path / "weights").glob("epoch-*.safetensors"))
     most = min(MAX_EPOCHS, EPOCH_NUMBERS // max(1, sum(array.size for array in graph.weights)))
     if len(files) < 2 or most < 2:

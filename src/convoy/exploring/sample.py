@@ -1,4 +1,4 @@
-"""Selects the images that a page contains: mistakes first, then some of each class. No torch."""
+"""Selects the images that a page contains: mistakes first, then some of each class."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from itertools import zip_longest
 import numpy as np
 
 SCORED_BYTES, TRAINING_BYTES = 260_000, 120_000  # of pixels, before compression
-SCORED_IMAGES, TRAINING_IMAGES = (40, 300), (20, 150)  # fewest and most
-MISTAKES = 0.7  # of the scored images, at most
+SCORED_IMAGES, TRAINING_IMAGES = (40, 300), (20, 150)  # minimum and maximum
+MISTAKES = 0.7  # maximum fraction of the scored images
 
 
 def count_within(limits: tuple[int, int], size: int, image: np.ndarray) -> int:
-    """How many images of this size fit into `size` bytes, within the limits."""
+    """Returns how many images of this size fit into `size` bytes, within the limits."""
     return min(max(size // image.nbytes, limits[0]), limits[1])
 
 
 def scored_images(labels: np.ndarray, predicted: Sequence[np.ndarray], confidence: np.ndarray, count: int) -> list[int]:
-    """Positions of up to `count` images: those that a run gets wrong, then correct ones, in turn from all classes.
+    """Returns positions of up to `count` images: misclassified ones, then correct ones, alternating between classes.
 
-    `predicted`: one array of classes for each run, the first of which decides the order. Each kind of mistake (true and
-    predicted class) is present before a second image of another kind; within a kind, the most confident is first.
+    `predicted`: one array of classes per run; the first determines the order. Every kind of mistake (true and predicted
+    class) is represented before a second image of any kind; within a kind, the most confident is first.
     """
     wrong_anywhere = np.any([classes != labels for classes in predicted], axis=0)
     disagreeing = np.any([classes != predicted[0] for classes in predicted], axis=0)
@@ -39,7 +39,7 @@ def scored_images(labels: np.ndarray, predicted: Sequence[np.ndarray], confidenc
 
 
 def by_class(labels: np.ndarray, indices: np.ndarray, count: int) -> list[int]:
-    """Up to `count` of the indices, in turn from all classes; within a class, spread evenly."""
+    """Returns up to `count` of the indices, alternating between classes; evenly spaced within a class."""
     classes = [indices[labels[indices] == name] for name in np.unique(labels[indices])]
     each = -(-count // max(1, len(classes)))
     spread = [group[np.unique(np.linspace(0, len(group) - 1, min(each, len(group))).astype(int))] for group in classes]

@@ -1,9 +1,9 @@
 """Records one forward pass as a list of operations for the page's interpreter.
 
-A dispatch mode records what torch executes, so that control flow in Python, `x.mean((2, 3))` and `F.conv2d` need no
-support of their own. Results that do not depend on the image are weights, also if the network computes them from
-parameters. In-place operations make a new value; an older view of the same tensor would keep its value, which no
-network of the catalogue relies on.
+A dispatch mode records the operations that torch executes, so that Python control flow, `x.mean((2, 3))` and `F.conv2d`
+need no special support. Results that do not depend on the image are weights, even if the network computes them from
+parameters. An in-place operation creates a new value; older views of the tensor are not updated, which would be wrong
+for a network that uses them later (none of the catalogue does).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from convoy.text import gettext as _
 
 
 def trace(module: nn.Module, shape: tuple[int, int, int]) -> Graph:
-    """The operations of a network for one image (C, H, W). Raises UnsupportedError."""
+    """Records the operations of a network for one image (C, H, W). Raises UnsupportedError."""
     parameters = sum(parameter.numel() for parameter in module.parameters())
     if parameters > MAX_PARAMETERS:
         raise UnsupportedError(
@@ -37,7 +37,7 @@ def trace(module: nn.Module, shape: tuple[int, int, int]) -> Graph:
                 limit=MAX_PARAMETERS,
             )
         )
-    # Noise, because a test of the image's values in `forward` should not see a special one.
+    # Noise, because `forward` may test the values of the image, which should not be special ones.
     image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
     recorder = _Recorder(image)
     with evaluating(module), torch.no_grad(), recorder.hooked(module), recorder:
@@ -76,7 +76,7 @@ class _Recorder(DispatchMode):
         self._modules.pop()
 
     def number_of(self, tensor: torch.Tensor) -> int | None:
-        """The number of its value; None for a tensor that does not depend on the image."""
+        """Returns the number of a tensor's value; None if it does not depend on the image."""
         return self._numbers.get(id(tensor))
 
     def add(
@@ -98,12 +98,12 @@ class _Recorder(DispatchMode):
         self._alive.append(result)
 
     def rename(self, tensor: torch.Tensor, number: int) -> None:
-        """Another tensor with the same numbers."""
+        """Assigns the same number to another tensor."""
         self._numbers[id(tensor)] = number
         self._alive.append(tensor)
 
     def _value_of(self, tensor: torch.Tensor) -> int:
-        """A tensor that does not depend on the image becomes the result of an operation "weight"."""
+        """Returns the number of a tensor's value. If it does not depend on the image, adds an operation "weight"."""
         if (number := self.number_of(tensor)) is None:
             self.add("weight", [], tensor, weights={"weight": tensor})
             number = len(self.operations)

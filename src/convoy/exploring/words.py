@@ -1,4 +1,4 @@
-"""The text of the page. js/*.js fills the placeholders, whose values here are their own names."""
+"""The text of the page. Placeholders are replaced by themselves here and filled in by js/*.js."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from convoy.text import in_language, languages, page_language
 
 
 def words_by_language(content: PageContent) -> dict[str, dict[str, str]]:
-    """All text of the page, by language as in HTML's `lang`, then by key."""
+    """Returns all text of the page, by language (as in HTML's `lang`), then by key."""
     words = {}
     for code in languages():
         with in_language(code):
@@ -33,7 +33,7 @@ def words_of(content: PageContent) -> dict[str, str]:
 
 
 def _content_words(content: PageContent) -> dict[str, str]:
-    """The text with facts about the runs."""
+    """Returns the text that contains results of the runs."""
     title = _("{labels} on {data}", labels=listed([run.label for run in content.runs]), data=content.data.name)
     sentences = {f"sentence_{index}": _sentence(run, content.part) for index, run in enumerate(content.runs)}
     return {
@@ -57,7 +57,7 @@ def _sentence(run: RunContent, part: str) -> str:
 
 
 def _template_words(part: str, training_images: int) -> dict[str, str]:
-    """The text of the template, in which js/text.js replaces it in another language."""
+    """Returns the text in the template; js/text.js replaces it for another language."""
     return {
         "kicker": _("Convoy · inside a network"),
         "language": _("Language"),
@@ -285,7 +285,7 @@ def _error_words(part: str) -> dict[str, str]:
 
 
 def _study_words() -> dict[str, str]:
-    """Where the network looked, several networks, epochs, and the convolution to play with."""
+    """Returns the text of: where the network looked, several networks, epochs, an interactive convolution."""
     return {
         "predicted_class": _("the predicted class"),
         "where_slow": _("About {seconds} s on this device.", seconds="{seconds}"),

@@ -1,4 +1,4 @@
-"""Exports the results of a run for other tools. Each format is a file here and a row of FORMATS."""
+"""Exports the results of a run for other tools. Each format is a file in this package and a row of FORMATS."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PREPROCESSING = ("inside", "outside")
 
 class Format(NamedTuple):
     files: tuple[str, ...]  # description of each file
-    required: int  # how many of the files must be named
+    required: int  # how many of the files are required
     contents: Callable[[Run, Settings], Contents]  # raises ValueError
-    packages: tuple[str, ...] = ()  # needed from the extra of the format's name
-    is_graph: bool = False  # whether `preprocessing` has a meaning
+    packages: tuple[str, ...] = ()  # required packages, from the extra with the format's name
+    is_graph: bool = False  # whether the option `preprocessing` applies
 
 
 FORMATS = {
@@ -51,11 +51,11 @@ def format_of(names: Sequence[Path]) -> str:
 def export(
     run: Run, names: Sequence[Path], settings: Settings, *, to: str, preprocessing: str | None, overwrite: bool
 ) -> Parity | None:
-    """Writes the files of a format under exactly these names.
+    """Writes the files of a format under these names.
 
     Raises ValueError for an unknown format, a missing package, too few or too many names, an existing file, data that
-    the run does not have, and a network that changes in the export. All checks are made before the first file is
-    written.
+    the run does not have, and a network whose outputs change in the export. Everything is checked before the first file
+    is written.
     """
     if to not in FORMATS:
         raise unknown("format", to, [*FORMATS, *TRACKERS])
@@ -76,7 +76,7 @@ def export(
 
 
 def check_packages(to: str, option: str) -> None:
-    """Raises ValueError if a package that a format needs is missing. `option` is what asks for the format."""
+    """Raises ValueError if a package that a format needs is missing. `option`: the option that selects the format."""
     if missing := [package for package in FORMATS[to].packages if find_spec(package) is None]:
         raise ValueError(f"{option} needs {', '.join(missing)}: pip install 'convoy-ml[{to}]'")
 

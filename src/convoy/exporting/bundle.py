@@ -1,7 +1,7 @@
-"""A zip file to hand in or to publish: weights, recipe, environment, scores, report, and the network as plain PyTorch.
+"""A zip file to hand in or publish: weights, recipe, environment, scores, report, and the network as plain PyTorch.
 
-network.py needs torch and numpy, and Pillow for image files and other sizes. A network of the catalogue is copied into
-it from its family's file; a user's network is imported from its own files.
+network.py needs torch and numpy, and Pillow for image files and other sizes. The definition of a network of the
+catalogue is copied into it; a user's network is imported from its own files.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _without_paths(page: str, run: Run) -> str:
 
 
 def _logits_alone(folder: Path, images: np.ndarray) -> np.ndarray:
-    """The logits of network.py in a process that cannot import this package."""
+    """Returns the logits of network.py, run in a process that cannot import this package."""
     np.save(folder / "images.npy", images.transpose(0, 2, 3, 1))
     command = [sys.executable, "-c", _ALONE, str(folder), str(torch.get_num_threads())]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -180,7 +180,7 @@ def network_py(run: Run, settings: Settings) -> str:
 
 
 def _user_network(run: Run, settings: Settings) -> tuple[str, str, str]:
-    """A sentence on the network, its import, and the body of the function that builds it."""
+    """Returns a sentence about the network, its import, and the body of the function that builds it."""
     spec, code = trusted_code(run, trust_code=settings.trust_code)
     file, _colon, name = PurePosixPath(Path(spec).name).as_posix().rpartition(":")
     factory = user.load_factory(spec, code)

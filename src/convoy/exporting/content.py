@@ -1,4 +1,4 @@
-"""What an exporter takes and returns."""
+"""The arguments and results of exporters."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ LIMIT = 1e-5  # of the difference of a Parity
 
 @dataclass(frozen=True)
 class Settings:
-    files: int = 1  # how many were named
-    preprocessing: str = "inside"  # whether the network takes uint8 images; "outside": normalised images
+    files: int = 1  # number of file names
+    preprocessing: str = "inside"  # the exported network takes uint8 images; "outside": normalised images
     trust_code: bool = False
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How the exported network compares with the network of the run."""
+    """A comparison of the exported network with the network of the run."""
 
     images: int
-    part: str  # of the data, from which these images are: "validation" or "train"
+    part: str  # of the data that contains these images: "validation" or "train"
     difference: (
         float  # largest absolute difference between two logits / largest absolute logit, over all images and classes
     )
     agreeing: int  # images with the same predicted class
-    rounding: float | None = None  # that difference of PyTorch in float32 from float64; None: `difference` <= LIMIT
+    rounding: float | None = None  # the same difference between float32 and float64 in PyTorch; None: not needed
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Copies definitions, with all that they need of this package, into the source of one module."""
+"""Copies definitions, with everything that they need from this package, into the source of one module."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Module:
                     self.imports |= {alias.asname or alias.name: (str(module), alias.name) for alias in aliases}
 
     def source(self, node: ast.stmt) -> str:
-        """The lines of a definition, with its decorators and the comments above it."""
+        """Returns the lines of a definition, with its decorators and the comments above it."""
         decorators = getattr(node, "decorator_list", [])
         first = (decorators[0].lineno if decorators else node.lineno) - 1
         while first and self.lines[first - 1].startswith("#"):
@@ -65,7 +65,7 @@ class Flattened:
 
     @property
     def imports(self) -> str:
-        """The imports of other packages: the standard library, then others; those of Pillow may fail."""
+        """The imports of other packages: the standard library, then others. Those of Pillow may fail."""
         names: dict[str, list[str]] = {}
         statements = []
         for module, name, local in sorted(self._external, key=lambda each: (each[0], each[1] or "")):
@@ -131,7 +131,7 @@ class Flattened:
             needs.append(other)
 
     def _ordered(self) -> list[str]:
-        """Each module after those that it needs."""
+        """Returns the modules in topological order."""
         done: list[str] = []
 
         def add(module: str) -> None:
@@ -167,7 +167,7 @@ def _is_installed(statement: str) -> bool:
 
 
 def _joined(parts: Iterable[str]) -> str:
-    """Two empty lines around functions and classes, none between assignments."""
+    """Joins the parts with two empty lines around functions and classes, none between assignments."""
     text, before = "", "block"
     for part in parts:
         is_block = any(line.startswith(("def ", "class ", "@", "# ---- ")) for line in part.splitlines())

@@ -1,4 +1,4 @@
-"""The network as a graph that needs no Python code of it: a program of torch.export, or ONNX."""
+"""The network as a graph without Python code: a program of torch.export, or ONNX."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INPUT, OUTPUT = "images", "logits"
 
 
 class WithPreprocessing(nn.Module):
-    """Takes images uint8 [N, C, H, H]."""
+    """The network with its preprocessing. The input is uint8 [N, C, H, H]."""
 
     def __init__(self, network: nn.Module, normalise: Normaliser) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class WithPreprocessing(nn.Module):
 
 
 def pt2(run: Run, settings: Settings) -> Contents:
-    """torch.export.load reads it. extra_files has facts.json."""
+    """Exports for torch.export.load. Its extra_files contain facts.json."""
     network = network_of(run, trust_code=settings.trust_code)
     buffer = BytesIO()
     details = facts(run) | {"preprocessing": settings.preprocessing}
@@ -71,7 +71,7 @@ def onnx(run: Run, settings: Settings) -> Contents:
 def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
     data, inside = run.data, settings.preprocessing == "inside"
     module = WithPreprocessing(network, normaliser_of(data)) if inside else network
-    shape = (2, data.in_chans, data.image_size, data.image_size)  # torch takes a batch of one for a constant
+    shape = (2, data.in_chans, data.image_size, data.image_size)  # not 1, which torch would treat as a constant
     example = torch.zeros(shape, dtype=torch.uint8 if inside else torch.float32)
     try:
         program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
@@ -80,14 +80,14 @@ def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
             f"{run.path}: torch.export cannot trace {run.label} for batches of any size: {one_line(error)}"
         ) from None
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # has paths of this machine
+        node.meta.pop("stack_trace", None)  # contains paths of this machine
     return program
 
 
 def _onnx_bytes(run: Run, program: ExportedProgram, settings: Settings) -> bytes:
     import onnx as onnx_package
 
-    # It reports operations of torchvision that it skips.
+    # The exporter logs operations of torchvision that it skips.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"):
         converted: Any = torch.onnx.export(

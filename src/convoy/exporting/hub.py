@@ -1,4 +1,4 @@
-"""A run as a model of the Hugging Face Hub: a repository that is an archived run with its weights and a model card.
+"""A run as a model of the Hugging Face Hub: a repository with the archived run, its weights and a model card.
 
 README.md           the model card: scores with intervals, data, recipe, how to use it
 model.safetensors   the weights, with the metadata of `--to safetensors`
@@ -34,7 +34,7 @@ from convoy.runs import Run
 from convoy.text import gettext as _
 
 WEIGHTS, RUN_WEIGHTS = "model.safetensors", "best.safetensors"  # in the repository, in a run folder
-FILES = ("*.json", "*.jsonl", "*.toml", "*.npz", WEIGHTS, "code/*.py")  # that are downloaded
+FILES = ("*.json", "*.jsonl", "*.toml", "*.npz", WEIGHTS, "code/*.py")  # downloaded files
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -48,7 +48,7 @@ def push(run: Run, repository: str, *, private: bool | None, licence: str | None
                 repo_id=repository,
                 folder_path=folder,
                 commit_message=f"{run.name}, trained with Convoy",
-                delete_patterns=["code/*", "*.npz"],  # of an earlier run
+                delete_patterns=["code/*", "*.npz"],  # files of an earlier run
             )
     return str(address)
 
@@ -85,7 +85,7 @@ def download(name: str) -> Path:
         snapshot = Path(api.snapshot_download(repository, allow_patterns=list(FILES)))
     if not (snapshot / WEIGHTS).is_file():
         raise ValueError(f"{name}: expected a model with {WEIGHTS}, as `convoy push` writes it")
-    # In a workspace of its own, with real files: those of the snapshot are links to names without a suffix.
+    # A separate workspace with real files, because the snapshot has links to names without a suffix.
     target = cache_folder() / "hub" / "runs" / f"{file_name(repository)}-{snapshot.name[:12]}"
     if not target.is_dir():
         with atomic_folder(target) as temporary:
@@ -116,7 +116,7 @@ def _library(repository: str) -> Any:
 
 @contextmanager
 def _request(repository: str) -> Iterator[Any]:
-    """Yields the interface of the Hub, without progress bars; its errors become one line."""
+    """Yields the API of the Hub, without progress bars. Converts its errors to a one-line ValueError."""
     hub = _library(repository)
     errors, utils = hub.errors, hub.utils
     has_bars = not utils.are_progress_bars_disabled()
@@ -145,7 +145,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _metadata(run: Run, hub: Any, licence: str | None) -> str:
-    """Returns the YAML that the Hub reads."""
+    """Returns the YAML header of the model card."""
     results = [
         hub.EvalResult(
             task_type="image-classification",
@@ -170,7 +170,7 @@ def _metadata(run: Run, hub: Any, licence: str | None) -> str:
 
 
 def _card(page: Page, run: Run, repository: str) -> Page:
-    """The page of the run without figures, and how to use the network."""
+    """Returns the page of the run without figures, with a section on how to use the network."""
     name, trust = f"{HUB}{repository}", ", trust_code=True" * is_user_class(run.recipe.model.name)
     python = f"""import convoy
 

@@ -1,4 +1,4 @@
-"""Text logs of numbers separated by spaces, in the format of the report tensor-mnist.
+"""Text logs of space-separated numbers, in the format of the report tensor-mnist.
 
     first file:   one line per epoch: epoch, training loss, training accuracy, validation loss, validation accuracy
     second file:  one line per new best epoch: epoch, test accuracy

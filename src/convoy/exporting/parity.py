@@ -19,7 +19,7 @@ from convoy.runs import Run
 
 IMAGES = 1000
 ROUNDING = 4  # accepted multiple of the rounding error of PyTorch, if that is larger than LIMIT
-BATCH = 96  # another size than that of the example with which a network is traced
+BATCH = 96  # differs from the batch size with which a network is traced
 
 
 class Images(NamedTuple):
@@ -28,9 +28,9 @@ class Images(NamedTuple):
 
 
 def images_of(run: Run) -> Images:
-    """Up to 1,000 images, evenly spaced: validation images, or without a validation part training images.
+    """Returns up to 1,000 evenly spaced validation images, or training images if there is no validation part.
 
-    If the data set is not available, those in the run folder, which are up to ten training images of each class.
+    If the data set is not available, uses the images in the run folder: up to ten training images of each class.
     """
     shape = (run.data.in_chans, run.data.image_size, run.data.image_size)
     try:
@@ -53,7 +53,7 @@ def check(run: Run, network: nn.Module, exported: Callable[[np.ndarray], np.ndar
     batches = range(0, len(images.pixels), batch)
     actual = np.concatenate([exported(images.pixels[start : start + batch]) for start in batches])
     difference, rounding = _difference(actual, expected), None
-    if not difference <= LIMIT:  # also if it is NaN
+    if not difference <= LIMIT:  # including NaN
         rounding = _rounding(run, network, images, expected)
     if rounding is not None and not difference <= ROUNDING * rounding:
         raise ValueError(
@@ -69,7 +69,7 @@ def _difference(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _rounding(run: Run, network: nn.Module, images: Images, expected: np.ndarray) -> float:
-    """The difference of the network in PyTorch in float32 from float64: 2e-5 for 164 layers of random weights."""
+    """Returns the difference between float32 and float64 in PyTorch, e.g. 2e-5 for 164 layers with random weights."""
     normalise = Normaliser(tuple(run.data.mean), tuple(run.data.std), torch.device("cpu"), torch.float64)
     try:
         return _difference(expected, predict(deepcopy(network).double(), images.pixels, normalise))

@@ -1,6 +1,6 @@
-"""The end of network.py in a bundle: loads the weights and classifies images.
+"""The last part of network.py in a bundle: loads the weights and classifies images.
 
-`bundle` copies the functions behind the definition of the network.
+`bundle` copies these functions below the definition of the network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from convoy.data.pixels import Source
 from convoy.data.pixels import as_pixels as to_pixels
 from convoy.evaluation.scores import probabilities
 
-# A bundle has its own values of these, its own `build`, and for photographs of characters its own `to_pixels`.
+# A bundle replaces these values, `build` and, for photographs of characters, `to_pixels`.
 CLASSES: tuple[str, ...] = ("0", "1")
 IN_CHANS, IMAGE_SIZE = 1, 1  # IMAGE_SIZE: pixels
 MEAN: tuple[float, ...] = (0.0,)
@@ -38,7 +38,7 @@ def load() -> nn.Module:
 
 
 def preprocess(images: Source | Sequence[Source]) -> torch.Tensor:
-    """Normalised images, float32 [N, C, H, H], of one or a list of: paths, Pillow images, arrays of uint8.
+    """Returns normalised images, float32 [N, C, H, H], from a path, a Pillow image, a uint8 array, or a list of these.
 
     An array is [H, W], [H, W, C], [N, H, W] or [N, H, W, C].
     """
@@ -47,7 +47,7 @@ def preprocess(images: Source | Sequence[Source]) -> torch.Tensor:
 
 
 def predict(images: Source | Sequence[Source]) -> list[tuple[str, float]]:
-    """For each image the predicted class and its probability."""
+    """Returns the predicted class and its probability for each image."""
     with torch.inference_mode():
         logits = load()(preprocess(images)).numpy()
     likely = probabilities(logits)

@@ -1,4 +1,4 @@
-"""The best weights: as a state dict saved by torch.save, or as safetensors with the facts that a user of them needs."""
+"""The best weights: as a state dict saved by torch.save, or as safetensors with metadata on how to use them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from convoy.runs import Run
 
 
 def pth(run: Run, settings: Settings) -> Contents:
-    """torch.load reads it with weights_only=True."""
+    """Exports a state dict for torch.load with weights_only=True."""
     buffer = BytesIO()
     torch.save(load_weights(best_weights(run)), buffer)
     return Contents([buffer.getvalue()])
 
 
 def safetensors(run: Run, settings: Settings) -> Contents:
-    """As metadata, the entries of `facts`, and `aliases`: the JSON of {name: name of the stored tensor}, if tied."""
+    """The metadata are the entries of `facts` and, for tied weights, `aliases`: {name: name of the stored tensor}."""
     return Contents([pack(load_weights(best_weights(run)), facts(run))])
 
 
 def facts(run: Run) -> dict[str, str]:
-    """What one needs to know to use the network. Lists and tables are JSON."""
+    """Returns the properties of the network that are needed to use it. Lists and tables are JSON."""
     data, model = run.data, run.recipe.model
     return {
         "run": run.name,

@@ -23,8 +23,8 @@ def write_lab_report(
 ) -> Path:
     """Writes lab-report.SUFFIX and figures/ into the folder of the run or study; returns its path.
 
-    `page_of` makes the page of a study. Raises ValueError: unknown format, a package or program that it needs is
-    missing, the file exists, or results are missing or damaged. Nothing has been written then.
+    `page_of` creates the page of a study. Raises ValueError, before writing anything, for an unknown format, a missing
+    package or program, an existing file, and missing or damaged results.
     """
     from convoy.lab.page import lab_page
     from convoy.registry import unknown

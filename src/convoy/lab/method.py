@@ -1,4 +1,4 @@
-"""The method of a run in sentences, made from its recipe, data and environment."""
+"""Describes the method of a run in sentences, from its recipe, data and environment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from convoy.text import gettext as _
 from convoy.text import ngettext, translated
 from convoy.training.run.stopping import active
 
-MAX_TEXTS = 4  # different texts of one paragraph; of more recipes, only the first is described
-MAX_CLASSES = 12  # that are listed
+MAX_TEXTS = 4  # different texts of one paragraph; if there are more, only the first recipe is described
+MAX_CLASSES = 12  # listed classes
 
 
 def by_label(groups: Groups, references: References, describe: Callable[[RunView, References], str]) -> list[str]:

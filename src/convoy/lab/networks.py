@@ -1,4 +1,4 @@
-"""Picture, layers and code of a run's network."""
+"""The picture, layers and code of a run's network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_PICTURES = 6  # networks of a study that are drawn
 
 
 def pictures(view: RunView, number: int) -> Iterator[Block]:
-    """The picture and the layer table of a network; a sentence if its code cannot be run here."""
+    """Yields the picture and the layer table of a network, or a sentence if its code cannot be run here."""
     data, recipe = view.data, view.recipe
     subject = Subject(view.label, recipe, data.in_chans, len(data.classes), data.image_size)
     try:
@@ -41,7 +41,7 @@ def pictures(view: RunView, number: int) -> Iterator[Block]:
 
 
 def code_of(run: Run) -> Iterator[Code]:
-    """The source files of a user's network."""
+    """Yields the source files of a user's network."""
     if is_user_class(run.recipe.model.name):
         for path, source in sorted(RunCode.read(run.path / "code").files.items()):
             yield Code(source.decode(errors="replace").strip(), path)

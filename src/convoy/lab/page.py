@@ -1,4 +1,4 @@
-"""The page of a lab report: that of the run or study, with method, discussion and references."""
+"""The page of a lab report: the page of the run or study with method, discussion and references."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author
 
 
 def _without_folds(groups: Groups) -> dict[str, list[RunView]]:
-    """The groups, with only the first fold of each network, which has the network's name as its label."""
+    """Keeps only the first fold of each network, labelled with the network's name."""
     recipes: dict[str, list[RunView]] = {}
     for label, group in groups.items():
         if group[0].recipe.data.split.folds:
@@ -82,7 +82,7 @@ def _method(page: Page, groups: Groups, references: References) -> Section:
 
 
 def _evaluation(kind: str, groups: Groups, references: References) -> str:
-    """How results were scored and compared."""
+    """Describes how results were scored and compared."""
     counts = {len({view.seed for view in group}) for group in groups.values()}
     seeds = max(counts)
     sentences = [
@@ -130,7 +130,7 @@ def _evaluation(kind: str, groups: Groups, references: References) -> str:
 
 
 def _class_tables(groups: Groups) -> Iterator[Block]:
-    """Scores by class of a study's networks; the page of a run has its own, and that of folds all images."""
+    """Yields the scores by class of a study's networks. Pages of runs and of cross-validations already have them."""
     views = all_views(groups)
     if len(views) == 1 or views[0].recipe.data.split.folds:
         return
@@ -142,7 +142,7 @@ def _class_tables(groups: Groups) -> Iterator[Block]:
 
 
 def _questions(sections: tuple[Section, ...], groups: Groups, kind: str) -> Iterator[str]:
-    """Questions for the reader of the results, on what the page shows."""
+    """Yields questions for the reader about the results on the page."""
     names = {block.name for section in sections for block in section.blocks if isinstance(block, Chart | Gallery)}
     views = all_views(groups)
     if len(groups) > 1:

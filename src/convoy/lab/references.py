@@ -1,4 +1,4 @@
-"""References of what a run or study uses: papers of networks and methods, sources of data."""
+"""The references of a run or study: papers of networks and methods, sources of data."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class References:
 def papers(recipe: Recipe) -> list[Reference]:
     """The papers of a recipe's network.
 
-    Those of a registered model are the entries `Label: Authors, "Title", year. URL` of its file's docstring. An entry
-    whose label is in capitals, such as SE, is for the networks that have it as the value of an option.
+    For a registered model, they are the entries `Label: Authors, "Title", year. URL` in the docstring of its file. An
+    entry with a label in capitals, such as SE, applies to networks that have this value as an option.
     """
     name = recipe.model.name
     library = name.partition(":")[0]

@@ -1,4 +1,4 @@
-"""The picture of a network: layers from input to output, and next to them each kind of block with its layers."""
+"""Draws a network: layers from input to output, and next to them each kind of block with its layers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LANE, PANEL_GAP, PADDING = 9.0, 30.0, 14.0  # between skip connections; between 
 SHEET_OFFSET = 3.0  # between the sheets of a repeated layer
 MAX_KINDS = 6
 MAX_WIDTH = 1120.0
-PHONE_WIDTH = 358.0  # needs no scaling on a phone
+PHONE_WIDTH = 358.0  # fits on a phone without scaling
 NARROW_LAYERS_X, NARROW_NUMBERS_WIDTH = 80.0, 68.0  # for a phone: without drawn shapes, without bars
 COLOURS = {
     "conv": MODELS[0][0], "linear": MODELS[1][0], "pool": MODELS[2][0], "resize": MODELS[2][0],
@@ -38,12 +38,12 @@ BLOCK_COLOURS = [MODELS[index][0] for index in (4, 6, 8, 9, 7, 5)]
 class Picture(NamedTuple):
     svg: str
     width: int
-    narrow_svg: str  # for a phone: narrow layers, with the blocks below them
+    narrow_svg: str  # for phones: narrow layers, with the blocks below them
     legend: tuple[str, ...]  # sentences
 
 
 def draw(label: str, image: Shape, root: Call, *, parameters: int, unreached: int) -> Picture:
-    """Draws a network from the calls of a pass. `unreached`: number of parameters that no call uses."""
+    """Draws a network from the calls of a forward pass. `unreached`: number of parameters that no call uses."""
     title = _("The architecture of {label}", label=label)
     drawing = _Drawing(image, root, parameters, unreached)
     surface = Surface()
@@ -110,7 +110,7 @@ class _Drawing:
         return y + ROW_GAP + 8
 
     def _draw_row(self, surface: Surface, box: Box, top: float) -> tuple[float, float]:
-        """Draws one layer, or a block as one box. Returns the y of the middle and of the lower end."""
+        """Draws a layer, or a block as one box. Returns the y of the middle and of the lower end."""
         if box.role == "merge":
             return self._draw_merge(surface, box, top)
         left, middle = self._left, top + ROW_HEIGHT / 2
@@ -200,7 +200,7 @@ class _Drawing:
     # ---- the blocks ----
 
     def blocks(self, surface: Surface, left: float, bottom: float) -> None:
-        """Draws each kind once, in columns as high as the layers, or higher if the picture would be too wide."""
+        """Draws each kind of block once, in columns as high as the layers, or higher if there are too many columns."""
         panels = [self._panel(kind, letter) for kind, letter in self._letters.items()]
         bottom = max([bottom, *(panel.bottom for panel in panels)])
         positions, width = _columns(panels, bottom)
@@ -211,7 +211,7 @@ class _Drawing:
             surface.insert(panel, left + x, y)
 
     def blocks_below(self, surface: Surface, top: float) -> None:
-        """Draws each kind once, below the layers. The picture of a wide block scrolls sideways on a phone."""
+        """Draws each kind of block once, below the layers. A wide block scrolls horizontally on a phone."""
         for kind, letter in self._letters.items():
             panel = self._panel(kind, letter)
             surface.insert(panel, 0, top)
@@ -232,7 +232,7 @@ class _Drawing:
         return panel
 
     def _letters_of(self, box: Box) -> str:
-        """The letters of the kinds of its members: "(a), then (b)"."""
+        """Returns the letters of the kinds of its members: "(a), then (b)"."""
         kinds = dict.fromkeys(member.topology for member in box.members or (box,))
         letters = [f"({self._letters[kind]})" for kind in kinds if kind in self._letters]
         return reduce(lambda before, last: _("{before}, then {last}", before=before, last=last), letters or [""])
@@ -282,7 +282,7 @@ def _columns(panels: Sequence[Surface], bottom: float) -> tuple[list[tuple[float
 
 
 def _skips(boxes: Sequence[Box]) -> dict[tuple[int, int], int]:
-    """The lane of each edge that skips boxes. Shorter edges have inner lanes; edges in one lane do not overlap."""
+    """Returns the lane of each edge that skips boxes. Shorter edges are in inner lanes; lanes have no overlaps."""
     edges = [(source, index) for index, box in enumerate(boxes) for source in box.inputs if source != index - 1]
     lanes: dict[tuple[int, int], int] = {}
     for source, index in sorted(edges, key=lambda edge: edge[1] - edge[0]):

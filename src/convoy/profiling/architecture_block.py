@@ -1,4 +1,4 @@
-"""The picture of a block: layers from top to bottom, branches in columns, shortcuts on the right."""
+"""Draws a block: layers from top to bottom, branches in columns, shortcuts on the right."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Cell:
 
     @property
     def is_bar(self) -> bool:
-        """Whether it is a concatenation, which is as wide as the branches that end in it."""
+        """Whether it is a concatenation, which is drawn as wide as its branches."""
         return self.box.role == "merge" and not self.is_symbol
 
     @property
@@ -78,7 +78,7 @@ def _draw_cell(surface: Surface, cell: _Cell, colour: str) -> None:
 
 
 class _Layout:
-    """The positions of boxes. A column is a branch: a box is below its input, unless another box already is."""
+    """The positions of boxes. A column is a branch: a box is placed below its input unless another box already is."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
         self.cells: list[_Cell] = []
@@ -89,7 +89,7 @@ class _Layout:
         self._place()
         starts = [cell.x for cell in self.cells if cell.box.inputs == {ENTRY}] or [self.cells[0].x]
         self.entry = starts[0] if len(starts) < 3 else (min(starts) + max(starts)) / 2
-        self._lanes: dict[tuple[int, int], float] = {}  # x of the edges that pass other layers
+        self._lanes: dict[tuple[int, int], float] = {}  # x of the edges that skip layers
         for index, cell in enumerate(self.cells):
             for source in sorted(cell.box.inputs - {cell.main}):
                 if self._is_blocked(source, cell):
@@ -155,7 +155,7 @@ class _Layout:
             top += height + ROW_GAP
 
     def _end(self, source: int, index: int) -> float:
-        """The x where a wire reaches its target."""
+        """Returns the x where a wire reaches its target."""
         cell = self.cells[index]
         if (source, index) in self._lanes:
             return self._lanes[source, index]
@@ -176,7 +176,7 @@ class _Layout:
         )
 
     def _free_lane(self, source: int, cell: _Cell) -> float:
-        """An x to the right of all cells in between and of existing shortcuts."""
+        """Returns an x to the right of all cells in between and of existing shortcuts."""
         first = -1 if source == ENTRY else self.cells[source].rank
         between = [other for other in self.cells if first < other.rank < cell.rank or other is cell]
         right = max(other.x + other.width / 2 for other in between)

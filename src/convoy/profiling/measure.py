@@ -26,8 +26,8 @@ LARGE_BATCH = 128
 QUICK_SECONDS = 0.2
 LONGEST_PASS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
 SMALL_BATCHES = (2, 4)  # batch sizes at which activations are measured; they are linear in the batch size
-DIGITS = (1, 10, 28)  # channels, classes and pixels for a user's class, by default
-# Roles of operations in the table of layers; it omits others, such as `+` and relu().
+DIGITS = (1, 10, 28)  # default channels, classes and pixels for a user's class
+# Roles of operations that the table of layers lists; others, such as `+` and relu(), are omitted.
 SHOWN_OPERATIONS = ("conv", "linear", "product", "pool", "resize")
 
 
@@ -46,10 +46,10 @@ class Subject(NamedTuple):
 
 
 def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | None, from_data: bool) -> Subject:
-    """The input is `image` ("1x28x28"), else that of the recipe's data if `from_data`, else the model's `counted_at`.
+    """The input is `image` ("1x28x28"), otherwise that of the recipe's data (`from_data`) or the model's `counted_at`.
 
-    Raises ValueError for an image that is not square, for `classes` if the data define them, and for all errors of
-    `models.create`: the network is built here, so that errors are found before any measurement.
+    Raises ValueError for an image that is not square, for `classes` if the data define them, and for the same errors as
+    `models.create`, because the network is built here to find errors before any measurement.
     """
     name = recipe.model.name
     if from_data and image is None:
@@ -71,7 +71,7 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
 
 
 def shape_of(subject: Subject) -> nn.Module:
-    """The network on the meta device, without values, which takes little time; of users and libraries with values."""
+    """Returns the network on the meta device, which is fast; networks of users and libraries are on the CPU."""
     if subject.recipe.model.name not in models.MODELS:
         return network_of(subject)
     with torch.device("meta"):
@@ -111,9 +111,9 @@ def profile(
     module: nn.Module | None = None,
 ) -> Profile:
     """`state_per_parameter`: values of optimizer state per trained parameter. `quick`: fewer passes. `module`: the
-    network, by default built from the recipe.
+    network; by default, it is built from the recipe.
 
-    Raises ValueError if a user's network fails in a pass.
+    Raises ValueError if a user's network fails in a forward or backward pass.
     """
     module = module or network_of(subject)
     with torch.random.fork_rng(devices=[]), _user_errors(subject.recipe.model.name):
@@ -152,10 +152,10 @@ def profile(
 
 
 def activation_bytes(module: nn.Module, shape: tuple[int, int, int]) -> Activations:
-    """Bytes of the storages that autograd saves for the backward pass on a CPU, including the images.
+    """Counts the bytes of the storages that autograd saves for the backward pass on a CPU, including the images.
 
-    Each storage counts once; parameters, buffers and the loss do not count. The passes run in training mode on the meta
-    device, which has only shapes, so that even a network too large for this machine can be measured.
+    Each storage is counted once; parameters, buffers and the loss are not counted. The passes run in training mode on
+    the meta device, which has only shapes, so that even a network too large for this machine can be measured.
     """
     try:
         few, more = (_saved_bytes(deepcopy(module).to("meta"), shape, count) for count in SMALL_BATCHES)
@@ -173,7 +173,7 @@ def _saved_bytes(module: nn.Module, shape: tuple[int, int, int], count: int) -> 
     def save(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         saved[storage._cdata] = storage
-        return tensor.detach()  # returning the tensor would create a reference cycle with the graph
+        return tensor.detach()  # returning the tensor itself would create a reference cycle with the graph
 
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         module.train()(torch.zeros(count, *shape, device=next(module.parameters()).device))
@@ -183,7 +183,7 @@ def _saved_bytes(module: nn.Module, shape: tuple[int, int, int], count: int) -> 
 def _latencies(
     module: nn.Module, shape: tuple[int, int, int], device: torch.device, longest: float | None
 ) -> tuple[Latency, Latency]:
-    """`longest`: seconds for all passes, and the maximum for a pass of the large batch; None: the defaults."""
+    """`longest`: maximum seconds of all passes, and of a pass of the large batch; None: the defaults."""
     single = _latency(module, torch.rand(1, *shape, device=device), longest)
     count = LARGE_BATCH
     while count > 1 and count * single.ms / 1000 > (longest or LONGEST_PASS):

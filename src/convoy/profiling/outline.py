@@ -1,7 +1,7 @@
-"""Summarises the calls of a forward pass as boxes, for a picture or a short table.
+"""Summarises the calls of a forward pass as boxes for a picture or a short table.
 
 Norms, activations and dropout become notes of the preceding layer. Containers and chains are replaced by their layers.
-A module with branches, or of a class that occurs several times, is a block. Repetitions are one box with a count.
+A module with branches, or whose class occurs several times, is a block. Repetitions become one box with a count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from convoy.text import ngettext
 ENTRY = -1  # in the inputs of a box: the input of the network or of the surrounding block
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 NOTE_ROLES = ("norm", "activation", "dropout")
-MAX_PERIOD = 8  # boxes in a group that repeats
+MAX_PERIOD = 8  # maximum number of boxes in a repeated group
 MAX_BOXES, FIRST_SHOWN, LAST_SHOWN = 32, 17, 11
 NAMES = {
     "BatchNorm2d": "BN", "batch_norm": "BN", "GroupNorm": "GN", "group_norm": "GN", "LayerNorm": "LN",
@@ -36,7 +36,7 @@ NAMES = {
 class Box:
     """A row of an outline. If it represents several boxes, parameters and FLOPs (for one image) are sums."""
 
-    role: str  # that of the call, or "block", "group" (boxes that repeat together), "more" (omitted boxes)
+    role: str  # role of the call, or "block", "group" (boxes that repeat together), "more" (omitted boxes)
     title: str
     notes: tuple[str, ...]
     output: tuple[int, ...]  # shape without the batch dimension
@@ -46,7 +46,7 @@ class Box:
     name: str  # dotted name of the first call
     inside: tuple[Box, ...] = ()  # the boxes of a block or group
     repeats: int = 1
-    members: tuple[Box, ...] = ()  # the boxes that it represents, if several
+    members: tuple[Box, ...] = ()  # the represented boxes, if several
 
     @property
     def text(self) -> str:
@@ -65,12 +65,12 @@ class Box:
 
 
 def outline(root: Call) -> tuple[Box, ...]:
-    """The boxes of the network from input to output, at most MAX_BOXES."""
+    """Returns the boxes of the network from input to output, at most MAX_BOXES."""
     return _Outliner(root).boxes(root)
 
 
 def blocks(boxes: Iterable[Box]) -> dict[tuple[object, ...], list[Box]]:
-    """The blocks by their topology; outer blocks first."""
+    """Groups the blocks by topology, outer blocks first."""
     by_kind: dict[tuple[object, ...], list[Box]] = {}
     level = [member for box in boxes for member in box.members or (box,)]
     while level:
@@ -82,7 +82,7 @@ def blocks(boxes: Iterable[Box]) -> dict[tuple[object, ...], list[Box]]:
 
 
 def rows_of(boxes: Iterable[Box]) -> Iterator[Box]:
-    """The boxes in order, with groups expanded."""
+    """Yields the boxes in order, with groups expanded."""
     for box in boxes:
         yield from box.inside if box.role == "group" else (box,)
 
@@ -97,14 +97,14 @@ class _Outliner:
         return _shorten(_fold(self._level(call)))
 
     def _level(self, call: Call) -> list[Box]:
-        """The boxes inside a module, before repetitions are merged."""
+        """Returns the boxes inside a module, before repetitions are merged."""
         items = list(self._items(call))
         indices = {number: index for index, item in enumerate(items) for number in _numbers(item)}
         boxes = [self._box(item, indices) for item in items]
         return _join_notes(_remove(_connect(boxes), ("identity", "reshape")))
 
     def _items(self, call: Call) -> Iterator[Call]:
-        """Layers, operations and blocks, in order; chains are replaced by their layers."""
+        """Yields layers, operations and blocks in order. Chains are replaced by their layers."""
         for inner in call.calls:
             if inner.calls and not self._is_block(inner):
                 yield from self._items(inner)
@@ -121,7 +121,7 @@ class _Outliner:
         if is_chain:
             recurs = call.kind not in CONTAINERS and self._classes[call.kind] > 1
             return recurs and _weight_layers(call) > 1
-        # A module that contains most of the network is not a block, even with branches: its blocks say more.
+        # A module that contains most of the network is not a block, even with branches: show its own blocks instead.
         inner_blocks = sum(self._is_block(inner) for inner in call.walk() if inner.calls and inner is not call)
         return not (inner_blocks > 1 and _weight_layers(call) > 0.6 * self._weight_layers)
 
@@ -147,7 +147,7 @@ def _numbers(call: Call) -> Iterator[int]:
 
 
 def _weight_layers(call: Call) -> int:
-    """Number of layers with weights, except norms."""
+    """Returns the number of layers with weights, except norms."""
     return sum(inner.role in ("conv", "linear", "attention") for inner in call.walk() if not inner.calls)
 
 
@@ -205,7 +205,7 @@ def _connect(boxes: Sequence[Box]) -> list[Box]:
 
 
 def _remove(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
-    """Removes boxes of these roles without parameters; their readers read the inputs of the removed box."""
+    """Removes boxes of these roles without parameters, and connects their outputs to their inputs."""
     sources: list[frozenset[int]] = []
     remaining: list[Box] = []
     for box in boxes:
@@ -219,7 +219,7 @@ def _remove(boxes: Sequence[Box], roles: Sequence[str]) -> list[Box]:
 
 
 def _join_notes(boxes: Sequence[Box]) -> list[Box]:
-    """Makes a norm, activation or dropout a note of the box that it reads, if no other box reads that box."""
+    """Converts a norm, activation or dropout to a note of its input box, if it is that box's only output."""
     readers = Counter(index for box in boxes for index in box.inputs)
     new_index: list[int] = []
     joined: list[Box] = []
@@ -264,8 +264,8 @@ def _repetitions(boxes: Sequence[Box], find: Callable[[Sequence[Box], int], Repe
 
 
 def _equal_neighbours(boxes: Sequence[Box], start: int) -> Repetition:
-    """Finds equal boxes, blocks of one class and output size of which the first may differ, or at least three blocks
-    whose number of channels grows by a constant, as in DenseNet."""
+    """Finds equal boxes; blocks of the same class and output size, of which the first may differ; or at least three
+    blocks whose number of channels grows by a constant, as in DenseNet."""
     ends = []
     for match in (_equal, _growing):
         end = start + 1

@@ -20,7 +20,7 @@ from convoy.reporting.tables import environment_table, facts_table
 from convoy.run_contents import Environment
 from convoy.text import gettext as _
 
-MAX_LAYERS = 40  # with more, a table of blocks is first
+MAX_LAYERS = 40  # if there are more, a table of blocks is shown first
 
 
 def write_profile(profiles: list[Profile], environment: Environment, folder: Path) -> Path:
@@ -31,7 +31,7 @@ def write_profile(profiles: list[Profile], environment: Environment, folder: Pat
 
 
 def overview(profiles: Sequence[Profile]) -> Page:
-    """The page without the comparison of costs and without how it was measured."""
+    """Returns the page without the comparison of costs and the description of the measurements."""
     labels = tuple(profile.label for profile in profiles)
     tables = tuple(table for profile in profiles for table in layer_tables(profile, named=len(profiles) > 1))
     return Page(
@@ -137,7 +137,7 @@ def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
 
 
 def pictures(profiles: Sequence[Profile]) -> list[Block]:
-    """The pictures. Each sentence of their legends is only in the first caption that needs it."""
+    """Returns the pictures. A sentence of their legends is only in the first caption that needs it."""
     blocks: list[Block] = []
     used: set[str] = set()
     for number, profile in enumerate(profiles, start=1):
@@ -171,7 +171,7 @@ class _Line(NamedTuple):
 
 
 def layer_tables(profile: Profile, named: bool) -> list[Table]:
-    """A table of all layers; for a deep network, a table of blocks and a collapsed table of all layers."""
+    """Returns a table of all layers; for a deep network, a table of blocks and a collapsed table of all layers."""
     layers = [
         _Line(layer.name, Cell(words.kind(layer)), layer.output, layer.parameters, layer.flops, words.note(layer))
         for layer in profile.layers

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, computed_field
 from convoy.evaluation.calls import Call
 from convoy.notebook import html_of
 
-Shape = tuple[int, ...]  # of one image, or of an output for one image
+Shape = tuple[int, ...]  # of an image or an output, without the batch dimension
 
 
 class LayerNote(StrEnum):
@@ -25,12 +25,12 @@ class LayerNote(StrEnum):
 
 @dataclass(frozen=True)
 class Layer:
-    """A row of the table of layers: one call, for one image."""
+    """A row of the table of layers: one call of a layer for one image."""
 
     name: str
     kind: str  # class and settings; empty for a row of parameters only
     output: Shape
-    parameters: int  # those that no earlier layer uses
+    parameters: int  # without those that an earlier layer uses
     flops: int
     note: LayerNote = LayerNote.NONE
 
@@ -62,7 +62,7 @@ class Activations:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes of a training step, computed, not measured."""
+    """Computed (not measured) bytes of a training step."""
 
     batch_size: int
     parameters: int

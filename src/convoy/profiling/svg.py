@@ -1,4 +1,4 @@
-"""Shapes and text of an SVG image. The width of text is estimated without a font."""
+"""Draws shapes and text as SVG. The width of text is estimated without a font."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convoy.reporting.content import readable
 from convoy.reporting.palette import INK, MUTED, PAPER
 
 FONT = "'Helvetica Neue', Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-# Widths of letters in Helvetica and similar fonts, in thousandths of the font size. MARGIN allows for wider fonts.
+# Widths of characters in Helvetica and similar fonts, in thousandths of the font size. MARGIN allows for wider fonts.
 WIDTHS = dict.fromkeys("ijl.,:;'|!·() ", 280) | dict.fromkeys("rtf-/[]", 333) | dict.fromkeys("mwMW%", 870)
 WIDTHS |= dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ_", 690) | {"…": 1000}
 ASCII_WIDTH, MARGIN = 560, 1.06
@@ -20,13 +20,13 @@ Point = tuple[float, float]
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of a text in pixels; `size` is the font size."""
+    """Estimates the width of a text in pixels. `size`: the font size."""
     thousandths = sum(WIDTHS.get(char, ASCII_WIDTH if char.isascii() or char in "×−" else 900) for char in text)
     return thousandths / 1000 * size * MARGIN * (1.06 if bold else 1)
 
 
 def truncate(text: str, size: float, width: float, *, bold: bool = False) -> str:
-    """The text, truncated with an ellipsis if it is wider than `width`."""
+    """Truncates the text with an ellipsis if it is wider than `width`."""
     if text_width(text, size, bold=bold) <= width:
         return text
     while text and text_width(text + "…", size, bold=bold) > width:
@@ -35,7 +35,7 @@ def truncate(text: str, size: float, width: float, *, bold: bool = False) -> str
 
 
 def wrap(words: Sequence[str], size: float, width: float) -> list[str]:
-    """Joins words with dots, in lines of at most this width."""
+    """Joins words with dots and wraps them into lines of at most this width."""
     lines: list[str] = []
     for word in words:
         if lines and text_width(f"{lines[-1]} · {word}", size) <= width:
@@ -77,7 +77,7 @@ class Surface:
     def rect(
         self, x: float, y: float, size: Point, colour: str, *, fill: float = 0.14, edge: float = 0.85, radius: float = 5
     ) -> None:
-        """An opaque rectangle of `colour` on the page colour. `fill` and `edge` are opacities of `colour`."""
+        """Draws an opaque rectangle. `fill` and `edge` are opacities of `colour` over the page colour."""
         width, height = size
         shape = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}"'
         self.shapes.append(
@@ -100,7 +100,7 @@ class Surface:
         )
 
     def wire(self, points: Sequence[Point], *, arrow: bool = True, bend: float = 6) -> None:
-        """A line through the points, with rounded corners and an arrow head at the end."""
+        """Draws a line through the points, with rounded corners and an arrow head at the end."""
         (x, y), *rest = points
         path = [f"M{x:.1f} {y:.1f}"]
         for before, here, after in zip(points, points[1:], points[2:], strict=False):
@@ -128,7 +128,7 @@ class Surface:
         self._extend(x + other.right, y + other.bottom)
 
     def svg(self, title: str) -> str:
-        """The complete SVG file, with a background in the page colour."""
+        """Returns the complete SVG file, with a background in the page colour."""
         width, height = round(self.right + 1), round(self.bottom + 1)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
@@ -138,7 +138,7 @@ class Surface:
 
 
 def _towards(corner: Point, other: Point, bend: float) -> str:
-    """The point where the rounding of a corner begins, on the line to another point."""
+    """Returns the point where the rounding of a corner begins, on the line to another point."""
     length = max(abs(other[0] - corner[0]), abs(other[1] - corner[1]), 1e-9)
     share = min(bend, length / 2) / length
     return f"{corner[0] + (other[0] - corner[0]) * share:.1f} {corner[1] + (other[1] - corner[1]) * share:.1f}"

@@ -17,8 +17,8 @@ EXPLAINED = "explain/explain.html"  # the page of `convoy explain`, in the folde
 def write_report(target: Run | Study, *, page_of: Callable[[Study, Path], Page]) -> Path:
     """Writes report.html, report.md and figures/ into the folder of the run or study.
 
-    `page_of` makes the page of a study; this package does not depend on the kinds of study. Returns the path of
-    report.html. Raises ValueError if files of the run or study are missing or damaged.
+    `page_of` creates the page of a study, because this package does not depend on the kinds of studies. Returns the
+    path of report.html. Raises ValueError if files of the run or study are missing or damaged.
     """
     from convoy.reporting import pages, render
     from convoy.runs import Study

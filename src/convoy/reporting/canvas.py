@@ -1,7 +1,7 @@
-"""Draws charts as files and as SVG inside a page, with matplotlib's object-oriented interface.
+"""Draws charts as files and as inline SVG of a page, with matplotlib's object-oriented interface.
 
-Sizes are fixed: constrained layout and tight bounding boxes draw everything twice and took half of a report's time.
-For the same reason a chart is drawn once as SVG, from which the panels of the page are cut.
+Sizes are fixed: constrained layout and tight bounding boxes draw everything twice, which took half of a report's time.
+For the same reason, a chart is drawn once as SVG, which is then split into the panels of the page.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def chart_svg(chart: Chart, look: Look) -> str:
 
 
 def inline_panels(chart: Chart, svg: str, prefix: str) -> list[str]:
-    """One <svg> per panel for HTML, cut from the SVG of the chart: colours are CSS variables, ids begin with `prefix`.
+    """Splits the SVG of a chart into an <svg> per panel, with CSS variables as colours. Ids begin with `prefix`.
 
-    A shape may be defined in one panel and used in another, so that a page must show all panels of a chart.
+    A page must show all panels of a chart, because a shape may be defined in one panel and used in another.
     """
     panels = []
     for number, (panel, (left, top)) in enumerate(zip(chart.panels, _layout(chart)[0], strict=True)):
@@ -119,7 +119,7 @@ def save(figure: Figure, *paths: Path) -> None:
 
 
 def make_readable(figure: Figure) -> None:
-    """Makes each text of the figure one line without control characters."""
+    """Converts each text of the figure to one line without control characters."""
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # ticks with names
             names = [label.get_text() for label in axis.get_ticklabels()]
@@ -136,10 +136,10 @@ def _shown(text: str) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Sets the rc parameters of a report and ignores warnings about glyphs that only the fonts of the page have."""
+    """Sets the rc parameters of a report and ignores warnings about glyphs that are only in the fonts of the page."""
     with matplotlib.rc_context(STYLE | {"font.family": fonts.families()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
-        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a Chinese font may have one weight only
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a Chinese font may have only one weight
         yield
 
 
@@ -163,7 +163,7 @@ def _all_panels(chart: Chart, look: Look) -> Figure:
 
 
 def _layout(chart: Chart) -> tuple[list[tuple[float, float]], tuple[float, float]]:
-    """Returns the left and top of each panel, and the width and height of all, in inches; two panels share a row."""
+    """Returns left and top of each panel, and width and height of the figure, in inches; two panels share a row."""
     columns = min(2, len(chart.panels))
     corners, top = [], 0.0
     for first in range(0, len(chart.panels), columns):
@@ -185,7 +185,7 @@ def _add_panel(figure: Figure, panel: Panel, *, left: float, top: float, size: t
     )
     panel.draw(axes)
     if panel.title:
-        # At the left edge of the panel, not of the axes, to fit long names.
+        # Aligned with the panel instead of the axes, so that long names fit.
         axes.text(
             (0.1 - panel.left) / (WIDTH - panel.left - RIGHT),
             1 + 0.14 / (panel.height - panel.bottom - panel.top),
@@ -220,14 +220,14 @@ def _svg(figure: Figure) -> str:
 
 
 def readable_width(svg: str) -> int:
-    """Pixels below which its texts would be too small on a phone: 0.9 of its own width, so that 11 pixels stay 10."""
+    """Returns the minimum width in pixels for readable text: 0.9 of the SVG's width, so that 11 pixels become 10."""
     box = re.search(r'viewBox="0 0 (\d+)', svg)
     assert box is not None
     return int(0.9 * int(box.group(1)))
 
 
 def for_page(svg: str, prefix: str, label: str) -> str:
-    """Adapts an SVG to a page: unique ids, its font, colours and width. `label` is for screen readers."""
+    """Adapts an SVG to a page: unique ids, the page's font, colours and width. `label` is for screen readers."""
     body = svg[svg.index("<svg") :]
     box = re.search(r'viewBox="([^"]+)"', body)
     assert box is not None

@@ -10,7 +10,7 @@ from convoy.reporting import canvas, palette
 from convoy.reporting.content import Chart, Page, Section
 from convoy.reporting.render import FIGURES, html_context, html_templates
 
-# The marks of JupyterLab, VS Code, Colab and the themes of Sphinx. Without a mark, the system decides.
+# Selectors of JupyterLab, VS Code, Colab and the themes of Sphinx. If none matches, the system setting is used.
 LIGHT_THEMES = "[data-jp-theme-light=true], .vscode-light, .vscode-high-contrast-light, [theme=light], "
 LIGHT_THEMES += "[data-theme=light]"
 DARK_THEMES = "[data-jp-theme-light=false], .vscode-dark, .vscode-high-contrast, [theme=dark], [data-theme=dark]"
@@ -18,7 +18,7 @@ FONT = "var(--jp-content-font-family, var(--vscode-font-family, system-ui, sans-
 
 
 def cell_html(page: Page) -> str:
-    """The title, the sentence, the tables and all blocks of a page. A 3D figure is a static image."""
+    """Renders title, sentence, tables and all blocks of a page. A 3D figure is a static image."""
     look = palette.Look(page.labels, page.aliases)
     charts = {
         block.name: canvas.chart_svg(block, block.look or look) for block in page.blocks if isinstance(block, Chart)
@@ -32,12 +32,12 @@ def cell_html(page: Page) -> str:
             font=Markup(FONT),
             light_themes=Markup(LIGHT_THEMES),
             dark_themes=Markup(DARK_THEMES),
-            style=Markup(style.replace("@media", "@container")),  # of the output, not of the window
+            style=Markup(style.replace("@media", "@container")),  # the width of the cell, not of the window
         )
     )
 
 
 def first_figure(page: Page) -> tuple[Section, ...]:
-    """Only the first figure of the page."""
+    """Returns only the first figure of the page."""
     figures = [block for block in page.blocks if isinstance(block, FIGURES)]
     return (Section("", tuple(figures[:1])),)

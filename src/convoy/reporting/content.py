@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from convoy.reporting.palette import Look
 
-MANY_COLUMNS = 7  # in Word and LaTeX, a table with more has smaller letters or headers in several lines
+MANY_COLUMNS = 7  # in Word and LaTeX, a table with more has a smaller font or multi-line headers
 
-# Control characters break XML; the bidirectional overrides let a malicious name reverse the text after it.
+# Control characters break XML; with bidirectional overrides, a malicious name could reverse the text after it.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+")
 
 
@@ -54,7 +54,7 @@ def shortened(names: Sequence[str], length: int) -> list[str]:
 @dataclass(frozen=True)
 class Cell:
     text: str
-    note: str = ""  # after the text, in grey: an interval or a unit
+    note: str = ""  # grey text after it: an interval or a unit
     bold: bool = False
     link: str = ""  # relative: a folder, or another report.html
     model: str = ""  # label of the model whose mark precedes the text
@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Field(Generic[T]):
-    """A column of a table with one row per object. `of` makes the cell of an object."""
+    """A column of a table with one row per object. `of` creates the cell of an object."""
 
     title: str
     of: Callable[[T], Cell | str]
@@ -117,7 +117,7 @@ class Chart:
     caption: str
     legend: tuple[str, ...] = ()  # labels of models
     line_legend: str = ""  # what dashed and solid lines mean
-    look: Look | None = None  # colours of the page that the chart was made for; None: of the page that shows it
+    look: Look | None = None  # colours of the page for which the chart was created; None: of the page that shows it
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Strip:
 
     @property
     def aspect(self) -> float:
-        """Width / height of the images, which all have one shape; about 2 for a pair of images."""
+        """Width / height of the images, which all have the same shape; about 2 for a pair of images."""
         return self.tiles[0].image.shape[2] / self.tiles[0].image.shape[1]
 
 
@@ -156,17 +156,17 @@ class Gallery:
 class Code:
     text: str
     title: str = ""
-    columns: bool = False  # set in two columns, for many short lines
+    columns: bool = False  # typeset in two columns, for many short lines
 
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph, with a link after it."""
+    """A paragraph, followed by a link."""
 
     text: str
     link: str = ""  # relative, to report.html, or a URL
     link_text: str = ""
-    blank_lines: int = 0  # below it, for an answer
+    blank_lines: int = 0  # below it, as space for an answer
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Drawing:
     svg: str
     width: int  # pixels; the maximum on a page
     caption: str
-    narrow_svg: str = ""  # the same on a phone
+    narrow_svg: str = ""  # version for phones
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class Scene3D:
     log: tuple[bool, bool, bool] = (False, False, False)
 
 
-HALF_PAGE = 560  # pixels; a drawing that is not wider shares its row with another
+HALF_PAGE = 560  # pixels; drawings of at most this width share a row
 
 
 Block = Table | Chart | Gallery | Code | Prose | Drawing | Scene3D
@@ -241,7 +241,7 @@ class Page:
     caveats: tuple[str, ...]
     tables: tuple[Table, ...]  # above all sections
     sections: tuple[Section, ...]
-    labels: tuple[str, ...]  # of the models; the index decides the colour
+    labels: tuple[str, ...]  # of the models; the index determines the colour
     aliases: Mapping[str, str] = field(default_factory=dict)  # other name of a model -> its label in `labels`
     links: tuple[Cell, ...] = ()  # below the sentence and the caveats
 
@@ -251,7 +251,7 @@ class Page:
 
 
 def in_rows(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
-    """Small figures that follow each other share a row, by two or three. Any other block has its own."""
+    """Groups two or three consecutive small figures into a row. Any other block is a row of its own."""
     rows: list[tuple[Block, ...]] = []
     for small, group in groupby(blocks, _is_small):
         remaining = list(group)

@@ -15,11 +15,11 @@ def png_of(figures: Path, name: str) -> Path:
 
 WIDTH = 6.7  # inches of text on an A4 page
 HEIGHT = 5.2  # inches; two figures with their captions fit on a page
-TALL, TALL_HEIGHT = 1.6, 8.2  # a figure whose height is more than TALL times its width would be too small
+TALL, TALL_HEIGHT = 1.6, 8.2  # maximum height in inches if a figure is more than TALL times as high as wide
 
 
 def inches_of(path: Path) -> tuple[float, float]:
-    """Width and height of a figure on paper: its own, or smaller so that it fits."""
+    """Returns width and height of a figure on paper, reduced if necessary."""
     with Image.open(path) as picture:
         width, height = picture.width / DPI, picture.height / DPI
     scale = min(1.0, WIDTH / width, (TALL_HEIGHT if height > TALL * width else HEIGHT) / height)

@@ -35,7 +35,7 @@ class ConfusedPair(NamedTuple):
 class ConfusionNumbers(NamedTuple):
     label: str
     classes: tuple[str, ...]
-    counts: np.ndarray  # int [K, K], rows are true, summed over seeds
+    counts: np.ndarray  # int [K, K], rows are true classes, summed over seeds
     runs: int
 
     @property
@@ -45,7 +45,7 @@ class ConfusionNumbers(NamedTuple):
 
     @property
     def errors(self) -> np.ndarray:
-        """The shares with the diagonal (correct predictions) set to 0."""
+        """`shares` with the diagonal (correct predictions) set to 0."""
         return self.shares * (1 - np.eye(len(self.classes)))
 
     def worst(self, number: int) -> list[ConfusedPair]:
@@ -71,13 +71,13 @@ def class_names(classes: Sequence[str]) -> list[str]:
 
 
 def confusion_numbers(label: str, classes: Sequence[str], scores: Sequence[Score]) -> ConfusionNumbers:
-    """`scores` are those of one part, one per run."""
+    """`scores`: one per run, all of the same part."""
     counts = np.sum([np.array(score.confusion, dtype=int) for score in scores], axis=0)
     return ConfusionNumbers(label, tuple(classes), counts, len(scores))
 
 
 def draw_confusion(axes: Axes, numbers: ConfusionNumbers, scale: float) -> None:
-    """Draws errors in one colour, opaque at the share `scale`, and the diagonal in grey.
+    """Draws errors in one colour, with full opacity at the share `scale`, and the diagonal in grey.
 
     Opacity is used because the same drawing is shown on light and dark pages.
     """
@@ -120,7 +120,7 @@ def _draw_cells(axes: Axes, numbers: ConfusionNumbers, depth: np.ndarray) -> Non
 
 
 def _draw_as_image(axes: Axes, depth: np.ndarray) -> None:
-    """Draws one image, because 100 classes would be 10,000 shapes. The mid-tone is visible on light and dark pages."""
+    """Draws an image, because 100 classes would be 10,000 shapes. Its mid-tone is visible on light and dark pages."""
     k = len(depth)
     pixels = np.empty((k, k, 4))
     pixels[..., :3] = to_rgb("#d1691f")

@@ -26,7 +26,7 @@ class Curve(NamedTuple):
     """Mean, minimum and maximum over seeds at epochs 1, 2, ..."""
 
     label: str
-    part: str  # train or validation; test, if a fault selects the epoch on it
+    part: str  # train or validation; test if a fault selects the epoch by it
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -35,7 +35,7 @@ class Curve(NamedTuple):
 class CurveNumbers(NamedTuple):
     quantity: Literal["loss", "accuracy"]  # accuracy in percent
     curves: tuple[Curve, ...]
-    seeds: tuple[int, int]  # fewest and most of a model
+    seeds: tuple[int, int]  # minimum and maximum over models
     truncated: bool  # whether runs of one model have different lengths and are drawn up to the shortest
 
 
@@ -63,7 +63,7 @@ def curve_numbers(runs: Mapping[str, Sequence[Metrics]], quantity: Literal["loss
             table = np.array([values[:length] for values in series])  # (seeds, epochs)
             curves.append(Curve(label, part, *(tuple(v.tolist()) for v in (table.mean(0), table.min(0), table.max(0)))))
     validated = {curve.label for curve in curves if curve.part == "validation"}
-    # A test set that a fault opened in addition to the validation set selects nothing.
+    # If a fault opens the test set in addition to the validation set, the test set does not select the epoch.
     selected = tuple(curve for curve in curves if curve.part != "test" or curve.label not in validated)
     counts = [len(group) for group in runs.values()] or [0]
     return CurveNumbers(quantity, selected, (min(counts), max(counts)), truncated)
@@ -90,7 +90,7 @@ def selected_caption(numbers: CurveNumbers) -> str:
 
 
 def seeds_sentences(seeds: tuple[int, int], *, truncated: bool) -> list[str]:
-    """Returns the sentences of a caption on lines and bands. `truncated`: see `CurveNumbers`."""
+    """Returns caption sentences that explain lines and bands. `truncated`: see `CurveNumbers`."""
     fewest, most = seeds
     number = str(most) if fewest == most else _("up to {n}", n=most)
     several = _("Lines: mean; bands: minimum to maximum over {seeds} seeds.", seeds=number)
@@ -137,7 +137,7 @@ def draw_curves(axes: Axes, numbers: CurveNumbers, look: Look) -> None:
         _logarithmic_if_wide(axes, min(values), max(values))
     label_by_epoch(axes, longest, numbers.quantity)
     if longest == 1:
-        for curve in numbers.curves:  # because a dashed line with one point is invisible
+        for curve in numbers.curves:  # as markers, because a dashed line with one point is invisible
             if curve.part == "train":
                 axes.plot([1], curve.mean, "_", color=look.colour(curve.label), markersize=14, markeredgewidth=1.6)
 
@@ -153,7 +153,7 @@ def curves_caption(accuracy: CurveNumbers) -> str:
 
 
 def step_numbers(steps: Mapping[str, np.ndarray]) -> StepNumbers | None:
-    """Returns at most 600 points. A loss that is not finite (of a skipped step) is interpolated."""
+    """Returns at most 600 points. The loss of a skipped step, which is not finite, is interpolated."""
     if not steps or len(steps["loss"]) < 2:
         return None
     loss = steps["loss"].astype(np.float64)
@@ -167,7 +167,7 @@ def step_numbers(steps: Mapping[str, np.ndarray]) -> StepNumbers | None:
     starts = np.maximum(0, ends - window)
     smooth = (sums[ends] - sums[starts]) / (ends - starts)
     at = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), 600)).astype(int))
-    step = steps.get("step", np.arange(len(loss)))  # an archived run keeps only some steps
+    step = steps.get("step", np.arange(len(loss)))  # an archived run has only some steps
     stride = max(1, round((int(step[-1]) + 1) / len(loss)))
     return StepNumbers(smooth[at], filled[at], steps["lr"].astype(np.float64)[at], step[at] + 1, window * stride)
 
@@ -214,8 +214,8 @@ class LossLine(NamedTuple):
 
 class LossNumbers(NamedTuple):
     lines: tuple[LossLine, ...]
-    window: int  # steps per point; more than WINDOW if an archived run keeps only some steps
-    seeds: tuple[int, int]  # fewest and most of a model
+    window: int  # steps per point; more than WINDOW if an archived run has only some steps
+    seeds: tuple[int, int]  # minimum and maximum over models
     truncated: bool  # whether runs of one model have different lengths and are drawn up to the shortest
 
 
@@ -240,7 +240,7 @@ def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Met
 
 
 def _smoothed(steps: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """Returns completed steps, mean of the last WINDOW stored losses that are finite, and steps per window."""
+    """Returns completed steps, means of the last WINDOW finite losses, and steps per window."""
     loss = np.asarray(steps.get("loss", ()), dtype=np.float64)
     done = np.asarray(steps.get("step", np.arange(len(loss)))) + 1
     finite = np.isfinite(loss)

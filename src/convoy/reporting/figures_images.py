@@ -24,12 +24,12 @@ SAMPLES_PER_CLASS = 8
 MANY_CLASSES = 12  # with more, one sample per class
 COLUMNS = 12  # tiles per row of a figure file
 TILE = 0.74  # inches
-SMALL = 48  # pixels; a page has images up to this height as PNG, larger ones as WebP with a quarter of the bytes
-LARGEST = 112  # pixels; the height of an image of a page, which shows it at about 75
+SMALL = 48  # pixels; a page embeds images up to this height as PNG, larger ones as WebP, which is a quarter of the size
+LARGEST = 112  # pixels; maximum height of an image in a page, which shows it at about 75
 
 
 def draw_gallery(tiles: Sequence[Tile], path: Path) -> None:
-    """Writes images with their predicted classes to a .png or .svg file; wrong ones in red, with the true class.
+    """Writes images with predicted classes to a .png or .svg file. Wrong predictions are red, with the true class.
 
     Raises ValueError for another suffix or without images.
     """
@@ -105,7 +105,7 @@ def sample_strips(gallery: Mapping[str, np.ndarray], classes: Sequence[str]) -> 
 
 
 def filter_tiles(filters: np.ndarray, max_tiles: int) -> tuple[Tile, ...]:
-    """Makes grey or RGB tiles of float filters [F, C, h, w]: 0 is grey, the largest weight of each white or black."""
+    """Converts filters, float [F, C, h, w], to grey or RGB tiles: 0 is grey, the largest weight white or black."""
     tiles = []
     for number, weights in enumerate(filters[:max_tiles]):
         kernel = weights if weights.shape[0] in (1, 3) else weights.mean(0, keepdims=True)
@@ -128,7 +128,7 @@ def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Returns a data: URI of uint8 [C, H, W] (1, 3, or with opacity 4 channels) or [H, W, 4], at most LARGEST high."""
+    """Returns a data: URI of uint8 [C, H, W] (1, 3 or, with opacity, 4 channels) or [H, W, 4], reduced to LARGEST."""
     if pixels.shape[-1] == 4 and pixels.shape[0] not in (1, 3):
         picture = Image.fromarray(pixels, "RGBA")
     elif pixels.shape[0] == 1:
@@ -145,7 +145,7 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def _reduced(picture: Image.Image, height: int) -> Image.Image:
-    """Returns the picture with at most this height."""
+    """Reduces the picture to at most this height."""
     if picture.height <= height:
         return picture
     return picture.resize((round(picture.width * height / picture.height), height), Image.Resampling.BOX)
@@ -187,7 +187,7 @@ def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False)
 
 
 class _Pixels(Artist):
-    """All tiles of a figure as one image in its resolution. `imshow` takes milliseconds for each tile."""
+    """All tiles of a figure as one image, because `imshow` takes milliseconds for each tile."""
 
     def __init__(self, picture: np.ndarray) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class _Pixels(Artist):
 
 
 def _paste(image: np.ndarray, picture: np.ndarray, x: float, y: float, width: float) -> None:
-    """Copies uint8 [C, H, W] to these inches of the picture; a pixel becomes a rectangle."""
+    """Copies uint8 [C, H, W] to this position of the picture, in inches. A pixel becomes a rectangle."""
     left, top = round(x * canvas.DPI), round(y * canvas.DPI)
     columns, rows = round(width * canvas.DPI), round(TILE * canvas.DPI)
     pixels = np.asarray(_reduced(Image.fromarray(np.ascontiguousarray(_rgb(image))), rows))

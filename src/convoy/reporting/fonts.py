@@ -1,4 +1,4 @@
-"""Finds a font with the letters of the reader's language for matplotlib, whose own font has no Chinese ones."""
+"""Finds a font for the reader's language, because matplotlib's own font has no Chinese characters."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CHINESE = (  # on Linux, Windows and macOS; matplotlib reads the first font of a
     "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB",
     "Heiti SC", "Heiti TC", "STHeiti", "Arial Unicode MS", "SimSun",
 )  # fmt: skip
-LAST = "Droid Sans Fallback"  # it has no bold letters
+LAST = "Droid Sans Fallback"  # without bold characters
 _CHINESE_LETTER = re.compile("[\u3400-\u9fff]")
 
 
 def families() -> list[str]:
-    """The fonts of a figure, in order of preference."""
+    """Returns the fonts of a figure, in order of preference."""
     if not page_language().startswith("zh"):
         return [LATIN]
     font = chinese_font()
@@ -32,9 +32,9 @@ def families() -> list[str]:
 
 @cache
 def chinese_font() -> str | None:
-    """The first of CHINESE that is installed. If there is none, a line on stderr says so, once."""
+    """Returns the first installed font of CHINESE. If there is none, prints a warning once."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
-    if installed.isdisjoint(CHINESE):  # perhaps installed after matplotlib listed the fonts
+    if installed.isdisjoint(CHINESE):  # one may have been installed after matplotlib listed the fonts
         for path in font_manager.findSystemFonts():
             if re.search("CJK|wqy|SourceHan|msyh|simhei|simsun|PingFang", Path(path).name, re.IGNORECASE):
                 font_manager.fontManager.addfont(path)
@@ -48,7 +48,7 @@ def chinese_font() -> str | None:
 
 
 def drawable(text: str) -> str:
-    """Returns the English message of a Chinese text if no font has its letters."""
+    """Returns the English message of a Chinese text if no font has its characters."""
     if _CHINESE_LETTER.search(text) is None or not page_language().startswith("zh") or chinese_font() is not None:
         return text
     for english, chinese in messages().items():

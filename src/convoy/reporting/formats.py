@@ -1,4 +1,4 @@
-"""The formats that a page can be written in."""
+"""The formats in which a page can be written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Charts = Mapping[str, str]  # see `render.html`
 class Format(NamedTuple):
     contents: Callable[[Page, Path, Charts], bytes]  # (page, folder with figures/, charts) -> contents of the file
     check: Callable[[], object] = lambda: None  # raises ValueError if a package or program is missing
-    reads_figures: bool = True  # the PNG files in figures/, also of drawings
+    reads_figures: bool = True  # needs the PNG files in figures/, including those of drawings
 
 
 def write(page: Page, folder: Path, name: str, suffix: str) -> Path:

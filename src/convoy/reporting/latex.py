@@ -14,8 +14,8 @@ from convoy.reporting.figure_files import inches_of, png_of
 from convoy.reporting.render import figure_titles, full_stop, kind_of, readable_lines
 from convoy.text import gettext as _
 
-MAX_ROWS = 45  # of a table on one page; a longer one is continued below
-LONG = 42  # characters; a column with a longer text has line breaks
+MAX_ROWS = 45  # of a table on one page; longer tables are split
+LONG = 42  # characters; longer texts are wrapped
 _COMMANDS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
@@ -27,7 +27,7 @@ _COMMANDS = {
     "’": "'", "\u00a0": "~", **{letter: f"\\{letter}" for letter in "&%$#{}"},
 }  # fmt: skip
 _EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_KNOWN_TO_PDFLATEX = 0x17F  # the letters of Latin alphabets; others need xelatex or lualatex and a font
+_KNOWN_TO_PDFLATEX = 0x17F  # last Latin character; others need xelatex or lualatex and a font
 
 
 class _Raw(str):
@@ -37,7 +37,7 @@ class _Raw(str):
 
 
 def tex(page: Page, folder: Path) -> bytes:
-    """`folder` is that of the .tex file, and has figures/."""
+    """`folder` is the folder of the .tex file, which contains figures/."""
     titles = figure_titles(page)
     text = (
         _environment()
@@ -64,9 +64,9 @@ def tex(page: Page, folder: Path) -> bytes:
 
 
 def _letters(text: str) -> tuple[str, str, str]:
-    """Lines of the preamble for letters that LaTeX's font does not have: for pdflatex, for the others, for both.
+    """Returns preamble lines for characters missing in LaTeX's font: for pdflatex, for other compilers, for both.
 
-    pdflatex stops at a letter without a definition; here it prints the letter's number.
+    pdflatex stops at an undefined character; the definition makes it print the character's number.
     """
     unknown = sorted({letter for letter in text if ord(letter) > _KNOWN_TO_PDFLATEX})
     others, east_asian = (
@@ -104,14 +104,14 @@ def _environment() -> Environment:
 
 
 def _escaped(value: Any) -> Any:
-    """Escapes all that the template prints, so that names cannot become commands."""
+    """Escapes everything that the template prints, so that names cannot become commands."""
     if isinstance(value, _Raw) or not isinstance(value, str):
         return value
     return "".join(_COMMANDS.get(letter, letter) for letter in readable(value)) if value else ""
 
 
 def _code(text: str) -> _Raw:
-    """Lines of equal letters. LaTeX's verbatim has no line breaks."""
+    """Formats code in monospace with line breaks, which LaTeX's verbatim does not have."""
     lines = []
     for line in readable_lines(text).split("\n"):
         indent = len(line) - len(line.lstrip())
@@ -121,7 +121,7 @@ def _code(text: str) -> _Raw:
 
 
 def _columns(table: Table) -> _Raw:
-    """The columns of a tabular: numbers at the right, long texts in lines of limited width."""
+    """Returns the column specification of a tabular: numbers right-aligned, long texts wrapped."""
     if not any(column.title or column.unit for column in table.columns):
         return _Raw(r"p{0.28\linewidth}p{0.66\linewidth}")
     longest = [max((len(row[place].text) for row in table.rows), default=0) for place in range(len(table.columns))]
@@ -135,7 +135,7 @@ def _columns(table: Table) -> _Raw:
 
 
 def _header(table: Table) -> _Raw:
-    """Titles and units; on separate lines if there are many columns, so that the table is not scaled down."""
+    """Formats titles and units, on separate lines if there are many columns, so that the table is not scaled down."""
     if len(table.columns) <= MANY_COLUMNS:
         return _row([Cell(column.title, column.unit) for column in table.columns], bold=True)
     texts = []

@@ -1,4 +1,4 @@
-"""Makes the page of a study and the page of a run."""
+"""Creates the page of a study and the page of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TILES = 24  # images per gallery
 
 
 def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page]) -> Page:
-    """Makes the page with `page_of` (see `write_report`) and adds scores that contradict the predictions as caveats.
+    """Creates the page with `page_of` (see `write_report`) and adds caveats on scores that contradict the predictions.
 
     Raises ValueError if finding.json or a run is missing, the study has no runs, or its kind is unknown.
     """

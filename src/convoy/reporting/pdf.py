@@ -1,4 +1,4 @@
-"""Makes a PDF of a page with a program that is installed: Chromium prints the HTML, or LaTeX compiles the .tex."""
+"""Creates a PDF of a page with an installed program: Chromium prints the HTML, or LaTeX compiles the .tex."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SECONDS = 180
 
 
 def program() -> Path:
-    """Returns the first browser or LaTeX that is installed. Raises ValueError without one."""
+    """Returns the first installed browser or LaTeX compiler. Raises ValueError without one."""
     applications = [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in MAC]
     for name in (*BROWSERS, *applications, *COMPILERS):
         if found := shutil.which(name):
@@ -36,13 +36,15 @@ def print_html(browser: Path, html: str) -> bytes:
         page, result = Path(name) / "page.html", Path(name) / "page.pdf"
         page.write_text(html, encoding="utf-8")
         options = ["--headless", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={name}/profile"]
-        options += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # Chromium's rule for root
+        options += (
+            ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        )  # required by Chromium for root
         _run([str(browser), *options, f"--print-to-pdf={result}", page.as_uri()], Path(name), result)
         return result.read_bytes()
 
 
 def compile_tex(compiler: Path, tex: bytes, folder: Path) -> bytes:
-    """`folder` has figures/."""
+    """`folder` contains figures/."""
     with TemporaryDirectory(prefix="convoy-") as name:
         source, result = Path(name) / "page.tex", Path(name) / "page.pdf"
         source.write_bytes(tex)

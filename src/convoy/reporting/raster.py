@@ -1,4 +1,4 @@
-"""Converts the SVG of a drawing to a PNG, for formats without SVG. Covers what `convoy.profiling.svg` writes."""
+"""Converts the SVG of a drawing to PNG for formats without SVG. Supports the elements that `profiling.svg` writes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from matplotlib.transforms import Affine2D, Transform
 from convoy.reporting import canvas
 from convoy.reporting.content import Drawing
 
-PIXELS_PER_INCH = 120  # of a drawing: text of 12 pixels is as large as that of a page with 7 points
-FONT_SCALE = 0.9  # matplotlib's font is wider than the ones that a drawing is measured for
+PIXELS_PER_INCH = 120  # of a drawing: 12 pixels of text are about 7 points
+FONT_SCALE = 0.9  # matplotlib's font is wider than the fonts for which a drawing is laid out
 
 
 def save_drawing(block: Drawing, folder: Path) -> None:

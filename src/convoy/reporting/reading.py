@@ -37,7 +37,7 @@ class RunView:
 
     @cached_property
     def scores(self) -> dict[str, Score]:
-        """Scores by part, with display names of classes; recomputed where they contradict the run's predictions."""
+        """Scores by part, with display names of classes. Recomputed if they contradict the run's predictions."""
         return {part: self._with_display_names(score) for part, score in self._recount.scores.items()}
 
     def _with_display_names(self, score: Score) -> Score:
@@ -101,7 +101,7 @@ def all_views(groups: Groups) -> list[RunView]:
 
 
 def chance_levels(views: Iterable[RunView], part: str) -> list[str]:
-    """Returns a sentence for each model at chance level. Computed from the scores, because older runs have no flag."""
+    """Returns a sentence for each model at chance level, computed from scores, because older runs have no such flag."""
     scores = [(view.label, view.seed, view.scores[part]) for view in views if part in view.scores]
     return chance.sentences(scores, part)
 

@@ -48,7 +48,7 @@ def write_figures(page: Page, figures: Path) -> dict[str, str]:
 
 
 def html(page: Page, charts: Mapping[str, str]) -> str:
-    """`charts` holds the SVG of each chart by its name."""
+    """`charts`: the SVG of each chart by its name."""
     return (
         html_templates()
         .get_template("report.html.j2")
@@ -64,7 +64,7 @@ def html(page: Page, charts: Mapping[str, str]) -> str:
 
 
 def html_context(page: Page, charts: Mapping[str, str], *, in_cell: bool) -> dict[str, object]:
-    """What blocks.html.j2 needs, for a report or for the output of a notebook cell."""
+    """Returns the variables of blocks.html.j2, for a report or for the output of a notebook cell."""
     look = palette.Look(page.labels, page.aliases)
     return {
         "page": page,
@@ -164,8 +164,8 @@ def _mark(look: palette.Look, label: str) -> Markup:
 
 
 def _strip_uri(strip: Strip, gallery: Gallery) -> str:
-    """Joins the samples of a class to one image, because a page with many small ones loads slowly."""
-    columns = max(len(row.tiles) for row in gallery.strips)  # all images get the same width
+    """Joins the samples of a class to one image, because a page with many small images loads slowly."""
+    columns = max(len(row.tiles) for row in gallery.strips)  # so that all images have the same width
     return data_uri(mosaic(strip.tiles, max(1, strip.tiles[0].image.shape[1] // 14), columns))
 
 
@@ -176,7 +176,7 @@ class _Raw(str):
 
 
 def _markdown_cell(value: Any) -> Any:
-    """Escapes all that the Markdown template prints, so that names cannot become markup, tables or HTML."""
+    """Escapes everything that the Markdown template prints, so that names cannot become markup, tables or HTML."""
     if isinstance(value, _Raw) or not isinstance(value, str):
         return value
     text = re.sub(
@@ -197,7 +197,7 @@ def _cell_text(cell: Any) -> _Raw:
 
 
 def _markdown_link(link: str) -> _Raw:
-    """Changes a link to the HTML of a page into one to its Markdown."""
+    """Converts a link to a page's HTML into one to its Markdown."""
     return _Raw(link if "://" in link else re.sub(r"\.html$", ".md", link))
 
 

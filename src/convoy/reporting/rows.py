@@ -23,7 +23,7 @@ VALUE_GAP = 0.17  # between two values of a row
 ABOVE, BELOW = 0.37, 0.2  # margins above the middle of the first row and below the middle of the last
 LABELS = 0.6  # below the axes
 # Characters:
-MAX_LEFT_NAME = 12  # a chart with a longer name, or with text at the right, has the names above the values
+MAX_LEFT_NAME = 12  # with longer names or text at the right, names are above the values
 MAX_NAME, MAX_NAME_WITH_TEXT = 44, 38
 
 Interval = tuple[float, float]  # low, high
@@ -40,7 +40,7 @@ class Value:
     hollow: bool = False
     points: tuple[float, ...] = ()  # the single results, if the value is their mean
     diverged: tuple[float, ...] = ()  # results of diverged runs, drawn as crosses
-    prediction: Interval | None = None  # for one more run: a thin line
+    prediction: Interval | None = None  # prediction interval for one more run, drawn as a thin line
 
     @classmethod
     def of(cls, estimate: Estimate, colour: str = MUTED, mark: str = "|", *, scale: float = 100) -> Value:
@@ -72,7 +72,7 @@ class RowChart:
 
     @property
     def extra_height(self) -> float:
-        """Extra height of a row for the values after the first, in inches."""
+        """Additional height of a row for the values after the first, in inches."""
         return VALUE_GAP * (max(len(row.values) for row in self.rows) - 1)
 
     @property
@@ -101,7 +101,7 @@ def interval_of(estimate: Estimate, scale: float = 100) -> Interval | None:
 
 
 def limits(chart: RowChart) -> Interval:
-    """Limits of the axis. Bars begin at 0; percentages stay near 0 to 100, which a t interval can exceed."""
+    """Returns the limits of the axis. Bars begin at 0; percentages stay near 0 to 100, which t intervals can exceed."""
     values = [value for row in chart.rows for value in row.values]
     singles = [value.value for value in values] + [point for value in values for point in value.points]
     singles += [row.reference for row in chart.rows if row.reference is not None]
@@ -166,7 +166,7 @@ def _draw_mark(axes: Axes, value: Value, y: float, axis_limits: Interval) -> Non
         axes.plot(value.points, [y] * len(value.points), mark, color=colour, markersize=5, markeredgewidth=0)
     if value.points or value.mark == "|":
         axes.plot((value.value,) * 2, (y - 0.09, y + 0.09), color=colour, linewidth=2.5, solid_capstyle="butt")
-    else:  # not clipped: a mark at 100 % would be cut in half
+    else:  # without clipping, which would cut a mark at 100 % in half
         axes.plot(
             value.value, y, value.mark, color=colour, markersize=6.5, markeredgewidth=1.5, clip_on=False,
             markerfacecolor=PAPER if value.hollow else colour,

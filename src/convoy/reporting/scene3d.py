@@ -1,6 +1,6 @@
 """3D figures: interactive on a page (plotly, offline), static as PNG and SVG (matplotlib).
 
-Matplotlib has no logarithmic 3D axes: a value is drawn at its logarithm, and the ticks show the value.
+Matplotlib has no logarithmic 3D axes. Logarithms are plotted instead, with the values as tick labels.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ INCHES = (6.2, 4.9)
 SCALE = "viridis"  # perceptually uniform, and readable without colour vision
 VIEW = (22, -58)  # elevation and azimuth of the static image, degrees
 STATIC_DPI = 130  # of the image in a page, shown in print only
-FEW = 5  # a logarithmic axis with at most this many values has a tick at each, however close
-MAX_VALUES = 8  # an axis of points with at most this many values has a tick at each
+FEW = 5  # a logarithmic axis with at most this many values has a tick at each of them, even if they are close
+MAX_VALUES = 8  # an axis of points with at most this many values has a tick at each of them
 MAX_STATIC_TICKS = 4  # per axis of the static image; with more, labels overlap
-MIN_TICK_DISTANCE = 1 / 14  # as a fraction of such an axis
+MIN_TICK_DISTANCE = 1 / 14  # fraction of such an axis
 MAX_FACETS = 60  # of a static surface, along each axis
 
 
 @cache
 def library() -> str:
-    """plotly.js as gzip in base64, 2.0 instead of 4.8 MB; once per page, and only in pages with a 3D figure."""
+    """Returns plotly.js as gzip in base64, 2.0 instead of 4.8 MB. A page with 3D figures contains it once."""
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
@@ -58,7 +58,7 @@ def static_uri(block: Scene3D) -> str:
 
 
 def plotly_json(block: Scene3D) -> str:
-    """Traces and axes for plotly. The page sets the colours of text and grid."""
+    """Returns traces and axes for plotly. The page sets the colours of text and grid."""
     axes = {f"{name}axis": _plotly_axis(block, index) for index, name in enumerate("xyz")}
     traces = [_plotly_trace(block, index) for index in range(len(block.traces))]
     stems = [_plotly_stems(trace, _ground(block)) for trace in block.traces if isinstance(trace, Points3D)]
@@ -72,7 +72,7 @@ def _plotly_axis(block: Scene3D, index: int) -> dict[str, object]:
     tick_values = _ticks(block, index)
     if tick_values is None:
         return axis
-    # Plain digits: plotly would write 0.0001 as 100μ.
+    # Plain digits, because plotly would write 0.0001 as 100μ.
     return axis | {"tickmode": "array", "tickvals": tick_values, "ticktext": [f"{value:g}" for value in tick_values]}
 
 
@@ -159,7 +159,7 @@ def _draw(axes: Axes3D, block: Scene3D, index: int) -> None:
 
 
 def _colour(block: Scene3D, index: int) -> str:
-    """The colour of a trace that is not coloured by height. The first is warm, to contrast with the colour scale."""
+    """Returns the colour of a trace that is not coloured by height. The first contrasts with the colour scale."""
     single_coloured = [i for i, trace in enumerate(block.traces) if isinstance(trace, Path3D) or _is_marked(trace)]
     return MODELS[(1 + single_coloured.index(index)) % len(MODELS)][0]
 
@@ -169,7 +169,7 @@ def _is_marked(trace: Points3D | Surface3D | Path3D) -> bool:
 
 
 def _ticks(block: Scene3D, index: int) -> list[float] | None:
-    """Returns the values themselves if there are few, or round numbers on a logarithmic axis; else None (default)."""
+    """Returns the values if there are few, or round numbers on a logarithmic axis; None for the default ticks."""
     values = np.unique(np.concatenate([np.ravel(getattr(trace, "xyz"[index])) for trace in block.traces]))
     values = values[np.isfinite(values)]
     positions = np.log10(values) if block.log[index] else values

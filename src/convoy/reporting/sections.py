@@ -1,4 +1,4 @@
-"""Sections that the reports of runs and studies share: training, errors, data, setup."""
+"""The sections common to reports of runs and studies: training, errors, data, setup."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from convoy.text import ngettext
 MAX_STRIPS = 6  # number of models whose images are shown
 MAX_CONFUSIONS = 10  # number of confusion matrices
 CONFUSED_PAIRS = 5
-FILTERS = 64  # the complete first layer of AlexNet and of ResNets
+FILTERS = 64  # shown filters; enough for the first layer of AlexNet and ResNets
 
 
 def kicker(kind: str, name: str, views: Sequence[RunView]) -> str:
@@ -51,13 +51,13 @@ def kicker(kind: str, name: str, views: Sequence[RunView]) -> str:
 
 
 def section(title: str, *blocks: Block | None) -> Section | None:
-    """Makes a section of the blocks that are not None; None without any."""
+    """Creates a section of the blocks that are not None. Returns None if there are none."""
     present = tuple(block for block in blocks if block is not None)
     return Section(title, present) if present else None
 
 
 def present(*sections: Section | None) -> tuple[Section, ...]:
-    """Leaves out sections that are None."""
+    """Omits sections that are None."""
     return tuple(section for section in sections if section is not None)
 
 
@@ -68,7 +68,7 @@ def curves(
     held_out: str = "",
     caption: Callable[[curves_.CurveNumbers], str] = curves_.curves_caption,
 ) -> Chart | None:
-    """Makes the chart of loss and accuracy by epoch; None without a finished epoch. `held_out` names the solid line."""
+    """Creates the chart of loss and accuracy by epoch; None without a finished epoch. `held_out`: the solid line."""
     lines = {label: [r.metrics for r in group if r.metrics] for label, group in groups.items()}
     lines = {label: metrics for label, metrics in lines.items() if metrics}
     if not lines:
@@ -93,7 +93,7 @@ def curves(
 
 
 def errors(groups: Groups, part: str, look: Look, *, tiles: int) -> Section | None:
-    """Makes confusion matrices, most confused pairs, predictions and hardest images; None without scores."""
+    """Creates confusion matrices, most confused pairs, predictions and hardest images; None without scores."""
     with_confusion = with_score(groups, part)
     with_confusion = {
         label: [r for r in group if r.scores[part].confusion and r.classes == group[0].classes]
@@ -167,7 +167,7 @@ def _strips(firsts: Sequence[RunView], name: str, tiles: int) -> tuple[Strip, ..
 
 
 def data(groups: Groups) -> Section:
-    """Makes the section with sample images, class balance and first-layer filters."""
+    """Creates the section with sample images, class balance and first-layer filters."""
     first = all_views(groups)[0]
     blocks: list[Block] = []
     samples = images_.sample_strips(first.gallery, first.classes)
@@ -219,7 +219,7 @@ def _filters(groups: Groups) -> Gallery | None:
 
 
 def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
-    """Makes the section with all that is needed to reproduce the page: runs, command, data, environment, recipe."""
+    """Creates the section that describes how to reproduce the page: runs, command, data, environment, recipe."""
     views = all_views(groups)
     first = views[0]
     blocks: list[Block] = [

@@ -20,7 +20,7 @@ from convoy.stats import wilson
 from convoy.text import gettext as _
 
 MANY_CLASSES = 25
-MANY_ROWS = 8  # a table of runs or tests with more is collapsed
+MANY_ROWS = 8  # longer tables of runs or tests are collapsed
 
 
 def scores_table(view: RunView) -> Table:
@@ -130,7 +130,7 @@ def class_table(score: Score) -> Table:
 
 
 def runs_table(groups: Groups, folder: Path) -> Table:
-    """One row per run, with a link relative to `folder`, that of the report. Shows the rates if a label has several."""
+    """One row per run, with a link relative to `folder` (of the report). Shows the rates if a label has several."""
     views = all_views(groups)
     parts = [part for part in PARTS if any(part in view.scores for view in views)]
     endings = distinct(map(_ending, views))
@@ -168,13 +168,13 @@ def best_epoch_cell(view: RunView) -> Cell:
 
 
 def run_cell(view: RunView, folder: Path) -> Cell:
-    """The name of the run folder, with a link relative to `folder`, that of the report."""
+    """The name of the run folder, with a link relative to `folder` (of the report)."""
     path = view.run.path
     return Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")))
 
 
 def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
-    """Two columns, name and value; leaves out empty values."""
+    """Two columns, name and value, without empty values."""
     fields: list[Field[tuple[str, str]]] = [
         TextField("", lambda fact: fact[0]),
         TextField("", lambda fact: fact[1]),

@@ -1,4 +1,4 @@
-"""Axis ticks at round numbers in plain digits, also on logarithmic axes."""
+"""Axis ticks at round numbers in plain digits, for linear and logarithmic axes."""
 
 from __future__ import annotations
 

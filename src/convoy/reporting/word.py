@@ -12,7 +12,7 @@ from convoy.reporting.render import FIGURES, figure_titles, full_stop, readable_
 from convoy.text import page_language
 
 BODY, SMALL, TINY = 10.5, 8.5, 7.5  # points
-LONGEST = 45  # letters of a text that widen its column
+LONGEST = 45  # characters; a longer text does not widen its column further
 GREY = "595959"
 CODE_FONT = "Consolas"
 EAST_ASIAN_FONTS = {  # of a style, for Chinese: Word has them on Windows and macOS
@@ -21,7 +21,7 @@ EAST_ASIAN_FONTS = {  # of a style, for Chinese: Word has them on Windows and ma
 
 
 def docx(page: Page, folder: Path) -> bytes:
-    """`folder` has figures/. Raises ModuleNotFoundError without python-docx."""
+    """`folder` contains figures/. Raises ModuleNotFoundError without python-docx."""
     document = _Document(page, folder / "figures")
     file = BytesIO()
     document.document.save(file)
@@ -161,7 +161,7 @@ class _Document:
 
 
 def _widths(table: Table) -> list[float]:
-    """Widths of the columns in inches, by their longest texts: Word itself makes all columns equally wide."""
+    """Returns column widths in inches by their longest texts. Word itself would make all columns equally wide."""
     letters = []
     for place, column in enumerate(table.columns):
         lengths = [len(row[place].text) + len(row[place].note) for row in table.rows]
@@ -176,7 +176,7 @@ def _fill(paragraph: Any, cell: Cell, size: float) -> None:
 
     run = paragraph.add_run(readable(cell.text) if cell.text else "")
     run.bold, run.font.size = cell.bold, Pt(size)
-    if not cell.text:  # otherwise the height of the line is that of the paragraph's style
+    if not cell.text:  # otherwise the line would have the height of the paragraph's style
         _child(_child(paragraph._p.get_or_add_pPr(), "w:rPr"), "w:sz", val=str(round(2 * size)))
     if cell.note:
         note = paragraph.add_run(f" {readable(cell.note)}")
@@ -194,7 +194,7 @@ def _rules(grid: Any) -> None:
 
 
 def _child(parent: Any, tag: str, *, before: tuple[str, ...] = (), **attributes: str) -> Any:
-    """Adds an element of WordprocessingML that python-docx has no call for, before those that must follow it."""
+    """Adds a WordprocessingML element that python-docx does not support, before the elements that must follow it."""
     from docx.oxml import OxmlElement
     from docx.oxml.ns import qn
 

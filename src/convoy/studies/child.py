@@ -1,4 +1,4 @@
-"""A worker process (convoy.studies.worker) from the side of its parent. No torch."""
+"""The parent's side of a worker process (convoy.studies.worker). Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRATCH = "--scratch"
 
 
 class Data(TypedDict):
-    """The entry in the cache of a cluster's host that holds the data of a recipe."""
+    """The cache entry on a cluster's host that contains the data of a recipe."""
 
     key: str
     name: str  # of the data set
@@ -24,7 +24,7 @@ class Data(TypedDict):
 
 
 class Job(TypedDict):
-    """The message to train a recipe; see `run_one`."""
+    """The message that starts the training of a recipe. Its fields are arguments of `run_one`."""
 
     recipe: Mapping[str, Any]  # its table
     out: str
@@ -36,7 +36,7 @@ class Job(TypedDict):
 
 class Child:
     def __init__(self, *, command: str, threads: int = 1, scratch: bool = False) -> None:
-        """`command` is the command line that its runs record. `scratch`: another process copies its run folders."""
+        """`command` is the command line stored in its runs. `scratch`: another process copies its run folders."""
         count = str(threads)
         environment = os.environ | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "CONVOY_COMMAND": command}
         self.process = subprocess.Popen(
@@ -46,23 +46,23 @@ class Child:
             text=True,
             encoding="utf-8",
             env=environment,
-            start_new_session=True,  # Ctrl-C reaches only the parent, which has the runs saved
+            start_new_session=True,  # Ctrl-C then reaches only the parent, which asks its children to save their runs
         )
 
     def lines(self) -> Iterator[str]:
-        """Yields its messages until it ends."""
+        """Yields the child's messages until it ends."""
         assert self.process.stdout is not None
         for line in self.process.stdout:  # noqa: UP028 (`yield from` would close the pipe with the generator)
             yield line
 
     def send(self, message: Job | Mapping[str, Control]) -> None:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError, ValueError):  # the end of its output reports a dead or closed process
+        with suppress(BrokenPipeError, ValueError):  # a dead or closed process is noticed at the end of its output
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
     def close(self) -> None:
-        """Closes its input, so that it saves its run and ends."""
+        """Closes the child's input, so that it saves its run and ends."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()

@@ -1,9 +1,9 @@
-"""Executes runs on a Dask cluster: the driver's side. The driver's workspace is the only one that counts.
+"""Executes runs on a Dask cluster (the driver's side). All results are stored in the driver's workspace.
 
-A Dask worker trains one run at a time. The driver sends it the recipe, with the run folder if the run resumes and with
-data and code that the host lacks, and copies the run folder back while the run goes on. Only the driver retries: a
-lost worker's run resumes elsewhere from the last checkpoint that was copied. Each attempt has a topic of its own, so
-that messages of an earlier attempt are ignored.
+A Dask worker trains one run at a time. The driver sends it the recipe, the run folder if the run is resumed, and data
+and code that are missing on its host; it copies the run folder back during the training. Only the driver retries: the
+run of a lost worker is resumed by another worker from the last copied checkpoint. Each attempt has its own topic, so
+that messages of earlier attempts are ignored.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ from convoy.training.run.reuse import count_openings
 from convoy.training.run.run_one import run_one
 
 MOST_ATTEMPTS = 3  # of a run whose workers are lost
-COPY_SECONDS = 10.0  # between two copies of a run folder, at least
-COPY_SHARE = 0.1  # of the time that copying may take
+COPY_SECONDS = 10.0  # minimum between two copies of a run folder
+COPY_SHARE = 0.1  # maximum fraction of the time spent on copying
 SCHEDULER_LOST = "the connection to the scheduler is lost; repeat the command to continue"
-CONTACT_SECONDS = 5.0  # between two calls of all workers, and two looks for new ones
+CONTACT_SECONDS = 5.0  # between two calls of all workers, and between two searches for new ones
 
 Prune = Callable[[int, EpochEnded], bool]
 
 
 @dataclass
 class _Task:
-    """A run to train, whose lock the driver holds."""
+    """A run to train. The driver holds its lock."""
 
     position: int
     recipe: Recipe  # its precision is resolved by the first plan
@@ -68,7 +68,7 @@ class _Task:
 
 @dataclass
 class _Slot:
-    """A Dask worker and what it trains."""
+    """A Dask worker and the run that it trains."""
 
     remote: Remote
     task: _Task | None = None
@@ -81,7 +81,7 @@ class _Slot:
 def on_cluster(
     jobs: Iterator[tuple[int, Recipe]], session: Session, until: int | None, prune: Prune
 ) -> Iterator[tuple[int, Event]]:
-    """As `execute`, on the cluster `session.where`, if there is a run that is not finished.
+    """Like `execute`, on the cluster `session.where`. Connects only if a run is not finished.
 
     Raises ValueError if the cluster cannot be reached.
     """
@@ -155,7 +155,7 @@ class _Driver:
         return [slot for slot in self.slots.values() if slot.task is not None]
 
     def _contact(self) -> None:
-        """Finds new and lost workers, and shows those that train that the driver is there."""
+        """Finds new and lost workers, and signals to busy workers that the driver is alive."""
         if self.client.status != "running":
             raise ValueError(SCHEDULER_LOST)
         if time.monotonic() < self._next_contact:
@@ -163,7 +163,7 @@ class _Driver:
         self._next_contact = time.monotonic() + CONTACT_SECONDS
         known = self.client.scheduler_info(n_workers=-1)["workers"].keys()
         for address in known - self.slots.keys():
-            with suppress(WorkerLostError):  # it has just gone
+            with suppress(WorkerLostError):  # the worker has just ended
                 remote = Remote(self.client, address, self.name)
                 if remote.host != (ours := host.here()):
                     raise ValueError(f"{remote.host.name}: expected {_versions(ours)}, got {_versions(remote.host)}")
@@ -183,7 +183,7 @@ class _Driver:
         return f"{text}; {self.client.dashboard_link}" if self.client.dashboard_link else text
 
     def _next_task(self, jobs: Iterator[tuple[int, Recipe]]) -> Generator[tuple[int, Event], None, _Task | None]:
-        """Returns the next run to train; None if there is none now. Yields the events of finished ones."""
+        """Returns the next run to train, or None if there is none at present. Yields the events of finished runs."""
         if self.waiting:
             return self.waiting.popleft()
         for position, recipe in jobs:
@@ -196,7 +196,7 @@ class _Driver:
         return None
 
     def _opened(self, position: int, plan: Plan) -> _Task | None:
-        """Opens and locks the run of a plan; None if no worker is needed for it."""
+        """Opens and locks the run of a plan. Returns None if the run needs no worker."""
         if _is_finished(plan, self.session):
             return None
         run = self.workspace.open_run(plan.recipe, plan.fingerprint)
@@ -230,7 +230,7 @@ class _Driver:
         )
 
     def _job(self, remote: Remote, task: _Task) -> Job:
-        """Sends what the host lacks, and returns the message for its child."""
+        """Sends files that are missing on the host. Returns the message for the worker's child process."""
         remote.send_run(task.run)
         if (openings := self.workspace.path / "test_openings.json").is_file():
             remote.send(openings, f"{remote.scratch}/{openings.name}")
@@ -274,7 +274,7 @@ class _Driver:
                 slot.remote.copy_run(task.run)
                 self._finish(slot.remote, task, message)
             except WorkerLostError:
-                slot.is_lost = True  # with the last files: another worker trains the rest
+                slot.is_lost = True  # the last files could not be copied: another worker resumes the run
                 return
             self._free(slot)
             task.lock.release()
@@ -296,7 +296,7 @@ class _Driver:
         remote.call(host.remove, remote.folder_of(run))
 
     def _free(self, slot: _Slot) -> None:
-        """Makes the worker free for another run, and Dask forget the attempt."""
+        """Marks the worker as free and releases Dask's future of the attempt."""
         if slot.future is not None:
             self.client.unsubscribe_topic(slot.attempt)
             slot.future.release()

@@ -1,4 +1,4 @@
-"""Connects to the Dask cluster that `--where` names. No torch."""
+"""Connects to the Dask cluster given by `--where`. Does not import torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def connected(session: Session) -> Iterator[Client]:
     """
     where = session.where
     assert where is not None
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # a lost worker is reported by us
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # Convoy reports lost workers itself
     with dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.comm.timeouts.connect": "15s"}):
         try:
             client = _client(where)
@@ -34,7 +34,7 @@ def connected(session: Session) -> Iterator[Client]:
             raise ValueError(f"--where {where}: no scheduler answers: {error}") from None
         try:
             _check_security(client.scheduler.addr, session)
-            # Of a scheduler that is not ours: Dask must not restart a task by itself.
+            # An external scheduler may have other settings; Dask must not restart tasks.
             client.run_on_scheduler(_configure_scheduler, LOST_WORKER_SECONDS)
             yield client
         finally:
@@ -57,7 +57,7 @@ def _client(where: str) -> Client:
         has_tls = dask.config.get("distributed.comm.tls.ca-file", None)
         return Client(f"{'tls' if has_tls else 'tcp'}:{address}")
     if kind == "dask" and address.isdecimal() and int(address) > 0:
-        # In this process, because a worker only relays, and Ctrl-C would end other processes.
+        # Workers in this process are enough, because they only relay; Ctrl-C would end other processes.
         cluster = LocalCluster(
             n_workers=int(address), threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
         )

@@ -1,4 +1,4 @@
-"""Functions that the driver of a study calls on the hosts of a cluster, in their Dask workers.
+"""Functions that the driver of a study calls in the Dask workers on the hosts of a cluster.
 
 `train` is the only Dask task. The other functions are called with `Client.run`, which does not wait for tasks. A Dask
 worker itself never trains: it relays the messages of one persistent child process, so its heartbeat is never delayed.
@@ -26,8 +26,8 @@ from convoy.data import cache
 from convoy.events import Control
 from convoy.studies.child import Child, Job
 
-CLOSING_SECONDS = 5.0  # for a child to save its run and end
-ABANDONED_SECONDS = 300.0  # without a call from the driver: the run is saved and the child ends
+CLOSING_SECONDS = 5.0  # time for a child to save its run and end
+ABANDONED_SECONDS = 300.0  # without a call from the driver, until the run is saved and the child ends
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def scratch(driver: str, dask_worker: Worker) -> str:
 
 
 def train(driver: str, attempt: str, job: Job, command: str) -> int | None:
-    """Has the child train a recipe; relays its lines as events of the topic `attempt`.
+    """Trains a recipe in the child process and relays its lines as events of the topic `attempt`.
 
-    Returns None after the last line, or the exit code of a child that ended before.
+    Returns None after the last line, or the exit code if the child ended before.
     """
     worker = get_worker()
     child = _children.get((driver, worker.id))
@@ -137,7 +137,7 @@ class Stat(NamedTuple):
 def listing(folder: str) -> dict[str, Stat]:
     """Returns the size and time of each file below a folder, by relative path.
 
-    Checkpoints are first: the run writes its other files before them, so that these are never older in the list.
+    Checkpoints are listed first. A run writes its other files before a checkpoint, so that these are listed up to date.
     """
     stats = {}
     root, checkpoints = Path(folder), Path(folder, "checkpoints")
@@ -151,7 +151,7 @@ def listing(folder: str) -> dict[str, Stat]:
 
 
 def changes(folder: str, copied: Mapping[str, Stat], most_bytes: int) -> tuple[dict[str, Stat], dict[str, bytes]]:
-    """Returns `listing` and the contents of files that have changed since they were copied, up to a total size."""
+    """Returns `listing` and the contents of files that changed since they were copied, up to `most_bytes`."""
     stats, contents, total = listing(folder), {}, 0
     for name, stat in stats.items():
         if copied.get(name) != stat and total + stat.size_bytes <= most_bytes:
@@ -188,7 +188,7 @@ def has_data(key: str) -> bool:
 
 
 def incoming_data(key: str) -> str:
-    """Returns the folder for the files of a data set, which `accept_data` turns into an entry of the cache."""
+    """Returns the folder that receives the files of a data set; `accept_data` makes it an entry of the cache."""
     return str(cache.entry_of(f".writing-{key}"))
 
 

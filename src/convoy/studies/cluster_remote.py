@@ -1,4 +1,4 @@
-"""A Dask worker from the side of the driver: what it is sent, and the run folder that comes back."""
+"""The driver's side of a Dask worker: sends files to it and copies the run folder back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from convoy.studies import cluster_host as host
 from convoy.studies.child import Data
 
 PIECE_BYTES = 16 << 20
-MOST_DATA_BYTES = 2 << 30  # data above this size are not sent
+MOST_DATA_BYTES = 2 << 30  # larger data are not sent
 OWN_FILES = (".lock", "recipe.toml")  # of a run folder; a worker's recipe has the paths of its host
 
 
@@ -40,7 +40,7 @@ class Remote:
         self._copied: dict[str, host.Stat] = {}  # the run's files that were copied
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls a function of cluster_host there, at once, also while the worker has a task."""
+        """Calls a function of cluster_host in the worker, immediately, even if the worker has a task."""
         try:
             return self._client.run(function, *arguments, workers=[self.address], on_error="raise")[self.address]
         except (KeyError, OSError) as error:  # TimeoutError is an OSError
@@ -52,7 +52,7 @@ class Remote:
     # ---- to the worker ----
 
     def send_run(self, run: Run) -> None:
-        """Replaces the worker's copy of the run folder. The worker itself makes that of a run that begins."""
+        """Replaces the worker's copy of the run folder. For a new run, the worker creates the folder."""
         self.call(host.remove, self.folder_of(run))
         self._copied = {}
         if not (run.path / "data.json").is_file():
@@ -62,7 +62,7 @@ class Remote:
                 self.send(path, f"{self.folder_of(run)}/{path.relative_to(run.path).as_posix()}")
 
     def send_recipe(self, recipe: Recipe) -> Recipe:
-        """Sends code and initial weights; returns the recipe with their paths there."""
+        """Sends code and initial weights. Returns the recipe with their paths on the host."""
         model, paths = recipe.model, {}
         if is_user_class(model.name):
             files = user.source_files(model.name)
@@ -78,7 +78,7 @@ class Remote:
         return recipe.model_copy(update={"model": model.model_copy(update=paths)})
 
     def send_data(self, recipe: Recipe) -> Data | None:
-        """Sends the data that the host does not have; returns where it finds them, None for packaged data."""
+        """Sends data that are missing on the host. Returns their cache entry, or None for packaged data."""
         name = recipe.data.name
         if name in sources.DATA_SETS and sources.availability(name) == "packaged":
             return None
@@ -112,7 +112,7 @@ class Remote:
     # ---- from the worker ----
 
     def copy_run(self, run: Run) -> None:
-        """Copies the changed files of the run, manifests of checkpoints last, and deletes those that are gone.
+        """Copies the changed files of the run, manifests of checkpoints last, and deletes files that no longer exist.
 
         Raises ValueError if they cannot be written here.
         """
@@ -126,7 +126,7 @@ class Remote:
         files: dict[str, host.Stat]
         contents: dict[str, bytes]
         files, contents = self.call(host.changes, folder, self._copied, PIECE_BYTES)
-        if "status.json" not in files:  # not begun
+        if "status.json" not in files:  # the run has not started
             return
         for name in sorted(files.keys() - OWN_FILES, key=lambda name: (name.endswith("manifest.json"), name)):
             if self._copied.get(name) == files[name]:
@@ -147,7 +147,7 @@ class Remote:
                 path.unlink()
 
     def read(self, path: str) -> bytes | None:
-        """Returns the content of a file; None if it is not there."""
+        """Returns the content of a file; None if it does not exist."""
         pieces: list[bytes] = []
         while True:
             piece = self.call(host.read, path, len(pieces) * PIECE_BYTES, PIECE_BYTES)

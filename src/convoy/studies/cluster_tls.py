@@ -1,4 +1,4 @@
-"""The scheduler of a cluster with TLS. Scheduler, workers and studies share one key and one certificate. No torch."""
+"""The scheduler of a cluster with TLS. Scheduler, workers and studies use the same key and certificate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALID_DAYS = 365
 
 
 def security_of(folder: Path) -> Security | None:
-    """Returns the TLS settings of the keys in a folder; None if it has none."""
+    """Returns the TLS settings for the keys in a folder; None if it has no keys."""
     key, certificate = str(folder / KEY), str(folder / CERTIFICATE)
     if not (folder / KEY).is_file():
         return None
@@ -72,20 +72,20 @@ def _general_name(address: str) -> x509.GeneralName:
 
 
 def commands(folder: Path) -> tuple[str, str]:
-    """Returns the command of a worker, and the option of a study."""
+    """Returns the command that starts a worker and the option for a study."""
     scheduler = str(folder / SCHEDULER)
     worker = ["dask", "worker", "--scheduler-file", scheduler, "--nthreads", "1", *tls_flags(folder)]
     return shlex.join(worker), f"--where dask-file:{shlex.quote(scheduler)}"
 
 
 def become_scheduler(folder: Path, address: str, port: int) -> NoReturn:
-    """Replaces this process by the scheduler, so that signals reach it. Raises ValueError if it cannot listen there."""
+    """Replaces this process by the scheduler, so that signals reach it. Raises ValueError for an unusable address."""
     try:
         family, *_, listened_at = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
         socket.create_server(listened_at[:2], family=family).close()
     except OSError as error:
         raise ValueError(f"no scheduler can listen on {address}, port {port}: {error.strerror}") from None
-    (folder / SCHEDULER).unlink(missing_ok=True)  # of a scheduler that has ended
+    (folder / SCHEDULER).unlink(missing_ok=True)  # left by a scheduler that has ended
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tls://{address}"]
     options = ["--port", str(port), "--scheduler-file", str(folder / SCHEDULER)]
     os.execv(sys.executable, [*program, *options, *tls_flags(folder)])

@@ -1,4 +1,4 @@
-"""Executes runs in this process, in worker processes or on a cluster, and is the only module that decides which.
+"""Executes runs in this process, in worker processes or on a cluster. Only this module makes that choice.
 
 One run uses this process and all threads. Several runs use persistent worker processes, one per core with one thread
 each, which for small networks is faster than two threads in one process.
@@ -24,13 +24,13 @@ from convoy.training.run.run_one import run_one
 Prune = Callable[[int, EpochEnded], bool]
 Where = Literal["here", "processes", "cluster"]
 
-# A worker starts in about 2.5 s (import of torch, data). With fewer training images in total, about three seconds of
-# LeNet in one process, workers are not worth it.
+# A worker starts in about 2.5 s (import of torch, data). Below this total of training images, which take about three
+# seconds with LeNet in one process, workers do not pay off.
 IMAGES_WORTH_WORKERS = 50_000
 
 
 def choose(recipes: list[Recipe], images: int, session: Session) -> Where:
-    """`images`: training images times epochs, summed over all runs."""
+    """Chooses where to execute. `images`: training images times epochs, summed over all runs."""
     if session.where is not None:
         return "cluster"
     import torch
@@ -49,8 +49,8 @@ def execute(
 ) -> Iterator[tuple[int, Event]]:
     """Runs a lazy iterable of recipes and yields (position, event) as they arrive.
 
-    A run ends as "pruned at epoch n" if `prune` returns True after an epoch, or after `until` epochs; it does not count
-    as finished, and a later call resumes it. When the session is interrupted, the runs in progress are saved and the
+    A run ends as "pruned at epoch n" if `prune` returns True after an epoch, or after `until` epochs. It is then not
+    finished, and a later call resumes it. When the session is interrupted, the runs in progress are saved and the
     iterator ends. If a recipe fails, raises ValueError after saving the runs in progress.
     """
     if where == "cluster":
@@ -146,7 +146,7 @@ def _in_workers(
                     worker.send({"control": Control.PRUNE})
                 yield worker.position, message
             if message is None or isinstance(message, Ended | Failed):
-                # Only after the caller has handled the end: a search needs it to choose the next recipe.
+                # After the caller has handled the end, because a search uses the result to choose the next recipe.
                 give(worker, next(jobs, None) if worker.process.poll() is None else None)
     finally:
         for worker in workers:

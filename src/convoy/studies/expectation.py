@@ -1,4 +1,4 @@
-"""Reports once how long the runs of a study will take, as soon as the first show their speed."""
+"""Reports the expected time of a study's runs once, as soon as the speed of the first runs is known."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 TIMED_SECONDS = 5.0  # of training, before the estimate
-FEWEST_SECONDS = 10.0  # a shorter rest is not reported
+FEWEST_SECONDS = 10.0  # shorter times are not reported
 
 
 class Expectation:
-    """Passes the events of runs on to `show`, and one note about the expected time.
+    """Passes the events of runs to `show`, and adds one note on the expected time.
 
-    `work` is that of each run by its position, in any unit, `full` that of a complete run there if it is not trained to
-    its end. Scoring and the start of workers are not included, and runs need not have the same speed: an estimate.
+    `work` is the work of each run by position, in any unit; `full` is the work of complete runs, if runs are not
+    trained to their end. The estimate ignores scoring, the start of workers and different speeds of runs.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Expectation:
     ) -> None:
         self._show, self._left, self._full, self._at_most = show, [*work], full or [*work], at_most
         self._clock = clock
-        self._first: dict[int, float] = {}  # share of a run at its first event
+        self._first: dict[int, float] = {}  # completed fraction of a run at its first event
         self._done: dict[int, float] = {}  # work since then
         self._started_at: float | None = None
         self._printed = False

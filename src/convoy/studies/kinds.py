@@ -1,8 +1,8 @@
-"""The kinds of studies: each folder of this package is one. Its modules are loaded when they are needed.
+"""The kinds of studies: each folder of this package is one. Their modules are loaded when needed.
 
-command.py is the public function with its options, which convoy/api/__init__.py imports. These of the others never
-reach torch: finding.py (the type of the finding, whose field `kind` is the folder's name), words.py (`sentence` and
-`caveats` of a finding) and page.py (`page` of study, finding and folder).
+command.py is the public function with its options; convoy/api/__init__.py imports it. These modules never import torch,
+not even indirectly: finding.py (the type of the finding; its field `kind` is the folder's name), words.py (functions
+`sentence` and `caveats` of a finding) and page.py (function `page` of study, finding and folder).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def caveats_of(study: Study, kinds: Mapping[str, str] = KINDS) -> list[str]:
 
 
 def page_of(study: Study, folder: Path, kinds: Mapping[str, str] = KINDS) -> Page:
-    """Makes the page of a study, to be written into `folder`."""
+    """Creates the page of a study, to be written into `folder`."""
     return _module(study, "page", kinds).page(study, finding_of(study, kinds), folder)
 
 

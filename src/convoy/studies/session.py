@@ -10,7 +10,7 @@ from convoy.events import Event, OpenTest
 from convoy.process import command_line
 from convoy.studies.shards import Shard
 
-Show = Callable[[int, Event], None]  # takes a run's position among those trained together
+Show = Callable[[int, Event], None]  # arguments: position of the run in the study, event
 
 
 class RetrainOnce:
@@ -22,14 +22,14 @@ class RetrainOnce:
 
 @dataclass(frozen=True)
 class Session:
-    """`interrupted`: when it returns True, the runs in progress are saved and the study ends, to be resumed."""
+    """When `interrupted` returns True, the runs in progress are saved and the study ends; it can be resumed."""
 
     out: str | Path
     command: str = field(default_factory=command_line)
     fresh: bool | RetrainOnce = False
     test: OpenTest = True
     where: str | None = None  # a cluster, as in the option of the same name; None: this machine
-    insecure: bool = False  # whether another machine's scheduler may be without TLS
+    insecure: bool = False  # whether to allow a scheduler on another machine without TLS
     shard: Shard | None = None  # None: all runs
     interrupted: Callable[[], bool] = lambda: False
     show: Show = lambda position, event: None

@@ -1,4 +1,4 @@
-"""Parts of the runs of a study that separate jobs train, as in a job array."""
+"""Divides the runs of a study among separate jobs, as in a job array."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convoy.text import gettext as _
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` parts of the runs of a study, which separate jobs train."""
+    """One of `count` parts of a study's runs. Each is trained by a separate job."""
 
     number: int  # from 1
     count: int
@@ -25,7 +25,7 @@ class Shard:
         return shard
 
     def of(self, positions: Sequence[int], work: Mapping[int, float]) -> list[int]:
-        """Returns this shard's positions. Each goes, in order, to the shard that has the least work."""
+        """Returns this shard's positions. Positions are assigned in order, each to the shard with the least work."""
         loads = [0.0] * self.count
         own = []
         for position in positions:

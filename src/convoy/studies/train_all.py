@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -> None:
-    """Raises ValueError without a recipe or seed, and for repeated labels."""
+    """Raises ValueError for repeated labels and without a recipe or seed."""
     if not recipes or seeds < 1:
         raise ValueError(f"a {study} needs at least one recipe and one seed")
     labels = [label for label, _ in recipes]
@@ -38,13 +38,13 @@ def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -
 
 
 def study_name(kind: str, labels: Sequence[str], digest: str) -> str:
-    """The name of a study's folder."""
+    """Returns the name of a study's folder."""
     more = f"-and-{len(labels) - 4}-more" if len(labels) > 4 else ""
     return f"{kind}-{'-'.join(labels[:4])}{more}-{digest}"
 
 
 class _Job(NamedTuple):
-    """The small part of a plan that is kept. A plan also contains a copy of the images."""
+    """The small part of a plan that is kept in memory; a plan also contains a copy of the images."""
 
     recipe: Recipe
     fingerprint: str
@@ -61,9 +61,9 @@ def train_all(
 ) -> list[Member] | None:
     """Trains the missing runs, long ones first; returns a member for each entry, in order.
 
-    None if interrupted; the same call resumes it. All recipes are checked before training: raises ValueError for one
-    that cannot be trained and, if `distinct`, for two labels of one recipe. Entries with one fingerprint share a run.
-    `name` makes the study's name from the digest of its runs. Raises ShardEnded after the runs of a shard.
+    Returns None if interrupted; the same call resumes. All recipes are checked before training: raises ValueError for
+    one that cannot be trained and, if `distinct`, for two labels of one recipe. Entries with the same fingerprint share
+    a run. `name` makes the study's name from the digest of its runs. Raises ShardEnded after the runs of a shard.
     """
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
@@ -78,7 +78,7 @@ def train_all(
             )
     if name is not None:
         session.name_study(file_name(name(digest_of(job.fingerprint for job in jobs))))
-    # Long runs first, so that no worker ends with one; FLOPs are a good enough estimate.
+    # Long runs first, so that workers finish at about the same time; FLOPs are a good enough estimate.
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
     # Includes finished runs, so that a resumed study uses the same thread count and gives the same bits.
     where = choose(

@@ -1,8 +1,8 @@
 """A worker process: reads recipes from standard input and writes events to standard output, one JSON line each.
 
 It is started by its module name, so that the user's `__main__` is not imported again: notebooks and scripts without a
-main guard work. The thread count is set in the environment before torch is loaded. When the parent ends, standard input
-ends, and the run in progress is saved.
+main guard work. The thread count is set in the environment before torch is loaded. When standard input ends, because
+the parent closed it or ended, the run in progress is saved.
 
     in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"control": "pause" or "prune"}
           on a cluster also "data": the entry in this host's cache that holds the recipe's data
@@ -48,13 +48,13 @@ def main() -> None:
     from convoy.data import LastPrepared
 
     data = LastPrepared()
-    with suppress(BrokenPipeError):  # the parent is gone
+    with suppress(BrokenPipeError):  # the parent ended
         while (job := inbox.jobs.get()) is not None:
             _work(job, data, inbox, answers)
 
 
 class Inbox:
-    """Reads the parent's messages in a separate thread, also during a run."""
+    """Reads the parent's messages in a separate thread, so that they arrive during a run."""
 
     def __init__(self) -> None:
         self.jobs: queue.Queue[Job | None] = queue.Queue()

@@ -1,4 +1,4 @@
-"""The text that users read: English messages, translated by gettext catalogs.
+"""The messages for users: English text, translated by gettext catalogs.
 
 A message has named placeholders, which a translation can reorder: `gettext("{n} runs of {label}", n=3, label=label)`.
 Values are formatted as in `str.format`. Numbers, units, names of models, data sets and recipe keys are not translated.
@@ -27,35 +27,35 @@ def gettext(message: str, /, **values: Any) -> str:
 
 
 def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
-    """The message for `n` things; both forms have the same placeholders."""
+    """Returns the singular or plural message for `n`. Both forms have the same placeholders."""
     return _catalog(language(), CATALOGS).plural(one, many, n).format(n=n, **values)
 
 
 def translated(message: str) -> str:
-    """The translation of a message that is defined elsewhere, such as the summary of a model; not formatted."""
+    """Returns the translation of a message that is defined elsewhere, such as a model's summary; not formatted."""
     return _catalog(language(), CATALOGS).messages.get(message, message)
 
 
 def messages() -> Mapping[str, str]:
-    """The translations of the reader's language by their English message; without those that have a number."""
+    """Returns the translations of the current language by English message, without plural messages."""
     return _catalog(language(), CATALOGS).messages
 
 
 def language() -> str:
-    """CONVOY_LANG if set, otherwise the language of the locale, such as "zh_CN"; English without a catalog."""
+    """Returns CONVOY_LANG if set, otherwise the language of the locale, such as "zh_CN"; English without a catalog."""
     names = ("CONVOY_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
     code = _chosen.get() or next(filter(None, map(os.environ.get, names)), None) or locale.getlocale()[0] or "en"
     return code.partition(".")[0].replace("-", "_")
 
 
 def languages() -> list[str]:
-    """The languages that messages exist in: English, then those with a catalog."""
+    """Returns the languages in which messages exist: English, then those with a catalog."""
     return ["en", *sorted(file.parents[1].name for file in CATALOGS.glob("*/LC_MESSAGES/*.po"))]
 
 
 @contextmanager
 def in_language(code: str) -> Iterator[None]:
-    """Messages are in this language, one of `languages()`."""
+    """Sets the language of messages in this context, one of `languages()`."""
     token = _chosen.set(code)
     try:
         yield
@@ -65,7 +65,7 @@ def in_language(code: str) -> Iterator[None]:
 
 @contextmanager
 def selected(code: str | None) -> Iterator[None]:
-    """Messages are in this language, also in processes that are started; None: in that of the system."""
+    """Sets the language of messages in this context and in processes started in it; None: the system's."""
     before = os.environ.get("CONVOY_LANG")
     if code is not None:
         os.environ["CONVOY_LANG"] = code
@@ -79,13 +79,13 @@ def selected(code: str | None) -> Iterator[None]:
 
 
 def page_language() -> str:
-    """The language that messages are in, as HTML's `lang`: "en" without a catalog."""
+    """Returns the language of messages as HTML's `lang`: "en" without a catalog."""
     return _catalog(language(), CATALOGS).code.replace("_", "-")
 
 
 @cache
 def _catalog(code: str, folder: Path) -> Catalog:
-    """The catalog of a language, or of another variety of it: Simplified Chinese for zh and zh_TW."""
+    """Returns the catalog of a language or of a variant of it: Simplified Chinese for zh and zh_TW."""
     name = code if (folder / code).is_dir() else ""
     for other in () if name else sorted(folder.glob(f"{code.partition('_')[0]}_*")):
         name = other.name

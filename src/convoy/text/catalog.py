@@ -1,4 +1,4 @@
-"""Reads the .po files of gettext. The package contains them as they are, so that nothing has to be compiled."""
+"""Reads the .po files of gettext, which the package contains instead of compiled .mo files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _FIELD = re.compile(r'^(msgid|msgid_plural|msgstr(?:\[\d\])?) ((?:".*"\n?)+)', r
 @dataclass(frozen=True)
 class Catalog:
     code: str  # of the language
-    messages: dict[str, str] = field(default_factory=dict)  # by the English message, of which there may be two
-    forms: dict[str, list[str]] = field(default_factory=dict)  # of messages with a number, by the singular
+    messages: dict[str, str] = field(default_factory=dict)  # by English message
+    forms: dict[str, list[str]] = field(default_factory=dict)  # plural forms, by English singular
     form: Callable[[int], int] = lambda n: int(n != 1)
 
     def plural(self, one: str, many: str, n: int) -> str:
@@ -25,7 +25,7 @@ class Catalog:
 
     @staticmethod
     def read(path: Path) -> Catalog:
-        """Reads a complete catalog. Its strings have the escapes of JSON."""
+        """Reads a complete catalog. Its strings are escaped as in JSON."""
         messages: dict[str, str] = {}
         forms: dict[str, list[str]] = {}
         message = ""

@@ -1,4 +1,4 @@
-"""Typography of Chinese: line breaks on a terminal, where its characters take two columns, and punctuation."""
+"""Chinese typography: line breaks on a terminal, where a character takes two columns, and punctuation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 from convoy.text import page_language
 
-# What is not divided: a word with the punctuation around it, or one Chinese character with that around it.
+# Unbreakable pieces: a word, or a single Chinese character, with the punctuation around it.
 _PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（）《》]+|[^\s])[，。、：；！？）”》…]*")
 
 _CHINESE = re.compile("[\u3400-\u9fff]")
@@ -19,7 +19,7 @@ def columns(text: str) -> int:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Divides a text into lines of at most this many columns; a longer piece is on a line of its own."""
+    """Wraps a text into lines of at most `width` columns. A longer piece is on a line of its own."""
     lines, line = [], ""
     for piece in _PIECE.findall(text):
         if line and columns(line + piece.rstrip()) > width:
@@ -31,7 +31,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def typeset(text: str) -> str:
-    """Corrects the joints of Chinese sentences: Chinese punctuation after a Chinese character, no space after it."""
+    """Corrects joined Chinese sentences: full-width punctuation after a Chinese character, without a space after it."""
     if page_language() == "en" or _CHINESE.search(text) is None:
         return text
     text = re.sub(r"(?<=[\u3400-\u9fff）”])[;,:](?= )", lambda mark: _FULL_WIDTH[mark.group()], text)

@@ -1,7 +1,7 @@
-"""Writes runs into experiment trackers. Each tracker is a file here and a row of TRACKERS. No torch.
+"""Writes runs into experiment trackers. Each tracker is a file in this package and a row of TRACKERS.
 
-A tracker's library runs in a separate process (convoy.tracking.writer), which reads run folders: a failure, a slow
-network or what the library prints cannot disturb a training. An export and a live training send it the same messages.
+A tracker's library runs in a separate process (convoy.tracking.writer), which reads run folders, so that a failure, a
+slow network or output of the library cannot disturb a training. An export sends it the same messages as a training.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ PROJECT = "convoy"
 
 class Row(NamedTuple):
     tracker: str  # the class, a convoy.tracking.contents.Tracker
-    install: str  # what pip installs
-    is_folder: bool = False  # whether it writes into a folder of the user's choice, not into a project
+    install: str  # requirement for pip
+    is_folder: bool = False  # whether it writes into a folder instead of a project
 
 
 TRACKERS = {  # by the name of the library
@@ -31,7 +31,7 @@ TRACKERS = {  # by the name of the library
 
 
 def check(name: str, flag: str) -> None:
-    """Raises ValueError for an unknown tracker, or one whose library is missing."""
+    """Raises ValueError for an unknown tracker or a missing library."""
     if name not in TRACKERS:
         raise unknown("tracker", name, TRACKERS, flag)
     if find_spec(name) is None:
@@ -39,14 +39,14 @@ def check(name: str, flag: str) -> None:
 
 
 def default_place(name: str, out: str | Path) -> str:
-    """Returns the folder or project; empty for the one that the library's own environment variable names."""
+    """Returns the folder or project; "" for the project set by the library's own environment variable."""
     return str(Path(out, name)) if TRACKERS[name].is_folder else ""
 
 
 def export(target: Run | Study, name: str, place: str) -> None:
-    """Writes a run, or all runs of a study as a group. Replaces those that are already there.
+    """Writes a run, or all runs of a study as a group. Replaces runs that the tracker already has.
 
-    Prints the command or address that shows them. Raises ValueError if the library is missing or fails.
+    Prints the command or URL that shows them. Raises ValueError if the library is missing or fails.
     """
     from convoy.tracking.live import Feed, print_view
 

@@ -1,4 +1,4 @@
-"""The contents that are written to a tracker, read from a run folder; the same for all trackers."""
+"""The data of a run folder that are written to a tracker; the same for all trackers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convoy.run_contents import EpochMetrics, Score
 from convoy.runs import Run
 from convoy.stats import wilson
 
-METRICS = {  # name in a tracker, by name in metrics.jsonl
+METRICS = {  # name in metrics.jsonl -> name in a tracker
     **{f"{part}_{key}": f"{part}/{key}" for part in ("train", "validation", "test") for key in ("loss", "accuracy")},
     "lr": "optimizer/learning_rate",
     "grad_norm": "optimizer/gradient_norm",
@@ -49,23 +49,23 @@ class Results:
 
 
 class Tracker(Protocol):
-    """A run in a tracker. It replaces an earlier one with this name."""
+    """A run in a tracker. It replaces an earlier run with the same name."""
 
     def __init__(self, head: Head) -> None: ...
 
     def log(self, values: Mapping[str, float], epoch: int, time: float) -> None:
-        """Adds a point to each curve. `time`: in seconds since 1970."""
+        """Adds a point to each curve. `time`: seconds since 1970."""
 
     def close(self, results: Results | None) -> None:
         """`results`: None if the run is not finished."""
 
     @property
     def view(self) -> str:
-        """The command or address that shows the run."""
+        """Returns the command or URL that shows the run."""
 
 
 def head_of(run: Run, group: str | None, place: str) -> Head:
-    """Parameters have no path of this machine: trackers publish them."""
+    """Parameters contain no local paths, because trackers publish them."""
     environment = {key: getattr(run.environment, key) for key in ENVIRONMENT}
     environment["command"] = without_folders(run.environment.command)
     parameters = {**portable(run).as_table(), "environment": environment}
@@ -74,7 +74,7 @@ def head_of(run: Run, group: str | None, place: str) -> Head:
 
 
 def curves_of(metrics: EpochMetrics) -> dict[str, float]:
-    """Omits values that are not finite or not measured."""
+    """Returns the metrics of an epoch, without values that are not finite or not measured."""
     line = metrics.as_line()
     return {name: value for key, name in METRICS.items() if (value := line.get(key)) is not None}
 
@@ -92,7 +92,7 @@ def results_of(run: Run, started: float) -> Results:
 
 
 def _values(score: Score) -> dict[str, float]:
-    """The accuracy with its 95 % interval over the images, and the other scores."""
+    """Returns the accuracy with its 95 % interval over the images, and the other scores."""
     low, high = wilson(score.correct, score.n).span
     values = {
         "accuracy": score.correct / score.n,

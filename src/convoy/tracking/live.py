@@ -1,4 +1,4 @@
-"""Starts the process of a tracker and tells it which runs have something new. Never waits for it during a training."""
+"""Starts the process of a tracker and notifies it of new results. Never waits for it during a training."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from convoy.events import Ended, EpochEnded, Event, Started
 from convoy.text import gettext as _
 from convoy.tracking import check, default_place
 
-PATIENCE = 60.0  # seconds for the tracker to write what is left after the last training
+PATIENCE = 60.0  # seconds to wait for the tracker after the last training
 
 
 class Outcome(NamedTuple):
-    view: str = ""  # the command or address that shows the runs
+    view: str = ""  # the command or URL that shows the runs
     error: str = ""
 
 
 class Feed:
-    """Sends messages to the process of a tracker, in a thread: a full pipe would stop the training."""
+    """Sends messages to the process of a tracker in a thread, because a full pipe would block the training."""
 
     def __init__(self, name: str, place: str) -> None:
         self.outcome: Outcome | None = None  # None: still running
@@ -39,7 +39,7 @@ class Feed:
         self._messages.put({"run": str(run.resolve()), "group": group})
 
     def close(self, seconds: float | None = None) -> Outcome:
-        """Waits until all is written, at most so many seconds. Then the process is killed."""
+        """Waits until everything is written, but at most `seconds`; then kills the process."""
         self._messages.put(None)
         try:
             self._thread.join(seconds)
@@ -68,7 +68,7 @@ class Feed:
             return
         assert process.stdin is not None
         assert process.stdout is not None
-        with suppress(OSError):  # the process has ended; its answer says why
+        with suppress(OSError):  # the process has ended; the reason is in its answer
             while message is not None:
                 process.stdin.write(json.dumps(message) + "\n")
                 process.stdin.flush()
@@ -122,7 +122,7 @@ class Live:
 
 @contextmanager
 def tracking(name: str, out: str | Path) -> Iterator[Live]:
-    """Raises ValueError for an unknown tracker, or one whose library is missing."""
+    """Tracks the runs in this context. Raises ValueError for an unknown tracker or a missing library."""
     check(name, "--track")
     live = Live(name, Feed(name, default_place(name, out)))
     try:

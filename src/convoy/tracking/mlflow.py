@@ -1,4 +1,4 @@
-"""MLflow: the server or database that MLFLOW_TRACKING_URI names, by default a file in the current folder."""
+"""MLflow: the server or database given by MLFLOW_TRACKING_URI, by default a file in the current folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convoy.tracking.contents import Head, Results
 
 RUN_TAG, STUDY_TAG = "convoy_run", "convoy_study"
 BATCH = 100  # parameters that the server accepts at once
-FULL = 6000  # characters of a parameter
+FULL = 6000  # maximum characters of a parameter
 
 
 class MLflow:

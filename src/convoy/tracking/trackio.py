@@ -1,4 +1,4 @@
-"""Trackio: a local project, or the server or Space that its environment variables name."""
+"""Trackio: a local project, or the server or Space given by its environment variables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Trackio:
             for earlier in trackio.Api().runs(self._project):
                 if earlier.name == head.run:
                     earlier.delete()
-        # `init` ends the current run of its context, and several runs can be open here.
+        # `init` would end the current run of its context, but several runs can be open.
         self._run = copy_context().run(
             trackio.init,
             self._project,

@@ -1,4 +1,4 @@
-"""Weights & Biases, online or offline as WANDB_MODE says."""
+"""Weights & Biases, online or offline depending on WANDB_MODE."""
 
 from __future__ import annotations
 

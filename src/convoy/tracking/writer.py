@@ -1,4 +1,4 @@
-"""The process of a tracker: reads the names of runs, and copies new results from their folders to the tracker.
+"""The process of a tracker: reads the names of runs and copies new results from their folders to the tracker.
 
 arguments:  name of the tracker, its folder or project ("": the default)
 in:         {"run": "PATH", "group": "NAME of the study" or null}, one JSON line each; after the last, runs are closed
@@ -37,7 +37,7 @@ class Writer:
         self._runs: dict[Path, _Tracked] = {}
 
     def update(self, path: Path, group: str | None) -> None:
-        """Writes the epochs that the run has finished since the last call and, once it has ended, its results."""
+        """Writes the epochs that finished since the last call and, at the end of the run, its results."""
         run = Run(path)
         finished = run.status.state == RunState.FINISHED
         if path not in self._runs:
@@ -54,7 +54,7 @@ class Writer:
             tracked.tracker.close(results_of(run, tracked.head.started))
 
     def close(self) -> str:
-        """Closes the runs that have not finished. Returns the command or address that shows the last one."""
+        """Closes the runs that are not finished. Returns the command or URL that shows the last run."""
         for tracked in self._runs.values():
             if tracked.is_open:
                 tracked.tracker.close(None)
@@ -63,7 +63,7 @@ class Writer:
 
 def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of the library must not be mistaken for an answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of the library must not be read as an answer
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     name, place = sys.argv[1:]
@@ -73,7 +73,7 @@ def main() -> None:
         text = " ".join(str(error).split())
         json.dump({"error": f"{type(error).__name__}: {text}"}, answers)
         answers.flush()
-        os._exit(1)  # without the library's clean-up, which may wait for a network
+        os._exit(1)  # skips the library's clean-up, which may wait for a network
 
 
 def _write(name: str, place: str, answers: TextIO) -> None:

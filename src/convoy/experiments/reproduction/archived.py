@@ -24,10 +24,10 @@ from convoy.studies.train_all import Entry
 
 
 class ArchivedReproduction(Reproduction):
-    """Restores the archive into the workspace, where a later reproduction finds its runs finished.
+    """Restores the archive into the workspace, where a later reproduction reuses its finished runs.
 
-    A run is found by its recipe, whatever the precision and the seed: its fingerprint would need the data. Studies are
-    those of earlier reproductions, reduced ones included; their sections say so. So are claims.
+    A run is found by its recipe, ignoring precision and seed, because its fingerprint would need the data. Studies and
+    claims are those of earlier reproductions, including reduced ones, which are marked as such.
     """
 
     trains = False
@@ -49,7 +49,7 @@ class ArchivedReproduction(Reproduction):
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """Those of recipes, because archived runs are found by them."""
+        """Digests of the recipes, by which archived runs are found."""
         return studies.fingerprints(self.scope.recipes, from_data=False)
 
     @cached_property
@@ -69,7 +69,7 @@ class ArchivedReproduction(Reproduction):
         return super().folder.with_name(f"{super().folder.name}-archived")
 
     def _models(self) -> bool:
-        """With all archived seeds."""
+        """Uses all archived seeds."""
         found: dict[tuple[str, Side, int], Entry] = {}
         for (label, side, _), entry in self.scope.models(chosen=True).items():
             for seed in sorted(self._by_seed(entry.recipe)):
@@ -80,7 +80,7 @@ class ArchivedReproduction(Reproduction):
         return True
 
     def _claims(self) -> bool:
-        """Each at the published scale with all archived seeds, or at the reduced scale if only that was archived."""
+        """Uses the published scale with all archived seeds, or the reduced scale if only that is archived."""
         full_size = replace(self.scope, settings=replace(self.settings, full_size=True))
         judged, counter = [], networks.ClaimCounter(self.has_data, dict(self.packaged.counts) if self.packaged else {})
         for scales in zip(full_size.claims, self.scope.claims, strict=True):
@@ -94,7 +94,7 @@ class ArchivedReproduction(Reproduction):
         return True
 
     def _with_archived_seeds(self, check: Check) -> Check | None:
-        """None if the first seed is not archived."""
+        """Returns None if the first seed is not archived."""
         trials = replace(check, seeds=1).trials
         if not trials:  # counted, or not tried at this scale
             return check
@@ -108,7 +108,7 @@ class ArchivedReproduction(Reproduction):
         return runs, True
 
     def _studies(self, kind: str) -> bool:
-        """Takes over the studies of all archived reproductions of the experiment."""
+        """Adds the studies of all archived reproductions of the experiment."""
         found: dict[Path, StudyResult] = {}
         for path in sorted(archive.packaged().glob("studies/*/finding.json")):
             study = Study(self.folder.parent / path.parent.name)

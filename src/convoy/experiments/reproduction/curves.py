@@ -1,8 +1,8 @@
-"""Curves that a report publishes epoch by epoch, compared with the runs as published.
+"""Compares curves that a report publishes epoch by epoch with the as-published runs.
 
-A published curve is one run. The test of the complete curve compares its mean over epochs with the prediction interval
-for one more run, mean ± t sd sqrt(1 + 1/n), of the means of n runs. The band shows the same interval at each epoch; one
-more run is outside at 5 % of the epochs on average, mostly at neighbouring ones.
+A published curve is a single run. The test of the complete curve compares its mean over epochs with the prediction
+interval for one more run, mean ± t sd sqrt(1 + 1/n), computed from the means of n runs. The band shows the same
+interval at each epoch. On average, one more run is outside the band at 5 % of the epochs, which are mostly adjacent.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Published:
 
 @dataclass(frozen=True)
 class CurveTest:
-    """A published curve, compared with the runs as published."""
+    """A published curve compared with the as-published runs."""
 
     label: str
     part: str
     quantity: Quantity
-    epochs: int  # compared: those that are published and that all runs reached
+    epochs: int  # compared epochs: published, and reached by all runs
     runs: int
     difference: float  # published minus measured, mean over these epochs
     outside: tuple[int, ...]  # epochs whose published value is outside the band
@@ -53,7 +53,7 @@ class CurveTest:
 
 
 def published_curves(label: str, numbers: Mapping[str, float | Sequence[float]]) -> list[Published]:
-    """From the published numbers of a model, such as "test_accuracy_by_epoch" with its list."""
+    """Selects the curves among a model's published numbers, such as "test_accuracy_by_epoch" with its list."""
     found = []
     for part in PARTS:
         for quantity in QUANTITIES:
@@ -64,7 +64,7 @@ def published_curves(label: str, numbers: Mapping[str, float | Sequence[float]])
 
 
 def values_of(curve: Published, runs: Sequence[Run]) -> tuple[dict[int, list[float]], float]:
-    """The values of all runs by epoch, for the epochs that are published and that all runs reached; and their step."""
+    """Returns the values of all runs by epoch, for published epochs reached by all runs, and their resolution."""
     metrics = [run.metrics for run in runs]
     tables = [values_by_epoch(each, curve.part, curve.quantity) for each in metrics]
     grains = [1 / score.total for each in metrics for epoch in each if (score := epoch.of(curve.part)) is not None]
@@ -77,7 +77,7 @@ def values_of(curve: Published, runs: Sequence[Run]) -> tuple[dict[int, list[flo
 
 
 def band(curve: Published, runs: Sequence[Run]) -> dict[int, tuple[float, float]]:
-    """The 95 % prediction interval for one more run, by epoch; empty for one run."""
+    """Returns the 95 % prediction interval for one more run, by epoch; empty for one run."""
     values, step = values_of(curve, runs)
     if len(runs) < 2:
         return {}
@@ -85,7 +85,7 @@ def band(curve: Published, runs: Sequence[Run]) -> dict[int, tuple[float, float]
 
 
 def compare_curve(curve: Published, runs: Sequence[Run]) -> CurveTest | None:
-    """None without an epoch to compare."""
+    """Returns None if there is no epoch to compare."""
     from scipy.special import stdtr
 
     values, step = values_of(curve, runs)
@@ -104,6 +104,6 @@ def compare_curve(curve: Published, runs: Sequence[Run]) -> CurveTest | None:
 
 
 def corrected(tests: Sequence[CurveTest]) -> tuple[CurveTest, ...]:
-    """With Holm's correction over all tests that have a p value."""
+    """Applies Holm's correction over all tests that have a p value."""
     adjusted = iter(holm([test.p for test in tests if test.p is not None]))
     return tuple(test if test.p is None else replace(test, p_holm=next(adjusted)) for test in tests)

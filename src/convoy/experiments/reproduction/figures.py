@@ -32,7 +32,7 @@ ROLES = ("training", "held out", "test")
 
 
 def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> RowChart | None:
-    """One row per model with this measure. Above, hollow: as published; below: corrected. None if no model has it.
+    """Returns one row per model with this measure, or None without any. Hollow, above: as published; below: corrected.
 
     An accuracy is a mark with an interval, other measures are bars.
     """
@@ -73,7 +73,7 @@ def measured_caption(charts: Sequence[RowChart]) -> str:
 
 
 def effect_rows(faults: Sequence[FaultResult]) -> dict[str, RowChart]:
-    """Measured effects by title: one chart of all accuracies, then one per other measure; largest effects first."""
+    """Returns charts of measured effects by title: one of all accuracies, one per other measure; largest first."""
     groups: dict[str, list[FaultResult]] = {}
     for fault in sorted(faults, key=lambda fault: (not shown(fault.measure).is_accuracy, -fault.size)):
         if fault.effect is not None:
@@ -103,7 +103,7 @@ def _effect_row(fault: FaultResult, metric: Shown, *, with_part: bool) -> ChartR
     scale, colour = metric.unit.scale, HEAT if fault.verdict is FaultVerdict.CHANGED else MUTED
     span = (
         None if fault.same_bits else interval_of(fault.effect, scale)
-    )  # it would only show the resolution of the measure
+    )  # without an interval, which would only show the resolution of the measure
     return ChartRow(name, (RowValue(scale * fault.effect.mean, span, colour, "o"),), text)
 
 
@@ -161,7 +161,7 @@ def curves(
         for curve in curves_of_side:
             role = "training" if curve.part == "train" else "held out"
             lines.append(Line(protocol, curve, role, tuple(range(1, len(curve.mean) + 1))))
-        # The test set, opened at some epochs in addition to the validation set; the epochs differ between seeds.
+        # Test scores of some epochs, in addition to validation scores. The epochs differ between seeds.
         for label in [curve.label for curve in curves_of_side if curve.part == "validation"]:
             by_epoch = curves_.values_by_epoch(runs[label][0], "test", quantity)
             values = tuple(scale * value for value in by_epoch.values())
@@ -185,7 +185,7 @@ def curves(
 def draw_curves(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) -> None:
     """Draws the lines of these roles. With several roles, training lines are thin and test scores are crosses.
 
-    The limits are those of all lines, so that the panels of a chart are comparable.
+    The axis limits are those of all lines, so that the panels of a chart are comparable.
     """
     group = [line for line in curves.lines if line.role in roles]
     together = len({line.role for line in group}) > 1

@@ -1,8 +1,8 @@
-"""The finding of a reproduction: published against measured numbers, and the effect of each protocol fault.
+"""The finding of a reproduction: published and measured numbers, and the effect of each protocol fault.
 
-Both sides of a fault are paired by seed and split (Student's paired t test; over folds with the correction of Nadeau
-and Bengio). A fault that creates other folds leaves no pairs, and the test is Welch's. The p values of all faults and
-measures are corrected together (Holm 1979).
+Runs with and without a fault are paired by seed and split (Student's paired t test; over folds with the correction of
+Nadeau and Bengio). If a fault creates other folds, there are no pairs, and Welch's test is used. The p values of all
+faults and measures are corrected together (Holm 1979).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Measured:
     """A model under one protocol."""
 
     runs: tuple[str, ...] = ()  # their names
-    values: dict[str, Value] = field(default_factory=dict)  # by measure, without those that a run lacks
+    values: dict[str, Value] = field(default_factory=dict)  # by measure; only measures that all runs have
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class ModelResult:
 
 class FaultVerdict(StrEnum):
     CHANGED = "changed"
-    NO_CHANGE = "no_change"  # the same bits, or the same count
+    NO_CHANGE = "no_change"  # the same bits or the same count
     INCONCLUSIVE = "inconclusive"
-    NO_INTERVAL = "no_interval"  # one pair of runs, or one run against the others
+    NO_INTERVAL = "no_interval"  # one pair of runs, or one run compared with the others
     NOT_MEASURED = "not_measured"
     WITHHELD = "withheld"  # see Options.withheld
 
@@ -75,14 +75,14 @@ class FaultVerdict(StrEnum):
 class Lacking(StrEnum):
     """Why a fault has no effect."""
 
-    MEASURE = "measure"  # a run lacks it
-    MACHINES = "machines"  # the runs were measured on several
-    SEEDS = "seeds"  # the fault of training once needs two
+    MEASURE = "measure"  # a run has no value of the measure
+    MACHINES = "machines"  # the runs were measured on several machines
+    SEEDS = "seeds"  # the effect of training only once needs two seeds
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Single runs of one recipe."""
+    """The spread of single runs of one recipe."""
 
     label: str
     lowest: float
@@ -93,14 +93,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Ranking:
-    """One recipe against another: over seeds, and image by image."""
+    """A comparison of two recipes: over seeds, and image by image."""
 
     first: str
     second: str
     difference: Estimate | None  # of the test accuracies, paired; None if a run lacks it
-    pairs: int  # of runs that were tested on the same images
-    differing: int  # of these, significantly (exact McNemar, Holm)
-    untested: tuple[Untested, ...]  # other pairs
+    pairs: int  # pairs of runs that were tested on the same images
+    differing: int  # pairs that differ significantly (exact McNemar, Holm)
+    untested: tuple[Untested, ...]  # the other pairs
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class FaultResult:
     name: str
     description: str
     measure: str
-    over: str  # what the pairs of runs differ in: "seed", "fold"
+    over: str  # the key that differs between pairs: "seed", "fold"
     paired: bool  # False: the fault creates other folds
     verdict: FaultVerdict
     without: Estimate | None = None
@@ -118,10 +118,10 @@ class FaultResult:
     effect: Estimate | None = None
     p: float | None = None
     p_holm: float | None = None
-    same_bits: bool | None = False  # None: archived runs do not record it
+    same_bits: bool | None = False  # None: not recorded in archived runs
     lacking: Lacking | None = None
-    spreads: tuple[Spread, ...] = ()  # for the fault of training once
-    ranking: Ranking | None = None  # for the same, if the report ranks two recipes
+    spreads: tuple[Spread, ...] = ()  # for the fault of training only once
+    ranking: Ranking | None = None  # for the fault of training only once, if the report ranks two recipes
 
     @property
     def title(self) -> str:
@@ -147,7 +147,7 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of the command that change numbers."""
+    """The options of the command that affect results."""
 
     protocol: Literal["as-published", "corrected", "both"]
     seeds: int | None
@@ -157,7 +157,7 @@ class Options:
     full_size: bool
     changed: tuple[tuple[str, Any], ...]  # keys of every recipe
     withheld: Reason | None  # why published numbers, faults and claims have no verdict
-    digest: str  # of everything that decides the numbers
+    digest: str  # of everything that affects the results
 
 
 @dataclass(frozen=True)
@@ -172,13 +172,13 @@ class Reproduction:
     choice: Choice | None  # what a quick try trains; None if it was not chosen by a timing
     no_data: str  # why the data are not available; "" if they are
     left: tuple[str, ...] = ()  # parts, and models, that were not run yet
-    unfinished: tuple[str, ...] = ()  # parts that were begun
+    unfinished: tuple[str, ...] = ()  # parts that were started
     models: tuple[ModelResult, ...] = ()
     faults: tuple[FaultResult, ...] = ()
     claims: tuple[JudgedClaim, ...] = ()
     parts: tuple[StudyResult, ...] = ()
     false_verdicts: FalseVerdicts | None = None  # on claims; None: not judged, or by an earlier version
-    curves: tuple[CurveTest, ...] = ()  # that the report publishes epoch by epoch
+    curves: tuple[CurveTest, ...] = ()  # tests of curves that the report publishes epoch by epoch
     kind: Literal["reproduction"] = "reproduction"
     schema: int = 1
     _repr_html_ = html_of
@@ -203,9 +203,9 @@ class Reproduction:
 
 
 def measured(runs: Sequence[Run], name: str) -> Value | None:
-    """An estimate over the runs, or a number if it is exact.
+    """Returns an estimate over the runs, or a number if the measure is exact.
 
-    None if a run lacks it, or for seconds of several machines.
+    Returns None if a run has no value, and for times measured on several machines.
     """
     values, measure = values_of(runs, name), MEASURES[name]
     if values is None or not _may_compare(name, runs):
@@ -216,7 +216,7 @@ def measured(runs: Sequence[Run], name: str) -> Value | None:
 
 
 def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
-    """One value per run; None without runs, or if a run lacks the measure."""
+    """Returns one value per run; None without runs, or if a run has no value."""
     values = [value for run in runs if (value := MEASURES[measure](run)) is not None]
     return values if values and len(values) == len(runs) else None
 
@@ -245,7 +245,7 @@ def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelR
 
 
 def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequence[Run]) -> FaultResult:
-    """The effect of one fault on one measure; `without[i]` and `with_[i]` are a pair. `judge` gives its verdict."""
+    """Computes the effect of a fault on a measure. `without[i]` and `with_[i]` are a pair. `judge` adds the verdict."""
     over, verdict = fault.over.rpartition(".")[2], FaultVerdict.NOT_MEASURED
     result = FaultResult(fault.name, fault.sentence, measure, over, fault.paired, verdict)
     if fault.of_one_seed:
@@ -257,7 +257,7 @@ def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequ
         return replace(result, lacking=Lacking.MACHINES)
     grain = MEASURES[measure].grain(without[0])
     sides, (effect, p) = [t_interval(each, step=grain) for each in (b, a)], paired_difference(a, b, step=grain)
-    if fault.over == FOLD and len(a) > 1:  # training parts of folds share images: the t interval would be too narrow
+    if fault.over == FOLD and len(a) > 1:  # folds share training images: the t interval would be too narrow
         n_train, n_test = sizes(without)
         sides = [nadeau_bengio(each, n_train, n_test, step=grain) for each in (b, a)]
         if fault.paired:
@@ -279,7 +279,7 @@ def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequ
 
 
 def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: Sequence[Run]) -> FaultResult:
-    """The effect of training once: the first run minus the mean over seeds, and the range of single runs."""
+    """Computes the effect of training only once: first run minus mean over seeds, and the range of single runs."""
     measure = result.measure
     values = values_of(base, measure)
     if values is None or len(values) < 2:
@@ -305,7 +305,7 @@ def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: S
 
 
 def _ranking(first: str, second: str, base: Sequence[Run], against: Sequence[Run]) -> Ranking:
-    """The paired t interval over seeds, McNemar's test over images."""
+    """Computes the paired t interval over seeds and McNemar's tests over images."""
     a, b = (values_of(runs, "test_accuracy") for runs in (base, against))
     difference = (
         None if a is None or b is None else paired_difference(a, b, step=MEASURES["test_accuracy"].grain(base[0]))[0]
@@ -318,9 +318,9 @@ def _ranking(first: str, second: str, base: Sequence[Run], against: Sequence[Run
 
 
 def judge(results: Sequence[FaultResult], withheld: Reason | None) -> list[FaultResult]:
-    """Holm's correction over all results with a p value, and their verdicts.
+    """Applies Holm's correction over all results with a p value and adds verdicts.
 
-    `withheld`: why only counted numbers have a verdict.
+    `withheld`: why only counted numbers get a verdict.
     """
     corrected = iter(holm([result.p for result in results if result.p is not None]))
     adjusted = [replace(each, p_holm=None if each.p is None else next(corrected)) for each in results]
@@ -347,7 +347,7 @@ def _may_compare(measure: str, runs: Sequence[Run]) -> bool:
 
 
 def same_bits(a: Run, b: Run) -> bool | None:
-    """Whether two runs made the same steps and predictions; None if an archived run does not record it."""
+    """Whether two runs have the same steps and predictions; None if an archived run does not record it."""
     one, other = bits(a), bits(b)
     if not one or not other:
         return None

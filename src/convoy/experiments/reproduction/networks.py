@@ -1,4 +1,4 @@
-"""What is counted from networks without training them: parameters and FLOPs."""
+"""Counts the parameters and FLOPs of networks without training them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from convoy.training.step import optimizers
 
 @dataclass
 class ClaimCounter:
-    """Measures the untrained networks that claims compare, each once.
+    """Counts the networks that are compared by claims, each once.
 
-    `from_data`: whether the input is that of the recipe's data; otherwise it is the default input of its model.
+    `from_data`: whether the input shape is that of the recipe's data; otherwise it is the default of the model.
     """
 
     from_data: bool = True
     known: dict[str, dict[str, int]] = field(default_factory=dict)  # measures by network and data
 
     def of(self, check: Check) -> dict[str, float]:
-        """The measure of each side's network; empty for a claim that needs training."""
+        """Returns the measure of each side's network; empty for a claim that needs training."""
         if not find(check.claim.measure).exact:
             return {}
         return {side: float(self._counts(side, recipe)[check.claim.measure]) for side, recipe in check.sides.items()}
@@ -56,7 +56,7 @@ class ClaimCounter:
 def counted(
     scope: Scope, fingerprints: Mapping[str, str], path: Path, *, from_data: bool, quick: bool
 ) -> dict[str, dict[Side, int]]:
-    """The parameters of each network, by label and side.
+    """Returns the number of parameters of each network, by label and side.
 
     Counted once and stored at `path`, a profile.json, with a profile of each network. `fingerprints` are the recipes'
     fingerprints. `quick`: with fewer timed passes.
@@ -71,13 +71,13 @@ def counted(
 
 
 def packaged(scope: Scope, folder: Path | None = None) -> Profiles | None:
-    """Those of these networks from `folder`, an archive, by default Convoy's own; None if it does not have them."""
+    """Reads the profiles of these networks from an archive `folder` (default: Convoy's own); None if it has none."""
     stored = profiles.read(archive.read_profiles(scope.experiment.name, folder))
     return stored if stored is not None and stored.recipes == recipes_of(scope) else None
 
 
 def write_packaged(scope: Scope, folder: Path, *, from_data: bool) -> None:
-    """Profiles the networks and stores the result in `folder`, an archive; nothing if it has that of these recipes."""
+    """Profiles the networks and stores the result in an archive `folder`, unless it has that of these recipes."""
     if packaged(scope, folder) is not None:
         return
     counter = ClaimCounter(from_data)
@@ -89,7 +89,7 @@ def write_packaged(scope: Scope, folder: Path, *, from_data: bool) -> None:
 
 
 def recipes_of(scope: Scope) -> str:
-    """Hash of the recipes of the networks and claims, the same on every machine, with and without the data."""
+    """Returns a hash of the recipes of networks and claims. It depends neither on the machine nor on the data."""
     table: list[Any] = [
         [label, side, scope.recipes[name].canonical()]
         for label, names in _networks(scope).items()
@@ -100,7 +100,7 @@ def recipes_of(scope: Scope) -> str:
 
 
 def _networks(scope: Scope) -> dict[str, list[tuple[Side, str]]]:
-    """Protocols and names of the recipes of each network."""
+    """Returns protocols and recipe names of each network."""
     models = scope.experiment.model
     return {model.label: [(side, name) for side in SIDES if (name := getattr(model, side))] for model in models}
 

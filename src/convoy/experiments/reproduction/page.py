@@ -1,6 +1,6 @@
 """The page of a reproduced experiment: published and measured numbers, and the effects of protocol faults.
 
-It is made from the finding, from profile.json (the layers of the networks) of the study and from its run folders.
+It is created from the finding, profile.json (the layers of the networks) and the run folders of the study.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MANY_NETWORKS = 2  # with more, the layer tables are collapsed
 class Results:
     """The models of a finding and their runs."""
 
-    models: tuple[ModelResult, ...]  # see _shown_models
+    models: tuple[ModelResult, ...]  # from _shown_models
     by_protocol: Mapping[Side, Mapping[str, list[RunView]]]  # protocol -> label -> runs that exist
 
     @property
@@ -192,7 +192,7 @@ def _training(results: Results, finding: Reproduction) -> Section | None:
 
 
 def _curves(results: Results, metrics: Mapping[Side, Mapping[str, Sequence[Metrics]]]) -> Chart:
-    """One model: all parts in the same axes, to show overfitting; several models: a row of panels per part."""
+    """With one model, draws all parts in the same axes to show overfitting; with several, a row of panels per part."""
     single = len(results.labels) == 1
     published = [
         (curve, curves_of.band(curve, results.as_published(model.label)))
@@ -226,7 +226,7 @@ def _panel_title(quantity: str, role: str) -> str:
 
 
 def _losses(results: Results) -> Chart | None:
-    """The smoothed loss by step, one panel per protocol."""
+    """Draws the smoothed loss by step, one panel per protocol."""
     panels, labels, captions = [], [], {}
     for protocol, by_label in results.by_protocol.items():
         runs = {label: [(view.run.steps, view.metrics) for view in group] for label, group in by_label.items()}
@@ -255,7 +255,7 @@ def _epoch_tables(results: Results) -> list[Table | None]:
 
 
 def _errors(results: Results) -> list[Section | None]:
-    """Confusion matrices and predictions, one section per protocol. Figures of the second have its name appended."""
+    """Shows confusion matrices and predictions, one section per protocol; the second is appended to figure names."""
     error_sections: list[Section | None] = []
     views = all_views(results.groups)
     part = next((part for part in PARTS if any(part in view.scores for view in views)), "")

@@ -44,7 +44,7 @@ FIGURES = {
 
 
 def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, changes: str) -> Section | None:
-    """Returns None without claims. `changes` names what the command changed in all runs."""
+    """Returns None without claims. `changes` describes what the command changed in all runs."""
     if not judged:
         return None
     fields: list[Field[JudgedClaim]] = [
@@ -80,7 +80,7 @@ def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, change
 
 
 def false_verdicts_words(expected: FalseVerdicts | None) -> str:
-    """How many verdicts may be false; "" without tests."""
+    """States how many verdicts may be false; "" without tests."""
     if expected is None or not expected.tests:
         return ""
     return _(
@@ -173,7 +173,7 @@ def study_sections(study: Study, results: Sequence[StudyResult], folder: Path) -
 
 
 def main_figures(page: Page, kind: str) -> list[Chart | Scene3D]:
-    """Returns the figures with a published name, or else the first figure, in the colours of their page."""
+    """Returns the figures with a published name or, without any, the first figure, in the colours of their page."""
     look = Look(page.labels, page.aliases)
     figures = [
         replace(block, look=look) if isinstance(block, Chart) else block

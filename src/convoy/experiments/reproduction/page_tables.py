@@ -29,7 +29,7 @@ from convoy.text import translated
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
 ALWAYS = ("test_accuracy",)  # shown even if not published
 MANY_EPOCHS = 12
-EpochRow = tuple[int, EpochMetrics | None]  # None: an epoch that only the published run has
+EpochRow = tuple[int, EpochMetrics | None]  # None: an epoch of the published run only
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machin
 
 
 def agreement_of(metric: Shown, published: float | None, value: Value | None, withheld: Reason | None) -> Agreement:
-    """Not compared for counts and times: these are not estimates of the same quantity."""
+    """Counts and times are not compared, because they are not estimates of the same quantity."""
     if metric.measure.exact or metric.measure.of_machine or isinstance(value, int | float):
         return Agreement(Verdict.NOT_COMPARED)
     return compare_published(published, value, withheld)
@@ -97,7 +97,7 @@ def agreement_of(metric: Shown, published: float | None, value: Value | None, wi
 def against_published(metric: Shown, published: float | None, value: Value | None, agreement: Agreement) -> Cell:
     """Compares a published value with the value measured under the published protocol. Bold if they differ.
 
-    One run is never bold: with another seed the difference may be anything.
+    A single run is never bold, because the difference may be due to the seed.
     """
     if published is None:
         return Cell(_("not published"))
@@ -209,7 +209,7 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
 
 
 def curves_table(tests: Sequence[CurveTest]) -> Table | None:
-    """One row per published curve; None without one."""
+    """Returns one row per published curve; None without any."""
     if not tests:
         return None
     quantities = {"accuracy": _("accuracy"), "loss": _("loss")}

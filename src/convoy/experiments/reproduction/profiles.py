@@ -1,4 +1,4 @@
-"""profile.json of a reproduction: the layers, counts and latencies of its networks. No torch."""
+"""profile.json of a reproduction: layers, counts and latencies of its networks. Does not import torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(profiles: Profiles, path: Path) -> None:
 
 
 def read(stored: bytes) -> Profiles | None:
-    """None for a file of another version."""
+    """Returns None for a file of another version."""
     try:
         return _FILE.validate_json(stored)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Chooses what a quick try of an experiment trains, by timing its networks on this machine for a few seconds.
+"""Chooses what a quick try trains, by timing the networks of the experiment on this machine for a few seconds.
 
-A network is trained on at least the images that it needs to learn, or not at all. These numbers are measured
+A network is trained on enough images to learn, or not at all. The required numbers of images are measured
 (benchmarks/images_to_learn.py) and stored in experiment.toml; a network gets 1.5 times as many, a cheap one more. Parts
-are filled in order, cheap networks first, until their share of the time is used.
+are processed in order, cheap networks first, until their share of the time is used.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from convoy.training.machine.environment import describe
 from convoy.training.run import pace
 from convoy.training.run.plan import plan_one
 
-MARGIN = 1.5  # times the measured number of images to learn
-CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets these images if they take at most this share
-EPOCH_IMAGES = 10_000  # least per epoch; at this limit all of MNIST's test images are scored
+MARGIN = 1.5  # factor on the measured number of images to learn
+CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets this many images if they take at most this share of the time
+EPOCH_IMAGES = 10_000  # minimum per epoch; at this data.limit, all test images of MNIST are scored
 MOST_EPOCHS = 3
-START_SECONDS = 4.0  # of the worker processes, per part
+START_SECONDS = 4.0  # to start the worker processes, per part
 
 
 def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
-    """The choice stored at `path` for this experiment and these settings; otherwise made now and stored."""
+    """Returns the choice stored at `path` for this experiment and these settings, or makes and stores it."""
     table = scope.experiment.model_dump(mode="json", exclude={"folder"})
     settings = scope.settings
     key = studies.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
@@ -54,7 +54,7 @@ def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
 
 
 def reduced(experiment: Experiment, choice: Choice) -> Experiment:
-    """The experiment without what is left out; layers of untrained networks are still counted."""
+    """Returns the experiment without the parts left out. Layers of untrained networks are still counted."""
     trained = {model.label: {} if model.label in choice.models else {"seeds": 0} for model in experiment.model}
     parts = {
         "model": tuple(model.model_copy(update=trained[model.label]) for model in experiment.model),
@@ -155,7 +155,7 @@ class _Fit:
             return False
         jobs = studies.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
-        # The trials of a search are one recipe here, although they differ: none counts as trained already.
+        # All trials of a search are represented by one recipe, although they differ; none is reused.
         fits = self._take(study.kind, recipes, reuse=study.kind != "search")
         return fits or self._late(study.kind, ", ".join(study.recipes), recipes)
 
@@ -163,7 +163,7 @@ class _Fit:
         return sum(self.times.seconds(recipe) for recipe in recipes)
 
     def _take(self, part: str, recipes: Sequence[Recipe], *, reuse: bool = True) -> bool:
-        """Adds the recipes that are not chosen yet if they fit in the part's share; whether they do."""
+        """Adds the recipes that are not chosen yet if they fit into the part's share. Returns whether they fit."""
         by_identity = {_identity(recipe): recipe for recipe in recipes}
         new = [recipe for key, recipe in by_identity.items() if key not in self.trained] if reuse else recipes
         before = self.parts.get(part, [])
@@ -180,19 +180,19 @@ class _Fit:
         return sum(START_SECONDS + makespan(each, self.workers) for each in self.parts.values() if each)
 
     def _late(self, part: str, name: str, recipes: Sequence[Recipe], **more: Any) -> bool:
-        """Leaves out what needs too much time; False."""
+        """Records that a part is left out because it takes too long. Returns False."""
         self.left_out.append(LeftOut(part, name, LeftOutBecause.TIME, seconds=self._sum(recipes), **more))
         return False
 
 
 def _identity(recipe: Recipe) -> str:
-    """Identifies a training; faults that only change the scoring share the weights."""
+    """Identifies a training. Faults that only affect scores do not need a training of their own."""
     faults = [fault for fault in recipe.protocol.faults if not fault.info.only_scores]
     return json.dumps(recipe.override({"protocol.faults": faults}).canonical(), sort_keys=True)
 
 
 class _Times:
-    """Durations of runs from one timing per network; ignores its options and batch size."""
+    """Estimated durations of runs, from one timing per network that ignores options and batch size."""
 
     def __init__(self, scope: Scope) -> None:
         dataset = load(scope.data_name or scope.experiment.data)

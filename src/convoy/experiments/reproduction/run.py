@@ -1,7 +1,8 @@
-"""Reproduces a published experiment: models under both protocols, faults, claims and the studies within it.
+"""Reproduces a published experiment: models under both protocols, faults, claims and studies.
 
-Runs that several parts need are trained once. The finding is written after each part and names what is missing, so that
-an interrupted call leaves a report; the same call then trains the rest and ends with the same finding.
+Runs that several parts need are trained once. The finding is written after each part and lists what is missing, so that
+an interrupted call leaves a report. The same call then trains the rest and gives the same finding as without the
+interruption.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ from convoy.studies.shards import ShardEnded
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.run.plan import plan_all
 
-OWN_PARTS = ("models", "faults", "claims")  # the others are studies
+OWN_PARTS = ("models", "faults", "claims")  # all other parts are studies
 OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "by fault"}  # of studies; others: True
-OF_EVERY_STEP = ("gain_while_rising",)  # measures of every step; stored when a run is archived, which thins its curves
+OF_EVERY_STEP = (
+    "gain_while_rising",
+)  # measures that need every step; stored when a run is archived, because archived curves have fewer steps
 
 
 class Reproduced(NamedTuple):
@@ -48,10 +51,9 @@ class Reproduced(NamedTuple):
 
 @dataclass
 class Reproduction:
-    """Trains the missing runs of an experiment. With `archive`, finished runs are read from that folder and kept there.
+    """Trains the missing runs of an experiment. With `archive`, finished runs are read from and stored in that folder.
 
-    The finding names data that are not on this machine as missing. `run` raises ValueError if a recipe cannot be
-    trained.
+    If the data are not on this machine, the finding says so. `run` raises ValueError if a recipe cannot be trained.
     """
 
     experiment: Experiment
@@ -66,12 +68,12 @@ class Reproduction:
         self.session = replace(self.session, fresh=RetrainOnce() if self.session.fresh else False)
         self.out = Path(self.session.out)
         self.scope = Scope(self.experiment, self.settings)  # its data_name is set once the data are found
-        self.no_data = ""  # why the data are needed and not available
+        self.no_data = ""  # why the required data are not available
         self.has_data = True
         self.members: dict[str, Member] = {}  # by the run's name
         self.models: dict[tuple[str, Side, int], Run] = {}  # finished runs by label, side and seed
         self.studies: list[Study] = []  # within the experiment
-        self.earlier: dict[str, str] = {}  # the studies that an earlier call found, by digest
+        self.earlier: dict[str, str] = {}  # studies of an earlier call, by digest
         self.unfinished: set[str] = set()  # parts that were started, in this call or an earlier one
         if self.archive is not None and Path(self.archive).is_dir():
             archives.restore(self.archive, self.out)
@@ -86,7 +88,7 @@ class Reproduction:
         self.unfinished |= {*parts}
         self._write()
         finished = all(self._part(part) for part in parts)
-        if "models" in parts:  # again, because other parts train runs that count as runs of a model
+        if "models" in parts:  # again, because some runs of other parts are also runs of a model
             self._report_models()
             self._write()
         return Reproduced(self.study, self.studies, finished)
@@ -133,7 +135,7 @@ class Reproduction:
         return finished
 
     def _fit(self) -> None:
-        """Reduces the experiment to what fits in the time of a quick try."""
+        """Reduces the experiment to what fits into the time limit of a quick try."""
         self.say(f"{self.experiment.name}: timing its networks")
         quick = quick_fit.chosen(self.scope, self.folder / "quick.json", again=bool(self.session.fresh))
         self.experiment = quick_fit.reduced(self.experiment, quick)
@@ -229,7 +231,7 @@ class Reproduction:
         return studies.study_digest(study, self.fingerprints, quick=self.settings.quick)
 
     def _known(self, digest: str) -> Study | None:
-        """The earlier study, if its runs are archived: without weights it cannot be computed again."""
+        """Returns the earlier study if its runs are archived, because it cannot be recomputed without weights."""
         path = self.study.path / self.earlier[digest] if digest in self.earlier else None
         if path is None or not (path / "study.toml").is_file() or self.session.fresh:
             return None
@@ -242,7 +244,7 @@ class Reproduction:
     # ---- training ----
 
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
-        """The run of each entry, None if an interruption left it out; and whether all are finished."""
+        """Returns the run of each entry, None if an interruption prevented it; and whether all are finished."""
         self.say(f"{self.experiment.name}: {part}, {len(entries)} runs")
         ended: dict[int, Run] = {}
         with self.stage(_names(entries)) as show:
@@ -291,7 +293,7 @@ class Reproduction:
     # ---- the finding ----
 
     def _begun(self) -> Finding:
-        """An empty finding, or with the parts that an earlier call with the same settings has finished."""
+        """Returns an empty finding, or one with the parts finished by an earlier call with the same settings."""
         experiment, scope, settings = self.experiment, self.scope, self.settings
         fields = settings.protocol, scope.seeds, settings.quick, settings.limit, scope.epochs, settings.full_size
         options = Options(*fields, settings.set, scope.withheld, self._digest())
@@ -301,7 +303,7 @@ class Reproduction:
             return begun
         study = Study(self.folder)
         self.earlier = {result["digest"]: result["study"] for result in study.finding_json.get("parts", ())}
-        with suppress(ValueError):  # of another version: everything is computed again
+        with suppress(ValueError):  # a finding of another version: everything is computed again
             earlier = findings.read(study, Finding)
             made = {self._digest_of(study) for study in experiment.study}
             begun = replace(begun, parts=tuple(result for result in earlier.parts if result.digest in made))
@@ -319,7 +321,7 @@ class Reproduction:
         return begun
 
     def _digest(self) -> str:
-        """Hash of everything that decides the numbers: the experiment, its recipes with their data, the device."""
+        """Returns a hash of everything that affects the results: experiment, recipes with their data, device."""
         table = self.experiment.model_dump(mode="json", exclude={"folder"})
         claims = []
         for check in self.scope.claims:
@@ -342,7 +344,7 @@ class Reproduction:
             archives.archive_study(self.study, self.archive)
 
     def _left(self) -> list[str]:
-        """Parts that were not run, and models that lack a run under a chosen protocol."""
+        """Returns parts that were not run, and models without a run under a chosen protocol."""
         models, scope = self.finding.models, self.scope
         made = {"faults"} if self.finding.faults else set()
         made |= {"claims"} if self.finding.claims else set()

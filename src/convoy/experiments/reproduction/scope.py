@@ -1,4 +1,4 @@
-"""Which recipes a reproduction trains, part by part, and on which data. Trains nothing."""
+"""Determines which recipes a reproduction trains in each part, and on which data. Does not train."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scope:
 
     @property
     def epochs(self) -> int | None:
-        """One for --quick with --limit."""
+        """The number of epochs that overrides the recipes'; 1 for --quick with --limit."""
         return self.settings.epochs or (1 if self.settings.quick and self.settings.limit else None)
 
     @property
@@ -53,7 +53,7 @@ class Scope:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """By name, without those of the claims."""
+        """The recipes by name, without those of the claims."""
         return {name: self.recipe(name) for name in self.experiment.recipe_names}
 
     def recipe(self, name: str) -> Recipe:
@@ -67,13 +67,13 @@ class Scope:
         return [*((path, value) for path, value in own.items() if value is not None), *self.settings.set]
 
     def count(self, own: int | None) -> int:
-        """Number of seeds: --seeds, else `own` of the model or fault, else the experiment's; 0 stays 0."""
+        """Returns the number of seeds: 0 if `own` is 0, else --seeds, `own` of the model or fault, or the default."""
         if own == 0:
             return 0
         return self.seeds or own or self.experiment.seeds
 
     def models(self, *, chosen: bool) -> dict[tuple[str, Side, int], Entry]:
-        """By model, side and seed: the models to train (`chosen`), or the others, whose finished runs are reported."""
+        """Returns the runs by model, side and seed: to train (`chosen`), or of other models, reported if finished."""
         labels = self.settings.models or [model.label for model in self.experiment.model]
         entries = {}
         for model in [model for model in self.experiment.model if (model.label in labels) == chosen]:
@@ -85,15 +85,15 @@ class Scope:
         return entries
 
     def sides(self, model: Model) -> list[Side]:
-        """The protocols that a model is trained under."""
+        """Returns the protocols under which a model is trained."""
         decided = self.quick if self.quick is not None and self.quick.decided else None
         fit = SIDES if decided is None else decided.models.get(model.label, ())
         return [side for side in self.settings.sides if getattr(model, side) is not None and side in fit]
 
     def pairs(self, fault: Fault) -> list[tuple[Entry, ...]]:
-        """The recipe without and with the fault, at each value of `over`.
+        """Returns the recipes without and with the fault, for each value of `over`.
 
-        For a fault of one seed the second is the recipe of `against`, if any.
+        For the fault of training one seed, the second recipe is `against`, if any.
         """
         without, with_ = fault.sides(self.recipe(fault.base))
         count = fault.pairs if fault.over != "seed" and fault.pairs else self.count(fault.pairs)
@@ -110,7 +110,7 @@ class Scope:
 
     @cached_property
     def claims(self) -> list[Check]:
-        """Claim by claim; under both protocols if they have different recipes."""
+        """Returns the checks of all claims, under both protocols if these have different recipes."""
         ready = partial(
             check,
             full_size=self.settings.full_size,
@@ -130,7 +130,7 @@ class Scope:
         return checks
 
     def entries(self, part: str) -> list[Entry]:
-        """The runs of a part: models (those to train), faults or claims."""
+        """Returns the runs of a part: models (to train), faults or claims."""
         if part == "models":
             return [*self.models(chosen=True).values()]
         if part == "faults":
@@ -150,7 +150,7 @@ class Scope:
 
 
 def data_name(experiment: Experiment, data: str | None) -> str | None:
-    """The data.name override: `data`, or a folder of tensor files, created in the cache; None: the recipes' own.
+    """Returns the override of data.name: `data`, a folder of tensor files created in the cache, or None.
 
     Raises DataError if the data are not available.
     """
@@ -161,6 +161,6 @@ def data_name(experiment: Experiment, data: str | None) -> str | None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # the rename is atomic
         pack_tensors(experiment.data, temporary)
-        with suppress(OSError):  # another process was faster
+        with suppress(OSError):  # another process created it first
             temporary.rename(folder)
     return f"{experiment.data}={folder}"

@@ -1,4 +1,4 @@
-"""The studies of an experiment: their runs, and the digests that identify an earlier study."""
+"""The studies of an experiment: their runs, and the digests by which an earlier study is found."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from convoy.studies.train_all import Entry
 from convoy.training.run.plan import plan_all
 from convoy.training.run.revisions import TRAINING_REVISION
 
-Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # takes the names of the runs trained together
+Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # argument: names of the runs trained together
 Named = Sequence[tuple[str, Recipe]]
 
 
 def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side | None, stage: Stage) -> Study | None:
-    """None if interrupted; the same call resumes it."""
+    """Runs a study. Returns None if interrupted; the same call resumes it."""
     recipe = recipes[0][1]
     label = f"{recipe.label} as published" if side == "as_published" else None
     if isinstance(options, Search):
@@ -85,7 +85,7 @@ def design_of(options: Landscape) -> Design:
 
 
 def _varied(recipes: Named, options: Landscape) -> tuple[ablation.Design | None, Named]:
-    """The combinations of the values that a landscape varies."""
+    """Returns the combinations of values that a landscape varies."""
     return ablation.combine(recipes, options.vary) if options.vary else (None, recipes)
 
 
@@ -96,13 +96,13 @@ def _surfaces_of(options: Landscape) -> Spec | None:
 
 
 def digest(*inputs: object) -> str:
-    """Hash of a finding's inputs, as JSON, and of the version of Convoy."""
+    """Returns a hash of a finding's inputs (as JSON) and of the version of Convoy."""
     covered = json.dumps([inputs, TRAINING_REVISION, version("convoy-ml")], sort_keys=True)
     return hashlib.sha256(covered.encode()).hexdigest()[:16]
 
 
 def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str, str]:
-    """The fingerprint of each recipe's run, by recipe name; without the data, a digest of the recipe."""
+    """Returns the fingerprint of each recipe's run, by recipe name; without the data, a digest of the recipe."""
     if not from_data:
         return {name: digest(recipe.canonical()) for name, recipe in recipes.items()}
     plans = plan_all(recipes.values())
@@ -110,7 +110,7 @@ def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str,
 
 
 def study_digest(section: ExperimentStudy, fingerprints: Mapping[str, str], *, quick: bool) -> str:
-    """Hash of a study within the experiment; `fingerprints`: the fingerprints of its recipes."""
+    """Returns a hash of a study within the experiment. `fingerprints`: those of its recipes."""
     named = [[label_of(name), fingerprints[name]] for name in section.recipes]
     more = [section.set] if section.set else []
     arguments = section.typed_arguments(quick=quick).model_dump(mode="json", by_alias=True)
@@ -130,7 +130,7 @@ def result_of(
 
 
 def entries_of(scope: Scope, study: ExperimentStudy) -> list[Entry]:
-    """The runs that `study_of` trains, except for a search."""
+    """Returns the runs that `study_of` trains. Raises ValueError for a search."""
     return _entries(scope.recipes_of(study), study.typed_arguments(quick=scope.settings.quick))
 
 
@@ -160,7 +160,7 @@ class Job:
     label: str
     recipe: Recipe
     runs: int = 1
-    share: float = 1.0  # of the epochs that is trained; successive halving stops some runs early
+    share: float = 1.0  # fraction of the epochs that is trained; successive halving stops some runs early
 
 
 def jobs_of_study(scope: Scope, study: ExperimentStudy) -> list[Job]:

@@ -1,4 +1,4 @@
-"""The finding of several reproductions: their findings, and the experiments that were not run yet."""
+"""The finding of several reproductions: their findings, and experiments that were not run yet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Ablation: trains every combination of some values and estimates the effect of each value on the accuracy.
 
 The effect of a key is the difference between two of its values, averaged over all combinations of the other keys. It is
-paired by seed, which removes what a seed has in common for all combinations. n counts seeds, because the combinations
+paired by seed, which removes the effect that a seed has on all combinations. n counts seeds, because the combinations
 are not a random sample (Student's paired t test, corrected over all effects by Holm's method).
 """
 
@@ -25,7 +25,7 @@ from convoy.studies.compare.pair import Pair, corrected
 
 MAX_VALUE_LENGTH = 28  # characters of a value in a label
 RECIPE = "recipe"  # the key for several recipes
-Levels = tuple[str, ...]  # the text of a value for each key
+Levels = tuple[str, ...]  # one value per key, as text
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Design:
     levels: Mapping[str, Levels]
 
     def short(self, labels: Sequence[str]) -> list[str]:
-        """The recipes and then the keys, instead of all combinations."""
+        """Lists the recipes and then the keys, instead of all combinations."""
         return [*dict.fromkeys(label.partition(",")[0] for label in labels), *self.keys]
 
 
@@ -55,7 +55,7 @@ class Interaction(Pair):
     key: str = ""
     other: str = ""
     between: tuple[str, str] = ("", "")  # values of `key`
-    effects: tuple[float, float] = (0.0, 0.0)  # their difference at `a` and at `b`
+    effects: tuple[float, float] = (0.0, 0.0)  # difference of `between` at `a` and at `b`
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Average:
 @dataclass(frozen=True)
 class Ablation:
     keys: tuple[str, ...]
-    seeds: tuple[int, ...]  # seeds with a score at every combination
+    seeds: tuple[int, ...]  # seeds with a score for every combination
     trained: int  # number of trained seeds
     effects: tuple[Effect, ...]  # all pairs of values of each key
     interactions: tuple[Interaction, ...]
@@ -83,9 +83,9 @@ Varied = Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]]
 def combine_all(
     recipes: Sequence[tuple[str, Recipe]], vary: Varied | Sequence[str], overrides: Sequence[Override]
 ) -> tuple[Design | None, list[tuple[str, Recipe]]]:
-    """`combine` for an option `vary`, whose keys may be those of flags. Without one: no design, and the recipes.
+    """Calls `combine` for the option `vary`, whose keys may be names of flags. Without it, returns None and `recipes`.
 
-    Raises ValueError for a key that `overrides` sets too, and as `combine` does.
+    Raises ValueError for a key that is also in `overrides`, and for the same errors as `combine`.
     """
     pairs = vary.items() if isinstance(vary, Mapping) else vary
     parsed = [parse_values(pair) if isinstance(pair, str) else pair for pair in pairs]
@@ -95,7 +95,7 @@ def combine_all(
 
 
 def combine(recipes: Sequence[tuple[str, Recipe]], varied: Varied) -> tuple[Design, list[tuple[str, Recipe]]]:
-    """Makes a recipe for every combination of values, labelled "lenet, norm = none, batch_size = 64".
+    """Creates a recipe for every combination of values, labelled "lenet, norm = none, batch_size = 64".
 
     Raises ValueError for an unknown or repeated key, an invalid or repeated value, or fewer than two values.
     """
@@ -149,7 +149,7 @@ def _short_names(paths: Sequence[str]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """The text of a value in a label."""
+    """Formats a value for a label."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -169,7 +169,7 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 
 def conclude(design: Design, members: Sequence[Member], part: str) -> Ablation:
-    """Estimates the effect of each value on the accuracy of a part, over seeds with a score at every combination."""
+    """Estimates the effect of each value on a part's accuracy, over seeds that have a score for every combination."""
     table = _Accuracies.of(design, members, part)
     return Ablation(
         keys=design.keys,
@@ -185,7 +185,7 @@ def conclude(design: Design, members: Sequence[Member], part: str) -> Ablation:
 class _Accuracies:
     design: Design
     cells: Mapping[Levels, Mapping[int, float]]  # combination -> seed -> accuracy
-    seeds: tuple[int, ...]  # seeds with a score at every combination
+    seeds: tuple[int, ...]  # seeds with a score for every combination
     resolution: float  # difference between two possible accuracies
 
     @classmethod
@@ -226,7 +226,7 @@ def _interactions(table: _Accuracies) -> list[Interaction]:
             for level in at:
                 (first, resolution), (second, _) = (table.means({key: value, other: level}) for value in between)
                 sides.append([x - y for x, y in zip(first, second, strict=True)])
-            # Rounding contributes twice the variance of a single difference.
+            # An interaction has twice the rounding variance of a difference.
             tested = paired_difference(*sides, step=sqrt(2) * resolution)
             names, effects = (design.keys[key], design.keys[other]), (fmean(sides[0]), fmean(sides[1]))
             interactions.append(Interaction(*at, *tested, None, *names, between, effects))

@@ -1,7 +1,8 @@
 """The finding of a comparison: estimates per model, and tests between models.
 
-Two models are paired by their common seeds, with the same split and order of batches (Student's paired t test), and
-corrected for the number of pairs (Holm 1979). Tests over images are added; if each model has one seed, they decide.
+Two models are paired by their common seeds, which have the same split and order of batches (Student's paired t test),
+and corrected for the number of pairs (Holm 1979). Tests over images are added; with one seed per model, verdicts are
+based on them.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run without a score on the compared part, which is left out."""
+    """A run that is left out, because it has no score on the compared part."""
 
     label: str
     seed: int
@@ -77,7 +78,7 @@ class NotLearned:
 
 
 class Mixed(StrEnum):
-    """What differs between the runs although it should not."""
+    """An unintended difference between the runs."""
 
     DATA = "data"
     SPLITS = "splits"
@@ -95,8 +96,8 @@ class CompareFinding:
     flags: tuple[Flag, ...]  # sentences on faults and limits, with the models
     not_learned: tuple[NotLearned, ...]  # models at chance level
     left_out: tuple[LeftOut, ...]  # runs without a score
-    mixed: Mixed | None  # a difference between the runs besides their recipes
-    openings: int  # of the test part in this workspace, when the last run was scored
+    mixed: Mixed | None  # a difference between the runs that is not in their recipes
+    openings: int  # of the test part in this workspace, at the time when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1
     _repr_html_ = html_of
@@ -112,7 +113,7 @@ class CompareFinding:
 
     @property
     def tests(self) -> Sequence[Pair]:
-        """The tests that decide: over seeds, or over images if each model has one seed."""
+        """The tests on which verdicts are based: over seeds, or over images if each model has one seed."""
         return self.mcnemar if self.single_seeds else self.pairs
 
     @property
@@ -125,7 +126,7 @@ class CompareFinding:
 
 
 def conclude(members: Sequence[Member], design: Design | None = None) -> CompareFinding:
-    """From the folders of runs; `design`: the varied keys of an ablation.
+    """Computes the finding from run folders. `design`: the varied keys of an ablation.
 
     Raises ValueError if no run has a test or validation score.
     """
@@ -157,7 +158,7 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
 
 
 def _part(members: Sequence[Member]) -> Part:
-    """The part that most runs have a score on; the test part if equal."""
+    """Returns the part on which most runs have a score; the test part if both are equal."""
     parts: tuple[Part, Part] = ("test", "validation")
     counts = Counter(part for member in members for part in parts if part in member.run.scores)
     if not counts:
@@ -180,7 +181,7 @@ def _row(label: str, group: Sequence[Member], part: Part) -> ModelSummary:
 
 
 def accuracy_of(scores: Sequence[run_contents.Score]) -> Estimate:
-    """Over the seeds of several runs; of a single run, over its images."""
+    """Estimates the accuracy over the seeds of several runs, or over the images of a single run."""
     if len(scores) == 1:
         return wilson(scores[0].correct, scores[0].n)
     return t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
@@ -207,7 +208,7 @@ def cost_of(costs: Sequence[run_contents.Cost]) -> Cost:
 
 
 def _pairs(groups: Groups, part: Part) -> tuple[Pair, ...]:
-    """All pairs of labels with two common seeds or more."""
+    """Tests all pairs of labels with at least two common seeds."""
     scores = {label: {member.seed: member.run.scores[part] for member in group} for label, group in groups.items()}
     pairs = []
     for a, b in combinations(groups, 2):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TILES = 12
 MAX_LINES = len(MODELS)  # models in one chart of curves, so that colours are unique
 MAX_LINE_PAIRS = 6  # if each model has a solid and a dashed line
-MAX_EFFECTS = 24  # in the chart; the table has all
+MAX_EFFECTS = 24  # in the chart; the table lists all
 
 
 def page(study: Study, finding: CompareFinding, folder: Path) -> Page:
@@ -98,7 +98,7 @@ def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> S
 
 
 def _training(groups: Groups, look: Look) -> Section | None:
-    """Makes the curves by epoch, step and second. With many models, shows only the best."""
+    """Creates the curves by epoch, step and second. With many models, shows only the best."""
     pairs_of_lines, single_lines = (dict(list(groups.items())[:count]) for count in (MAX_LINE_PAIRS, MAX_LINES))
 
     def captioned(chart: Chart | None, selected: Groups) -> Chart | None:
@@ -177,7 +177,7 @@ def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]
 
 
 def effects(finding: CompareFinding, ablation: Ablation) -> list[Effect]:
-    """Returns the effects with positive signs. With many, sorts significant ones first and leaves out the last."""
+    """Returns at most MAX_EFFECTS effects with positive signs. If there are more, significant and large ones."""
     ordered = [effect.higher_first() for effect in ablation.effects]
     if len(ordered) > MAX_EFFECTS:
         ordered.sort(key=lambda effect: (not effect.significant, -effect.difference.mean))
@@ -250,7 +250,7 @@ def draw_cost(axes: Axes, numbers: CostNumbers, part: str, look: Look) -> None:
         if accuracy.interval:
             ends = max(accuracy.interval[0], low), min(accuracy.interval[1], high)
             axes.plot((cost, cost), ends, color=colour, linewidth=2, alpha=0.5)
-        # Not clipped: a mark at 100 % would be cut in half.
+        # Without clipping, which would cut a mark at 100 % in half.
         axes.plot(
             cost, accuracy.value, look.mark(label), color=colour, markersize=8, markeredgewidth=1.4,
             markerfacecolor=colour if label in numbers.pareto_front else PAPER, clip_on=False,

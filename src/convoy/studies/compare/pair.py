@@ -1,4 +1,4 @@
-"""The tested difference between two labels, and the correction over all tests of one kind."""
+"""The tested difference between two labels, and the correction for multiple tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Tested = TypeVar("Tested", bound=Pair)
 
 
 def corrected(pairs: Sequence[Tested]) -> tuple[Tested, ...]:
-    """Applies Holm's correction over all pairs. Returns them unchanged if one has no p value."""
+    """Applies Holm's correction over all pairs. Returns them unchanged if a p value is missing."""
     ps = [pair.p for pair in pairs if pair.p is not None]
     if len(ps) < len(pairs):
         return tuple(pairs)

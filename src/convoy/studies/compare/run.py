@@ -15,9 +15,9 @@ from convoy.studies.train_all import Entry, check_named, study_name, train_all, 
 
 
 def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]:
-    """Returns each recipe with seed, seed + 1, ... The split's seed is constant, so that all train on the same images.
+    """Returns each recipe with seed, seed + 1, ... The split's seed is constant, so that all use the same images.
 
-    Raises ValueError without a recipe or seed, and for repeated labels.
+    Raises ValueError for repeated labels and without a recipe or seed.
     """
     check_named(recipes, seeds, "comparison")
     return [

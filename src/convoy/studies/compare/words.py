@@ -79,7 +79,7 @@ def _clauses(first: str, pairs: Sequence[Pair], tests: Sequence[Pair]) -> list[s
 
 
 def _difference(pair: Pair, tests: Sequence[Pair]) -> str:
-    """Adds the p value if the test is over images or if only the correction made the difference inconclusive."""
+    """Adds the p value if the test is over images, or if the difference is significant only before the correction."""
     points, p = pair.difference.points(), pair.p_holm or 0.0
     p_text = "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
     if pair.only_uncorrected:

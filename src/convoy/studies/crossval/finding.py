@@ -1,4 +1,4 @@
-"""The finding of a cross-validation: the accuracy on unseen images, with an interval corrected for the overlap.
+"""The finding of a cross-validation: accuracy on unseen images, with an interval corrected for shared training images.
 
 Networks of different folds share most of their training images, so their scores are not independent, and Student's t
 interval is too narrow. The reported interval has the correction of C. Nadeau and Y. Bengio, "Inference for the
@@ -29,8 +29,8 @@ class Fold:
     seed: int
     accuracy: Estimate  # over the images of the fold
     loss: float | None
-    validation_images: int  # of the other folds, which selected the epoch
-    missing_classes: tuple[str, ...]  # without an image in this fold
+    validation_images: int  # from the other folds, to select the epoch
+    missing_classes: tuple[str, ...]  # classes without an image in this fold
     flags: tuple[str, ...]  # of the run
     diverged: bool = False
 
@@ -54,7 +54,7 @@ class CrossvalFinding:
 
 
 def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
-    """Makes the finding from finished runs, one per fold and repeat."""
+    """Computes the finding from finished runs, one per fold and repeat."""
     runs = [member.run for member in members]
     recipe = runs[0].recipe
     rows = tuple(map(_fold, members))
@@ -83,7 +83,7 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
 
 def sizes(runs: Sequence[Run]) -> tuple[float, float]:
     """Returns the mean numbers of images per fold for training and for scoring, for Nadeau and Bengio's interval."""
-    # Validation images selected the epoch, so they count as seen.
+    # Validation images are counted as training images, because they selected the epoch.
     seen = fmean(sum(run.data.counts.get(part, 0) for part in ("train", "validation")) for run in runs)
     return seen, fmean(run.scores[FOLD].n for run in runs)
 

@@ -56,7 +56,7 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
 
 
 def folds_chart(finding: CrossvalFinding, look: Look, lines: Sequence[str]) -> RowChart:
-    """`lines` are the labels of the folds' curves, whose colours and marks are used."""
+    """`lines` are the labels of the folds' curves; each row has the colour and mark of its curve."""
     values: dict[int, list[Value]] = {}
     for row, label in zip(finding.rows, lines, strict=True):
         value = Value.of(row.accuracy, look.colour(label), look.mark(label))
@@ -135,7 +135,7 @@ def _folds(finding: CrossvalFinding, views: Sequence[RunView], folder: Path, lin
 
 
 def curve_groups(groups: Groups) -> dict[str, list[RunView]]:
-    """Draws one curve per fold if there are enough colours, else one per repeat."""
+    """Groups the runs into one curve per fold if there are enough colours, otherwise one per repeat."""
     views = all_views(groups)
     if len(views) <= len(MODELS):
         return dict(groups)
@@ -146,7 +146,7 @@ def curve_groups(groups: Groups) -> dict[str, list[RunView]]:
 
 
 def _errors(finding: CrossvalFinding, views: Sequence[RunView]) -> Section | None:
-    """Makes the out-of-fold confusion matrix, most confused pairs and hardest images of all folds."""
+    """Creates the out-of-fold confusion matrix, most confused pairs and hardest images of all folds."""
     scores = [view.scores[FOLD] for view in views]
     if not all(score.confusion for score in scores):
         return None
@@ -179,7 +179,7 @@ class _Hardest(NamedTuple):
 
     @classmethod
     def of(cls, view: RunView) -> _Hardest | None:
-        """Returns None if the run does not contain them."""
+        """Returns None if the run does not store these arrays."""
         gallery, arrays = view.gallery, view.run.predictions
         logits, index = (arrays.get(f"{FOLD}_{name}") for name in ("logits", "index"))
         if logits is None or index is None or "hardest_images" not in gallery:

@@ -40,7 +40,7 @@ def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: st
 
 
 def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
-    """Makes a recipe for each fold of each repeat. Repeats differ in folds and seed. Raises ValueError."""
+    """Creates a recipe for each fold of each repeat. Repeats differ in folds and seed. Raises ValueError."""
     if folds < 2 or repeats < 1:
         raise ValueError(f"expected 2 folds and 1 repeat or more, got {folds} and {repeats}")
     if folds > MANY_FOLDS:  # fails early if there are fewer images than folds
@@ -54,10 +54,10 @@ def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
 
 
 def out_of_fold(members: Sequence[Member]) -> dict[str, np.ndarray]:
-    """Predictions for each image by the network not trained on it: M = images x repeats, by repeat, then image.
+    """Returns the predictions for each image by the network not trained on it, ordered by repeat, then image.
 
-    repeat, fold (both from 0), index (of the image among the training images), labels, predicted: int64 [M]; logits:
-    float32 [M, classes], if all runs have them.
+    With M = images x repeats: repeat, fold (both from 0), index (of the image among the training images), labels,
+    predicted: int64 [M]; logits: float32 [M, classes], if all runs have them.
     """
     parts: list[dict[str, np.ndarray]] = []
     for member in members:

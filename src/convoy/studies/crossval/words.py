@@ -7,7 +7,7 @@ from convoy.stats import digits_for
 from convoy.studies.crossval.finding import CrossvalFinding, fold_label
 from convoy.text import gettext as _
 
-MAX_NAMED = 4  # number of folds or classes that a note names
+MAX_NAMED = 4  # folds or classes listed in a note
 MOST_NOTES = 6
 
 

@@ -1,1 +1,1 @@
-"""What makes two recipes differ: from one to the other, one change at a time, and without each change."""
+"""Explains why the accuracies of two recipes differ: one change at a time, and leaving out each change."""

@@ -1,7 +1,7 @@
-"""What separates the accuracy of two recipes: the effect of each of their differences, measured in two ways.
+"""The finding of a ladder: the effect of each difference between two recipes on the accuracy, measured in two ways.
 
-On the ladder, the changes are made one after the other. Each step is the difference from the recipe before it, so that
-the steps add up to the complete difference; a step depends on those before it. The leave-one-out effect of a change
+On the ladder, the changes are applied one after the other. A step is the difference from the previous recipe, so that
+the steps add up to the complete difference; it depends on the changes before it. The leave-one-out effect of a change
 is the second recipe minus the same recipe without this change. If changes do not interact, both effects are equal.
 
 Differences are paired by seed (Student's paired t test). All p values are corrected together (Holm 1979).
@@ -30,7 +30,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Setting:
-    """A key of the recipe with both values as text; of a protocol fault, "off" and "on"."""
+    """A key of the recipe with both values as text; for a protocol fault, "off" and "on"."""
 
     key: str
     before: str
@@ -39,7 +39,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Rung:
-    changes: tuple[Setting, ...]  # several, if one is not valid without the others
+    changes: tuple[Setting, ...]  # several if they are only valid together
     accuracy: Estimate  # with this change and those of the rungs below it
     step: Effect  # compared with the rung below
     without: Estimate | None  # the second recipe with only this change removed; None if that recipe is not valid
@@ -71,7 +71,7 @@ class LadderFinding:
 
     @property
     def taken_away(self) -> float | None:
-        """Sum of the leave-one-out effects; None if one could not be."""
+        """Sum of the leave-one-out effects; None if one is missing."""
         effects = [rung.taken_away for rung in self.rungs if rung.taken_away is not None]
         return sum(effect.difference.mean for effect in effects) if len(effects) == len(self.rungs) else None
 
@@ -102,7 +102,7 @@ def conclude(
     images: int,
     limit: int | None = None,
 ) -> LadderFinding:
-    """`rungs` from the first change to the last, after which the recipe is the second. All have the same seeds."""
+    """`rungs`: from the first change to the last, which gives the second recipe. All have the same seeds."""
     grain, seeds = 1 / images, tuple(start)
     below = [start, *(rung.accuracies for rung in rungs)]
     end = below[-1]
@@ -119,7 +119,7 @@ def conclude(
     alone = [None if rung.without is None else effect(end, rung.without) for rung in rungs[:-1]]
     tested = iter(corrected([*steps, *(each for each in alone if each is not None)]))
     steps = [next(tested) for _ in steps]
-    # Without its last change, the second recipe is the rung below: one test for both.
+    # The second recipe without its last change is the rung below, so that both effects are the same test.
     alone = [*(None if each is None else next(tested) for each in alone), steps[-1]]
     found = tuple(
         Rung(rung.changes, mean(rung.accuracies), step, None if rung.without is None else mean(rung.without), taken)
@@ -130,7 +130,7 @@ def conclude(
 
 
 def corrected(effects: Sequence[Effect]) -> list[Effect]:
-    """Applies Holm's correction; unchanged without p values, which one seed does not give."""
+    """Applies Holm's correction. Returns the effects unchanged if they have no p values (one seed)."""
     ps = [effect.p for effect in effects if effect.p is not None]
     if len(ps) < len(effects):
         return [*effects]

@@ -1,4 +1,4 @@
-"""Trains the recipes of a ladder: two recipes, those between them, and the second without each of its changes."""
+"""Trains the recipes of a ladder: two recipes, those between them, and the second without each of the changes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from convoy.training.run.plan import plan_one
 
 MAX_VALUE_LENGTH = 60  # characters
 FAULTS = "protocol.faults"
-LEFT_OUT = ("about", "chosen", "seed", "data.name", "compute.device", "compute.threads")  # no part of the comparison
-SECTIONS_WITH_NAME = ("model", "optim", "schedule", "train.loss")  # another name has other keys
+LEFT_OUT = ("about", "chosen", "seed", "data.name", "compute.device", "compute.threads")  # ignored by the comparison
+SECTIONS_WITH_NAME = ("model", "optim", "schedule", "train.loss")  # their keys depend on `name`
 
 
 @dataclass(frozen=True)
 class Change:
     """A key with its value in both recipes; for a protocol fault, whether the recipe has it."""
 
-    key: str  # a key of the recipe, "model", "optim" and alike if the name differs, or the name of a fault
+    key: str  # a key of the recipe, a section ("model", "optim", ...) if its name differs, or the name of a fault
     before: Any
     after: Any
     is_fault: bool = False
 
 
 def changes_between(first: Recipe, second: Recipe) -> list[Change]:
-    """Returns protocol faults, in the order of `Fault`, and then keys in the order of the recipe."""
+    """Returns changes of protocol faults in the order of `Fault`, then keys in the order of the recipe."""
     own, other = ({str(fault) for fault in recipe.protocol.faults} for recipe in (first, second))
     faults = [Change(fault, fault in own, fault in other, is_fault=True) for fault in Fault]
     tables = [recipe.model_dump(mode="json") for recipe in (first, second)]
@@ -63,7 +63,7 @@ def _has_other_keys(key: str, before: Mapping[str, Any], after: Mapping[str, Any
 
 
 def with_changes(base: Recipe, changes: Sequence[Change], *, undone: bool = False) -> Recipe:
-    """The recipe with the changes made, or taken back if `undone`. Raises ValueError if that is not a valid recipe."""
+    """Returns the recipe with the changes applied, or reverted if `undone`. Raises ValueError if it is not valid."""
     faults = dict.fromkeys(map(str, base.protocol.faults))
     overrides: dict[str, Any] = {}
     for change in changes:
@@ -93,7 +93,7 @@ class Ladder:
 
     @property
     def entries(self) -> list[Entry]:
-        """The runs in the order of `find`. Recipes that occur twice are trained once."""
+        """The runs in the order that `find` expects. Recipes that occur twice are trained once."""
         first, second = self.labels
         recipes = [(first, self.start)]
         for step in self.steps:
@@ -108,9 +108,9 @@ class Ladder:
 
 
 def build(first: tuple[str, Recipe], second: tuple[str, Recipe], *, seeds: int) -> Ladder:
-    """Finds the changes from the first recipe to the second, and puts together those that are not valid alone.
+    """Finds the changes from the first recipe to the second and groups those that are only valid together.
 
-    Raises ValueError for recipes without a difference or with other data, and for one that cannot be trained.
+    Raises ValueError for recipes that are equal, use different data or cannot be trained.
     """
     if seeds < 1:
         raise ValueError(f"seeds = {seeds}: must be at least 1")
@@ -153,7 +153,7 @@ def _trainable(recipe: Recipe, changes: Sequence[Change], data: LastPrepared, *,
 
 
 def run(ladder: Ladder, session: Session) -> Study | None:
-    """Trains the missing runs and writes the finding; None if interrupted. Raises ValueError: recipes."""
+    """Trains the missing runs and writes the finding. Returns None if interrupted. Raises ValueError for a recipe."""
     name = partial(study_name, "ladder", ladder.labels)
     members = train_all(ladder.entries, session, distinct=False, name=name)
     if members is None:
@@ -195,7 +195,7 @@ def _setting(change: Change) -> Setting:
 
 
 def _text(value: Any) -> str:
-    """As in a recipe, shortened."""
+    """Formats a value as in a recipe, shortened."""
     text = "none" if value is None else str(value).replace("True", "true").replace("False", "false")
     if isinstance(value, dict):
         text = str(value.get("name", text))

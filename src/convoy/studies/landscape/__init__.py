@@ -1,1 +1,1 @@
-"""The loss landscape: how the loss depends on the learning rate, along the step, and around the weights."""
+"""The loss landscape: the loss at several learning rates, along the update step, and around the trained weights."""

@@ -1,4 +1,4 @@
-"""landscape.npz: what the figures of a landscape are drawn from, as `<number of the recipe>_<part>_<name>`."""
+"""landscape.npz: the data of a landscape's figures, as arrays named `<number of the recipe>_<part>_<name>`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Probes:
-    """What one run measured along its steps."""
+    """Measurements of one run along its update steps."""
 
     step: np.ndarray  # [probes]
     loss: np.ndarray  # [probes, 1 + sizes]
@@ -44,20 +44,20 @@ class Probes:
 
     @classmethod
     def of(cls, arrays: Arrays) -> Probes | None:
-        """From the arrays of a run; None if it was not probed."""
+        """Reads the arrays of a run; returns None if it was not probed."""
         return from_table(cls, found) if (found := _with_prefix(arrays, "probe_")) else None
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The loss around the weights, at the origin. NaN: not computed yet; infinity: not finite."""
+    """The loss around the weights, which are at the origin. NaN: not computed yet; infinity: not finite."""
 
     x: np.ndarray  # [M]
     y: np.ndarray  # [N]
     loss: np.ndarray  # float64 [N, M]
     at: np.ndarray | None = None  # float64 [epochs, 2], the training path; None along random directions
     epochs: np.ndarray | None = None  # int64 [epochs]; 0: before training
-    explained: np.ndarray | None = None  # float64 [2], shares of the variance of the path
+    explained: np.ndarray | None = None  # float64 [2], explained fractions of the path's variance
 
     @property
     def is_complete(self) -> bool:

@@ -18,7 +18,7 @@ from convoy.stats import Estimate, t_interval
 from convoy.studies.landscape.arrays import Edges
 
 WINDOW = 25  # steps; the loss of a single batch is noisy
-LEAST_LOSS = 1e-7  # smaller values are rounding errors of float32, and so would be their logarithm
+LEAST_LOSS = 1e-7  # lower bound before taking the logarithm; smaller values are rounding errors of float32
 EARLY_STEPS = 4000  # where the published bands differ most
 
 
@@ -29,7 +29,7 @@ class Measure(StrEnum):
 
 
 class Verdict(StrEnum):
-    """The width of one band against another."""
+    """Verdict on the width of one band compared with another."""
 
     NARROWER = "narrower"
     WIDER = "wider"
@@ -39,9 +39,9 @@ class Verdict(StrEnum):
 
 
 class Curves(NamedTuple):
-    """Losses of one recipe and seed, one run per learning rate, cut to the same length."""
+    """Losses of one recipe and seed, one run per learning rate, truncated to the same length."""
 
-    step: np.ndarray  # int64 [T], steps done; an archived run keeps only some
+    step: np.ndarray  # int64 [T], completed steps; an archived run has only some of them
     loss: np.ndarray  # float64 [rates, T]; not finite for a skipped step
 
     @property
@@ -59,11 +59,11 @@ class Ratio:
 
 
 def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
-    """The losses of groups of runs, all cut to the shortest run among them."""
+    """Returns the losses of groups of runs, truncated to the shortest of all runs."""
     steps = [[run.steps for run in group] for group in runs]
     numbers = [[arrays.get("step", np.arange(len(arrays["loss"]))) + 1 for arrays in group] for group in steps]
     shortest = min(int(number[-1]) for group in numbers for number in group)
-    # All curves are read at the points of the run with the fewest points.
+    # All curves are sampled at the points of the run with the fewest points.
     step = min((number[number <= shortest] for group in numbers for number in group), key=len)
     return [
         Curves(
@@ -75,7 +75,7 @@ def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
 
 
 def edges(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum [T] over the rates, from losses [rates, T]; NaN if a loss is not finite."""
+    """Returns minimum and maximum [T] over the rates, from losses [rates, T]; NaN if a loss is not finite."""
     finite = np.isfinite(loss).all(0)
     return np.where(finite, loss.min(0), np.nan), np.where(finite, loss.max(0), np.nan)
 
@@ -85,7 +85,7 @@ def edges_of(curves: Curves) -> Edges:
 
 
 def width(curves: Curves, measure: Measure) -> np.ndarray:
-    """Width of the band at each step, float64 [T]; NaN if a loss is not finite."""
+    """Returns the width of the band at each step, float64 [T]; NaN if a loss is not finite."""
     low, high = edges(curves.loss if measure is Measure.LOSS else smoothed(curves.loss, curves.spacing))
     if measure is Measure.LOG:
         low, high = (np.log(np.maximum(edge, LEAST_LOSS)) for edge in (low, high))
@@ -93,9 +93,9 @@ def width(curves: Curves, measure: Measure) -> np.ndarray:
 
 
 def smoothed(loss: np.ndarray, spacing: float = 1.0) -> np.ndarray:
-    """Centred means over WINDOW steps, [rates, T]; truncated at the ends.
+    """Returns centred means over WINDOW steps, [rates, T]; windows are truncated at the ends.
 
-    `spacing`: steps between two points; the window covers the same steps with fewer points.
+    `spacing`: steps between two points. The window covers the same number of steps, and thus fewer points.
     """
     finite = np.isfinite(loss)
     kernel = np.ones(min(max(1, round(WINDOW / spacing)), loss.shape[1]))
@@ -105,9 +105,9 @@ def smoothed(loss: np.ndarray, spacing: float = 1.0) -> np.ndarray:
 
 
 def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
-    """Mean over steps of the widths [T] of each seed, with Student's t interval over the seeds.
+    """Returns the mean over steps of the widths [T] of each seed, with Student's t interval over the seeds.
 
-    None if no step had a finite loss at every rate.
+    Returns None if no step had a finite loss at every rate.
     """
     finite = [values[np.isfinite(values)] for values in widths]
     if not all(len(values) for values in finite):
@@ -116,10 +116,10 @@ def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
 
 
 def ratio(*pairs: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], reduced: bool) -> Ratio:
-    """Mean width of the first band of a pair over that of the second, from widths [T] of each seed.
+    """Returns the mean width of the first band of a pair divided by that of the second, from widths [T] of each seed.
 
-    Of several pairs it is the geometric mean. The interval is the t interval of the logarithm over seeds, which are
-    paired, because runs of one seed see the same batches.
+    For several pairs, it is their geometric mean. The interval is the t interval of the logarithm over seeds. It is
+    paired, because runs with the same seed have the same batches.
     """
     logs = [[_log_ratio(a, b) for a, b in zip(first, second, strict=True)] for first, second in pairs]
     if not np.isfinite(logs).all():
@@ -129,7 +129,7 @@ def ratio(*pairs: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], reduced: bo
 
 
 def _log_ratio(a: np.ndarray, b: np.ndarray) -> float:
-    """Over the steps at which both widths are finite; NaN without one, or if a band has no width."""
+    """Uses the steps at which both widths are finite. Returns NaN without such steps, or if a band has no width."""
     finite = np.isfinite(a) & np.isfinite(b)
     if not finite.any() or a[finite].mean() <= 0 or b[finite].mean() <= 0:
         return float("nan")

@@ -44,7 +44,7 @@ class Design:
             raise ValueError(f"cut = {self.cut!r}: expected 'all' or 'each'")
 
     def settings(self, recipes: Named) -> Iterator[Setting]:
-        """Recipe by recipe, rate by rate, repeat by repeat."""
+        """Yields the runs in the order of recipe, rate, repeat."""
         number = 0
         for label, recipe in recipes:
             for lr in self.lrs:

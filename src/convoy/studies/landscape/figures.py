@@ -16,8 +16,8 @@ from convoy.studies.landscape.arrays import Probes, Surface
 from convoy.studies.landscape.words import CAP
 from convoy.text import gettext as _
 
-MAX_POINTS = 500  # of a band; a point of a long training covers several steps
-LEAST = 1e-6  # of a drawn loss
+MAX_POINTS = 500  # of a band; in a long run, a point covers several steps
+LEAST = 1e-6  # minimum of a drawn loss
 LEVELS = 14
 POINTS_PER_EPOCH = 12  # of a path that is drawn in 3D
 LIFT = 1.06  # factor by which a 3D path is above its surface, which would hide it
@@ -31,7 +31,7 @@ class Band(NamedTuple):
 
 
 def band(label: str, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> Band:
-    """Bins keep minimum and maximum of their steps. Infinite values become CAP; a step without a number is a gap."""
+    """Bins the steps, keeping minimum and maximum. Infinite values become CAP; a NaN is a gap."""
     low, high = (np.where(np.isinf(edge), CAP, edge.astype(np.float64)) for edge in (low, high))
     bins = np.array_split(np.arange(len(at)), min(len(at), MAX_POINTS))
     with_numbers = [bin_[~np.isnan(low[bin_])] for bin_ in bins]
@@ -42,14 +42,14 @@ def band(label: str, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> Band:
 
 
 def probe_bands(probes: Mapping[str, Probes], values: Callable[[Probes], np.ndarray]) -> list[Band]:
-    """From the lowest to the highest of the `values` [probes, points] along each step."""
+    """Returns bands from the lowest to the highest of the `values` [probes, points] along each step."""
     return [band(label, each.step, values(each).min(1), values(each).max(1)) for label, each in probes.items()]
 
 
 def draw_bands(
     axes: Axes, bands: Sequence[Band], look: Look, title: str, *, early: int | None = None, linear: bool = False
 ) -> None:
-    """Logarithmic if the values span a large range. `linear` forces a linear axis that cuts off spikes."""
+    """The axis is logarithmic if the values span a large range. `linear` forces a linear axis that cuts off spikes."""
     for each in bands:
         colour = look.colour(each.label)
         axes.fill_between(each.at, each.low, each.high, color=colour, alpha=0.35, linewidth=0)
@@ -137,13 +137,13 @@ def axis_names(surface: Surface) -> tuple[str, str]:
 
 
 def heights(surface: Surface, points: np.ndarray) -> np.ndarray:
-    """The loss at points [N, 2], interpolated in the logarithm."""
+    """Returns the loss at points [N, 2], interpolated in the logarithm."""
     rows = np.stack([np.interp(points[:, 0], surface.x, row) for row in np.log(drawn_loss(surface))])
     return np.exp([np.interp(y, surface.y, column) for y, column in zip(points[:, 1], rows.T, strict=True)])
 
 
 def dense(path: np.ndarray) -> np.ndarray:
-    """A path [epochs, 2] with points between epochs: straight lines would cut through the surface."""
+    """Adds points between the epochs of a path [epochs, 2], because straight lines would cut through the surface."""
     epochs = np.arange(len(path))
     at = np.linspace(0, epochs[-1], POINTS_PER_EPOCH * epochs[-1] + 1)
     return np.stack([np.interp(at, epochs, column) for column in path.T], axis=1)

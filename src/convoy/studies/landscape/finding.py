@@ -21,7 +21,7 @@ from convoy.studies.landscape.design import Cut, Design
 
 
 class StepRange(StrEnum):
-    """The steps that a width is averaged over."""
+    """The steps over which a width is averaged."""
 
     ALL = "all"
     EARLY = "early"  # the first EARLY_STEPS, if there are more
@@ -29,7 +29,7 @@ class StepRange(StrEnum):
 
 @dataclass(frozen=True)
 class Smoothness:
-    """Along the step; lower is smoother. None if not probed, or if most probes met a loss that is not finite."""
+    """Along the step; lower is smoother. None without probes, or if most probes had a loss that is not finite."""
 
     loss_variation: Estimate | None = None
     gradient_change: Estimate | None = None
@@ -47,9 +47,9 @@ class Band:
     steps: int  # of the drawn band
     widths: dict[Measure, dict[StepRange, Estimate | None]]  # None: no step had a finite loss at every rate
     smoothness: Smoothness
-    looks: int  # probes along the step
+    looks: int  # number of probes along the step
     surfaces: tuple[Kind, ...]
-    explained: tuple[float, ...]  # shares of the variance of the training path
+    explained: tuple[float, ...]  # explained fractions of the training path's variance
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class BandPair:
 
 @dataclass(frozen=True)
 class Factor:
-    """The effect of a key on the width: that at value b over that at a, averaged over all values of the other keys."""
+    """The effect of a key on the width: width at value b / width at value a, averaged over the other keys' values."""
 
     key: str
     a: str
@@ -76,16 +76,16 @@ class Factor:
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps of the runs, and the steps that the widths cover."""
+    """Numbers of steps of the runs, and of the steps covered by the widths."""
 
     runs: int
     diverged: int  # runs
     shortest: int
     longest: int
-    cut: int  # runs that have more steps than the shortest are cut to it
+    cut: int  # number of steps to which all runs are truncated
     stopped_early: int  # runs with fewer steps than the longest
     finite: int  # steps with a finite loss at every rate, in the band that has fewest
-    left_out: int  # recorded steps with a loss that is not finite, over all bands
+    left_out: int  # recorded steps with a loss that is not finite, summed over all bands
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Landscape(NamedTuple):
     runs: list[list[Run]]  # per seed, one per learning rate
     probed: list[Run]  # per seed, the probed run
     curves: list[Curves]  # per seed, all of the same length
-    figures: FigureArrays  # the band is perhaps up to the recipe's own shortest run
+    figures: FigureArrays  # its band ends as given by `Design.cut`
 
     @property
     def probed_run(self) -> Run:
@@ -140,7 +140,7 @@ def conclude(
 ) -> LandscapeFinding:
     """`images`: number of images of a surface, 0 without surfaces. `step_sizes`: of the probes along the step.
 
-    `varied`: the keys whose combinations the recipes are.
+    `varied`: the varied keys, if the recipes are combinations of their values.
     """
     runs = [run for each in results for group in each.runs for run in group]
     cut = int(results[0].curves[0].step[-1])
@@ -227,7 +227,7 @@ def _factors(
 
 
 def smoothness(runs: Sequence[Run]) -> Smoothness:
-    """Mean over seeds of each run's median over probes; medians, because single probes may meet a diverging loss."""
+    """Returns means over seeds of each run's median over probes. Medians are robust to probes with a diverging loss."""
     medians: list[tuple[float, ...]] = []
     for run in runs:
         probes = Probes.of(run.arrays)

@@ -28,7 +28,7 @@ def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     arrays_by_label = arrays.read(study.path / "landscape.npz", recipes)
     labels, views = _coloured(groups), all_views(groups)
     look = Look(labels)
-    # Only runs at one learning rate; otherwise the curves by epoch would be bands too.
+    # Only runs at one learning rate, because the curves by epoch would otherwise be bands too.
     at_one_rate = {
         each.label: [view for view in groups[each.label] if view.recipe.optim.lr == each.lr] for each in finding.recipes
     }
@@ -59,7 +59,7 @@ def _subject(finding: LandscapeFinding) -> str:
 
 
 def _coloured(groups: Groups) -> tuple[str, ...]:
-    """Labels in the order of colours: VGG-A is green, VGG-A with batch norm is red, as in the published figure."""
+    """Orders labels by colour: VGG-A is green, VGG-A with batch norm is red, as in the published figure."""
     by_model = {group[0].recipe.model.name: label for label, group in groups.items()}
     if len(groups) == 2 and set(by_model) == {"vgg_a", "vgg_a_bn"}:
         return ("", by_model["vgg_a_bn"], by_model["vgg_a"])
@@ -157,7 +157,7 @@ def _widths_table(finding: LandscapeFinding) -> Table:
 
 
 def _ratio_tables(finding: LandscapeFinding) -> list[Table]:
-    """Ratios for varied keys, or else for pairs of recipes."""
+    """Creates tables of ratios for varied keys or, without any, for pairs of recipes."""
     note = words.intervals_note(finding)
     if finding.factors:
         note = " ".join([_("Geometric mean over all values of the other keys."), note])

@@ -24,7 +24,7 @@ from convoy.training.run import faults
 from convoy.training.run.plan import plan_all, plan_one
 from convoy.training.step.probe import STEP_SIZES
 
-STEP_PROBES = 100  # probes along the step, spread over a run; each costs five passes, which is little in a long run
+STEP_PROBES = 100  # probes along the step, spread over a run; each costs five passes
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
     """Trains each recipe at each learning rate and computes loss surfaces around the weights of one run.
 
     That run has the recipe's own rate, or the first if that is not among the rates. The test set stays closed, except
-    for a recipe with the fault selection_on_test. None if interrupted; the same call resumes the runs and the surfaces.
+    for a recipe with the fault selection_on_test. Returns None if interrupted; the same call resumes runs and surfaces.
     Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
     """
     entries = planned(recipes, design, surfaces)
@@ -60,7 +60,7 @@ def run(
 
 
 def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry]:
-    """In the order of recipe, rate, seed. Raises ValueError as `run` does."""
+    """Returns the runs in the order of recipe, rate, seed. Raises the same errors as `run`."""
     check_named(recipes, design.seeds, "landscape")
     design.check()
     if surfaces is not None:
@@ -83,7 +83,7 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
 
 
 def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list[Landscape]:
-    """The runs of each recipe, by repeat, with curves that end as `Design.cut` says."""
+    """Groups the runs of each recipe by repeat, with curves that end as given by `Design.cut`."""
     runs: dict[str, list[list[Run]]] = {label: [[] for _repeat in range(design.seeds)] for label, _recipe in recipes}
     for setting, member in zip(design.settings(recipes), members, strict=True):
         runs[setting.label][setting.repeat].append(member.run)
@@ -100,7 +100,7 @@ def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list
 
 
 def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, position: int) -> bool:
-    """Those around the weights of the probed run that can be computed. False if interrupted."""
+    """Adds the surfaces around the weights of the probed run. Returns False if interrupted."""
     run = each.probed_run
 
     def report(text: str) -> None:

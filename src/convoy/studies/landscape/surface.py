@@ -1,4 +1,4 @@
-"""The loss around trained weights: along a line, over a plane of two directions, and in the plane of the training path.
+"""The loss around trained weights: along a line, in a plane of two directions, and in the plane of the training path.
 
 H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the Loss Landscape of Neural Nets", 2018, sections 4
 to 7. https://arxiv.org/abs/1712.09913
@@ -29,9 +29,9 @@ from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
 
 LINE_POINTS = 51
-REACH = 1.0  # along a random direction, whose filters have the norms of the network's
-MARGIN = 0.2  # around the training path, as a share of its extent
-MOST_EPOCHS = 50  # on a path: one parameter of all epochs is in memory at once
+REACH = 1.0  # maximum distance along a random direction, whose filters have the norms of the network's filters
+MARGIN = 0.2  # around the training path, as a fraction of its extent
+MOST_EPOCHS = 50  # of a path, because a parameter is loaded for all epochs at once
 REPORT_SECONDS = 5.0  # between two progress messages
 
 Direction = list[torch.Tensor]
@@ -43,11 +43,11 @@ class Path2D(NamedTuple):
     directions: tuple[Direction, Direction]  # orthonormal
     at: np.ndarray  # float64 [epochs, 2]
     epochs: np.ndarray  # int64 [epochs]; 0: before training
-    explained: np.ndarray  # float64 [2], shares of the variance of the path
+    explained: np.ndarray  # float64 [2], explained fractions of the path's variance
 
 
 class Scene:
-    """A network with its kept weights, in evaluation mode, and the images of the loss."""
+    """A network with its saved weights, in evaluation mode, and the images on which the loss is computed."""
 
     def __init__(self, run: Run, plan: Plan, images: int) -> None:
         prepared = plan.prepared
@@ -61,7 +61,7 @@ class Scene:
         self._loss = losses.build(plan.recipe.train.loss, faults=plan.recipe.protocol.faults)
 
     def loss_at(self, directions: Sequence[Direction], places: Sequence[float]) -> float:
-        """Mean loss with the weights moved by `places` along `directions`; infinity if it is not finite."""
+        """Returns the mean loss with the weights moved by `places` along `directions`; infinity if not finite."""
         with torch.no_grad():
             for number, (parameter, kept) in enumerate(zip(self.module.parameters(), self.kept, strict=True)):
                 moved = kept.clone()
@@ -74,7 +74,7 @@ class Scene:
 
 
 def filter_normalised(module: nn.Module, seed: int) -> Direction:
-    """A random direction whose filters have the norms of the network's filters (section 4).
+    """Draws a random direction whose filters have the norms of the network's filters (section 4).
 
     A filter computes one channel or unit, such as a row of a linear layer. Biases and parameters of normalisation
     layers are not moved: their scale would dominate the loss.
@@ -93,7 +93,7 @@ def filter_normalised(module: nn.Module, seed: int) -> Direction:
 
 
 def training_path(run: Run, scene: Scene) -> Path2D | None:
-    """The first two principal directions of the kept epochs (section 7); None if they do not span a plane.
+    """Returns the first two principal directions of the saved epochs (section 7); None if they do not span a plane.
 
     There are many weights and few epochs, so the directions come from the Gram matrix of the epochs.
     """
@@ -115,10 +115,10 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     if not values[1] > 1e-12 * values[0]:
         return None
-    # Column k holds the coefficients of the centred epochs for the k-th direction of length 1.
+    # Column k contains the coefficients of the centred epochs for the k-th direction of length 1.
     shares = centring @ vectors[:, :2] / values[:2].sqrt()
     at = gram @ shares
-    # The sign of an eigenvector is arbitrary: training moves towards greater x and y, in 3D towards the viewer.
+    # The sign of an eigenvector is arbitrary. Let training move towards greater x and y: in 3D, towards the viewer.
     signs = -torch.sign(at[at.abs().argmax(0), [0, 1]])
     shares, at = shares * signs, at * signs
     directions: tuple[Direction, Direction] = ([], [])
@@ -130,7 +130,7 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
 
 
 def _stack(files: Sequence[Path], name: str, kept: torch.Tensor) -> torch.Tensor:
-    """A parameter of each epoch minus the kept one: float64 [epochs, numbers]."""
+    """Returns a parameter's values in each epoch minus the saved ones, float64 [epochs, numbers]."""
     rows = []
     for file in files:
         with safe_open(file, framework="pt") as weights:
@@ -147,9 +147,9 @@ def surface(
     interrupted: Callable[[], bool],
     report: Callable[[str], None],
 ) -> Surface | None:
-    """Stored row by row in a file of `folder` and resumed from it; not complete if interrupted.
+    """Computes a surface row by row, resuming from a file in `folder`. The result is incomplete if interrupted.
 
-    None for a path that does not span a plane.
+    Returns None for a path that does not span a plane.
     """
     settings = f"{kind} {spec.images} {LINE_POINTS if kind == 'line' else spec.resolution} "
     weights = run.file("best.safetensors").read_bytes()

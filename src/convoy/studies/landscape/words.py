@@ -12,7 +12,7 @@ from convoy.studies.landscape.band import Measure, Verdict
 from convoy.studies.landscape.finding import BandPair, Factor, LandscapeFinding, StepRange
 from convoy.text import gettext as _
 
-CAP = 100.0  # of a drawn loss: far above the loss of guessing, ln(classes)
+CAP = 100.0  # maximum of a drawn loss: far above the loss of guessing, ln(classes)
 
 
 def measure_name(measure: Measure) -> str:
@@ -99,7 +99,7 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
 
 
 def _strength(factor: Factor) -> float:
-    """Size of the effect on the width, in either direction."""
+    """Returns the size of the effect on the width, regardless of its direction."""
     ratio = factor.ratios[Measure.LOSS][StepRange.ALL].ratio
     return 0.0 if ratio is None else abs(math.log(ratio.mean))
 
@@ -165,7 +165,7 @@ def intervals_note(finding: LandscapeFinding) -> str:
 
 
 def band_caption(finding: LandscapeFinding, points: int | None) -> str:
-    """`points`: the number of drawn ones, if each spans several steps."""
+    """`points`: the number of drawn points, if each spans several steps."""
     texts = [
         _("Minimum and maximum of the loss at each step over the learning rates, for the first seed."),
         _("Right: after smoothing each run over {n} steps.", n=finding.window),

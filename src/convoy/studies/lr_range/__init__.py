@@ -1,4 +1,4 @@
-"""The learning-rate range test: a short run with a rising rate; where does the loss fall, and where does it diverge?
+"""The learning-rate range test: a short run with a rising rate shows where the loss falls and where it diverges.
 
 L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.3. https://arxiv.org/abs/1506.01186
 """

@@ -1,4 +1,4 @@
-"""What a range test finds: the rates at which the loss falls fastest, is lowest, and rises again."""
+"""The finding of a range test: the rates at which the loss falls fastest, is lowest, and rises again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from convoy.notebook import html_of
 from convoy.runs import Run
 
-FEWEST_STEPS = 100  # smoothing needs as many; sets the number of epochs
-ERRORS_OF_A_FALL = 10  # standard errors of a smoothed loss; noise alone falls by 4 over 25 windows
+FEWEST_STEPS = 100  # needed for smoothing; determines the number of epochs
+ERRORS_OF_A_FALL = 10  # minimum fall in standard errors of a smoothed loss; noise alone falls by 4 over 25 windows
 CURVE_POINTS = 300
 
 
 @dataclass(frozen=True)
 class Curve:
-    """By step with a finite loss, at most CURVE_POINTS of them."""
+    """One point per step with a finite loss, at most CURVE_POINTS points."""
 
     lr: tuple[float, ...]
     loss: tuple[float, ...]  # of single batches
@@ -33,7 +33,7 @@ class LrRangeFinding:
     data: str  # name of the data set
     steepest_lr: float | None  # where the loss fell fastest
     lowest_loss_lr: float | None  # where it was lowest
-    diverges_lr: float | None  # half of the fall is lost again; None: not reached
+    diverges_lr: float | None  # where the loss has risen again by half of its fall; None: not reached
     curve: Curve  # rate and loss by step
     flags: tuple[str, ...]  # of the run
     kind: Literal["lr_range"] = "lr_range"
@@ -69,7 +69,7 @@ def conclude(label: str, run: Run) -> LrRangeFinding:
 
 
 def smoothed(loss: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centred mean over 1/25 of the run, and the standard error of such a mean."""
+    """Returns the centred mean over 1/25 of the run, and the standard error of such a mean."""
     width = max(5, len(loss) // 25)
     means = np.convolve(loss, np.full(width, 1 / width), mode="valid")
     middle = np.clip(np.arange(len(loss)) - width // 2, 0, len(means) - 1)  # the ends use the nearest full window

@@ -56,7 +56,7 @@ def draw(axes: Axes, finding: LrRangeFinding) -> None:
         if rate is not None:
             place = float(np.interp(np.log(rate), np.log(curve.lr), curve.smoothed))
             axes.plot([rate], [place], "o", color=INK, markersize=5)
-            axes.annotate(  # to the left: there the curve is above
+            axes.annotate(  # on the left, where the curve is above the text
                 name, (rate, place), (-8, -3), textcoords="offset points", fontsize=9, ha="right",
                 bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Trains the run of a range test, whose learning rate rises at each step."""
+"""Trains the run of a range test. Its learning rate rises at each step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convoy.training.run.plan import plan_one
 
 
 def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> Study | None:
-    """Runs the test; the test set stays closed. None if interrupted. Raises ValueError: recipe, rates."""
+    """Runs the test. The test set stays closed. Returns None if interrupted. Raises ValueError for recipe or rates."""
     rising = _rising(recipe, lowest, highest)
     name = partial(study_name, "lr-range", [recipe.label])
     members = train_all([Entry(recipe.label, rising)], replace(session, test=False), name=name)
@@ -30,7 +30,7 @@ def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> S
 
 
 def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
-    """The recipe with a rising rate, without early stopping, and with enough epochs."""
+    """Returns the recipe with a rising rate, without early stopping, and with enough epochs."""
     if not 0 < lowest < highest < math.inf:
         raise ValueError(f"expected 0 < lowest < highest rate, got {lowest:g} and {highest:g}")
     rising = recipe.override(

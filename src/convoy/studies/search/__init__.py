@@ -1,4 +1,4 @@
-"""The search: which values of some recipe keys give the highest validation accuracy?
+"""The search: finds the values of some recipe keys that give the highest validation accuracy.
 
 Trials are scored on the validation part. The winner is retrained with fresh seeds, and only these runs open the test
 set, because the score of the best of many trials is too high. With the fault selection_on_test the trials are scored on
@@ -7,5 +7,5 @@ the test set, as in some published searches.
 
 import warnings
 
-# tqdm, which optuna imports, in a notebook without ipywidgets
+# Warning of tqdm, which optuna imports, in a notebook without ipywidgets
 warnings.filterwarnings("ignore", message="IProgress not found")

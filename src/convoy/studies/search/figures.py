@@ -21,9 +21,9 @@ from convoy.studies.search.space import DECADE, is_number
 from convoy.text import gettext as _
 
 MAX_CELLS = 400  # of a heat map
-MAX_LABELLED_COLUMNS = 12  # of a heat map whose cells have numbers
-LONGEST_VALUE = 16  # letters of a value at an axis
-MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # numbers, names along an axis; more are rotated
+MAX_LABELLED_COLUMNS = 12  # of a heat map with numbers in its cells
+LONGEST_VALUE = 16  # characters of a value on an axis
+MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # numbers, names along an axis; if there are more, they are rotated
 BLUE = MODELS[0][0]
 
 
@@ -32,7 +32,7 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 
 def is_log(values: Sequence[Any]) -> bool:
-    """Whether the values span a decade, or double, as in 64, 128, 256."""
+    """Whether the values span a decade or increase geometrically, as in 64, 128, 256."""
     distinct = sorted(set(values)) if is_numeric(values) else []
     if len(distinct) < 3 or distinct[0] <= 0:
         return False
@@ -40,7 +40,7 @@ def is_log(values: Sequence[Any]) -> bool:
 
 
 def in_order(values: Sequence[Any]) -> tuple[Any, ...]:
-    """The distinct values: numbers by size, names by their first appearance."""
+    """Returns the distinct values: numbers by size, names by first appearance."""
     distinct = [value for place, value in enumerate(values) if value not in values[:place]]
     return tuple(sorted(distinct) if is_numeric(distinct) else distinct)
 
@@ -59,7 +59,7 @@ def accuracy_axis(finding: SearchFinding) -> str:
 
 
 def scene(finding: SearchFinding) -> Scene3D | None:
-    """Accuracy over two numeric keys; None for other searches."""
+    """Plots the accuracy over two numeric keys. Returns None for other searches."""
     if len(finding.paths) != 2 or not all(is_numeric(finding.column(path)) for path in finding.paths):
         return None
     x, y = finding.paths
@@ -95,7 +95,7 @@ class HeatNumbers(NamedTuple):
 
 
 def heat_numbers(finding: SearchFinding) -> HeatNumbers | None:
-    """None unless the search varies two keys with few values."""
+    """Returns None unless the search varies two keys with few values."""
     if len(finding.paths) != 2:
         return None
     x, y = finding.paths
@@ -144,7 +144,7 @@ def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
 
 
 def draw_key(axes: Axes, finding: SearchFinding, path: str) -> None:
-    """Accuracy over one of the varied keys."""
+    """Draws the accuracy over one of the varied keys."""
     values, names = finding.column(path), in_order(finding.column(path))
     if is_log(values):
         ticks.logarithmic(axes, "x", min(values) / 1.15, max(values) * 1.15)
@@ -156,13 +156,13 @@ def draw_key(axes: Axes, finding: SearchFinding, path: str) -> None:
 
 
 def _depth(percent: np.ndarray) -> np.ndarray:
-    """From 0 (worst) to 1 (best), linear in the logarithm of the error, so that good trials differ visibly."""
+    """Maps accuracies to 0 (worst) to 1 (best), linear in the log of the error, so that good trials differ visibly."""
     error = np.log(np.maximum(100 - percent, 0.01))
     return np.asarray((np.nanmax(error) - error) / max(np.nanmax(error) - np.nanmin(error), 1e-9))
 
 
 def draw_parallel(axes: Axes, finding: SearchFinding) -> None:
-    """One line per trial through its values (parallel coordinates), without those that diverged."""
+    """Draws one line per trial through its values (parallel coordinates), without diverged trials."""
     trials = [trial for trial in finding.trials if trial.state is not State.DIVERGED]
     depth = _depth(np.array([100 * trial.accuracy for trial in trials]))
     columns = [_Scale(finding.column(path)) for path in finding.paths]
@@ -192,7 +192,7 @@ def draw_parallel(axes: Axes, finding: SearchFinding) -> None:
 
 
 class _Scale:
-    """From values of a key to 0..1, in the logarithm if that is more even; names by order."""
+    """Maps values of a key to 0..1, logarithmically if that spaces them more evenly; names by order."""
 
     def __init__(self, column: Sequence[Any]) -> None:
         self.values = in_order(column)
@@ -208,7 +208,7 @@ class _Scale:
 
 
 def best_so_far(finding: SearchFinding) -> list[float]:
-    """In percent, of the fully trained trials up to each one; NaN before the first."""
+    """Returns the best accuracy, in percent, of the fully trained trials up to each trial; NaN before the first."""
     values = [100 * trial.accuracy if trial.state is State.FINISHED else math.nan for trial in finding.trials]
     return [float(best) for best in np.fmax.accumulate(values)]
 

@@ -36,14 +36,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Method:
-    """How the trials were chosen, stopped and scored."""
+    """How the trials were sampled, pruned and scored."""
 
     requested: int  # trials
     grid: bool  # all points of a grid
     sampler: Sampler | None  # None for all points of a grid
     pruner: Pruner
     seed: int
-    epochs: int  # of a trial that is trained to the end, unless the search varies them
+    epochs: int  # of a fully trained trial, unless the search varies them
     scored_on: Part  # "test" only with the fault selection_on_test
     parallel: bool
 
@@ -52,7 +52,7 @@ class Method:
 class Trial:
     number: int  # from 1, in chronological order
     params: dict[str, Any]  # values of recipe keys
-    accuracy: float  # of its best epoch on the part that scores the trials; 0 if it diverged
+    accuracy: float  # of its best epoch, on the part on which trials are scored; 0 if it diverged
     epochs: int
     state: State
     run: str | None  # path relative to the study; None if it was trained in another workspace
@@ -60,11 +60,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Importance:
-    """Share of the accuracy's variance that each key explains (fANOVA, Hutter et al. 2014)."""
+    """Fraction of the accuracy's variance explained by each key (fANOVA, Hutter et al. 2014)."""
 
     shares: dict[str, float]
     trials: int
-    only_finished: bool  # False: all trials that did not diverge, at their last epoch
+    only_finished: bool  # uses fully trained trials; False: all trials that did not diverge, at their last epoch
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class SearchFinding:
     trials: tuple[Trial, ...]  # values and score of each
     winner: int  # the number of its trial
     seeds: tuple[int, ...]  # fresh ones, with which the winner was retrained
-    part: Part  # whose images `accuracy` is on
+    part: Part  # part of `accuracy`
     accuracy: Estimate  # of the retrained winner
-    scored_accuracy: Estimate  # of the same runs, on the part that scored the trials
-    importance: Importance | None  # None with one key, and if too few trials differ
+    scored_accuracy: Estimate  # of the same runs, on the part on which the trials were scored
+    importance: Importance | None  # None for one key, and if too few trials differ
     test_openings: int  # by the trials
     flags: tuple[str, ...]  # of the retrained runs
     kind: Literal["search"] = "search"
@@ -113,12 +113,12 @@ class SearchFinding:
 
     @property
     def margin(self) -> float | None:
-        """95 % of the differences of two single runs are smaller; None with one fresh seed."""
+        """95 % of the differences between two single runs are smaller than this; None with one fresh seed."""
         return None if self.scored_accuracy.sd is None else difference_of_two_runs(self.scored_accuracy)
 
     @property
     def near(self) -> tuple[Trial, ...]:
-        """Trials that may be as good as the winner: their distance is within that of two single runs."""
+        """Trials that may be as good as the winner, because their difference from it is within `margin`."""
         least = self.best.accuracy - (self.margin or 0)
         return tuple(trial for trial in self.trials if trial.number != self.winner and trial.accuracy >= least)
 

@@ -1,4 +1,4 @@
-"""The loop of a search over a storage of trials (Optuna's ask and tell interface) and a function that trains recipes.
+"""The loop of a search, on a storage of trials (Optuna's ask-and-tell interface) and a function that trains recipes.
 
 benchmarks/search_replay.py passes a stored table instead of training. All state is in the storage, so that a killed
 search is resumed by opening it.
@@ -23,7 +23,7 @@ from convoy.studies.search.finding import Importance, Pruner, Sampler, State
 from convoy.studies.search.space import MOST_POINTS, Point, Space
 
 FACTOR = 3  # halving and hyperband keep 1/FACTOR of the trials and train them FACTOR times as long
-DUPLICATES = 100  # repeated suggestions in a row until the search ends
+DUPLICATES = 100  # consecutive repeated suggestions after which the search ends
 FEWEST_FINISHED = 10  # trials trained to the end; with fewer the importance uses all trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy reports the progress itself
@@ -39,7 +39,7 @@ class Ended(NamedTuple):
     run: str  # the name of its folder
 
 
-# Whether the trial at this position stops permanently after this epoch, at this accuracy.
+# Arguments: position, epoch, accuracy. Returns whether the trial is pruned after this epoch.
 Prune = Callable[[int, int, float], bool]
 
 
@@ -47,7 +47,7 @@ class Train(Protocol):
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[Ended]:
-        """Trains a lazy iterable of recipes, several in parallel; each to its end, to `until` epochs or until `prune`.
+        """Trains a lazy iterable of recipes, several in parallel, each to its end, to `until` epochs or until pruned.
 
         `shown_from`: position of the first one in the progress display.
         """
@@ -64,11 +64,11 @@ def sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def pruner(kind: Pruner, epochs: int) -> optuna.pruners.BasePruner:
-    """`halve` prunes itself."""
+    """Returns Optuna's pruner. Halving is implemented in `halve` instead."""
     match kind:
         case Pruner.HYPERBAND:
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=FACTOR)
-        case Pruner.MEDIAN:  # not before a ninth of the epochs, because a network with a low rate learns late
+        case Pruner.MEDIAN:  # after a ninth of the epochs, because a network with a low rate learns late
             return optuna.pruners.MedianPruner(n_warmup_steps=epochs // 9)
         case Pruner.HALVING | Pruner.NONE:
             return optuna.pruners.NopPruner()
@@ -91,19 +91,19 @@ class Trials:
 
     @property
     def known(self) -> list[FrozenTrial]:
-        """Ordered by number, without repeated points."""
+        """The trials ordered by number, without repeated points."""
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         return self.study.get_trials(deepcopy=False, states=states)
 
     def next(self) -> Trial | None:
-        """An unfinished trial with its parameters, else a new one; None if there are enough."""
+        """Returns an unfinished trial with its parameters, otherwise a new one; None if there are enough."""
         if self._left_running:
             return Trial(self.study, self._left_running.pop(0)._trial_id)
         for _ in range(DUPLICATES):
             points = self.known
             if len(points) >= self.count:
                 return None
-            # A fresh sampler per trial depends only on the stored trials, and so survives a kill.
+            # A new sampler for each trial depends only on the stored trials, so that a killed search can resume.
             number = len(self.study.get_trials(deepcopy=False))
             self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", number))
             trial = self.study.ask(self.space.distributions)
@@ -132,7 +132,7 @@ class Trials:
         self.study.tell(trial, 0.0 if ended.state is State.DIVERGED else max(ended.accuracies, default=0.0))
 
     def results(self, folder: Path) -> list[finding.Trial]:
-        """The trials in the order of `known`; their runs relative to `folder`, which is the study's."""
+        """Returns the trials in the order of `known`, with runs relative to `folder`, the study's folder."""
 
         def result(number: int, frozen: FrozenTrial) -> finding.Trial:
             run = f"../../runs/{run_name(frozen)}"
@@ -155,7 +155,7 @@ class Trials:
                 self.study.enqueue_trial(point, user_attrs={"point": place})
 
     def _propose_untried(self, tried: Sequence[Point]) -> None:
-        """Enqueues a new point of a small grid, where samplers repeat themselves."""
+        """Enqueues a new point of a small grid, because samplers often repeat points there."""
         if self.space.size is None or self.space.size > MOST_POINTS or self.is_grid:
             return
         seed = derive_seed(self.base.seed, "untried", len(tried))
@@ -165,7 +165,7 @@ class Trials:
 
 
 def report(trial: Trial, accuracies: Sequence[float]) -> None:
-    """Reports the best accuracy so far for each epoch, which is that of the kept weights."""
+    """Reports for each epoch the best accuracy so far, which is that of the saved weights."""
     reported = _values(trial)
     best = 0.0
     for epoch, accuracy in enumerate(accuracies, start=1):
@@ -175,9 +175,9 @@ def report(trial: Trial, accuracies: Sequence[float]) -> None:
 
 
 def ask_in_turn(trials: Trials, train: Train) -> bool:
-    """Asks for a new trial whenever a worker is free; Optuna's pruner decides after each epoch.
+    """Asks for a new trial whenever a worker is free. Optuna's pruner decides after each epoch.
 
-    False if interrupted.
+    Returns False if interrupted.
     """
     started: list[Trial] = []
     complete = True
@@ -203,7 +203,7 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
 
 class Rung(NamedTuple):
     until: int  # epochs
-    trials: int  # that are trained this far
+    trials: int  # trials that reach this rung
 
 
 def rungs(trials: int, epochs: int) -> list[Rung]:
@@ -222,7 +222,7 @@ def halve(trials: Trials, train: Train) -> bool:
     """Trains all trials for a few epochs, the best third for three times as many, and so on, rung by rung.
 
     A promoted run resumes from its checkpoint. The result depends only on the recipes, not on the number of workers or
-    on interruptions. False if interrupted.
+    on interruptions. Returns False if interrupted.
     """
     while trials.next() is not None:
         pass
@@ -241,7 +241,7 @@ def halve(trials: Trials, train: Train) -> bool:
 
 
 def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, shown_from: int) -> bool:
-    """Trains the trials to epoch `until`, except those that reached it."""
+    """Trains the trials to epoch `until`, except those that already reached it."""
     behind = [trial for trial in alive if _now(trial).state == TrialState.RUNNING and until not in _values(trial)]
     complete = True
     for ended in train(map(trials.recipe, behind), shown_from=shown_from, until=until):
@@ -257,7 +257,7 @@ def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, sho
 
 
 def winner(study: optuna.Study) -> FrozenTrial:
-    """The best trial trained to the end; the first of equals. Raises ValueError if all diverged."""
+    """Returns the best fully trained trial; the first if several are equal. Raises ValueError if all diverged."""
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sound = [frozen for frozen in ended if not has_diverged(frozen)]
     if not sound:
@@ -266,14 +266,14 @@ def winner(study: optuna.Study) -> FrozenTrial:
 
 
 def best_until(frozen: FrozenTrial, epoch: float) -> float:
-    """The best accuracy up to an epoch; -1 for a diverged trial."""
+    """Returns the best accuracy up to an epoch; -1 for a diverged trial."""
     if has_diverged(frozen):
         return -1.0
     return max((value for step, value in frozen.intermediate_values.items() if step <= epoch), default=0.0)
 
 
 def accuracy_of(frozen: FrozenTrial) -> float:
-    """Accuracy of the trial's best epoch; 0 for a diverged trial."""
+    """Returns the accuracy of the trial's best epoch; 0 for a diverged trial."""
     return max(0.0, best_until(frozen, math.inf))
 
 
@@ -282,12 +282,12 @@ def has_diverged(frozen: FrozenTrial) -> bool:
 
 
 def run_name(frozen: FrozenTrial) -> str:
-    """Storages of version 0.1.0 have the absolute path of the run."""
+    """Storages of version 0.1.0 contain the absolute path of the run."""
     return Path(frozen.user_attrs.get("run", "")).name
 
 
 def importance_of(trials: Sequence[FrozenTrial]) -> Importance | None:
-    """fANOVA over the trials that did not diverge; None if too few of them differ."""
+    """Computes fANOVA over the trials that did not diverge. Returns None if too few of them differ."""
     sound = [frozen for frozen in trials if not has_diverged(frozen)]
     finished = [frozen for frozen in sound if frozen.state == TrialState.COMPLETE]
     only_finished = len(finished) >= FEWEST_FINISHED

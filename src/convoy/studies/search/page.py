@@ -44,7 +44,7 @@ def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
 
 
 def trials(finding: SearchFinding) -> Section:
-    """All figures of a search, the table of trials, and the command that trains its winner."""
+    """Creates all figures of a search, the table of trials, and the command that trains the winner."""
     scene, heat = figures.scene(finding), figures.heat_numbers(finding)
     charts: list[Chart | Scene3D] = [scene] if scene else []
     charts += [_heat_chart(heat, words.trials_caption(finding, "search_heat"))] if heat else []
@@ -105,7 +105,7 @@ def _winner_table(finding: SearchFinding) -> Table:
 
 
 def _trials_table(finding: SearchFinding) -> Table:
-    """Fully trained trials from best to worst, then the others by epochs trained."""
+    """Lists fully trained trials from best to worst, then the others by epochs trained."""
 
     def rank(trial: Trial) -> tuple[bool, int, float, int]:
         return trial.state is not State.FINISHED, -trial.epochs, -trial.accuracy, trial.number

@@ -76,7 +76,7 @@ class Search:
 
     @property
     def scored_on(self) -> Part:
-        """The part that scores the trials: "validation", or "test" with the fault selection_on_test."""
+        """The part on which trials are scored: "validation", or "test" with the fault selection_on_test."""
         return "test" if self.plans[0].selection == "test" else "validation"
 
     @property
@@ -110,7 +110,7 @@ class Search:
 
     @property
     def name(self) -> str:
-        """The number of trials is part of the name only for halving: other searches can be extended."""
+        """Contains the number of trials only for halving, because other searches can be extended."""
         axes = [asdict(axis) | ({"log": axis.is_log} if isinstance(axis, Range) else {}) for axis in self.space.axes]
         count = [self.count] if self.pruner is Pruner.HALVING else []
         fingerprint = self.plans[0].fingerprint
@@ -128,7 +128,7 @@ def prepare(
     seeds: int,
     custom_label: str | None = None,
 ) -> Search:
-    """Fills in the defaults: halving with random order for a full grid, otherwise TPE with hyperband.
+    """Sets the defaults: halving in random order for a full grid, otherwise TPE with hyperband.
 
     Raises ValueError for an invalid search.
     """
@@ -146,12 +146,12 @@ def prepare(
 def run(search: Search, session: Session, *, storage: str | None = None) -> Study | None:
     """Searches, retrains the winner with fresh seeds and writes the finding.
 
-    None if interrupted; the same call resumes it. Raises ValueError for an invalid search, before writing anything.
+    Returns None if interrupted; the same call resumes. Raises ValueError for an invalid search before writing anything.
     """
     if session.shard is not None:
         raise ValueError("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
     images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
-    # Chosen for all trials, including finished ones: a worker and this process do not give the same bits.
+    # Chosen once for all trials, including finished ones, because workers and this process give different bits.
     where, workspace = choose([plan.recipe for plan in search.plans], images, session), Workspace(session.out)
     if not session.test:
         faults.check_test_closed(search.base)
@@ -172,7 +172,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         first = len(search.names) - search.seeds  # position of the winner's first run
         train_trials = loop.halve if search.pruner is Pruner.HALVING else loop.ask_in_turn
         expectation = _expectation(search, session, sum(frozen.state.is_finished() for frozen in trials.known))
-        # Trials beyond the count of this call are shown as the last one.
+        # Trials beyond the requested number are displayed as the last one.
         of_trials = replace(session, show=lambda position, event: expectation(min(position, first - 1), event))
         if not train_trials(trials, _Training(of_trials, where, search.scored_on)) or session.interrupted():
             return None
@@ -193,7 +193,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
 
 
 def _expectation(search: Search, session: Session, finished: int) -> Expectation:
-    """The expected work of the trials and of the winner's runs, in epochs. Halving trains a trial rung by rung."""
+    """Returns the expected work of the trials and of the winner's runs, in epochs. Halving trains rung by rung."""
     epochs, trials = search.base.train.epochs, [float(search.base.train.epochs)] * search.count
     if search.pruner is Pruner.HALVING:
         before, trials = 0, []
@@ -240,7 +240,7 @@ def _conclude(
 
 @dataclass(frozen=True)
 class _Training:
-    """Trains for the loop, in OUT/runs; finished runs are found by their fingerprints."""
+    """The training function of the loop. Runs are in OUT/runs; finished runs are found by their fingerprints."""
 
     session: Session
     where: Where
@@ -270,7 +270,7 @@ class _Training:
 
 
 def _open(search: Search, folder: Path, url: str | None) -> optuna.Study:
-    """The Optuna study of the trials. Raises ValueError if the storage cannot be reached."""
+    """Opens the Optuna study of the trials. Raises ValueError if the storage cannot be reached."""
     own, attempts_left = folder / "optuna.db", 2
     while True:
         try:
@@ -284,7 +284,7 @@ def _open(search: Search, folder: Path, url: str | None) -> optuna.Study:
         except (SQLAlchemyError, ImportError, RuntimeError) as error:
             if isinstance(error, OperationalError) and attempts_left:
                 attempts_left -= 1
-                time.sleep(1)  # processes that start together all create the tables, and all but one fail
+                time.sleep(1)  # if several processes create the tables at the same time, all but one fail
                 continue
             message = str(error).partition("\n")[0] or type(error).__name__
             if url is None:
@@ -296,7 +296,7 @@ def _open(search: Search, folder: Path, url: str | None) -> optuna.Study:
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
-    """The lock of a search folder. A single process per folder may resume all of its unfinished trials."""
+    """Locks a search folder, because only one process may resume its unfinished trials."""
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()

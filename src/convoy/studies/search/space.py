@@ -58,7 +58,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Range:
-    """From `low` to `high`, both included; integers if both are integers."""
+    """From `low` to `high`, inclusive; integers if both are integers."""
 
     path: str
     low: int | float  # int: pydantic would otherwise read integers as floats
@@ -89,7 +89,7 @@ class Range:
 
     @property
     def values(self) -> Sequence[int] | None:
-        """None for a range of floats."""
+        """The values of an integer range; None for floats."""
         return range(int(self.low), int(self.high) + 1) if self.is_integer else None
 
     def value(self, stored: Stored) -> Any:
@@ -131,7 +131,7 @@ class Space:
         return {axis.path: axis.distribution for axis in self.axes}
 
     def points(self, seed: int) -> list[Point]:
-        """All points in stored form, shuffled, so that ties do not favour one corner of the grid."""
+        """Returns all points in stored form, shuffled, so that ties do not favour one corner of the grid."""
         stored = [[_stored(value) for value in axis.values or ()] for axis in self.axes]
         grid = [dict(zip(self.paths, point, strict=True)) for point in product(*stored)]
         random.Random(seed).shuffle(grid)
@@ -141,7 +141,7 @@ class Space:
         return [(axis.path, axis.value(point[axis.path])) for axis in self.axes]
 
     def check(self, base: Recipe) -> list[tuple[list[Override], Recipe]]:
-        """Checks every point, with ranges at both ends, against the recipe; raises ValueError for an invalid one.
+        """Checks the recipe at every point (ranges: at both ends). Raises ValueError for an invalid one.
 
         Returns points that together contain every value, with their recipes.
         """
@@ -163,7 +163,7 @@ class Space:
 def axes_of(
     grid: Mapping[str, Sequence[Any]] | Sequence[str], ranges: Mapping[str, tuple[float, float]] | Sequence[str]
 ) -> tuple[Values | Range, ...]:
-    """Axes from mappings or from text as in "train.batch_size=64,128" and "lr=1e-4..1e-1"."""
+    """Creates axes from mappings or from text such as "train.batch_size=64,128" and "lr=1e-4..1e-1"."""
     values = grid.items() if isinstance(grid, Mapping) else map(parse_values, grid)
     ends = ranges.items() if isinstance(ranges, Mapping) else map(_parse_range, ranges)
     return (

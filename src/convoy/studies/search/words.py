@@ -11,7 +11,7 @@ from convoy.studies.search.finding import Importance, Pruner, Sampler, SearchFin
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-FEW_TRIALS = 30  # for an importance
+FEW_TRIALS = 30  # below this number, an importance is a rough estimate
 
 
 def sentence(finding: SearchFinding) -> str:
@@ -53,12 +53,12 @@ def fresh_seeds(finding: SearchFinding) -> str:
 
 
 def _metric(finding: SearchFinding) -> str:
-    """The accuracy that ranks the trials."""
+    """Names the accuracy by which trials are ranked."""
     return accuracy_name(finding.method.scored_on)
 
 
 def trial_text(trial: Trial) -> str:
-    """The values, accuracy and epochs of a point of a figure."""
+    """Formats values, accuracy and epochs of a point in a figure."""
     values = listed([f"{key_name(path)} {value_text(value)}" for path, value in trial.params.items()])
     accuracy = _("diverged") if trial.state is State.DIVERGED else f"{100 * trial.accuracy:.2f} %"
     return _("{values}: {accuracy}, epochs trained: {n}", values=values, accuracy=accuracy, n=trial.epochs)

@@ -1,1 +1,1 @@
-"""How much a result varies with the seed: the same recipe with other seeds, one source of randomness at a time."""
+"""Measures how much a result varies with the seed, for one source of randomness at a time."""

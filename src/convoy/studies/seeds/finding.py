@@ -1,4 +1,4 @@
-"""How much other seeds change: the spread by each source of randomness, and the seeds needed for a comparison.
+"""The finding of a study of seeds: spread by source of randomness, and seeds needed for a comparison.
 
 X. Bouthillier et al., "Accounting for Variance in Machine Learning Benchmarks", MLSys 2021.
 https://arxiv.org/abs/2103.03098
@@ -19,12 +19,12 @@ from convoy.stats import spread_interval
 
 
 class Source(StrEnum):
-    """What is drawn again while everything else keeps its seed."""
+    """The source of randomness that is varied while all others keep their seed."""
 
-    ALL = "all"  # the three below at once
+    ALL = "all"  # the three others at once
     INITIALISATION = "initialisation"  # the initial weights
     ORDER = "order"  # the order of the images, augmentation and dropout
-    SPLIT = "split"  # which images train and which validate
+    SPLIT = "split"  # the assignment of images to training and validation
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Needed:
-    """Seeds per model with which a two-sided t test at 5 % finds a difference of accuracies with a power of 80 %.
+    """Seeds per model for which a two-sided t test at 5 % detects a difference of accuracies with a power of 80 %.
 
     None: more than power.MAX_SEEDS.
     """
@@ -72,7 +72,7 @@ class SeedsFinding:
 
     @property
     def image_sd(self) -> float:
-        """The standard deviation of one accuracy when the images of this part are drawn again (binomial)."""
+        """The standard deviation of an accuracy over random samples of images of this size (binomial)."""
         mean = self.of(Source.ALL).mean
         return math.sqrt(mean * (1 - mean) / self.images)
 
@@ -89,7 +89,7 @@ def conclude(
 ) -> SeedsFinding:
     """`accuracies` and `differences` are fractions. Raises ValueError for fewer than two seeds."""
     spreads = tuple(spread_of(source, values) for source, values in accuracies.items())
-    grain = 1 / (images * math.sqrt(12))  # accuracies are counts of images: equal ones can hide this much
+    grain = 1 / (images * math.sqrt(12))  # standard deviation that rounding to whole images can hide
     total = next(spread for spread in spreads if spread.source is Source.ALL)
     sds = max(total.sd, grain), max(total.sd_high, grain)
     needed = tuple(Needed(each, *(seeds_needed(each, sd) for sd in sds)) for each in differences)

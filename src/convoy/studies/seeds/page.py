@@ -58,7 +58,7 @@ def _images_row(finding: SeedsFinding) -> ChartRow:
 
 
 def _spreads(finding: SeedsFinding) -> Table:
-    """One row per source, and one for other images to score, which is computed."""
+    """One row per source, and a computed one for other scored images."""
     fields: list[Field[Spread | None]] = [
         TextField(
             _("Source of randomness"),

@@ -17,9 +17,9 @@ from convoy.training.run.plan import plan_one
 
 
 def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
-    """`seeds` recipes per source, the recipe itself among them: 4 * (seeds - 1) + 1 runs to train.
+    """Returns `seeds` recipes per source, including the recipe itself: 4 * (seeds - 1) + 1 runs to train.
 
-    Raises ValueError for fewer than two seeds, and for a recipe that settles itself what the study varies.
+    Raises ValueError for fewer than two seeds, and for a recipe that sets a seed or fold varied by the study.
     """
     if seeds < 2:
         raise ValueError(f"seeds = {seeds}: a spread needs at least 2")
@@ -48,7 +48,7 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
 
 
 def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[float]) -> Study | None:
-    """Trains the missing runs and writes the finding; None if interrupted. Raises ValueError: recipe, seeds."""
+    """Trains the missing runs and writes the finding. Returns None if interrupted. Raises ValueError for the input."""
     entries = entries_of(recipe, seeds)
     prepared = plan_one(recipe).prepared
     if prepared.validation is None and (prepared.test is None or not session.test):
@@ -63,7 +63,7 @@ def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[f
 
 
 def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFinding:
-    """From the folders of finished runs that scored test or validation images."""
+    """Computes the finding from finished runs that scored test or validation images."""
     first = members[0].run
     scores = [member.run.scores for member in members]
     n = len(members) // len(Source)  # in the order of `entries_of`
