@@ -81,6 +81,8 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"registry", "recipe", "randomness", "process", "files", "text"},
     "checkpoint": {"files"},
     "evaluation": {
+        "files",
+        "run_files",
         "run_contents",
         "registry",
         "models",

@@ -34,7 +34,7 @@ from convoy.registry import HUB, is_user_class
 from convoy.run_files import result_hashes
 from convoy.runs import Run, Study
 
-JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json")
+JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json", "corruptions.json")
 MAX_STEPS = 2000  # points per curve; figures are at most this many pixels wide
 MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half the size
 MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as that of a cross-validation

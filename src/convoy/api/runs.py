@@ -107,6 +107,14 @@ class ScoreOptions(TypedDict, total=False):
             "Default: data.split.group_by, if the test part was split off with it."
         ),
     ]
+    corruptions: Annotated[
+        bool,
+        Flag(
+            "Also score corrupted test images, 15 kinds at 5 severities: those of MNIST-C for grey, of CIFAR-10-C for "
+            "colour images. The result is stored in the run.",
+            False,
+        ),
+    ]
     raw: Raw
     set: Set
     trust_code: TrustCode
@@ -155,6 +163,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
             data=options["data"],
             overrides=overrides,
             groups=None if (groups := options["groups"]) is None else Path(groups),
+            corruptions=options["corruptions"],
             raw=options["raw"],
             trust_code=options["trust_code"],
         )

@@ -111,6 +111,12 @@ def test(call: Call, as_json: bool) -> None:
     for line in (subgroups.lowest_class(tested.by_class), subgroups.lowest_group(tested.by_group)):
         if line:
             say(line)
+    if tested.corruptions is not None:
+        from convoy.reporting import corruptions
+
+        say(corruptions.sentence(tested.corruptions))
+        for line in corruptions.lines(tested.corruptions):
+            print(line)
     if picture is not None:
         print(picture)
 

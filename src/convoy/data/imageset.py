@@ -81,6 +81,14 @@ class SealedTest:
         return len(self._images)
 
     @property
+    def channels(self) -> int:
+        return self._images.channels
+
+    @property
+    def size(self) -> int:
+        return self._images.size
+
+    @property
     def content_hash(self) -> str:
         return self._images.content_hash
 

@@ -21,11 +21,14 @@ from convoy.data.image_folder import assemble, class_names, labelled_files
 from convoy.data.prepare import fixed_statistics
 from convoy.data.sources import folder_to_test
 from convoy.data.splits import limit_part
-from convoy.evaluation import calibration, losses
+from convoy.evaluation import calibration, losses, robustness
 from convoy.evaluation.calibration import PartCalibration
+from convoy.evaluation.corrupted import score_corrupted
+from convoy.evaluation.corruptions import REVISION, kinds_for
 from convoy.evaluation.load import build_network, network_of, with_normalisation
 from convoy.evaluation.loaded import read_for
 from convoy.evaluation.predict import predict
+from convoy.evaluation.robustness import Robustness
 from convoy.evaluation.scores import predicted_classes, probabilities, score
 from convoy.evaluation.subgroups import Subgroup, by_class, by_group
 from convoy.recipe import Recipe, resolve
@@ -35,6 +38,7 @@ from convoy.registry import missing
 from convoy.run_contents import Score
 from convoy.runs import Run, Workspace
 
+CORRUPTION_SEED = 0
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that can be set to test a run
 
 
@@ -54,6 +58,7 @@ class Tested:
     calibration: PartCalibration | None = None  # None: no image has finite outputs
     by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
     by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
+    corruptions: Robustness | None = None  # if asked for
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""
@@ -99,6 +104,7 @@ class Request:
     data: str | None = None  # None: of the run, or of the recipe of `model`
     overrides: Sequence[Override] = ()
     groups: Path | None = None  # file with the group of each image
+    corruptions: bool = False  # also scores corrupted images
     raw: bool = False  # photographs of characters are read as they are
     trust_code: bool = False
 
@@ -113,13 +119,16 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
 
     Raises ValueError for weights of another network, data without a test set, a weights file without `model`, an
     override that is not one of TEST_KEYS, unknown classes, a folder for a weights file without size or
-    normalisation, damaged predictions of the run, and a file of groups that does not fit the images.
+    normalisation, damaged predictions of the run, a file of groups that does not fit the images, and corruptions of
+    an unfinished run, of a changed run, or of images that have none.
     """
     subject = _of_run(target, request) if isinstance(target, Run) else _of_file(target, request)
     stored = target.predictions if isinstance(target, Run) else {}
     if request.groups is not None:
         values = values_in_file(request.groups, len(subject.test), f"scored images of {subject.name}")
         subject = subject._replace(groups=values.astype(str))
+    if request.corruptions:
+        _check_corruptions(target, subject)
     openings: list[int] = []
     workspace, name = Workspace(out), str(target)
     if isinstance(target, Run):
@@ -145,8 +154,38 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
         calibration=calibration.of_outputs("test", logits, images.labels, stored),
         by_class=by_class(images.labels, predicted, images.classes),
         by_group=() if subject.groups is None else by_group(images.labels, predicted, subject.groups),
+        corruptions=_corruptions(target, subject, images, result) if request.corruptions else None,
     )
     return Saved(tested, images.images, images.labels, logits, images.classes)
+
+
+def _check_corruptions(target: Run | Path, subject: _Subject) -> None:
+    """Raises ValueError before the test set is opened, instead of after minutes of scoring."""
+    if isinstance(target, Run):
+        if not target.finished:
+            raise ValueError(f"{target.path} is {target.state}: corruptions are scored for finished runs")
+        target.check_files()
+    kinds_for(subject.test.channels, subject.test.size)
+
+
+def _corruptions(target: Run | Path, subject: _Subject, images: ImageSet, clean: Score) -> Robustness:
+    """Scores corrupted images, and stores the result in the run if they are of its own test set."""
+    normaliser = Normaliser(subject.mean, subject.std, torch.device("cpu"), torch.float32)
+    found = score_corrupted(subject.module, images, normaliser, seed=CORRUPTION_SEED)
+    result = Robustness(
+        data=subject.name,
+        n=len(images),
+        limit=subject.limit,
+        seed=CORRUPTION_SEED,
+        clean_correct=clean.correct,
+        scores=found.scores,
+        mean_error=found.mean_error,
+        weights=robustness.weights_hash(target) if isinstance(target, Run) else "",
+        revision=REVISION,
+    )
+    if isinstance(target, Run) and not subject.is_other:
+        robustness.write(target, result)
+    return result
 
 
 def _of_run(run: Run, request: Request) -> _Subject:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from convoy.counts import recount
-from convoy.reporting import EXPLAINED, EXPLORED, calibration, sections, subgroups, tables
+from convoy.reporting import EXPLAINED, EXPLORED, calibration, corruptions, sections, subgroups, tables
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting.content import Block, Cell, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
@@ -55,6 +55,7 @@ def run_page(run: Run, folder: Path) -> Page:
             _training(view, look),
             _errors_of_run(view, part, look) if part else None,
             calibration.run_section(view, part) if part else None,
+            corruptions.run_section(view),
             sections.data(groups),
             sections.setup(groups, folder, [view.environment.command]),
         ),

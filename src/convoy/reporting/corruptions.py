@@ -1,0 +1,107 @@
+"""The accuracy on corrupted images in reports and on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from matplotlib.axes import Axes
+
+from convoy.evaluation import robustness
+from convoy.evaluation.robustness import Robustness
+from convoy.reporting.content import Cell, Chart, Field, Panel, Prose, Section, Table, TextField, table_of
+from convoy.reporting.palette import INK, MODELS
+from convoy.reporting.reading import RunView
+from convoy.text import gettext as _
+
+ROW = 0.27  # inches
+COLOUR = MODELS[0][0]
+
+
+def run_section(view: RunView) -> Section | None:
+    """The scores of a run on corrupted images; None if they were not computed."""
+    result = robustness.of_run(view.run)
+    if result is None:
+        return None
+    left = 0.3 + 0.085 * max(map(len, result.kinds))
+    panel = Panel("", partial(draw, result=result), ROW * len(result.kinds) + 0.75, left=left, bottom=0.6, top=0.15)
+    chart = Chart("corruptions", _("Accuracy on corrupted images"), (panel,), caption(result))
+    return Section(_("Corruptions"), (Prose(f"{sentence(result)}."), chart, table(result)))
+
+
+def sentence(result: Robustness) -> str:
+    low, high = result.mean_error.span
+    return _(
+        "The mean corruption error is {error:.2f} % (95 % interval over the {n:,} images of {data}: {low:.2f} to "
+        "{high:.2f} %); error without corruption {clean:.2f} %; hardest kind: {kind}",
+        error=100 * result.mean_error.mean,
+        n=result.n,
+        data=result.data,
+        low=100 * low,
+        high=100 * high,
+        clean=100 * (1 - result.clean.mean),
+        kind=result.hardest,
+    )
+
+
+def lines(result: Robustness) -> Iterator[str]:
+    """The accuracies in percent as text, one line per kind."""
+    width = max(map(len, result.kinds))
+    severities = [score.severity for score in result.of(result.kinds[0])]
+    yield " ".join([" " * width, *(f"{severity:>6}" for severity in severities)])
+    for kind in result.kinds:
+        yield " ".join([f"{kind:<{width}}", *(f"{100 * score.accuracy.mean:6.2f}" for score in result.of(kind))])
+
+
+def table(result: Robustness) -> Table:
+    severities = [score.severity for score in result.of(result.kinds[0])]
+
+    def accuracy(kind: str, place: int) -> Cell:
+        return Cell(*result.of(kind)[place].accuracy.parts(scale=100))
+
+    fields: list[Field[str]] = [
+        TextField(_("Corruption"), lambda kind: kind),
+        *(
+            Field(_("Severity {n}", n=severity), partial(accuracy, place=place), "%")
+            for place, severity in enumerate(severities)
+        ),
+        Field(_("Mean error"), lambda kind: f"{100 * result.error_of(kind):.2f}", "%"),
+    ]
+    note = _(
+        "Accuracy; ranges: 95 % intervals over the {n:,} images (Wilson). The mean corruption error is the mean over "
+        "all cells, not relative to another network. Seed {seed}.",
+        n=result.n,
+        seed=result.seed,
+    )
+    if result.limit is not None:
+        limit = _("Limited to {n:,} images.", n=result.limit)
+        note = f"{note} {limit}"
+    return table_of(fields, result.kinds, note, _("Accuracy by corruption and severity"))
+
+
+def draw(axes: Axes, result: Robustness) -> None:
+    """One row per kind, the hardest last; a mark per severity, darker for a higher one."""
+    kinds = sorted(result.kinds, key=result.error_of)
+    axes.axvline(100 * result.clean.mean, color=INK, linewidth=1)
+    for row, kind in enumerate(kinds):
+        for score in result.of(kind):
+            accuracy, alpha = score.accuracy, 0.2 + 0.16 * score.severity
+            ends = [100 * end for end in accuracy.span]
+            axes.plot(ends, (row, row), color=COLOUR, alpha=0.3, linewidth=6, solid_capstyle="butt")
+            axes.plot(
+                100 * accuracy.mean, row, "o", color=COLOUR, alpha=alpha, markersize=2.5 + score.severity,
+                markeredgewidth=0, clip_on=False,
+            )  # fmt: skip
+    axes.set_yticks(range(len(kinds)), kinds)
+    axes.set_ylim(len(kinds) - 0.4, -0.6)
+    axes.set_xlim(0, 100)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(_("accuracy (%)"))
+
+
+def caption(result: Robustness) -> str:
+    return _(
+        "A mark per severity, the larger and darker the more severe; bands: 95 % intervals (Wilson). Vertical line: "
+        "accuracy without corruption, {clean:.2f} %.",
+        clean=100 * result.clean.mean,
+    )
