@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check plain-kernels coverage bench results docs site messages notebooks schema
+.PHONY: demo test check plain-kernels coverage bench soak results docs site messages notebooks schema
 .DEFAULT_GOAL := demo
 
 # Otherwise each of the processes that tests start would compile Convoy again.
@@ -66,6 +66,9 @@ bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/contention.py
 	$(BIN)/python benchmarks/fast_mnist.py
+
+soak: .venv/dev  ## fail each write call in turn and compare the results with those of unbroken work
+	@$(BIN)/python -m tools.soak $(SOAK)
 
 results: .venv/core  ## train the next missing results of docs/results in the background; CIFAR=FOLDER: CIFAR-10-JPEG
 	@$(BIN)/python -m tools.results --minutes $(MINUTES) --jobs $(JOBS) $(if $(CIFAR),--cifar "$(CIFAR)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -117,6 +118,7 @@ def _run_worker(flags: list[str], environment: dict[str, str], own_in: Connectio
     for number, end in enumerate((own_in, own_out)):
         os.dup2(end.fileno(), number)
         end.close()
+    gc.freeze()  # files of the parent that are garbage would otherwise close a file of this process later
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # a fork has the pipes and sockets of its parent, which may be killed
     sys.stdin, sys.stdout = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8")
     sys.argv = ["worker", *flags]

@@ -24,6 +24,14 @@ def result_hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Deletes the temporary files of killed processes. Call it only while no other process writes to the run."""
+    for pattern in ("*.toml", *RESULTS):
+        of_folder, slash, name = pattern.rpartition("/")
+        for path in folder.glob(f"{of_folder}{slash}.{name}.*"):
+            path.unlink()
+
+
 def recorded_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 (hex) by file, from status.json: of recipe.toml and, for a finished run, of the result files.
 

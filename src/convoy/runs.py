@@ -108,9 +108,15 @@ class Run:
         """Checks the files of a finished run, lets the caller write to them, and records their new SHA-256."""
         self.check_files()
         self._forget_results()
+        run_files.remove_abandoned(self.path)
         try:
             yield
         finally:
+            self.write_status(files=self._hashes())
+
+    def record_files(self) -> None:
+        """Records the SHA-256 of the files of a finished run if a process was killed while it was `updating` them."""
+        if run_files.recorded_hashes(self.path).keys() == {"recipe.toml"}:
             self.write_status(files=self._hashes())
 
     def _forget_results(self, **values: object) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from scipy.stats import t as student
+from sqlalchemy import event
 from tests.conftest import NET
 from tests.forks import start_command
 
@@ -26,6 +27,7 @@ from convoy.studies.search.finding import SearchFinding, State
 from convoy.studies.search.run import Search, prepare
 from convoy.studies.search.run import run as search
 from convoy.studies.search.space import Space, axes_of
+from convoy.studies.search.storage import errors_naming_storage, open_study
 from convoy.studies.session import Session
 
 Make = Callable[..., Recipe]
@@ -344,5 +346,14 @@ def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -
     what = question(base, "optim.lr=1e-3,1e-2")
     folder = Workspace(tmp_path).folder("studies", what.name)
     (folder / "optuna.db").write_text("no database, but a text that is longer than its header")
-    with pytest.raises(ValueError, match=r"optuna.db is damaged"):
+    with pytest.raises(ValueError, match=r"optuna.db: .*damaged"):
         search(what, Session(tmp_path))
+
+
+def test_a_search_whose_storage_cannot_be_written_is_one_error_with_its_file_and_reason(tmp_path: Path) -> None:
+    study = open_study(tmp_path, None, None)
+    engine = study._storage._backend.engine  # type: ignore[attr-defined]
+    event.listen(engine, "before_cursor_execute", lambda _, cursor, *of: cursor.execute("PRAGMA query_only = 1"))
+    with pytest.raises(ValueError, match=r"optuna.db: .*readonly") as caught, errors_naming_storage(tmp_path, None):
+        study.ask()
+    assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
+from convoy.files import write_bytes
 from convoy.reporting import fonts
 from convoy.reporting.content import Chart, Panel, readable, short, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
@@ -113,9 +114,10 @@ def save(figure: Figure, *paths: Path) -> None:
     make_readable(figure)
     for path in paths:
         if path.suffix == ".svg":
-            path.write_text(_svg(figure), encoding="utf-8")
+            write_bytes(path, _svg(figure).encode())
         else:
-            FigureCanvasAgg(figure).print_figure(path, dpi=DPI, facecolor=PAPER)
+            FigureCanvasAgg(figure).print_figure(buffer := BytesIO(), format="png", dpi=DPI, facecolor=PAPER)
+            write_bytes(path, buffer.getvalue())
 
 
 def make_readable(figure: Figure) -> None:

@@ -5,16 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-
-import filelock
-import optuna
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoy.events import Ended as RunEnded
 from convoy.events import EpochEnded
@@ -31,6 +25,7 @@ from convoy.studies.search import loop
 from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchFinding, State
 from convoy.studies.search.loop import Ended, Prune, Trials
 from convoy.studies.search.space import Range, Space
+from convoy.studies.search.storage import errors_naming_storage, locked, open_study
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.text import gettext as _
@@ -157,9 +152,9 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         faults.check_test_closed(search.base)
     folder = workspace.folder("studies", search.name)
     session.name_study(search.name)
-    with _lock(folder):
+    with locked(folder), errors_naming_storage(folder, storage):
         trials = Trials(
-            _open(search, folder, storage),
+            open_study(folder, loop.pruner(search.pruner, search.base.train.epochs), storage),
             search.space,
             search.base,
             owner="" if storage is None else f"{platform.node()}:{folder.resolve()}",
@@ -267,41 +262,3 @@ class _Training:
             state = State.PRUNED if run.state is RunState.PRUNED else State.INTERRUPTED
         accuracies = [score.accuracy for each in run.metrics if (score := each.of(self.scored_on)) is not None]
         return Ended(position, state, accuracies, run.name)
-
-
-def _open(search: Search, folder: Path, url: str | None) -> optuna.Study:
-    """Opens the Optuna study of the trials. Raises ValueError if the storage cannot be reached."""
-    own, attempts_left = folder / "optuna.db", 2
-    while True:
-        try:
-            return optuna.create_study(
-                storage=url or f"sqlite:///{own.resolve()}",
-                study_name=folder.name,
-                direction="maximize",
-                pruner=loop.pruner(search.pruner, search.base.train.epochs),
-                load_if_exists=True,
-            )
-        except (SQLAlchemyError, ImportError, RuntimeError) as error:
-            if isinstance(error, OperationalError) and attempts_left:
-                attempts_left -= 1
-                time.sleep(1)  # if several processes create the tables at the same time, all but one fail
-                continue
-            message = str(error).partition("\n")[0] or type(error).__name__
-            if url is None:
-                text = f"{own} is damaged: {message}; you can delete it, finished runs are reused"
-            else:
-                hidden = re.sub(r"//[^@/]*@", "//...@", url)  # hides a password
-                text = f"--storage {hidden}: {message}; expected a URL as in postgresql://host/name or sqlite:///path"
-            raise ValueError(text) from None
-
-
-def _lock(folder: Path) -> filelock.BaseFileLock:
-    """Locks a search folder, because only one process may resume its unfinished trials."""
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-        return lock
-    except filelock.Timeout:
-        raise ValueError(
-            f"{folder} is in use by another process; to share its search, use another --out and the same --storage"
-        ) from None

@@ -72,7 +72,11 @@ def close(state: TrainingState, rule: StopRule, sentence: str) -> None:
     run, ledger = state.run, state.ledger
     epochs = len(run.metrics)
     run.finish(reason=sentence, stopped=rule.name, epochs=epochs, steps=ledger.step, best_epoch=ledger.best_epoch)
-    # With the optimizer's state, checkpoints are several times the size of the weights.
+    delete_checkpoints(run)
+
+
+def delete_checkpoints(run: Run) -> None:
+    """With the optimizer's state, they are several times the size of the weights."""
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
@@ -137,7 +141,7 @@ def score_held_out(run: Run, plan: Plan, module: nn.Module, epoch: int) -> None:
     for part, images in (("validation", plan.validation_in(epoch)), ("fold", prepared.fold)):
         if images is not None:
             scored = _score_part(run, plan, module, part, images, epoch=epoch)
-            _save_gallery(run, scored, plan.recipe.seed)
+            run.write_score(part, scored.score)
     if prepared.fold is not None:
         index = prepared.split.fold[: len(scored.images)]
         write_arrays(run.path / "predictions.npz", {**run.predictions, "fold_index": index})
@@ -150,8 +154,8 @@ def open_test(run: Run, plan: Plan, module: nn.Module, workspace: Workspace, *, 
     openings: list[int] = []
     images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
     scored = _score_part(run, plan, module, "test", images, epoch=epoch)
-    _save_gallery(run, scored, plan.recipe.seed)
     run.update("data.json", test_openings=openings[0])
+    run.write_score("test", scored.score)  # last: a run with this score is not scored again
     return lines.opened(scored.score, openings[0])
 
 
@@ -183,7 +187,10 @@ def reported_flops(flops: int, plan: Plan) -> int:
 
 
 def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
-    """Writes scores and predictions of a part, with the predicted classes if they are not the argmax of the logits."""
+    """Scores a part and writes its predictions and images for the report.
+
+    The predictions have the predicted classes if they are not the argmax of the logits.
+    """
     scored = score_part(plan, module, part, images, epoch=epoch)
     arrays = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}
     if not np.array_equal(scored.predicted, scored.logits.argmax(axis=1)):
@@ -192,7 +199,7 @@ def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: Imag
     if groups is not None and not (part == "validation" and plan.resplit is not None):
         arrays[f"{part}_groups"] = groups[: len(scored.images)]
     write_arrays(run.path / "predictions.npz", {**run.predictions, **arrays})
-    run.write_score(part, scored.score)
+    _save_gallery(run, scored, plan.recipe.seed)
     if count := scored.score.not_finite:
         add_flag(run, lines.not_finite(part, count, len(scored.images)))
     return scored

@@ -36,7 +36,9 @@ COPIED_FILES = (
 
 def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
     """Reports a finished run. Scores the test set if the run was trained with --no-test."""
+    run.record_files()
     run.check_files()
+    finish.delete_checkpoints(run)  # left by a process that was killed after the run had finished
     if not run.is_archived and plan.prepared.test is not None:
         epochs = sum(epoch.test is not None for epoch in run.metrics)
         own = ("test" in run.scores) + (min(epochs, 1) if plan.selection == "test" else epochs)

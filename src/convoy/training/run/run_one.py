@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from convoy import run_files
 from convoy.checkpoint import saved_step
 from convoy.events import Control, Ended, Event, Note, OpenTest
 from convoy.recipe import Recipe
@@ -87,6 +88,7 @@ def run_one(
                 return
             if fresh or not (run.path / "data.json").is_file():  # a partly deleted run cannot be resumed
                 run.clear()
+            run_files.remove_abandoned(run.path)
             with denormals_as_zero(), restored_threads():
                 training = Training(run, plan, workspace, failures, ranks)
                 yield from training.events(test=test, until=until, control=control)
