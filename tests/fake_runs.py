@@ -19,6 +19,7 @@ import numpy as np
 from convoy.counts import count_scores
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe, fingerprint
+from convoy.recipe.faults import limited
 from convoy.run_contents import EpochMetrics, PartScore
 from convoy.runs import Member, Run, Study, Workspace
 
@@ -124,16 +125,24 @@ def fake_run(
     write_json(run.path / "scores.json", scores)
     write_arrays(run.path / "predictions.npz", _predictions(confusions, seed))
     write_json(run.path / "cost.json", _cost(model, setting, random))
-    final = scores.get("validation", {}).get("accuracy")
+    final = scores.get("test" if setting.faults else "validation", {}).get("accuracy")
     metrics = _metrics(model, final, setting, random)
+    steps = _steps(metrics[-1].step, random)
+    means = steps["loss"].astype(float).reshape(len(metrics), -1).mean(axis=1)
+    pairs = zip(metrics, means.tolist(), strict=True)
+    metrics = [replace(epoch, train=replace(epoch.train, loss=mean)) for epoch, mean in pairs]
     write_metrics(run, metrics)
-    write_arrays(run.path / "steps.npz", _steps(metrics[-1].step, random))
+    write_arrays(run.path / "steps.npz", steps)
     _write_pictures(run, model, setting, random)
     run.write_status(
         state="finished", reason=f"{setting.epochs} epochs done", label=label, seed=seed, epochs=setting.epochs,
-        steps=metrics[-1].step, best_epoch=setting.epochs, flags=list(setting.flags),
+        steps=metrics[-1].step, best_epoch=setting.epochs, flags=_flags(setting),
     )  # fmt: skip
     return run
+
+
+def _flags(setting: Setting) -> list[str]:
+    return [*setting.flags, *([limited(setting.limit)] if setting.limit and not setting.flags else [])]
 
 
 def _confusion(accuracy: float, setting: Setting, part: str, random: np.random.Generator) -> np.ndarray:
@@ -229,7 +238,7 @@ def _metrics(
         seconds = model.train_seconds * epoch / setting.epochs
         scores = {"train": part_score(train, 3.2 * (1 - train), setting.counts["train"])}
         if total and final is not None:
-            accuracy = final - gap / 2 * (epoch < setting.epochs)
+            accuracy = final - max(gap / 2, (setting.epochs - epoch) / total) * (epoch < setting.epochs)
             scores[part] = part_score(accuracy, 3.2 * (1 - accuracy), total)
         metrics.append(
             EpochMetrics(
@@ -242,7 +251,7 @@ def _metrics(
 
 
 def part_score(accuracy: float, loss: float | None = 1.0, total: int = 100) -> PartScore:
-    return PartScore(loss, accuracy, round(accuracy * total), total)
+    return PartScore(loss, round(accuracy * total) / total, round(accuracy * total), total)
 
 
 def epoch_metrics(epoch: int = 1, *, step: int = 1, seconds: float = 1.0, **scores: PartScore) -> EpochMetrics:

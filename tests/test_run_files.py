@@ -7,19 +7,23 @@ import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.fake_runs import FakeModel, fake_study
 
 import convoy
 from convoy import api
 from convoy.archive import archive_run
 from convoy.checkpoint import save_checkpoint
-from convoy.counts import recount
+from convoy.counts import count_scores
 from convoy.evaluation.load import network_of
 from convoy.events import Control
-from convoy.files import write_json
+from convoy.files import read_arrays, write_arrays, write_json
 from convoy.recipe import Recipe
+from convoy.record import contradictions, scores_of
+from convoy.run_files import HASH, sha256_of
 from convoy.runs import Run
 from convoy.training.run.run_one import run_one
 
@@ -79,10 +83,16 @@ def test_reading_a_changed_file_raises(run: Run, name: str, damage: Callable[[Pa
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_run_with_a_changed_file_is_not_reused_and_fresh_retrains_it(tiny: Make, tmp_path: Path, name: str) -> None:
-    recipe = tiny(("train.epochs", 1))
-    run = api.train(recipe, out=tmp_path, show=False)
+def test_a_run_with_a_changed_file_is_not_reused(run: Run, name: str) -> None:
     flip_a_bit(run.path / name)
+    with pytest.raises(ValueError, match=f"{name} has changed"):
+        api.train(data="digits", epochs=1, set=SET, out=run.path.parents[1], show=False)
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "best.safetensors"])
+def test_fresh_retrains_a_run_with_a_changed_file(tiny: Make, tmp_path: Path, name: str) -> None:
+    recipe = tiny(("train.epochs", 1))
+    flip_a_bit(api.train(recipe, out=tmp_path, show=False).path / name)
     with pytest.raises(ValueError, match=f"{name} has changed"):
         list(run_one(recipe, tmp_path))
     again = api.train(recipe, out=tmp_path, show=False, fresh=True)
@@ -152,11 +162,94 @@ def test_resuming_restores_an_emptied_recipe(tiny: Make, tmp_path: Path) -> None
     finished.check_files()
 
 
-# ---- scores against predictions ----
+# ---- files against each other ----
 
 
-def test_recounted_scores_of_an_unchanged_run_are_equal(run: Run) -> None:
-    assert recount(run) == (run.scores, ())
+def contents(run: Run, name: str) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((run.path / name).read_text())
+    return table
+
+
+def forge_hashes(run: Run) -> None:
+    """Replaces the recorded hashes by those of the files as they are now."""
+    status = contents(run, "status.json")
+    files = {name: sha256_of(run.path / name) for name in status["files"]}
+    write_json(run.path / "status.json", status | {"files": files})
+
+
+def edit_curve(run: Run) -> None:
+    *lines, last = (run.path / "metrics.jsonl").read_text().splitlines()
+    edited = json.loads(last) | {"validation_accuracy": 1.0, "validation_correct": json.loads(last)["validation_total"]}
+    (run.path / "metrics.jsonl").write_text("\n".join([*lines, json.dumps(edited)]) + "\n")
+
+
+def edit_arrays(run: Run, name: str, key: str, factor: float) -> None:
+    arrays = read_arrays(run.path / name)
+    write_arrays(run.path / name, arrays | {key: arrays[key] * np.float32(factor)})
+
+
+def edit_status(**values: object) -> Callable[[Run], None]:
+    return lambda run: write_json(run.path / "status.json", contents(run, "status.json") | values)
+
+
+def edit_seed(run: Run) -> None:
+    text = (run.path / "recipe.toml").read_text()
+    (run.path / "recipe.toml").write_text(text.replace("seed = 42", "seed = 7"))
+
+
+def halve_losses(run: Run) -> None:
+    edit_arrays(run, "steps.npz", "loss", 0.5)
+
+
+def negate_logits(run: Run) -> None:
+    edit_arrays(run, "predictions.npz", "test_logits", -1.0)
+
+
+EDITS = (  # change, and the first contradiction: file, contradicting file, quantity
+    (edit_accuracy, "scores.json", "predictions.npz", "test.accuracy"),
+    (edit_curve, "metrics.jsonl", "scores.json", "validation of epoch 1: correct"),
+    (halve_losses, "metrics.jsonl", "steps.npz", "train loss of epoch 1"),
+    (negate_logits, "scores.json", "predictions.npz", "test.accuracy"),
+    (edit_seed, "recipe.toml", "the folder's name", "seed"),
+    (edit_status(epochs=20), "status.json", "recipe.toml", "epochs"),
+    (edit_status(best_epoch=0), "status.json", "metrics.jsonl", "best_epoch"),
+    (edit_status(fingerprint="0" * 64), "status.json", "the folder's name", "fingerprint"),
+)
+
+
+@pytest.mark.parametrize(("change", "file", "against", "quantity"), EDITS)
+def test_an_edit_whose_hash_is_forged_contradicts_another_file(
+    run: Run, change: Callable[[Run], None], file: str, against: str, quantity: str
+) -> None:
+    change(run)
+    forge_hashes(run)
+    first = contradictions(Run(run.path))[0]
+    assert (first.file, first.against, first.quantity) == (file, against, quantity)
+
+
+def test_an_unchanged_run_has_no_contradictions(run: Run) -> None:
+    assert contradictions(run) == ()
+
+
+def test_a_deleted_file_and_a_deleted_hash_are_named(run: Run) -> None:
+    (run.path / "predictions.npz").unlink()
+    status = contents(run, "status.json")
+    del status["files"]["scores.json"]
+    write_json(run.path / "status.json", status)
+    for read in (lambda: run.predictions, lambda: run.scores, lambda: run.check_file("scores.json")):
+        with pytest.raises(ValueError, match=r"(predictions|scores).json|predictions.npz"):
+            read()
+    missing, without_hash = sorted(contradictions(run), key=lambda each: each.file)
+    assert (missing.file, missing.stated, without_hash.file, without_hash.found) == (
+        "predictions.npz", None, "scores.json", None,
+    )  # fmt: skip
+
+
+def test_a_run_whose_weights_were_deleted_is_not_an_archived_run(run: Run) -> None:
+    (run.path / "best.safetensors").unlink()
+    assert not run.is_archived
+    with pytest.raises(ValueError, match=r"best.safetensors is missing"):
+        network_of(run)
 
 
 def test_a_report_shows_the_edited_and_the_recounted_score(call: Call, run: Run) -> None:
@@ -164,9 +257,10 @@ def test_a_report_shows_the_edited_and_the_recounted_score(call: Call, run: Run)
     edit_accuracy(run)
     code, out, _ = call("report", run.path)
     assert code == 0
-    (difference,) = recount(run).differences
-    assert (difference.part, difference.score, difference.stated) == ("test", "accuracy", 0.9792)
-    assert difference.counted == accuracy
+    first, second = contradictions(run)
+    assert (first.file, first.quantity) == ("scores.json", HASH)
+    assert (second.quantity, second.stated, second.found) == ("test.accuracy", 0.9792, accuracy)
+    assert scores_of(run)["test"].accuracy == accuracy
     page = (run.path / "report.md").read_text()
     for text in (out, page):
         assert "0.9792" in text
@@ -174,18 +268,44 @@ def test_a_report_shows_the_edited_and_the_recounted_score(call: Call, run: Run)
     assert f"reaches {100 * accuracy:.2f} %" in page
 
 
-def test_edited_scores_of_a_run_without_hashes_are_reported(tiny: Make, tmp_path: Path) -> None:
-    run = api.train(tiny(), out=tmp_path, show=False)
-    accuracy = run.scores["test"].accuracy
-    run.write_status(files={})
+def test_list_test_and_doctor_name_an_edited_score_whose_hash_is_forged(call: Call, run: Run) -> None:
+    edit_accuracy(run)
+    forge_hashes(run)
+    code, out, _ = call("list", "runs", "--out", run.path.parents[1], "--json")
+    (row,) = json.loads(out)["runs"]
+    assert (code, row["state"], row["test"]) == (0, "damaged", None)
+    assert "0.9792" in row["warnings"]
+    code, out, _ = call("test", run.path, "--json")
+    assert (code, json.loads(out)["contradictions"][0]["stated"]) == (0, 0.9792)
+    code, out, _ = call("doctor", run.path, "--quick", "--json")
+    assert (code, {each["check"] for each in json.loads(out)["findings"]}) == (1, {"changed_record"})
+
+
+def test_a_test_of_the_weights_contradicts_forged_predictions_and_scores(run: Run) -> None:
+    arrays = read_arrays(run.path / "predictions.npz")
+    logits = np.eye(10, dtype=np.float32)[arrays["test_labels"]]
+    write_arrays(run.path / "predictions.npz", arrays | {"test_logits": logits})
+    score = count_scores(arrays["test_labels"], arrays["test_labels"], run.data.classes).as_table()
+    write_json(run.path / "scores.json", contents(run, "scores.json") | {"test": score})
+    forge_hashes(run)
+    assert contradictions(run) == ()
+    tested = convoy.test(run)
+    (only,) = tested.contradictions
+    assert (only.file, only.against, only.stated, only.found) == (
+        "scores.json", "best.safetensors", tested.score.n, tested.score.correct,
+    )  # fmt: skip
+
+
+def test_a_run_with_edited_scores_is_not_reused(tiny: Make, tmp_path: Path) -> None:
+    run = api.train(tiny(("train.epochs", 1)), out=tmp_path, show=False)
     edit_accuracy(run, 0.125)
-    texts = [event.text for event in run_one(tiny(), tmp_path)]
-    assert any("0.125" in text and f"{accuracy:.6g}" in text for text in texts)
-    assert f"{accuracy:.2%}" in texts[-1]
+    run.write_status(files={})
+    with pytest.raises(ValueError, match=r"0\.125"):
+        list(run_one(tiny(("train.epochs", 1)), tmp_path))
 
 
 def test_an_edited_score_that_cannot_be_recounted_is_an_error(call: Call, run: Run) -> None:
-    scores = json.loads((run.path / "scores.json").read_text())
+    scores = contents(run, "scores.json")
     scores["test"]["loss"] = 0.001
     write_json(run.path / "scores.json", scores)
     code, _, err = call("report", run.path)
@@ -196,20 +316,19 @@ def test_an_edited_score_that_cannot_be_recounted_is_an_error(call: Call, run: R
 def test_an_edited_confusion_matrix_is_recounted(run: Run) -> None:
     run.write_status(files={})
     for key in ("confusion", "per_class"):
-        scores = json.loads((run.path / "scores.json").read_text())
+        scores = contents(run, "scores.json")
         scores["test"][key] = scores["test"][key][::-1]
         write_json(run.path / "scores.json", scores)
-    (difference,) = recount(run).differences
-    assert difference.score == "per_class"
+    (difference,) = contradictions(run)
+    assert difference.quantity == "test.per_class"
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, run.predicted("test"), 1)
-    assert recount(run).scores["test"].confusion == confusion.tolist()
+    assert scores_of(run)["test"].confusion == confusion.tolist()
 
 
-def test_the_report_of_a_study_names_the_run_with_edited_scores(call: Call, tiny: Make, tmp_path: Path) -> None:
-    study = convoy.compare({"a": tiny(), "b": tiny(("optim.lr", 0.02))}, seeds=1, out=tmp_path, show=False)
+def test_the_report_of_a_study_names_the_run_with_edited_scores(call: Call, tmp_path: Path, page_alone: None) -> None:
+    study = fake_study(tmp_path / "out", {"lenet": FakeModel(), "two_conv_cnn": FakeModel()}, seeds=(1,))
     run = study.members[0].run
-    run.write_status(files={})
     edit_accuracy(run, 0.125)
     code, out, _ = call("report", study.path)
     assert code == 0
@@ -218,10 +337,10 @@ def test_the_report_of_a_study_names_the_run_with_edited_scores(call: Call, tiny
         assert "0.125" in text
 
 
-def test_scores_of_the_committed_archive_agree_with_their_predictions() -> None:
+def test_the_files_of_the_committed_archive_do_not_contradict_each_other() -> None:
     archive = Path(__file__).parents[1] / "docs" / "results" / "runs"
     for recipe in sorted(archive.glob("*/recipe.toml")):
-        assert recount(Run(recipe.parent)).differences == ()
+        assert contradictions(Run(recipe.parent)) == ()
 
 
 # ---- missing and unreadable files ----

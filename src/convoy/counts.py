@@ -1,17 +1,17 @@
-"""Computes scores from labels and predicted classes, and compares them with scores.json. No torch."""
+"""Computes scores from labels and predicted classes, and compares them with those of a run. No torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import astuple, replace
+from typing import Any
 
 import numpy as np
 
+from convoy.recipe.faults import Fault
 from convoy.run_contents import ClassScore, Score
-from convoy.runs import Run
-from convoy.text import gettext as _
+from convoy.run_files import Contradiction
 
 NO_CLASS = -1  # the prediction for an image whose outputs contain NaN
 COUNTED = ("accuracy", "correct", "n", "per_class", "macro_f1", "mcc", "confusion")
@@ -37,74 +37,45 @@ def count_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[st
     )
 
 
-@dataclass(frozen=True)
-class ScoreDifference:
-    """A score in scores.json that differs from the one computed from predictions.npz."""
+def contradicted_scores(
+    run: str, stated: Mapping[str, Score], arrays: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> Iterator[tuple[str, Score, Contradiction]]:
+    """Yields the parts whose score does not follow from the predictions: part, the score that does, first difference.
 
-    run: str
-    part: str
-    score: str
-    stated: Any
-    counted: Any
-
-    def __str__(self) -> str:
-        if isinstance(self.counted, list | tuple):
-            return _(
-                "scores.json of {run} and its predictions differ in {score} on the {part} part; the value from the "
-                "predictions is reported",
-                run=self.run,
-                score=self.score,
-                part=self.part,
-            )
-        return _(
-            "scores.json of {run} and its predictions differ in {score} on the {part} part: scores.json has {stated}, "
-            "the predictions give {counted}, which is reported",
-            run=self.run,
-            score=self.score,
-            part=self.part,
-            stated=_number(self.stated),
-            counted=_number(self.counted),
-        )
-
-
-class Recount(NamedTuple):
-    scores: dict[str, Score]  # of Run.scores, with those computed from the predictions where they differ
-    differences: tuple[ScoreDifference, ...]  # the first of each part
-
-
-def recount(run: Run) -> Recount:
-    """Compares a run's scores with its predictions.
-
-    Raises ValueError for a damaged file, and if scores.json has changed but agrees with the predictions.
+    `arrays` are those of predictions.npz. The loss, the top-k accuracies and values that are not stated are left out.
     """
-    scores = {part: score for part, score in run.stated_scores.items() if part != "train"}
-    arrays, differences = run.predictions, []
-    for part, stated in scores.items():
+    for part, score in stated.items():
         if f"{part}_labels" not in arrays:
             continue
-        score = count_scores(*run.predicted(part), run.data.classes)
-        pairs = {name: (getattr(stated, name), getattr(score, name)) for name in COUNTED}
-        wrong = [name for name, pair in pairs.items() if not _agree(*pair)]
-        if wrong:
-            differences.append(ScoreDifference(run.name, part, wrong[0], *pairs[wrong[0]]))
-            scores[part] = replace(score, loss=stated.loss, top_k=stated.top_k, not_finite=stated.not_finite)
-    if not differences:
-        run.check_file("scores.json")
-    return Recount(scores, tuple(differences))
+        counted = count_scores(*predicted_in(arrays, part), classes)
+        stated_names = [name for name in COUNTED if getattr(score, name) not in (None, (), [])]
+        pairs = {name: (getattr(score, name), getattr(counted, name)) for name in stated_names}
+        if wrong := [name for name, pair in pairs.items() if not agree(*pair)]:
+            first = Contradiction(run, "scores.json", "predictions.npz", f"{part}.{wrong[0]}", *pairs[wrong[0]])
+            yield part, replace(counted, loss=score.loss, top_k=score.top_k, not_finite=score.not_finite), first
 
 
-def _agree(stated: Any, value: Any) -> bool:
+def predicted_in(arrays: Mapping[str, np.ndarray], part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns labels and predicted classes of a part in predictions.npz, int64 [N] each. Raises KeyError without."""
+    labels, name = arrays[f"{part}_labels"], f"{part}_predicted"
+    predicted = arrays[name] if name in arrays else arrays[f"{part}_logits"].argmax(1)
+    return labels.astype(np.int64), predicted.astype(np.int64)
+
+
+def epoch_mean(total: float, steps: int, images: int, faults: Collection[Fault]) -> float:
+    """The reported training loss of an epoch, from the sum of the losses of its steps."""
+    return total / (images if Fault.LOSS_DIVIDED_TWICE in faults else steps)
+
+
+def agree(stated: Any, value: Any) -> bool:
+    """Whether two values are equal, except for the rounding of decimal text."""
     if isinstance(value, ClassScore):
-        return isinstance(stated, ClassScore) and _agree(astuple(stated), astuple(value))
+        return isinstance(stated, ClassScore) and agree(astuple(stated), astuple(value))
     if isinstance(value, list | tuple):
-        return isinstance(stated, list | tuple) and len(stated) == len(value) and all(map(_agree, stated, value))
+        return isinstance(stated, list | tuple) and len(stated) == len(value) and all(map(agree, stated, value))
     if isinstance(value, float):
         return isinstance(stated, int | float) and math.isclose(stated, value, rel_tol=1e-9, abs_tol=1e-12)
     return bool(stated == value)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

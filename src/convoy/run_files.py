@@ -1,15 +1,75 @@
-"""SHA-256 of the files in a run folder, and their comparison with those in status.json. No torch."""
+"""SHA-256 of the files in a run folder, their comparison with those in status.json, and `Contradiction`. No torch."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convoy.files import read_json
+from convoy.text import gettext as _
 
 RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors")  # except status.json
+STATUS = "status.json"
+# What each finished run has, so that none of them can lose its hash:
+WRITTEN = ("scores.json", "predictions.npz", "metrics.jsonl", "data.json", "environment.json", "cost.json")
+HASH, CONTENT = "SHA-256", "content"  # values of Contradiction.quantity
 _ADVICE = "delete the folder, or run its command with --fresh, to train it again"
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two files of a run of which at least one is not what the run wrote."""
+
+    run: str
+    file: str  # that states the value, such as "scores.json"
+    against: str  # that contradicts it, such as "predictions.npz"
+    quantity: str  # HASH, CONTENT (`found` is the error of a file that cannot be read) or a name: "test.accuracy"
+    stated: Any = None
+    found: Any = None  # in `against`, or computed from it. HASH: `stated` is None without file, `found` without hash
+
+    def __str__(self) -> str:
+        if self.quantity == CONTENT:
+            return _("{file} of {run} cannot be read: {error}", file=self.file, run=self.run, error=self.found)
+        if self.quantity == HASH and self.found is None:
+            return _("{against} has no SHA-256 of {file} of {run}", file=self.file, run=self.run, against=self.against)
+        if self.quantity == HASH and self.stated is None:
+            return _(
+                "{file} of {run} is missing: {against} has its SHA-256",
+                file=self.file,
+                run=self.run,
+                against=self.against,
+            )
+        if self.quantity == HASH:
+            return _(
+                "{file} of {run} has changed since the run wrote it: its SHA-256 differs from that in {against}",
+                file=self.file,
+                run=self.run,
+                against=self.against,
+            )
+        if isinstance(self.found, list | tuple):
+            return _(
+                "{file} of {run} and {against} differ in {quantity}",
+                file=self.file,
+                run=self.run,
+                against=self.against,
+                quantity=self.quantity,
+            )
+        return _(
+            "{file} of {run} has {quantity} = {stated}, but it is {found} according to {against}",
+            file=self.file,
+            run=self.run,
+            against=self.against,
+            quantity=self.quantity,
+            stated=_value(self.stated),
+            found=_value(self.found),
+        )
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def sha256_of(path: Path) -> str:
@@ -20,7 +80,7 @@ def sha256_of(path: Path) -> str:
 
 def result_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 (hex) of the result files in a run folder, by relative path."""
-    paths = [path for pattern in RESULTS for path in folder.glob(pattern) if path.name != "status.json"]
+    paths = [path for pattern in RESULTS for path in folder.glob(pattern) if path.name != STATUS]
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
 
 
@@ -37,7 +97,7 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
 
     Empty for a run of an older version. Raises ValueError if status.json is damaged.
     """
-    path = folder / "status.json"
+    path = folder / STATUS
     files: Any = read_json(path).get("files", {}) if path.is_file() else {}
     if not isinstance(files, dict):
         raise ValueError(f"{path} is damaged: expected a table of files, got {files!r}; {_ADVICE}")
@@ -45,7 +105,32 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
 
 
 def check(folder: Path, name: str) -> None:
-    """Raises ValueError if the file has changed since the run wrote it."""
-    path, digest = folder / name, recorded_hashes(folder).get(name)
-    if digest is not None and path.is_file() and sha256_of(path) != digest:
+    """Raises ValueError if the file has changed since the run wrote it, or is missing."""
+    recorded = recorded_hashes(folder)
+    if name not in recorded and not _should_have_hash(name, recorded):
+        return
+    path, digest = folder / name, recorded.get(name)
+    if not path.is_file():
+        if digest is not None:
+            raise ValueError(f"{path} is missing (status.json has its SHA-256); {_ADVICE}")
+    elif digest is None:
+        raise ValueError(f"{path} has no SHA-256 in status.json, but other files have; {_ADVICE}")
+    elif sha256_of(path) != digest:
         raise ValueError(f"{path} has changed since the run wrote it (its SHA-256 differs from status.json); {_ADVICE}")
+
+
+def changed(folder: Path) -> tuple[Contradiction, ...]:
+    """Returns the files that are changed, missing or without a hash. Raises ValueError if status.json is damaged."""
+    recorded = recorded_hashes(folder)
+    names = [*recorded, *(name for name in WRITTEN if name not in recorded and _should_have_hash(name, recorded))]
+    now = {name: sha256_of(folder / name) if (folder / name).is_file() else None for name in names}
+    return tuple(
+        Contradiction(folder.name, name, STATUS, HASH, now[name], recorded.get(name))
+        for name in names
+        if now[name] != recorded.get(name)
+    )
+
+
+def _should_have_hash(name: str, recorded: Mapping[str, str]) -> bool:
+    """Whether the run has finished, in a version that records hashes, and its results include this file."""
+    return name in WRITTEN and any(other in recorded for other in WRITTEN)

@@ -23,12 +23,15 @@ import filelock
 import numpy as np
 import tomli_w
 
-from convoy import run_contents, run_files
+from convoy import counts, run_contents, run_files
 from convoy.files import append_line, file_name, read_arrays, read_json, write_bytes, write_json
 from convoy.notebook import html_of
 from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status, StudyContents
+from convoy.run_files import Contradiction
+
+WEIGHTS, SCORES = "best.safetensors", "scores.json"
 
 
 @contextmanager
@@ -149,13 +152,27 @@ class Run:
     @property
     def is_archived(self) -> bool:
         """Whether the folder is an archived run, without weights, logits and images (convoy.archive)."""
-        return self.finished and not (self.path / "best.safetensors").is_file()
+        has_weights = (self.path / WEIGHTS).is_file() or WEIGHTS in run_files.recorded_hashes(self.path)
+        return self.finished and not has_weights
 
     @property
     def scores(self) -> dict[str, Score]:
-        """The scores on the parts held out from training: validation, fold, test."""
+        """The scores on the parts held out from training: validation, fold, test.
+
+        Raises ValueError if scores.json has changed or, in a run with hashes, does not follow from the predictions
+        (convoy.record compares more).
+        """
         self.check_file("scores.json")
-        return {part: score for part, score in self.stated_scores.items() if part != "train"}
+        held_out = {part: score for part, score in self.stated_scores.items() if part != "train"}
+        has_hash = SCORES in run_files.recorded_hashes(self.path)
+        if has_hash and (first := next(self.contradicted_scores(), None)) is not None:
+            raise ValueError(f"{self.path}: {first[2]}; delete the folder, or use --fresh, to train it again")
+        return held_out
+
+    def contradicted_scores(self) -> Iterator[tuple[str, Score, Contradiction]]:
+        """Yields what `counts.contradicted_scores` does, even if scores.json has changed since the run wrote it."""
+        if predictions := self.predictions:
+            yield from counts.contradicted_scores(self.name, self.stated_scores, predictions, self.data.classes)
 
     @property
     def train_score(self) -> Score | None:
@@ -168,7 +185,7 @@ class Run:
 
     @property
     def stated_scores(self) -> dict[str, Score]:
-        """The content of scores.json, even if it has changed since the run wrote it; see convoy.counts."""
+        """The content of scores.json, even if it has changed since the run wrote it; see convoy.record."""
         path = self.path / "scores.json"
         with _with_advice():
             scores = read_json(path) if path.is_file() else {}
@@ -211,14 +228,10 @@ class Run:
 
         Raises ValueError if the run was not scored on that part.
         """
-        arrays = self.predictions
-        if f"{part}_predicted" in arrays:
-            predicted = arrays[f"{part}_predicted"]
-        elif f"{part}_logits" in arrays:
-            predicted = arrays[f"{part}_logits"].argmax(1)
-        else:
-            raise ValueError(f"{self.path} has no predictions of the {part} part")
-        return arrays[f"{part}_labels"].astype(np.int64), predicted.astype(np.int64)
+        try:
+            return counts.predicted_in(self.predictions, part)
+        except KeyError:
+            raise ValueError(f"{self.path} has no predictions of the {part} part") from None
 
     @property
     def gallery(self) -> dict[str, np.ndarray]:

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.fake_runs import DEFAULT, FakeModel, fake_run, write_metrics
+from tests.fake_runs import DEFAULT, FakeModel, fake_run, part_score, write_metrics
 
 import convoy
+from convoy.counts import count_scores
 from convoy.diagnosing.checks.results import best_of
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images
 from convoy.diagnosing.records import Records
 from convoy.diagnosing.suspects import find_suspects
 from convoy.diagnosing.table import CHECKS, Topic, examine
-from convoy.files import write_arrays, write_json
+from convoy.files import write_arrays
 from convoy.recipe import Recipe
 from convoy.recipe.files import builtin_names
 from convoy.runs import Run
@@ -63,6 +64,13 @@ def run_of(out: Path, accuracy: float = 0.9, seed: int = 42, **changes: Any) -> 
     return fake_run(out, model=FakeModel(accuracy), seed=seed, setting=QUICK, changes=changes)
 
 
+def predict(run: Run, labels: np.ndarray, predicted: np.ndarray) -> None:
+    """Replaces the predictions of the test part, and its score."""
+    arrays = {"test_labels": labels, "test_predicted": predicted.astype(np.uint8)}
+    write_arrays(run.path / "predictions.npz", run.predictions | arrays)
+    run.write_score("test", count_scores(labels, predicted, run.data.classes))
+
+
 def unfinished(run: Run) -> None:
     run.write_status(state="interrupted")
 
@@ -81,12 +89,11 @@ def skipped(run: Run) -> None:
 
 
 def improving(run: Run) -> None:
-    epochs = run.metrics
+    *epochs, last = run.metrics
     for number, epoch in enumerate(epochs):
         assert epoch.validation is not None
-        accuracy = 0.5 + 0.1 * number
-        epochs[number] = replace(epoch, validation=replace(epoch.validation, accuracy=accuracy))
-    write_metrics(run, epochs)
+        epochs[number] = replace(epoch, validation=part_score(0.3 + 0.1 * number, 1.0, epoch.validation.total))
+    write_metrics(run, [*epochs, last])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,7 @@ def improving(run: Run) -> None:
     [
         ("unfinished", ERROR, unfinished),
         ("unfinished", ERROR, diverged),
-        ("scores_differ", ERROR, other_scores),
+        ("changed_record", ERROR, other_scores),
         ("skipped_steps", WARNING, skipped),
         ("still_improving", HINT, improving),
     ],
@@ -116,21 +123,18 @@ def test_network_at_chance_is_an_error(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     labels = np.arange(1000) % 10
     guesses = np.random.default_rng(0).permutation(labels)
-    write_arrays(run.path / "predictions.npz", {"test_labels": labels, "test_predicted": guesses.astype(np.uint8)})
-    from convoy.counts import count_scores
-
-    write_json(run.path / "scores.json", {"test": count_scores(labels, guesses, run.data.classes).as_table()})
+    predict(run, labels, guesses)
     [finding] = found(Records([run]), "at_chance")
     assert finding.severity is ERROR
 
 
 def test_validation_accuracy_above_the_test_accuracy_is_the_optimism_of_selection(tmp_path: Path) -> None:
     run = run_of(tmp_path)
-    score = run.stated_scores["validation"].as_table()
-    run.update("scores.json", validation={**score, "accuracy": 0.99, "correct": 297})
+    labels = np.arange(1000) % 10
+    predict(run, labels, np.where(np.arange(1000) < 300, labels[::-1], labels))
     [finding] = found(Records([run]), "selection_optimism")
     assert finding.cost is not None
-    assert finding.cost.mean == pytest.approx(0.99 - run.scores["test"].accuracy)
+    assert finding.cost.mean == pytest.approx(run.scores["validation"].accuracy - run.scores["test"].accuracy)
     assert finding.cost.span[0] > 0
 
 
@@ -179,7 +183,7 @@ def test_accuracy_without_test_images_that_are_training_images(tmp_path: Path) -
     parts = {**images.parts, "test": replace(test, images=pixels)}
     predicted = test.labels.copy()
     predicted[30:70] = (predicted[30:70] + 1) % len(CLASSES)  # all copies are right, a third of the others is wrong
-    write_arrays(run.path / "predictions.npz", {"test_labels": test.labels, "test_predicted": predicted})
+    predict(run, test.labels, predicted)
     with_copies = Images(images.recipe, parts, images.mean, images.std)
     [finding] = found(Records([run], images=with_copies), "scored_on_training_images")
     assert finding.severity is WARNING

@@ -186,13 +186,22 @@ def _of_runs(target: Run | Study, options: Mapping[str, Any]) -> Iterator[Subjec
     runs = [target] if isinstance(target, Run) else [member.run for member in target.members]
     workspace = Workspace(runs[0].path.parents[1] if runs[0].path.parent.name == "runs" else options["out"])
     names = {run.name for run in runs}
-    others = [run for run in workspace.runs() if run.name not in names and run.finished]
+    others = [run for run in workspace.runs() if run.name not in names and _has_scores(run)]
     images, openings = None, 0
     with suppress(ValueError, OSError):  # the data are not on this machine
         openings = max(len(opened) for opened in workspace.openings().values()) if workspace.openings() else 0
         images = None if options["quick"] else _images(runs[0].recipe)
-    yield Topic.PROTOCOL, runs[0].recipe
+    with suppress(ValueError):  # it has changed: a finding of the results
+        yield Topic.PROTOCOL, runs[0].recipe
     yield Topic.RESULTS, Records(runs, others, openings, images)
+
+
+def _has_scores(run: Run) -> bool:
+    """Returns False for an unfinished run, and for one whose files have changed or contradict each other."""
+    try:
+        return run.finished and bool(run.scores)
+    except ValueError:
+        return False
 
 
 def _measured(recipe: Recipe, options: Mapping[str, Any]) -> Run:

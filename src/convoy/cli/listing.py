@@ -135,6 +135,8 @@ def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
     from convoy.api.arguments import data_of, date_of
 
     try:
+        if (first := next(run.contradicted_scores(), None)) is not None:
+            raise ValueError(first[2])
         accuracies = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
         warnings = run.status.flags
         if not in_full:

@@ -117,6 +117,8 @@ def test(call: Call, as_json: bool) -> None:
         say(corruptions.sentence(tested.corruptions))
         for line in corruptions.lines(tested.corruptions):
             print(line)
+    for contradiction in tested.contradictions:
+        say(str(contradiction))
     if picture is not None:
         print(picture)
 
@@ -200,18 +202,18 @@ def push(call: Call, as_json: bool) -> None:
 @command(api.report)
 def report(call: Call, as_json: bool) -> None:
     from convoy.api.arguments import locate
-    from convoy.counts import recount
+    from convoy.record import contradictions
     from convoy.runs import Run
 
     call, subject = _with_newest(call, locate)
     page = call()
     runs = [subject] if isinstance(subject, Run) else [member.run for member in subject.members]
-    differences = [difference for run in runs for difference in recount(run).differences]
+    contradicted = [each for run in runs for each in contradictions(run)]
     if as_json:
-        print_json({"report": str(page), "differences": [asdict(difference) for difference in differences]})
+        print_json({"report": str(page), "contradictions": [asdict(each) for each in contradicted]})
         return
-    for difference in differences:
-        say(str(difference))
+    for each in contradicted:
+        say(str(each))
     print(page)
 
 

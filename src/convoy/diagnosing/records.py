@@ -10,6 +10,7 @@ import numpy as np
 
 from convoy.diagnosing.images import Images
 from convoy.recipe import Recipe
+from convoy.record import contradictions
 from convoy.runs import Run
 
 PARTS = ("test", "fold", "validation")
@@ -18,13 +19,14 @@ PARTS = ("test", "fold", "validation")
 @dataclass(frozen=True, eq=False)
 class Records:
     runs: Sequence[Run]  # one run, or those of a study
-    others: Sequence[Run] = ()  # finished runs of the same workspace
+    others: Sequence[Run] = ()  # finished runs of the same workspace, whose scores can be read
     openings: int = 0  # of the test set in this workspace
     images: Images | None = None  # of the first run, with the test part
 
     @cached_property
     def finished(self) -> list[Run]:
-        return [run for run in self.runs if run.finished]
+        """Without those whose files contradict each other."""
+        return [run for run in self.runs if run.finished and not contradictions(run)]
 
     @property
     def part(self) -> str | None:

@@ -80,7 +80,7 @@ CHECKS = (
     Check(Topic.PROTOCOL, "no_validation"),
     Check(Topic.RESULTS, "unfinished"),
     Check(Topic.RESULTS, "at_chance"),
-    Check(Topic.RESULTS, "scores_differ"),
+    Check(Topic.RESULTS, "changed_record"),
     Check(Topic.RESULTS, "skipped_steps"),
     Check(Topic.RESULTS, "still_improving"),
     Check(Topic.RESULTS, "selection_optimism"),

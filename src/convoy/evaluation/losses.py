@@ -30,11 +30,6 @@ def build(
     return loss
 
 
-def epoch_mean(total: float, steps: int, images: int, faults: Collection[Fault]) -> float:
-    """The reported training loss of an epoch, from the sum of the losses of its steps."""
-    return total / (images if Fault.LOSS_DIVIDED_TWICE in faults else steps)
-
-
 def reported(mean: float, loss: Loss, logits: np.ndarray, labels: np.ndarray, faults: Collection[Fault]) -> float:
     """The reported loss of an evaluation: `mean`, or with the fault the sum of batch means over the images."""
     if Fault.LOSS_DIVIDED_TWICE not in faults:

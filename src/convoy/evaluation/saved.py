@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -34,9 +34,11 @@ from convoy.evaluation.subgroups import Subgroup, by_class, by_group
 from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
 from convoy.recipe.sections import Data
+from convoy.record import SCORES, contradictions, images_that_may_change
 from convoy.registry import missing
 from convoy.run_contents import Score
-from convoy.runs import Run, Workspace
+from convoy.run_files import Contradiction
+from convoy.runs import WEIGHTS, Run, Workspace
 
 CORRUPTION_SEED = 0
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that can be set to test a run
@@ -59,6 +61,7 @@ class Tested:
     by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
     by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
     corruptions: Robustness | None = None  # if asked for
+    contradictions: tuple[Contradiction, ...] = ()  # of the files of a run; its recorded score and this one
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""
@@ -140,6 +143,10 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
     result = score(logits, images.labels, images.classes, losses.build(subject.recipe.train.loss))
     path = str(target.path if isinstance(target, Run) else target)
     trained_on = _count_trained_on(target, images) if isinstance(target, Run) and subject.is_other else None
+    contradicted: tuple[Contradiction, ...] = ()
+    if isinstance(target, Run):
+        is_repeated = not subject.is_other and not request.overrides
+        contradicted = (*contradictions(target), *(_contradicted(target, result) if is_repeated else ()))
     predicted = predicted_classes(logits)
     tested = Tested(
         weights=path,
@@ -154,6 +161,7 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
         calibration=calibration.of_outputs("test", logits, images.labels, stored),
         by_class=by_class(images.labels, predicted, images.classes),
         by_group=() if subject.groups is None else by_group(images.labels, predicted, subject.groups),
+        contradictions=contradicted,
         corruptions=_corruptions(target, subject, images, result) if request.corruptions else None,
     )
     return Saved(tested, images.images, images.labels, logits, images.classes)
@@ -265,6 +273,15 @@ def _is_data_of(run: Run, data: str) -> bool:
         return load(data, size=run.recipe.data.size).content_hash == run.data.data_hash
     except DataError:  # no run can be trained on these data, for example because they have a single class
         return False
+
+
+def _contradicted(run: Run, score: Score) -> Iterator[Contradiction]:
+    """Compares with the recorded score on the same images, unless a fault changed that."""
+    recorded = run.stated_scores.get("test")
+    if recorded is None or recorded.n != score.n or run.recipe.protocol.faults:
+        return
+    if abs(recorded.correct - score.correct) > images_that_may_change(score.n):
+        yield Contradiction(run.name, SCORES, WEIGHTS, "test.correct", recorded.correct, score.correct)
 
 
 def _count_trained_on(run: Run, images: ImageSet) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from convoy.counts import recount
+from convoy.record import PREDICTIONS, SCORES, contradictions
 from convoy.reporting import EXPLAINED, EXPLORED, calibration, corruptions, sections, subgroups, tables
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting.content import Block, Cell, Chart, Page, Panel, Section
@@ -22,13 +22,13 @@ TILES = 24  # images per gallery
 
 
 def study_page(study: Study, folder: Path, page_of: Callable[[Study, Path], Page]) -> Page:
-    """Creates the page with `page_of` (see `write_report`) and adds caveats on scores that contradict the predictions.
+    """Creates the page with `page_of` (see `write_report`). Files of its runs that contradict each other are caveats.
 
     Raises ValueError if finding.json or a run is missing, the study has no runs, or its kind is unknown.
     """
     page = page_of(study, folder)
-    differences = [str(difference) for member in study.members for difference in recount(member.run).differences]
-    return replace(page, caveats=(*differences, *page.caveats), links=_links(folder))
+    contradicted = [str(each) for member in study.members for each in contradictions(member.run)]
+    return replace(page, caveats=(*contradicted, *page.caveats), links=_links(folder))
 
 
 def _links(folder: Path) -> tuple[Cell, ...]:
@@ -112,8 +112,14 @@ def _run_sentence(view: RunView, part: str) -> str:
     return _("{label} was trained without held-out images; no accuracy is reported", label=label)
 
 
+def _recounted(view: RunView) -> list[str]:
+    if any(each.file == SCORES and each.against == PREDICTIONS for each in view.contradictions):
+        return [_("This page shows the scores that follow from {file}", file=PREDICTIONS)]
+    return []
+
+
 def _run_caveats(view: RunView, part: str) -> list[str]:
-    caveats = [str(difference) for difference in view.differences]
+    caveats = [*map(str, view.contradictions), *_recounted(view)]
     caveats += chance_levels([view], part) if part else []
     caveats += view.run.flags
     if part:

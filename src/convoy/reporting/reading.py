@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from convoy import chance
-from convoy.counts import Recount, ScoreDifference, recount
+from convoy import chance, record
 from convoy.recipe import Recipe
 from convoy.reporting.content import no_name
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, Score, Status
+from convoy.run_files import Contradiction
 from convoy.runs import Run, Study
 
 PARTS = ("test", "fold", "validation")
@@ -38,7 +38,7 @@ class RunView:
     @cached_property
     def scores(self) -> dict[str, Score]:
         """Scores by part, with display names of classes. Recomputed if they contradict the run's predictions."""
-        return {part: self._with_display_names(score) for part, score in self._recount.scores.items()}
+        return {part: self._with_display_names(score) for part, score in record.scores_of(self.run).items()}
 
     def _with_display_names(self, score: Score) -> Score:
         return replace(score, per_class=[replace(row, name=self._display_name(row.name)) for row in score.per_class])
@@ -46,13 +46,9 @@ class RunView:
     def _display_name(self, name: str) -> str:
         return self.class_names.get(name, name) or no_name()
 
-    @property
-    def differences(self) -> tuple[ScoreDifference, ...]:
-        return self._recount.differences
-
     @cached_property
-    def _recount(self) -> Recount:
-        return recount(self.run)
+    def contradictions(self) -> tuple[Contradiction, ...]:
+        return record.contradictions(self.run)
 
     @cached_property
     def cost(self) -> Cost:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from convoy import chance
-from convoy.counts import recount
 from convoy.diagnosing.checks.data import copies_in_training
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.records import Records, right, without_faults, without_seed
 from convoy.diagnosing.suspects import find_suspects
 from convoy.power import seeds_needed, smallest_detectable
 from convoy.prediction import difference_of_shares
+from convoy.record import contradictions
 from convoy.run_contents import RunState
 from convoy.stats import TAILS, Estimate, mcnemar, spread_interval, t_interval, wilson
 from convoy.text import gettext as _
@@ -51,12 +51,12 @@ def at_chance(records: Records) -> Iterator[Finding]:
             )
 
 
-def scores_differ(records: Records) -> Iterator[Finding]:
-    for run in records.finished:
-        for difference in recount(run).differences:
-            yield Finding(
-                Severity.ERROR, str(difference), _("Train the run again with --fresh"), {"part": difference.part}
-            )
+def changed_record(records: Records) -> Iterator[Finding]:
+    """Files that have changed, or contradict each other. The other checks leave these runs out."""
+    for run in records.runs:
+        for each in contradictions(run):
+            evidence = {"file": each.file, "quantity": each.quantity, "contradicted_by": each.against}
+            yield Finding(Severity.ERROR, str(each), _("Train the run again with --fresh"), evidence)
 
 
 def skipped_steps(records: Records) -> Iterator[Finding]:

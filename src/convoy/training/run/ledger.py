@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from convoy.evaluation.losses import epoch_mean
+from convoy.counts import epoch_mean
 from convoy.recipe.faults import Fault
 from convoy.run_contents import EpochMetrics, PartScore
 from convoy.training.step.loop import Record

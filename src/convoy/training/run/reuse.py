@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from convoy.counts import recount
 from convoy.events import Ended, Event, Note
 from convoy.files import write_json
 from convoy.recipe import few_images
 from convoy.recipe.faults import Fault
+from convoy.record import contradictions
 from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
 from convoy.text import gettext as _
@@ -35,9 +35,14 @@ COPIED_FILES = (
 
 
 def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    """Reports a finished run. Scores the test set if the run was trained with --no-test."""
+    """Reports a finished run. Scores the test set if the run was trained with --no-test.
+
+    Raises ValueError if its files have changed or contradict each other.
+    """
     run.record_files()
     run.check_files()
+    for contradiction in contradictions(run):
+        raise ValueError(f"{contradiction}; delete {run.path}, or use --fresh, to train the run again")
     finish.delete_checkpoints(run)  # left by a process that was killed after the run had finished
     if not run.is_archived and plan.prepared.test is not None:
         epochs = sum(epoch.test is not None for epoch in run.metrics)
@@ -52,10 +57,9 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
             seconds = (run.cost.total_seconds or 0.0) + time.perf_counter() - started_at
             run.update("cost.json", total_seconds=seconds)
         yield Note(opened)
-    scores, differences = recount(run)
-    for note in (*few_images.sentences(plan.recipe), *map(str, differences), *run.flags, *lines.chance_levels(run)):
+    for note in (*few_images.sentences(plan.recipe), *run.flags, *lines.chance_levels(run)):
         yield Note(note)
-    yield Ended(lines.already_trained(run, scores), run.path, RunState.FINISHED, cached=True)
+    yield Ended(lines.already_trained(run, run.scores), run.path, RunState.FINISHED, cached=True)
 
 
 def count_openings(run: Run, workspace: Workspace, data_hash: str, count: int) -> None:

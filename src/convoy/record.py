@@ -1,0 +1,212 @@
+"""Compares the files of a run with each other: hashes, predictions, scores, curves, status. No torch.
+
+What an edit of one file contradicts, even if its hash in status.json was edited too. `convoy verify` also computes
+predictions from the weights (convoy.verifying).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+
+import numpy as np
+
+from convoy import run_files
+from convoy.counts import agree, epoch_mean
+from convoy.recipe.faults import Fault
+from convoy.run_contents import EpochMetrics, PartScore, Score
+from convoy.run_files import CONTENT, STATUS, Contradiction
+from convoy.runs import Run
+
+RECIPE, SCORES, PREDICTIONS, METRICS, STEPS, DATA = (
+    "recipe.toml",
+    "scores.json",
+    "predictions.npz",
+    "metrics.jsonl",
+    "steps.npz",
+    "data.json",
+)
+# The saved weights are scored in another memory format than in training, which changes the last bits of the outputs.
+CHANGED_IMAGES = 0.001  # share of images whose class may change
+LOSS_TOLERANCE = 1e-3  # relative
+MEAN_TOLERANCE = 1e-6  # relative, of means of float32 values
+NAME = re.compile(r"-s(\d+)-([0-9a-f]{12})$")  # the end of a run folder's name: seed and fingerprint
+
+
+class Aspect(StrEnum):
+    """What is compared."""
+
+    FILES = "files"
+    STATUS = "status"
+    SCORES = "scores"
+    CURVES = "curves"
+
+
+def contradictions(run: Run) -> tuple[Contradiction, ...]:
+    """Returns what in a run's folder cannot be what the run wrote. Raises ValueError if status.json is damaged."""
+    return tuple(each for aspect in Aspect for each in contradictions_in(run, aspect))
+
+
+def contradictions_in(run: Run, aspect: Aspect) -> tuple[Contradiction, ...]:
+    """`contradictions` in one aspect. A file that has changed or cannot be read is not compared with others."""
+    changed = run_files.changed(run.path)
+    if aspect is Aspect.FILES:
+        return changed
+    readable = Readable(run, {each.file for each in changed})
+    if not run.finished:
+        return ()
+    try:
+        return tuple(COMPARED[aspect](readable))
+    except (ValueError, KeyError, TypeError, IndexError) as error:  # a damaged file of a run without hashes
+        return (Contradiction(run.name, aspect, STATUS, CONTENT, found=str(error)),)
+
+
+def scores_of(run: Run) -> dict[str, Score]:
+    """Returns the scores on held-out parts; where they contradict the predictions, those that follow from these.
+
+    Raises ValueError for a damaged file, and if scores.json has changed but agrees with the predictions.
+    """
+    counted = {part: score for part, score, _difference in run.contradicted_scores()}
+    if not counted:
+        run.check_file(SCORES)
+    return {part: counted.get(part, score) for part, score in run.stated_scores.items() if part != "train"}
+
+
+class Readable:
+    """A run, and which of its files can be compared."""
+
+    def __init__(self, run: Run, changed: set[str]) -> None:
+        self.run, self._changed = run, changed
+
+    def has(self, *names: str) -> bool:
+        return not self._changed & {*names} and all((self.run.path / name).is_file() for name in names)
+
+
+def _status(files: Readable) -> Iterator[Contradiction]:
+    run, status = files.run, files.run.status
+    name = NAME.search(run.name)
+    if name is not None and not status.fingerprint.startswith(name[2]):
+        yield Contradiction(run.name, STATUS, "the folder's name", "fingerprint", status.fingerprint[:12], name[2])
+    if files.has(RECIPE):
+        if name is not None and run.recipe.seed != int(name[1]):
+            yield Contradiction(run.name, RECIPE, "the folder's name", "seed", run.recipe.seed, int(name[1]))
+        elif status.label and run.recipe.seed != status.seed:
+            yield Contradiction(run.name, STATUS, RECIPE, "seed", status.seed, run.recipe.seed)
+        if status.stopped == "epochs" and status.epochs not in (0, run.recipe.train.epochs):
+            yield Contradiction(run.name, STATUS, RECIPE, "epochs", status.epochs, run.recipe.train.epochs)
+        if files.has(DATA) and len(status.flags) < (warnings := _warnings(run)):
+            yield Contradiction(run.name, STATUS, RECIPE, "warnings", len(status.flags), warnings)
+    if files.has(METRICS) and status.epochs:  # 0 in early archived runs
+        metrics = run.metrics
+        best = max((each.epoch for each in metrics if each.best), default=0)
+        pairs = {"epochs": (status.epochs, len(metrics)), "best_epoch": (status.best_epoch, best)}
+        for quantity, (stated, found) in pairs.items():
+            if stated != found:
+                yield Contradiction(run.name, STATUS, METRICS, quantity, stated, found)
+    if files.has(STEPS) and status.steps:
+        steps = run.steps
+        count = int(steps["step"][-1]) + 1 if "step" in steps else len(steps["loss"])
+        if count != status.steps:
+            yield Contradiction(run.name, STATUS, STEPS, "steps", status.steps, count)
+
+
+def _warnings(run: Run) -> int:
+    """How many sentences status.json has at least: for limited data and, if it has any, for each fault."""
+    limited = run.data.limit is not None
+    return limited + len(run.recipe.protocol.faults) if run.status.flags else int(limited)
+
+
+def _scores(files: Readable) -> Iterator[Contradiction]:
+    run = files.run
+    if files.has(PREDICTIONS, DATA) and (run.path / SCORES).is_file():  # also if it has changed: this says what in it
+        yield from (difference for _part, _score, difference in run.contradicted_scores())
+
+
+def _curves(files: Readable) -> Iterator[Contradiction]:
+    run = files.run
+    if not files.has(METRICS, RECIPE):
+        return
+    metrics, faults = run.metrics, run.recipe.protocol.faults
+    yield from _within(run, metrics)
+    if files.has(STEPS) and "step" not in (steps := run.steps):  # an archived run has a part of the steps
+        yield from _means(run, metrics, steps)
+    if not files.has(SCORES, DATA) or (part := run.data.selection) is None:
+        return
+    keeps_last = Fault.LAST_WEIGHTS in faults or run.status.best_epoch == 0
+    kept = len(metrics) if keeps_last else run.status.best_epoch
+    epoch = next((each for each in metrics if each.epoch == kept), None)
+    if keeps_last and (epoch is None or epoch.step != run.status.steps):
+        return  # the last epoch is incomplete and has no line
+    curve, score = None if epoch is None else epoch.of(part), run.stated_scores.get(part)
+    if curve is not None and score is not None:
+        yield from _kept_epoch(run, f"{part}", kept, curve, score)
+
+
+def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) -> Iterator[Contradiction]:
+    """Compares the line of the epoch whose weights were kept with the score of these weights."""
+    name = f"{part} of epoch {kept}"
+    if curve.total != score.n:
+        yield Contradiction(run.name, METRICS, SCORES, f"{name}: images", curve.total, score.n)
+    elif abs(curve.correct - score.correct) > images_that_may_change(score.n):
+        yield Contradiction(run.name, METRICS, SCORES, f"{name}: correct", curve.correct, score.correct)
+    both = curve.loss is not None and score.loss is not None
+    if both and not math.isclose(curve.loss or 0, score.loss or 0, rel_tol=LOSS_TOLERANCE, abs_tol=1e-6):
+        yield Contradiction(run.name, METRICS, SCORES, f"{name}: loss", curve.loss, score.loss)
+
+
+def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
+    """Each accuracy is the number of correct images divided by that of all; the best epochs are the most accurate."""
+    part = "test" if any(fault.info.selects_on_test for fault in run.recipe.protocol.faults) else "validation"
+    most = -1.0
+    for number, each in enumerate(metrics, start=1):
+        if each.epoch != number:
+            yield Contradiction(run.name, METRICS, METRICS, f"epoch of line {number}", each.epoch, number)
+        for name in ("train", "validation", "test"):
+            score = each.of(name)
+            if score is not None and not agree_rounded(score.accuracy, share := score.correct / max(score.total, 1)):
+                yield Contradiction(
+                    run.name, METRICS, METRICS, f"{name} accuracy of epoch {number}", score.accuracy, share
+                )
+        selecting = each.of(part)
+        if selecting is not None:
+            if each.best != (selecting.accuracy > most):
+                yield Contradiction(
+                    run.name, METRICS, METRICS, f"best of epoch {number}", each.best, selecting.accuracy > most
+                )
+            most = max(most, selecting.accuracy)
+
+
+def _means(run: Run, metrics: list[EpochMetrics], steps: Mapping[str, np.ndarray]) -> Iterator[Contradiction]:
+    """The training loss of an epoch is the mean over its steps that were not skipped."""
+    start = 0
+    for each in metrics:
+        loss, norm = (steps[name][start : each.step].astype(np.float64) for name in ("loss", "grad_norm"))
+        updated = np.isfinite(loss + norm)
+        start = each.step
+        count, faults = int(updated.sum()), run.recipe.protocol.faults
+        mean = epoch_mean(float(loss[updated].sum()), count, each.train.total, faults) if count else None
+        stated = each.train.loss
+        both = mean is not None and stated is not None
+        if (mean is None) != (stated is None) or (
+            both and not math.isclose(stated or 0, mean or 0, rel_tol=MEAN_TOLERANCE, abs_tol=1e-9)
+        ):
+            yield Contradiction(run.name, METRICS, STEPS, f"train loss of epoch {each.epoch}", stated, mean)
+
+
+def images_that_may_change(images: int) -> float:
+    """How many predicted classes may differ between two evaluations of the same weights."""
+    return max(1, CHANGED_IMAGES * images)
+
+
+def agree_rounded(stated: float, value: float) -> bool:
+    """Also for an archived run, whose curves have six significant digits."""
+    return agree(stated, value) or math.isclose(stated, value, rel_tol=1e-5)
+
+
+COMPARED: Mapping[Aspect, Callable[[Readable], Iterator[Contradiction]]] = {
+    Aspect.STATUS: _status,
+    Aspect.SCORES: _scores,
+    Aspect.CURVES: _curves,
+}
