@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check plain-kernels coverage bench soak results docs site messages notebooks schema
+.PHONY: demo test check types plain-kernels coverage bench soak results docs site messages notebooks schema
 .DEFAULT_GOAL := demo
 
 # Otherwise each of the processes that tests start would compile Convoy again.
@@ -16,7 +16,8 @@ export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 DEV := .[dev,docs]# a comma in the call itself would end its argument
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# --no-compile: Python compiles the few modules that are imported; all of torch's take half a minute.
+PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
 
 # $(call install,REQUIREMENT): an interrupted installation leaves .venv/begun, and the next one starts from scratch.
 define install
@@ -48,9 +49,11 @@ test: check plain-kernels  ## all checks of the project
 check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(MAKE) --no-print-directory docs
+	$(MAKE) --no-print-directory -j 2 types docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+types: .venv/dev
+	$(BIN)/mypy
 
 # torch selects kernels by processor, and they round differently. These are the kernels for processors without AVX2.
 plain-kernels: .venv/dev  ## the training tests with the kernels of another processor

@@ -37,7 +37,7 @@ def apply(text: str, where: str, anchor: str, code: str) -> str:
 
 def output_of_all_commands(folder: Path) -> str:
     """The output of the page's commands in an extended copy of the package, and the names of the files they write."""
-    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", folder / "src")  # with what Python has compiled
     for kind, name, where, anchor, code in EXAMPLE.findall(GUIDE):
         path = folder / name
         path.write_text(code if kind == "new" else apply(path.read_text("utf-8"), where, anchor, code), "utf-8")

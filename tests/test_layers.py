@@ -11,7 +11,8 @@ import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -217,9 +218,11 @@ def modules(package: Path) -> dict[str, Path]:
     return files
 
 
-def imports(module: str, path: Path, package: str) -> Iterator[Import]:
+@cache  # several tests read the imports of the package
+def imports(module: str, path: Path, package: str) -> list[Import]:
     parent = module if path.name == "__init__.py" else module.rpartition(".")[0]
     module_name = re.compile(rf"{package}(\.\w+)+(:\w+)?")
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         targets: list[str] = []
         if isinstance(node, ast.Import):
@@ -227,13 +230,13 @@ def imports(module: str, path: Path, package: str) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             source = importlib.util.resolve_name("." * node.level + (node.module or ""), parent)
             targets = [f"{source}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        elif isinstance(node, ast.Call) and "import_module" in vars(node.func).values():
             name = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
             targets = [importlib.util.resolve_name(name, parent)] if str(name).startswith(".") else []
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
             targets = [node.value.partition(":")[0]] if module_name.fullmatch(node.value) else []
-        for target in targets:
-            yield Import(module, node.lineno, target)
+        found += [Import(module, node.lineno, target) for target in targets]
+    return found
 
 
 def all_imports(package: Path) -> list[Import]:
