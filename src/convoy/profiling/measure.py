@@ -25,6 +25,7 @@ from convoy.registry import is_user_class
 LARGE_BATCH = 128
 QUICK_SECONDS = 0.2
 LONGEST_PASS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
+FEW_FLOPS = 1_000_000_000  # of one image: training passes of 6 images take up to a second, as measured on one core
 SMALL_BATCHES = (2, 4)  # batch sizes at which activations are measured; they are linear in the batch size
 DIGITS = (1, 10, 28)  # default channels, classes and pixels for a user's class
 # Roles of operations that the table of layers lists; others, such as `+` and relu(), are omitted.
@@ -117,9 +118,10 @@ def profile(
     """
     module = module or network_of(subject)
     with torch.random.fork_rng(devices=[]), _user_errors(subject.recipe.model.name):
-        activations = activation_bytes(module, subject.shape)
         module = module.to(device)
         network_trace = trace(module, torch.zeros(1, *subject.shape, device=device))
+        flops = sum(call.flops for call in network_trace.root.walk())
+        activations = activation_bytes(module, subject.shape, "cpu" if flops < FEW_FLOPS else "meta")
         latencies = _latencies(module, subject.shape, device, QUICK_SECONDS if quick else None)
     weights = list(module.parameters())
     trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
@@ -131,7 +133,7 @@ def profile(
         input=subject.shape,
         classes=subject.classes,
         parameters=parameters(module),
-        flops_per_image=sum(call.flops for call in network_trace.root.walk()),
+        flops_per_image=flops,
         activations=activations,
         training=TrainingMemory(
             batch_size,
@@ -151,16 +153,17 @@ def profile(
     )
 
 
-def activation_bytes(module: nn.Module, shape: tuple[int, int, int]) -> Activations:
+def activation_bytes(module: nn.Module, shape: tuple[int, int, int], device: str = "meta") -> Activations:
     """Counts the bytes of the storages that autograd saves for the backward pass on a CPU, including the images.
 
-    Each storage is counted once; parameters, buffers and the loss are not counted. The passes run in training mode on
-    the meta device, which has only shapes, so that even a network too large for this machine can be measured.
+    Each storage is counted once; parameters, buffers and the loss are not counted. The passes run in training mode. The
+    meta device has only shapes, so that even a network too large for this machine can be measured, but its first pass
+    imports torch's compiler, which takes seconds.
     """
     try:
-        few, more = (_saved_bytes(deepcopy(module).to("meta"), shape, count) for count in SMALL_BATCHES)
+        few, more = (_saved_bytes(deepcopy(module).to(device), shape, count) for count in SMALL_BATCHES)
     except Exception:  # a user's network may read values, or create tensors on the CPU
-        few, more = (_saved_bytes(deepcopy(module), shape, count) for count in SMALL_BATCHES)
+        few, more = (_saved_bytes(deepcopy(module).to("cpu"), shape, count) for count in SMALL_BATCHES)
     per_image = (more - few) // (SMALL_BATCHES[1] - SMALL_BATCHES[0])
     return Activations(few - SMALL_BATCHES[0] * per_image, per_image)
 
