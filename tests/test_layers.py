@@ -177,6 +177,7 @@ ALLOWED: dict[str, set[str]] = {
         "prediction",
         "chance",
         "evaluation",
+        "registry",
         "recipe",
         "text",
     },

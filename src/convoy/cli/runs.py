@@ -203,15 +203,21 @@ def push(call: Call, as_json: bool) -> None:
 def report(call: Call, as_json: bool) -> None:
     from convoy.api.arguments import locate
     from convoy.record import contradictions
+    from convoy.reporting import checklist
+    from convoy.reporting.checklist import page as checklist_page
     from convoy.runs import Run
 
     call, subject = _with_newest(call, locate)
     page = call()
     runs = [subject] if isinstance(subject, Run) else [member.run for member in subject.members]
     contradicted = [each for run in runs for each in contradictions(run)]
+    items = checklist.items(subject, name) if (name := call.keywords.get("checklist")) else ()
     if as_json:
-        print_json({"report": str(page), "contradictions": [asdict(each) for each in contradicted]})
+        table = {"report": str(page), "contradictions": [asdict(each) for each in contradicted]}
+        print_json(table | ({"checklist": [asdict(item) for item in items]} if items else {}))
         return
+    if items:
+        say(checklist_page.sentence(items))
     for each in contradicted:
         say(str(each))
     print(page)

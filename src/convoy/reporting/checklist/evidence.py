@@ -1,0 +1,324 @@
+"""What run folders say about the questions of checklists. Each function answers one question of one or more lists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convoy.evaluation import robustness
+from convoy.recipe.faults import Fault
+from convoy.reporting.checklist.answers import Answer, Evidence
+from convoy.reporting.quantities import listed, plain
+from convoy.reporting.reading import PARTS, RunView, distinct, read_run, read_study
+from convoy.reporting.words import part_name
+from convoy.run_contents import RunData
+from convoy.runs import Run, Study, Workspace
+from convoy.text import gettext as _
+
+REPORT = "report.html"
+MOST = 4  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run or study with its runs."""
+
+    views: Sequence[RunView]
+    folder: Path  # of the checklist
+    kind: str  # of the study; empty for a run
+    commands: Sequence[str]
+
+    @classmethod
+    def of(cls, target: Run | Study) -> Subject:
+        """Raises ValueError for a study without runs, and for missing and damaged files."""
+        if isinstance(target, Run):
+            view = read_run(target)
+            return cls([view], target.path, "", [view.environment.command])
+        views = [view for group in read_study(target).values() for view in group]
+        return cls(views, target.path, target.contents.kind, [target.command])
+
+    @property
+    def first(self) -> RunView:
+        return self.views[0]
+
+    @property
+    def data(self) -> RunData:
+        return self.first.data
+
+    @property
+    def labels(self) -> list[str]:
+        return distinct(view.label for view in self.views)
+
+    @property
+    def seeds(self) -> int:
+        """The fewest seeds of a label."""
+        return min(len({view.seed for view in self.views if view.label == label}) for label in self.labels)
+
+    @property
+    def part(self) -> str:
+        """The part by which results are reported; empty without one."""
+        return next((part for part in PARTS if all(part in view.scores for view in self.views)), "")
+
+    @property
+    def openings(self) -> int:
+        """How often the test set of these runs was opened, in training and by `convoy test`."""
+        names = {view.run.name for view in self.views}
+        runs = self.first.run.path.resolve().parent
+        counted = Workspace(runs.parent).openings().values() if runs.name == "runs" else ()
+        ledger = [len(opened_by) for opened_by in counted if names.intersection(opened_by)]
+        return max([*ledger, *(view.data.test_openings for view in self.views)])
+
+    @property
+    def faults(self) -> set[Fault]:
+        return {fault for view in self.views for fault in view.recipe.protocol.faults}
+
+    def link(self, name: str) -> str:
+        """A file of the first run, relative to the folder of the checklist."""
+        return os.path.relpath((self.first.run.path / name).resolve(), self.folder.resolve()).replace(os.sep, "/")
+
+
+def reproduction(subject: Subject) -> Evidence:
+    unfinished = [view.run.name for view in subject.views if not view.run.finished]
+    if unfinished:
+        text = _("not finished: {runs}", runs=listed(unfinished, most=MOST))
+        return Evidence(Answer.PARTLY, text, subject.link("recipe.toml"))
+    text = _(
+        "run folders: {n}, each with the complete recipe and its seed, the SHA-256 of data and split, and versions; "
+        "{command} repeats the training",
+        n=len(subject.views),
+        command=subject.commands[0],
+    )
+    return Evidence(Answer.YES, text, subject.link("recipe.toml"))
+
+
+def data_source(subject: Subject) -> Evidence:
+    name = subject.first.recipe.data.name
+    text = _("data set {name}, SHA-256 {digest}", name=subject.data.name, digest=subject.data.data_hash[:16])
+    if "/" in name and not name.startswith("hf:"):
+        return Evidence(
+            Answer.PARTLY, _("{text}; add an address where others get it", text=text), subject.link("data.json")
+        )
+    return Evidence(Answer.YES, text, subject.link("data.json"))
+
+
+def code(subject: Subject) -> Evidence:
+    versions = listed(distinct(view.environment.convoy or "?" for view in subject.views))
+    text = _("trained with Convoy {version}", version=versions)
+    if any((view.run.path / "code").is_dir() for view in subject.views):
+        text = _("{text}; own code is copied to code/ of each run", text=text)
+        return Evidence(Answer.PARTLY, _("{text}; publish it with an address", text=text), subject.link("code"))
+    return Evidence(Answer.PARTLY, _("{text}; publish the run folders with an address", text=text), subject.link("."))
+
+
+def data_and_code(subject: Subject) -> Evidence:
+    data, own = data_source(subject), code(subject)
+    return Evidence(Answer.PARTLY, f"{data.text}; {own.text}", own.link)
+
+
+def machine(subject: Subject) -> Evidence:
+    environments = [view.environment for view in subject.views]
+    seconds = [view.cost.total_seconds for view in subject.views if view.cost.total_seconds is not None]
+    text = _(
+        "{cpu}, device {device}, threads: {threads}, PyTorch {torch}; {seconds} s in total (runs: {n}), at most "
+        "{memory} MiB; runs outside of this report are not counted",
+        cpu=listed(distinct(each.cpu for each in environments), most=MOST),
+        device=listed(distinct(each.device for each in environments)),
+        threads=listed(distinct(each.threads for each in environments), "or"),
+        torch=listed(distinct(each.torch for each in environments), most=MOST),
+        seconds=plain(sum(seconds)),
+        n=len(subject.views),
+        memory=plain(max((view.cost.peak_memory_bytes or 0) for view in subject.views) / 2**20),
+    )
+    return Evidence(Answer.YES, text, subject.link("environment.json"))
+
+
+def script(subject: Subject) -> Evidence:
+    return Evidence(Answer.YES, _("one command: {command}", command=subject.commands[0]), REPORT)
+
+
+def settings(subject: Subject) -> Evidence:
+    recipe = subject.first.recipe
+    text = _(
+        "optimizer {optimizer}, learning rate {lr:g}, {epochs} epochs, batch size {batch_size}; the recipe has all "
+        "{n} groups of settings",
+        optimizer=recipe.optim.name,
+        lr=recipe.optim.lr,
+        epochs=recipe.train.epochs,
+        batch_size=recipe.train.batch_size,
+        n=len([key for key, value in recipe.as_table().items() if isinstance(value, dict)]),
+    )
+    return Evidence(Answer.YES, text, subject.link("recipe.toml"))
+
+
+def uncertainty(subject: Subject) -> Evidence:
+    if not subject.part:
+        return Evidence(Answer.NO, _("no part that all runs were scored on"), REPORT)
+    n = subject.first.scores[subject.part].n
+    if subject.kind == "crossval":
+        return Evidence(Answer.YES, _("95 % interval over folds, corrected for their common images"), REPORT)
+    if subject.seeds > 1:
+        text = _(
+            "95 % intervals over at least {n} seeds (Student's t): initial weights, order of images and dropout vary",
+            n=subject.seeds,
+        )
+        return Evidence(Answer.YES, text, REPORT)
+    text = _(
+        "95 % intervals over the {n:,} images (Wilson); with one seed, the variation between trainings is not measured",
+        n=n,
+    )
+    return Evidence(Answer.PARTLY, text, REPORT)
+
+
+def tests(subject: Subject) -> Evidence:
+    if len(subject.labels) < 2 or subject.kind not in ("compare", "ladder"):
+        return Evidence(Answer.NOT_APPLICABLE, _("no models are compared"), REPORT)
+    if subject.seeds < 2:
+        return Evidence(
+            Answer.PARTLY, _("McNemar's exact test image by image; one seed gives no test over seeds"), REPORT
+        )
+    text = _("paired t tests over seeds and McNemar's exact test over images, each corrected by Holm's method")
+    return Evidence(Answer.YES, text, REPORT)
+
+
+def assets(subject: Subject) -> Evidence:
+    names = [subject.data.name]
+    names += [view.environment.weights.source for view in subject.views if view.environment.weights]
+    text = _("name the licences and authors of: {names}", names=listed(distinct(names), most=MOST))
+    return Evidence(Answer.AUTHOR, text, subject.link("environment.json"))
+
+
+def new_assets(subject: Subject) -> Evidence:
+    text = _("convoy data-sheet describes a data set, convoy export a trained network")
+    return Evidence(Answer.AUTHOR, text)
+
+
+def limitations(subject: Subject) -> Evidence:
+    flags = [flag for view in subject.views for flag in view.run.flags]
+    text = _("the report lists caveats; flags of the runs: {flags}", flags="; ".join(dict.fromkeys(flags)) or _("none"))
+    return Evidence(Answer.AUTHOR, text, REPORT)
+
+
+def outcome(subject: Subject) -> Evidence:
+    counts = subject.data.per_class.get("train", ())
+    text = _(
+        "the class, one of {n}; images per class in the training part: {least:,} to {most:,}",
+        n=len(subject.data.classes),
+        least=min(counts, default=0),
+        most=max(counts, default=0),
+    )
+    return Evidence(Answer.YES, text, subject.link("data.json"))
+
+
+def sample_size(subject: Subject) -> Evidence:
+    counts = ", ".join(f"{part_name(part)} {n:,}" for part, n in subject.data.counts.items() if n)
+    return Evidence(Answer.YES, _("images: {counts}", counts=counts), subject.link("data.json"))
+
+
+def missing(subject: Subject) -> Evidence:
+    notes = "; ".join(subject.data.notes)
+    text = _("each image has a label; notes from reading: {notes}", notes=notes or _("none"))
+    return Evidence(Answer.YES, text, subject.link("data.json"))
+
+
+def excluded(subject: Subject) -> Evidence:
+    limit = subject.data.limit
+    if limit is not None:
+        return Evidence(Answer.YES, _("limited to {n:,} random images", n=limit), subject.link("recipe.toml"))
+    return Evidence(Answer.YES, _("Convoy left out no image"), subject.link("recipe.toml"))
+
+
+def transformations(subject: Subject) -> Evidence:
+    recipe = subject.first.recipe.data
+    names = [str(entry["name"]) for entry in recipe.augment]
+    values = _("fixed values")
+    how = {"train": _("statistics of the training images"), "weights": _("statistics of the pretrained weights")}
+    text = _(
+        "{size} x {size} pixels; normalised with {normalise}; augmentation of the training images: {augment}",
+        size=subject.data.image_size,
+        normalise=how.get(str(recipe.normalise), values),
+        augment=", ".join(names) or _("none"),
+    )
+    return Evidence(Answer.YES, text, subject.link("recipe.toml"))
+
+
+def models(subject: Subject) -> Evidence:
+    text = _("{labels}; layers, parameters and FLOPs: convoy profile", labels=listed(subject.labels, most=MOST))
+    return Evidence(Answer.YES, text, REPORT)
+
+
+def evaluation(subject: Subject) -> Evidence:
+    split = subject.first.recipe.data.split
+    text = _(
+        "split with seed {seed}, SHA-256 {digest}; scored on: {parts}",
+        seed=split.seed,
+        digest=subject.data.split_hash[:16],
+        parts=", ".join(part_name(part) for part in PARTS if part in subject.first.scores) or _("none"),
+    )
+    if split.folds:
+        text = _("{folds}-fold cross-validation; {text}", folds=split.folds, text=text)
+    return Evidence(Answer.YES if subject.part else Answer.NO, text, subject.link("data.json"))
+
+
+def selection(subject: Subject) -> Evidence:
+    selected = subject.data.selection
+    link = subject.link("data.json")
+    if selected == "test":
+        return Evidence(Answer.NO, _("the test part selected the best epoch: its accuracy is too high"), link)
+    if selected is None:
+        return Evidence(Answer.YES, _("the last epoch is used; nothing was selected"), link)
+    return Evidence(Answer.YES, _("the {part} part selected the best epoch", part=part_name(selected)), link)
+
+
+def hyperparameters(subject: Subject) -> Evidence:
+    if subject.kind == "search":
+        return Evidence(Answer.YES, _("searched; the report has the ranges and all trials"), REPORT)
+    text = _("the recipe has all values; say how they were chosen")
+    if keys := subject.first.recipe.chosen:
+        text = _("{text}; Convoy chose for the number of images: {keys}", text=text, keys=", ".join(keys))
+    return Evidence(Answer.PARTLY, text, subject.link("recipe.toml"))
+
+
+def baselines(subject: Subject) -> Evidence:
+    if len(subject.labels) < 2:
+        return Evidence(Answer.NO, _("one model only; convoy compare trains others under the same conditions"), REPORT)
+    return Evidence(Answer.YES, _("compared: {labels}", labels=listed(subject.labels, most=2 * MOST)), REPORT)
+
+
+def separation(subject: Subject) -> Evidence:
+    broken = [each for each in subject.faults if each.info.selects_on_test or each.info.redraws_validation]
+    text = _("openings of the test set in this workspace: {n}", n=subject.openings)
+    if subject.data.selection == "test" or broken:
+        faults = ", ".join(sorted(fault.value for fault in broken))
+        return Evidence(Answer.NO, _("{text}; protocol faults: {faults}", text=text, faults=faults or "-"), REPORT)
+    text = _("{text}; normalisation and augmentation use training images only", text=text)
+    return Evidence(Answer.YES if subject.openings <= len(subject.views) else Answer.PARTLY, text, REPORT)
+
+
+def dependencies(subject: Subject) -> Evidence:
+    group_by = subject.first.recipe.data.split.group_by
+    if group_by:
+        return Evidence(
+            Answer.YES, _("the split keeps groups together: {group_by}", group_by=group_by), subject.link("recipe.toml")
+        )
+    text = _("convoy doctor looks for duplicates and related images across the parts; say whether images are related")
+    return Evidence(Answer.AUTHOR, text, subject.link("recipe.toml"))
+
+
+def metrics(subject: Subject) -> Evidence:
+    text = _("accuracy, macro F1, MCC, scores by class, confusion matrix, calibration; say why they suit the task")
+    return Evidence(Answer.YES if subject.part else Answer.NO, text, subject.link("scores.json"))
+
+
+def external_validity(subject: Subject) -> Evidence:
+    results = [found for view in subject.views if (found := robustness.of_run(view.run)) is not None]
+    if results:
+        text = _(
+            "mean corruption error {error:.2f} %; without corruption {clean:.2f} %",
+            error=100 * results[0].mean_error.mean,
+            clean=100 * (1 - results[0].clean.mean),
+        )
+        return Evidence(Answer.PARTLY, text, subject.link(robustness.FILE))
+    text = _("convoy test RUN --corruptions, or --data with other images, measures it")
+    return Evidence(Answer.AUTHOR, text)
