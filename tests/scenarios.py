@@ -114,7 +114,7 @@ def studies_in(folder: Path) -> dict[str, Any]:
     return {"runs": runs_in(folder), "findings": found}
 
 
-VARYING = ("cost", "openings", "test_openings")  # seconds; how often a test set was opened
+VARYING = ("cost", "flags", "openings", "test_openings")  # seconds; a lost worker; how often a test set was opened
 
 
 def _timeless(finding: Any) -> Any:
@@ -123,9 +123,12 @@ def _timeless(finding: Any) -> Any:
     return [_timeless(each) for each in finding] if isinstance(finding, list) else finding
 
 
-def compare_two(folder: Path, recipe: Recipe) -> None:
+SCHEDULER_FILE = "scheduler.json"
+
+
+def compare_two(folder: Path, recipe: Recipe, where: str | None = None) -> None:
     entries = [Entry(f"lr {lr}", recipe.override({"optim.lr": lr})) for lr in (0.01, 0.02)]
-    assert compare.run(entries, Session(folder / "out"))
+    assert compare.run(entries, Session(folder / "out", where=where))
 
 
 def compare_in_processes(folder: Path, recipe: Recipe) -> None:
@@ -133,6 +136,13 @@ def compare_in_processes(folder: Path, recipe: Recipe) -> None:
         patch.setattr("convoy.studies.execute.IMAGES_WORTH_WORKERS", 0)
         patch.setattr("convoy.studies.execute.cores", lambda: 2)
         compare_two(folder, recipe)
+
+
+def compare_on_cluster(folder: Path, recipe: Recipe) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convoy.studies.cluster.COPY_SECONDS", 0.1)
+        patch.setattr("convoy.studies.cluster.CONTACT_SECONDS", 0.5)
+        compare_two(folder, recipe, where=f"dask-file:{folder / SCHEDULER_FILE}")
 
 
 def search_learning_rate(folder: Path, recipe: Recipe) -> None:
@@ -178,6 +188,7 @@ SCENARIOS = {
     "evaluation": Scenario(train, runs_in, prepare=train_without_test),  # of the test set of a finished run
     "study": Scenario(compare_two, studies_in),
     "study in processes": Scenario(compare_in_processes, studies_in),
+    "study on a cluster": Scenario(compare_on_cluster, studies_in),  # that tools/soak.py starts
     "search": Scenario(search_learning_rate, studies_in),
     "report": Scenario(report, pages_in, prepare=train, replaces=True),
     "export": Scenario(export, exported_in, prepare=train, replaces=True),

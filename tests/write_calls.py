@@ -127,4 +127,6 @@ def failing(number: int) -> Action:
 
 
 def kill(call: str, path: str) -> None:
+    """Prints the call and kills this process."""
+    os.write(2, f"{call} {path}\n".encode())
     os.kill(os.getpid(), signal.SIGKILL)
