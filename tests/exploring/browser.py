@@ -16,9 +16,9 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run", "--mute-audio",
     "--disable-extensions", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-SECONDS = 60  # until a page must be ready
+SECONDS = 60  # timeout of a page
 
-# Scrolls to the pad; its left, top, width and height.
+# Scrolls to the pad; returns its left, top, width and height.
 PAD = """(() => {
     const pad = document.getElementById("pad");
     pad.scrollIntoView({ block: "center", behavior: "instant" });
@@ -33,11 +33,11 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         executable = next((found for name in EXECUTABLES if (found := shutil.which(name))), None)
         if executable is None or os.name != "posix":
-            pytest.skip("no Chromium here: the page is tested where there is one")
+            pytest.skip("Chromium is not installed")
         to_browser, self._output = os.pipe()
         self._input, from_browser = os.pipe()
         self._buffer, self._last, self._session = b"", 0, ""
-        self.requests: list[str] = []  # addresses that pages have asked for
+        self.requests: list[str] = []  # URLs requested by pages
         # The descriptors of the pipes may be 3 and 4 themselves, so they are moved first.
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (to_browser, from_browser)]
         actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for descriptor, number in zip(moved, (3, 4), strict=True)]
@@ -82,7 +82,7 @@ class Browser:
         return json.loads(message)
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression; waits if it is a promise."""
+        """Returns the value of a JavaScript expression. Waits if it is a promise."""
         result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
@@ -92,12 +92,10 @@ class Browser:
         self.send("Page.navigate", url="about:blank")
         self.send("Page.navigate", url=f"{page.resolve().as_uri()}{fragment}")
         self.wait("document.body?.dataset.ready === 'true' || !(document.getElementById('problem')?.hidden ?? true)")
-        assert self.evaluate("document.getElementById('problem').hidden"), self.evaluate(
-            "document.getElementById('problem').textContent"
-        )
+        assert self.attribute("#problem", "hidden") is not None, self.text("#problem")
 
     def wait(self, condition: str) -> None:
-        """Waits until a JavaScript expression is true. The page looks, not this process."""
+        """Waits until a JavaScript expression is true. The page polls, not this process."""
         self.evaluate(
             f"new Promise((resolve, reject) => {{ const look = (n) => ({condition}) ? resolve() : n ? "
             f"setTimeout(look, 20, n - 1) : reject(new Error('not in time')); look({SECONDS * 50}); }})"
@@ -111,7 +109,7 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     def drag(self, points: list[tuple[float, float]]) -> None:
-        """A stroke of the mouse, in pixels of the window."""
+        """Drags the mouse along points, in pixels of the window."""
         for kind, (x, y) in zip(["mousePressed", *["mouseMoved"] * (len(points) - 1)], points, strict=True):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
         x, y = points[-1]
@@ -126,3 +124,10 @@ class Browser:
 
     def text(self, selector: str) -> str:
         return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).textContent"))
+
+    def attribute(self, selector: str, name: str) -> str | None:
+        value: str | None = self.evaluate(f"document.querySelector({json.dumps(selector)}).getAttribute('{name}')")
+        return value
+
+    def count(self, selector: str) -> int:
+        return int(self.evaluate(f"document.querySelectorAll({json.dumps(selector)}).length"))

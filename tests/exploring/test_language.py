@@ -76,7 +76,7 @@ def test_the_switch_translates_all_text_and_the_address_and_the_browser_remember
 
     assert browser.evaluate("document.documentElement.lang") == "zh-CN"
     assert browser.text("h1").startswith("⟦")
-    assert browser.evaluate("document.getElementById('pad').getAttribute('aria-label')").startswith("⟦")
+    assert str(browser.attribute("#pad", "aria-label")).startswith("⟦")
     assert browser.text("#pixel").partition(" @ ")[2] == "6 / 4"
     assert [each for each in browser.evaluate(UNTRANSLATED) if not any(name in each for name in names)] == []
 

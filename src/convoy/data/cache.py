@@ -61,7 +61,7 @@ def read(key: str) -> DataSet | None:
 
 
 def get_or_create(key: str, create: Callable[[], DataSet]) -> DataSet:
-    """Returns the cached data set. If there is no valid entry, calls `create` and stores its result.
+    """Returns the cached data set. Without a valid entry, calls `create` and stores its result.
 
     A damaged entry is replaced. If the cache cannot be written (read-only, disk full), the data stay in memory.
     """

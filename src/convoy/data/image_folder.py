@@ -43,9 +43,10 @@ class Listing:
 def list_folder(root: Path) -> Listing:
     """Raises DataError without images, for a class without images, a single class, or a test class without training."""
     parts = _parts(root)
-    classes = class_names(parts["train"])
+    train = parts["train"]
+    classes = class_names(train)
     if len(classes) < 2:
-        raise DataError(f"{parts['train']}: expected at least two class folders, got only {classes[0]}")
+        raise DataError(f"{train}: expected at least two class folders, got only {classes[0]}")
     paths: list[str] = []
     labels: list[int] = []
     stamps: list[str] = []
@@ -57,7 +58,7 @@ def list_folder(root: Path) -> Listing:
         before = len(paths)
         for class_name in class_names(folder):
             if class_name not in classes:
-                raise DataError(f"{folder / class_name}: this class has no folder in {parts['train']}")
+                raise DataError(f"{folder / class_name}: this class has no folder in {train}")
             class_folder = folder / class_name
             files = list_images(class_folder, ignored)
             if not files:

@@ -178,7 +178,7 @@ def _parts(ink: np.ndarray) -> np.ndarray:
 
 
 def _labelled(ink: np.ndarray) -> np.ndarray:
-    """Labels 8-connected components by the largest index of their pixels; 0 where there is no ink."""
+    """Labels 8-connected components by the largest index of their pixels; 0 outside the ink."""
     labels = np.where(ink, np.arange(1, ink.size + 1).reshape(ink.shape), 0)
     while True:
         linked = _highest(np.pad(labels, 1), 3) * ink

@@ -2,12 +2,12 @@
 
 A verdict is based on the 95 % interval of the difference (or ratio), paired by seed. A claim holds if the entire
 interval is on its side of the limit and does not hold if the entire interval is on the other side. Otherwise, if the
-90 % interval is within the margin, the verdict is that there is no effect larger than the margin (see convoy.power); if
-not, the claim is inconclusive. One seed has no such interval, because an interval over images does not include the
+90 % interval is within the margin, the verdict is "no effect larger than the margin" (see convoy.power); if not, the
+claim is inconclusive. One seed has no such interval, because an interval over images does not include the
 variation between trainings. Times are compared only if both runs of a seed were trained on the same machine. Counts,
 such as parameters, need neither training nor interval.
 
-Each test has a level of 5 %, and there is no correction for the number of claims: see FalseVerdicts.
+Each test has a level of 5 %, without correction for the number of claims: see FalseVerdicts.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def caveats(explanation: Explanation) -> Iterator[str]:
             layer=explanation.cam_layer,
         )
     if explanation.map is None:
-        yield _("There is no map of the images: it needs ten images or more, with different features")
+        yield _("The images are not mapped: a map needs ten images or more, with different features")
     inexact = [each for image in explanation.examples for each in image.attributions if is_inexact(each)]
     if inexact:
         yield ngettext(

@@ -223,18 +223,20 @@ def _activation(name: str, **settings: str) -> Handler:
 
 for _name in ("relu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "neg", "abs"):
     _HANDLERS[_name] = _activation(_name)
-_HANDLERS["hardtanh"] = _activation("clamp", low="min_val", high="max_val")
-_HANDLERS["leaky_relu"] = _activation("leaky_relu", slope="negative_slope")
-_HANDLERS["elu"] = _activation("elu", alpha="alpha")
-_HANDLERS["gelu"] = _activation("gelu", approximate="approximate")
-_HANDLERS["softplus"] = _activation("softplus", beta="beta", threshold="threshold")
+_HANDLERS |= {
+    "hardtanh": _activation("clamp", low="min_val", high="max_val"),
+    "leaky_relu": _activation("leaky_relu", slope="negative_slope"),
+    "elu": _activation("elu", alpha="alpha"),
+    "gelu": _activation("gelu", approximate="approximate"),
+    "softplus": _activation("softplus", beta="beta", threshold="threshold"),
+}
 
 
 def _normalised(name: str) -> Handler:
     return lambda recorder, a, result: recorder.add(name, [a.self], result, {"axis": a.dim % result.dim()})
 
 
-_HANDLERS["_softmax"], _HANDLERS["_log_softmax"] = _normalised("softmax"), _normalised("log_softmax")
+_HANDLERS |= {"_softmax": _normalised("softmax"), "_log_softmax": _normalised("log_softmax")}
 
 
 @_handles("max_pool2d_with_indices")
@@ -292,9 +294,13 @@ def _binary(name: str) -> Handler:
     return handler
 
 
-for _name, _torch_name in (("add", "add"), ("subtract", "sub"), ("multiply", "mul"), ("divide", "div")):
-    _HANDLERS[_torch_name] = _binary(_name)
-_HANDLERS["maximum"] = _binary("maximum")
+_HANDLERS |= {
+    "add": _binary("add"),
+    "sub": _binary("subtract"),
+    "mul": _binary("multiply"),
+    "div": _binary("divide"),
+    "maximum": _binary("maximum"),
+}
 
 
 @_handles("cat")

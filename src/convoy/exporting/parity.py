@@ -28,7 +28,7 @@ class Images(NamedTuple):
 
 
 def images_of(run: Run) -> Images:
-    """Returns up to 1,000 evenly spaced validation images, or training images if there is no validation part.
+    """Returns up to 1,000 evenly spaced validation images, or training images without a validation part.
 
     If the data set is not available, uses the images in the run folder: up to ten training images of each class.
     """

@@ -8,14 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NotRequired, TypedDict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from convoy.events import Control, OpenTest
 
 SCRATCH = "--scratch"
 
 
-class Data(TypedDict):
+@dataclass(frozen=True)
+class Data:
     """The cache entry on a cluster's host that contains the data of a recipe."""
 
     key: str
@@ -23,15 +25,21 @@ class Data(TypedDict):
     paths: Sequence[str] | None  # DataSet.paths
 
 
-class Job(TypedDict):
-    """The message that starts the training of a recipe. Its fields are arguments of `run_one`."""
+@dataclass(frozen=True)
+class Job:
+    """The message that starts the training of a recipe. Most fields are arguments of `run_one`."""
 
     recipe: Mapping[str, Any]  # its table
     out: str
     fresh: bool
     test: OpenTest
     until: int | None
-    data: NotRequired[Data]
+    data: Data | None = None  # None: the data that the recipe names
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Job:
+        data = message["data"]
+        return cls(**{**message, "data": None if data is None else Data(**data)})
 
 
 class Child:
@@ -58,7 +66,7 @@ class Child:
     def send(self, message: Job | Mapping[str, Control]) -> None:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError, ValueError):  # a dead or closed process is noticed at the end of its output
-            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.write(json.dumps(asdict(message) if isinstance(message, Job) else message) + "\n")
             self.process.stdin.flush()
 
     def close(self) -> None:

@@ -234,16 +234,14 @@ class _Driver:
         remote.send_run(task.run)
         if (openings := self.workspace.path / "test_openings.json").is_file():
             remote.send(openings, f"{remote.scratch}/{openings.name}")
-        job = Job(
+        return Job(
             recipe=remote.send_recipe(task.recipe).as_table(),
             out=remote.scratch,
             fresh=False,
             test=self.session.test,
             until=self.until,
+            data=remote.send_data(task.recipe),
         )
-        if (data := remote.send_data(task.recipe)) is not None:
-            job["data"] = data
-        return job
 
     # ---- messages ----
 

@@ -4,8 +4,9 @@ It is started by its module name, so that the user's `__main__` is not imported 
 main guard work. The thread count is set in the environment before torch is loaded. When standard input ends, because
 the parent closed it or ended, the run in progress is saved.
 
-    in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3}  |  {"control": "pause" or "prune"}
-          on a cluster also "data": the entry in this host's cache that holds the recipe's data
+    in:   {"recipe": {...}, "out": "...", "fresh": false, "test": true, "until": 3, "data": null}
+          ("data", on a cluster: the entry of this host's cache that contains the recipe's data)
+          or {"control": "pause" or "prune"}
     out:  an event of convoy.events, or {"event": "Failed", "text": "one line", "is_bug": false}
 """
 
@@ -24,12 +25,12 @@ from typing import TYPE_CHECKING, TextIO
 
 from convoy import files
 from convoy.events import Control, Event, Failed, to_json
-from convoy.studies.child import SCRATCH
+from convoy.studies.child import SCRATCH, Job
 
 if TYPE_CHECKING:
     from convoy.data import LastPrepared
     from convoy.data.imageset import DataSet
-    from convoy.studies.child import Data, Job
+    from convoy.studies.child import Data
 
 
 def main() -> None:
@@ -71,7 +72,7 @@ class Inbox:
                 self._control = Control(message["control"])
             else:
                 self._control = Control.CONTINUE  # set here, so that it cannot overwrite a later message of the parent
-                self.jobs.put(message)
+                self.jobs.put(Job.of(message))
         self._parent_gone = True
         self.jobs.put(None)
 
@@ -82,12 +83,10 @@ def _work(job: Job, data: LastPrepared, inbox: Inbox, answers: TextIO) -> None:
     from convoy.training.run.run_one import run_one
 
     try:
-        recipe = Recipe.model_validate(job["recipe"])
-        dataset = _received(job["data"]) if "data" in job else None
+        recipe = Recipe.model_validate(job.recipe)
+        dataset = None if job.data is None else _received(job.data)
         plan = plan_one(recipe, data.prepare(recipe.data, dataset))
-        for event in run_one(
-            plan, job["out"], fresh=job["fresh"], test=job["test"], until=job["until"], control=inbox.control
-        ):
+        for event in run_one(plan, job.out, fresh=job.fresh, test=job.test, until=job.until, control=inbox.control):
             _answer(answers, event)
     except BrokenPipeError:
         raise
@@ -105,10 +104,9 @@ def _received(data: Data) -> DataSet:
     """Returns the data that the driver of a cluster has sent to this host."""
     from convoy.data import cache
 
-    if (dataset := cache.read(data["key"])) is None:
-        raise ValueError(f"the data {data['name']!r} are damaged on this host: {cache.entry_of(data['key'])}")
-    paths = data["paths"]
-    return replace(dataset, name=data["name"], paths=None if paths is None else tuple(paths))
+    if (dataset := cache.read(data.key)) is None:
+        raise ValueError(f"the data {data.name!r} are damaged on this host: {cache.entry_of(data.key)}")
+    return replace(dataset, name=data.name, paths=None if data.paths is None else tuple(data.paths))
 
 
 def _answer(answers: TextIO, message: Event | Failed) -> None:

@@ -43,25 +43,26 @@ def normalisation(images: Images) -> Iterator[Finding]:
 def pixel_range(images: Images) -> Iterator[Finding]:
     """Images with values in 0..1 that were stored as integers 0..255 are almost black."""
     largest = {name: int(_sampled(part.images).max()) for name, part in images.parts.items()}
-    if largest["train"] <= 1:
+    train = largest["train"]
+    if train <= 1:
         yield Finding(
             Severity.HINT,
-            _("The largest pixel is {largest}, of 255: two levels of grey at most", largest=int(largest["train"])),
+            _("The largest pixel is {largest}, of 255: two levels of grey at most", largest=train),
             _("If the images had values from 0 to 1, multiply them by 255 before they are stored as integers"),
-            {"largest": int(largest["train"])},
+            {"largest": train},
         )
     for name, value in largest.items():
-        if min(value, largest["train"]) * 8 < max(value, largest["train"]):
+        if min(value, train) * 8 < max(value, train):
             yield Finding(
                 Severity.ERROR,
                 _(
                     "The largest pixel of {part} is {value}, that of training {train}: the parts have different scales",
                     part=name,
-                    value=int(value),
-                    train=int(largest["train"]),
+                    value=value,
+                    train=train,
                 ),
                 _("Convert both parts in the same way"),
-                {"part": name, "largest": int(value), "largest_in_training": int(largest["train"])},
+                {"part": name, "largest": value, "largest_in_training": train},
             )
 
 
@@ -74,15 +75,16 @@ def parts_differ(images: Images) -> Iterator[Finding]:
         if len(part) < FEW_SCORED:
             continue
         error = spread * np.sqrt(1 / len(part) + 1 / len(train))  # of a difference of means
+        unchanged = _distance(part.mean(0), train.mean(0), spread)
         distances = {
-            "as it is": _distance(part.mean(0), train.mean(0), spread),
+            "as it is": unchanged,
             "inverted": _distance(255 - part.mean(0), train.mean(0), spread),
             "other channel order": _distance(part.mean(0)[::-1], train.mean(0), spread),
         }
         best = min(distances, key=lambda key: distances[key])
-        explained = distances[best] < distances["as it is"] / 4
+        explained = distances[best] < unchanged / 4
         is_real = np.abs(part.mean(0) - train.mean(0)).max() > 6 * error.max()
-        if is_real and (explained or distances["as it is"] > 1):
+        if is_real and (explained or unchanged > 1):
             yield Finding(
                 Severity.ERROR if explained else Severity.WARNING,
                 _("{part} and training have different colours; they agree best {best}", part=name, best=best)
@@ -90,7 +92,7 @@ def parts_differ(images: Images) -> Iterator[Finding]:
                 else _(
                     "The brightness of {part} differs from training by {distance:.1f} standard deviations of an image",
                     part=name,
-                    distance=distances["as it is"],
+                    distance=unchanged,
                 ),
                 _("Read both parts in the same way: channel order, range, inversion, source"),
                 {"part": name} | {f"distance_{key.replace(' ', '_')}": value for key, value in distances.items()},

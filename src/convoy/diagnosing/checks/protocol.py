@@ -26,26 +26,26 @@ def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
 
 def label_changing_augmentation(recipe: Recipe) -> Iterator[Finding]:
     """A mirrored or rotated character is a different character, or none."""
-    name = recipe.data.name.partition("=")[0]
-    if name not in DATA_SETS or not DATA_SETS[name].is_handwriting:
+    data = recipe.data.name.partition("=")[0]
+    if data not in DATA_SETS or not DATA_SETS[data].is_handwriting:
         return
     for augmentation in recipe.data.augment:
-        degrees = augmentation.get("degrees", 0)
-        is_turned = augmentation["name"] == "rotate" and isinstance(degrees, int | float) and degrees >= QUARTER_TURN
-        if augmentation["name"] == "flip" or is_turned:
+        name, degrees = augmentation["name"], augmentation.get("degrees", 0)
+        is_turned = name == "rotate" and isinstance(degrees, int | float) and degrees >= QUARTER_TURN
+        if name == "flip" or is_turned:
             yield Finding(
                 Severity.WARNING,
                 _(
                     "{augmentation} changes the label of characters: 6 becomes 9, a mirrored 2 is not a digit",
-                    augmentation=augmentation["name"],
+                    augmentation=name,
                 )
                 if is_turned
                 else _(
                     "{augmentation} mirrors characters, so that they become other characters or none",
-                    augmentation=augmentation["name"],
+                    augmentation=name,
                 ),
                 _("Remove it; small rotations, shifts and scales keep the label"),
-                {"augmentation": augmentation["name"]},
+                {"augmentation": name},
             )
 
 
@@ -115,6 +115,6 @@ def no_validation(recipe: Recipe) -> Iterator[Finding]:
     if recipe.data.split.validation == 0 and not recipe.data.split.folds and not recipe.protocol.faults:
         yield Finding(
             Severity.HINT,
-            _("There is no validation part: no epoch is selected, and choices can only be made by the test set"),
+            _("Without a validation part, no epoch is selected, and choices can only be made by the test set"),
             _("data.split.validation = 0.1 or 0.2"),
         )

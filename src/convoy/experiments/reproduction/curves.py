@@ -85,7 +85,7 @@ def band(curve: Published, runs: Sequence[Run]) -> dict[int, tuple[float, float]
 
 
 def compare_curve(curve: Published, runs: Sequence[Run]) -> CurveTest | None:
-    """Returns None if there is no epoch to compare."""
+    """Returns None without an epoch to compare."""
     from scipy.special import stdtr
 
     values, step = values_of(curve, runs)

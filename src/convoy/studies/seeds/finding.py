@@ -89,7 +89,7 @@ def conclude(
 ) -> SeedsFinding:
     """`accuracies` and `differences` are fractions. Raises ValueError for fewer than two seeds."""
     spreads = tuple(spread_of(source, values) for source, values in accuracies.items())
-    grain = 1 / (images * math.sqrt(12))  # standard deviation that rounding to whole images can hide
+    grain = 1 / (images * math.sqrt(12))  # standard deviation that rounding to the nearest image can hide
     total = next(spread for spread in spreads if spread.source is Source.ALL)
     sds = max(total.sd, grain), max(total.sd_high, grain)
     needed = tuple(Needed(each, *(seeds_needed(each, sd) for sd in sds)) for each in differences)

@@ -8,7 +8,7 @@ and each step looks up the state parameter by parameter, which for LeNet's 10 te
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NotRequired, Protocol, TypedDict, assert_never
 
@@ -59,24 +59,18 @@ class Group:
     parameters: list[torch.Tensor]
     weight_decay: float
     lr_factor: float  # 1 except with `layer_decay`
-    state: dict[str, list[torch.Tensor]]  # by name, one tensor per parameter
+    state: dict[str, list[torch.Tensor]] = field(default_factory=dict)  # by name, one tensor per parameter
 
 
 class FusedOptimizer:
     """An optimizer whose kernel can skip a step on the device."""
 
-    def __init__(self, groups: list[dict[str, Any]], lr: float, names: tuple[str, ...], kernel: Kernel) -> None:
-        """`names` are the state tensors: `step` is a scalar, the others have the shape of the parameter."""
+    def __init__(self, groups: list[Group], lr: float, names: tuple[str, ...], kernel: Kernel) -> None:
+        """`names`: the state tensors of a parameter. `step` is a scalar; the others have the parameter's shape."""
         self.lr = lr
-        self.groups = [
-            Group(
-                group["params"],
-                group["weight_decay"],
-                group["lr_factor"],
-                {name: _zeros(name, group["params"]) for name in names},
-            )
-            for group in groups
-        ]
+        self.groups = groups
+        for group in groups:
+            group.state.update({name: _zeros(name, group.parameters) for name in names})
         self._kernel = kernel
 
     def step(self, skipped: torch.Tensor | None = None) -> None:
@@ -141,9 +135,8 @@ class TorchOptimizer:
         with torch.no_grad():
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.copy_(torch.where(skipped > 0, value, tensor))
-        if (
-            len(tensors) == len(parameters) and skipped > 0
-        ):  # the step created the state; this comparison synchronises, but only once
+        # The first step creates the state. Only then does `skipped > 0` synchronise with the device.
+        if len(tensors) == len(parameters) and skipped > 0:
             self._optimizer.state.clear()
 
     def state_dict(self) -> OptimizerState:
@@ -161,8 +154,8 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
         if parameter.requires_grad:
             decays = parameter.ndim > 1 or spec.decay_norms_and_biases
             by_rule.setdefault((factors.get(name, 1.0), decays), []).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": tensors, "weight_decay": spec.weight_decay if decays else 0.0, "lr_factor": factor}
+    groups = [
+        Group(tensors, spec.weight_decay if decays else 0.0, factor)
         for (factor, decays), tensors in by_rule.items()
         if tensors
     ]
@@ -175,8 +168,12 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
             kernel = partial(_adam, betas=spec.betas, eps=spec.eps, decoupled=decoupled)
             return FusedOptimizer(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
         case sections.RMSprop():
+            tables = [
+                {"params": group.parameters, "weight_decay": group.weight_decay, "lr_factor": group.lr_factor}
+                for group in groups
+            ]
             return TorchOptimizer(
-                torch.optim.RMSprop(groups, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
+                torch.optim.RMSprop(tables, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
             )
     assert_never(spec)
 
