@@ -17,7 +17,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several processes, one runs all tests of a file, so that what its fixtures train is trained once."""
+    """With several processes, runs all tests of a file in one, so that fixtures train only once."""
     from xdist.scheduler import LoadFileScheduling
 
     config.option.loadscopereorder = False  # the order of pytest_collection_modifyitems instead
@@ -32,7 +32,7 @@ LONGEST_FILES = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several processes, the longest files are first, so that none is left with a long one at the end."""
+    """With several processes, starts with the longest files, so that all processes end at about the same time."""
     if hasattr(config, "workerinput"):  # a process of pytest-xdist
         ranks = {name: rank for rank, name in enumerate(LONGEST_FILES)}
         items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
@@ -44,7 +44,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     patch = pytest.MonkeyPatch()
     patch.setenv("CONVOY_CACHE", str(tmp_path_factory.mktemp("cache")))
     patch.delenv("CONVOY_DATA", raising=False)
-    patch.setenv("CONVOY_LANG", "en")  # whatever the language of this machine
+    patch.setenv("CONVOY_LANG", "en")  # independent of the machine's language
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -138,7 +138,7 @@ def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
 
 @pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker processes of studies are forks of one that has imported torch."""
+    """Worker processes of studies are forks of a process that has imported torch."""
     from tests.forks import WorkerProcess
 
     monkeypatch.setattr("convoy.studies.child.subprocess", SimpleNamespace(Popen=WorkerProcess, PIPE=subprocess.PIPE))
@@ -146,14 +146,14 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writes a page without PNG files, which take as long as the page and are needed by few tests."""
+    """Writes pages without PNG files, which take as long as the page itself and are needed by few tests."""
     monkeypatch.setattr("convoy.reporting.canvas.FigureCanvasAgg.print_figure", lambda *of, **options: None)
     monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
 
 
 @pytest.fixture
 def words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writes a page without figures."""
+    """Writes pages without figures."""
     monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
     monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: "")
     monkeypatch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])

@@ -1,4 +1,4 @@
-"""Processes of tests: forks of one that has imported torch and Convoy, which takes longer than what most of them do."""
+"""Starts processes of tests as forks of one that has imported torch and Convoy, because these imports are slow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _own: Any = CONTEXT  # of processes that this process starts
 
 
 def use_forks_of_this_process() -> None:
-    """In such a process, worker processes of studies are forks of itself: it has imported torch, too."""
+    """Starts worker processes of studies as forks of this process, which has imported torch."""
     global _own
     if METHOD == "forkserver":
         _own = multiprocessing.get_context("fork")
@@ -86,7 +86,7 @@ def _run_code(folder: Path, code: str, blocked: list[str]) -> None:
 
 
 class WorkerProcess:
-    """A fork instead of the worker process that `convoy.studies.child.Child` starts: the part of Popen that it uses."""
+    """A fork with the interface of Popen that `convoy.studies.child.Child` uses for its worker process."""
 
     def __init__(self, program: list[str], *, env: Mapping[str, str], **options: Any) -> None:
         (worker_in, own_out), (own_in, worker_out) = _own.Pipe(duplex=False), _own.Pipe(duplex=False)
@@ -118,8 +118,8 @@ def _run_worker(flags: list[str], environment: dict[str, str], own_in: Connectio
     for number, end in enumerate((own_in, own_out)):
         os.dup2(end.fileno(), number)
         end.close()
-    gc.freeze()  # files of the parent that are garbage would otherwise close a file of this process later
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # a fork has the pipes and sockets of its parent, which may be killed
+    gc.freeze()  # otherwise collected file objects of the parent would close descriptors of this process
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # inherited pipes and sockets of the parent, which may be killed
     sys.stdin, sys.stdout = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8")
     sys.argv = ["worker", *flags]
 

@@ -1,4 +1,4 @@
-"""A small server with the part of the Hugging Face Hub's interface that pushes and downloads models use."""
+"""A small server with the part of the Hugging Face Hub's API that is needed to push and download models."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Borrowed(nn.Module):
 
 
 def unit(inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, relu: bool = True) -> Sequential:
-    """Convolution without bias, batch norm and, as a rule, ReLU."""
+    """Convolution without bias, batch norm and, by default, ReLU."""
     conv = Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return Sequential(conv, BatchNorm2d(outputs), *[ReLU()] * relu)
 

@@ -1,4 +1,4 @@
-"""Run folders of networks with random weights, whose batch norms have seen the images."""
+"""Run folders of networks with random weights and the batch statistics of their images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from convoy.runs import Run
 def random_run(
     folder: Path, model: str, images: np.ndarray, *, options: Mapping[str, object] | None = None, classes: int = 10
 ) -> Run:
-    """An interrupted run, trained on data that are no longer there; images uint8 [N, C, H, H] are its samples."""
+    """An interrupted run whose data no longer exist. Its samples are `images`, uint8 [N, C, H, H]."""
     overrides = [("model.name", model), ("data.name", "missing.npz"), ("model.options", dict(options or {}))]
     recipe = Recipe.load("defaults/images", overrides)
     folder.mkdir(parents=True)

@@ -142,7 +142,7 @@ def test_an_unfinished_run_is_not_archived(trained: Run, tmp_path: Path) -> None
         archive_run(unfinished, tmp_path / "archive")
 
 
-def test_thinned_steps_include_both_ends_and_their_indices() -> None:
+def test_archived_steps_include_both_ends_and_their_indices() -> None:
     loss = np.linspace(2, 0.1, 30_000, dtype=np.float32)
 
     thin = archive.thin_steps({"loss": loss, "lr": np.ones_like(loss)})
@@ -188,7 +188,7 @@ def test_an_archived_run_has_the_bits_of_its_training(trained: Run, tmp_path: Pa
     assert archive.bits(archive_run(trained, tmp_path)) == archive.bits(trained)
 
 
-def test_archived_bits_reveal_a_difference_that_thinning_and_rounding_hide(trained: Run, tmp_path: Path) -> None:
+def test_archived_bits_reveal_a_difference_that_omitted_steps_and_rounding_hide(trained: Run, tmp_path: Path) -> None:
     other = writable_copy(tmp_path, trained, trained.name)
     write_arrays(other.path / "steps.npz", other.steps | {"loss": np.nextafter(other.steps["loss"], np.float32(9))})
 
@@ -230,7 +230,7 @@ def test_a_run_that_is_being_trained_is_not_replaced_by_an_archived_one(trained:
     assert archive.restore(tmp_path / "archive", tmp_path / "out") == 1
 
 
-def test_measures_over_all_steps_are_recorded_before_thinning(trained: Run, tmp_path: Path) -> None:
+def test_measures_over_all_steps_are_recorded_before_steps_are_omitted(trained: Run, tmp_path: Path) -> None:
     archived = archive_run(trained, tmp_path, measured={"gain_while_rising": 0.25})
 
     assert MEASURES["gain_while_rising"](archived) == 0.25

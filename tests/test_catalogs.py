@@ -73,7 +73,7 @@ def test_chinese_lines_break_between_characters_but_not_before_punctuation() -> 
     assert "".join(lines).replace(" ", "") == "损失函数为交叉熵，标签平滑系数为0.1。"
 
 
-def test_the_joints_of_chinese_sentences_have_chinese_punctuation() -> None:
+def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
     with text.in_language("zh_CN"):
         assert typeset("准确率, 损失; n = 2") == "准确率，损失；n = 2"
         assert typeset("lenet, vgg; n = 2") == "lenet, vgg; n = 2"

@@ -1,4 +1,4 @@
-"""What runs, studies, findings, profiles, data sheets and recipes show in a notebook."""
+"""The output of runs, studies, findings, profiles, data sheets and recipes in a notebook."""
 
 from __future__ import annotations
 

@@ -446,7 +446,7 @@ def test_a_missing_file_or_run_gets_the_closest_name(
         ("a.png", "a file"),
     ],
 )
-def test_a_file_instead_of_a_run_says_what_to_use(call: Call, tmp_path: Path, name: str, said: str) -> None:
+def test_error_for_a_file_instead_of_a_run_says_what_to_use(call: Call, tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / name).touch()
     code, _, err = call("predict", name, "a.png")
     assert (code, err.count("\n")) == (2, 1)

@@ -37,7 +37,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
-def test_files_fetched_by_hand_become_a_data_set(call: Call, files: list[Path]) -> None:
+def test_manually_downloaded_files_become_a_data_set(call: Call, files: list[Path]) -> None:
     code, out, _ = call("data", "add", "kmnist", *files[:3])
     assert (code, out.split(": ")[-1]) == (0, f"{files[3].name}\n")
 

@@ -1,4 +1,4 @@
-"""`convoy --install-completion` writes into HOME, and bash completes with what it wrote."""
+"""`convoy --install-completion` writes into HOME, and bash uses the script."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def complete(home: Path, *words: str) -> list[str]:
-    """What Tab offers in a real bash after these words; the last one is the one at the cursor."""
+    """Returns the completions of Tab in a real bash after these words; the last word is at the cursor."""
     program = '. "$HOME/.bashrc"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _convoy; printf "%s\\n" "${COMPREPLY[@]}"'
     command = ["bash", "--norc", "-c", program, "bash", "convoy", *words]
     environment = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
@@ -55,7 +55,7 @@ def test_bash_completes_commands_flags_names_and_keys(home: Path, capsys: pytest
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_offers_exactly_the_keys_of_a_recipe_and_answers_at_once(home: Path) -> None:
+def test_bash_completes_exactly_the_keys_of_a_recipe_and_is_fast(home: Path) -> None:
     main(["--install-completion", "--shell", "bash"])
     offered = {key.rstrip("=") for key in complete(home, "train", "--set", "train.")}
     assert {key for key in offered if key.count(".") == 1} == {

@@ -1,4 +1,4 @@
-"""ImageClassifier follows scikit-learn's rules and works in its tools."""
+"""ImageClassifier follows scikit-learn's conventions and works with its tools."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_it_classifies_new_images_and_names_their_classes(trained: ImageClassifi
 
 
 @pytest.mark.parametrize("kind", [str, float, bool, object], ids=lambda kind: kind.__name__)
-def test_labels_of_any_type_come_back_as_they_were(kind: type) -> None:
+def test_labels_of_any_type_are_predicted_unchanged(kind: type) -> None:
     images, labels = striped(30)
     names = labels.astype(object) if kind is object else (labels == "left").astype(int).astype(kind)
 
@@ -100,7 +100,7 @@ def test_all_forms_of_colour_images_give_the_same_network() -> None:
     assert all((output == outputs[0]).all() for output in outputs)
 
 
-def test_a_network_fitted_on_images_takes_rows_and_the_reverse(trained: ImageClassifier) -> None:
+def test_a_network_fitted_on_images_accepts_rows_and_vice_versa(trained: ImageClassifier) -> None:
     images, labels = striped()
     rows = images.reshape(60, -1)
 
@@ -113,7 +113,7 @@ def test_a_network_fitted_on_images_takes_rows_and_the_reverse(trained: ImageCla
     [((16, 16), {}, 16), ((8, 8), {}, 16), ((24, 16), {}, 24), ((19,), {}, 19), ((9, 9), {"data.size": 18}, 18)],
     ids=["as it is", "too small for lenet", "not square", "no square of features", "data.size"],
 )
-def test_images_become_squares_of_which_no_part_is_cut_off(shape: tuple[int, ...], set: Any, side: int) -> None:  # noqa: A002
+def test_images_become_squares_without_cropping(shape: tuple[int, ...], set: Any, side: int) -> None:  # noqa: A002
     """The class is in the first and the last value only: one of them is bright."""
     labels = np.arange(24) % 2
     images = np.zeros((24, *shape))
@@ -161,7 +161,7 @@ def test_random_state_determines_the_weights(trained: ImageClassifier) -> None:
     assert (output(1) != output(2)).any()
 
 
-def test_fit_leaves_other_random_states_and_the_thread_count_alone() -> None:
+def test_fit_does_not_change_other_random_states_and_the_thread_count() -> None:
     states = (torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
     threads = torch.get_num_threads()
 
@@ -321,7 +321,7 @@ def test_calibration(method: str) -> None:
         ({}, (0,), "0 feature"),
     ],
 )
-def test_bad_arguments_give_one_clear_line(options: dict[str, Any], shape: tuple[int, ...], message: str) -> None:
+def test_invalid_arguments_are_a_one_line_error(options: dict[str, Any], shape: tuple[int, ...], message: str) -> None:
     images = np.random.default_rng(0).random((12, *shape))
 
     with pytest.raises(ValueError, match=message) as error:
@@ -330,7 +330,7 @@ def test_bad_arguments_give_one_clear_line(options: dict[str, Any], shape: tuple
     assert "\n" not in str(error.value)
 
 
-def test_images_of_one_class_or_one_colour_are_refused() -> None:
+def test_images_of_one_class_or_one_colour_are_an_error() -> None:
     images, labels = striped(30)
 
     with pytest.raises(ValueError, match="expected at least two classes in y, got one class"):
@@ -339,7 +339,7 @@ def test_images_of_one_class_or_one_colour_are_refused() -> None:
         small().fit(np.ones((30, 16, 16)), labels)
 
 
-def test_images_of_another_shape_are_refused(trained: ImageClassifier) -> None:
+def test_images_of_another_shape_are_an_error(trained: ImageClassifier) -> None:
     with pytest.raises(ValueError, match=r"expected images of shape \(16, 16\), as in fit, got \(32, 8\)"):
         trained.predict(np.zeros((5, 32, 8)))
     with pytest.raises(ValueError, match="X has 225 features, but ImageClassifier is expecting 256 features"):

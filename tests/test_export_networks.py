@@ -1,4 +1,4 @@
-"""Exported networks: loaded without Convoy they give the logits of the run."""
+"""Exported networks, loaded without Convoy, give the logits of the run."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_preprocessing_outside_takes_normalised_images(run: Run, images: np.ndar
     assert facts["preprocessing"] == "outside"
 
 
-def test_a_network_that_changes_in_the_export_is_not_kept(
+def test_a_network_whose_outputs_change_in_the_export_is_not_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     normaliser_of = graphs.normaliser_of
@@ -129,7 +129,7 @@ class Cancelling(torch.nn.Module):
 
 
 @pytest.mark.parametrize("large", [0.0, 300.0])
-def test_a_difference_is_accepted_if_pytorch_itself_rounds_so_much(run: Run, large: float) -> None:
+def test_a_difference_within_the_rounding_error_of_pytorch_is_accepted(run: Run, large: float) -> None:
     images = exporting.parity.images_of(run).pixels
     torch.manual_seed(0)
     network = Cancelling(images[0].size, large).eval()
@@ -155,7 +155,7 @@ def test_without_the_data_set_the_images_of_the_run_folder_are_compared(
     assert (parity.part, parity.images) == ("train", len(run.gallery["samples_images"]))
 
 
-def test_safetensors_file_holds_the_weights_and_the_facts(run: Run, tmp_path: Path) -> None:
+def test_safetensors_file_contains_the_weights_and_the_metadata(run: Run, tmp_path: Path) -> None:
     (path,), _ = convoy.export(run, tmp_path / "net.safetensors", to="safetensors")
     with safe_open(path, framework="pt") as file:
         facts = file.metadata()
@@ -211,7 +211,7 @@ def test_bundle_predicts_without_convoy(run: Run, images: np.ndarray, tmp_path: 
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_bundle_of_an_own_network_holds_its_files(tiny: Callable[..., Recipe], net: Path, tmp_path: Path) -> None:
+def test_bundle_of_a_users_network_contains_its_files(tiny: Callable[..., Recipe], net: Path, tmp_path: Path) -> None:
     net.with_name("parts.py").write_text("from torch import nn\n\nRelu = nn.ReLU\n")
     net.write_text(
         net.read_text().replace("nn.ReLU()", "Relu()").replace("from torch", "from parts import Relu\nfrom torch")

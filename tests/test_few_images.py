@@ -86,7 +86,7 @@ def test_steps_are_enough_and_only_free_keys_change(images: int, batch: int, epo
         assert steps * recipe.train.epochs >= few_images.STEPS
 
 
-def test_a_batch_holds_all_its_micro_batches() -> None:
+def test_the_batch_size_is_at_least_the_number_of_micro_batches() -> None:
     recipe = Recipe.load("defaults/images", [("train.accumulate", 32)])
     assert fitted(recipe, 100).train.batch_size == 32
 
@@ -132,7 +132,9 @@ def test_the_choice_is_not_part_of_the_fingerprint(digits: Path) -> None:
     assert plan_one(chosen).fingerprint == plan_one(set_).fingerprint
 
 
-def test_a_run_says_what_was_chosen_and_its_recipe_repeats_it(call: Call, digits: Path, page_alone: None) -> None:
+def test_a_run_reports_the_chosen_values_and_its_recipe_contains_them(
+    call: Call, digits: Path, page_alone: None
+) -> None:
     command = ["train", "lenet", "--data", digits, "--data.split.stratified", "false", "--train.epochs", 2, "--no-test"]
     code, out, err = call(*command)
     assert code == 0, err

@@ -91,9 +91,7 @@ def test_the_model_card_has_the_scores_and_a_license_only_if_given(hub: Hub, tra
     assert (config["classes"], config["image_size"]) == (list(run.data.classes), 12)
 
 
-def test_files_have_no_path_of_this_machine(
-    hub: Hub, trained: Callable[[str], Run], stripes: Path, tmp_path: Path
-) -> None:
+def test_files_contain_no_local_paths(hub: Hub, trained: Callable[[str], Run], stripes: Path, tmp_path: Path) -> None:
     for model in ("two_conv_cnn", "net.py"):
         run = trained(model)
         folder = Path(convoy.push(run, "ada/x", save=tmp_path / model))
@@ -127,7 +125,7 @@ def test_a_new_push_replaces_the_run_and_is_downloaded_again(hub: Hub, trained: 
     assert files.isdisjoint({"code/net.py", "arrays.npz"})
 
 
-def test_changed_weights_are_refused(hub: Hub, trained: Callable[[str], Run]) -> None:
+def test_changed_weights_are_an_error(hub: Hub, trained: Callable[[str], Run]) -> None:
     run = trained("two_conv_cnn")
     convoy.push(run, "ada/model")
     hub.repositories["ada/model"]["model.safetensors"] += b" "

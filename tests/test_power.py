@@ -28,7 +28,7 @@ def with_spread(sd: float, seeds: int) -> Estimate:
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 20])
-def test_an_effect_of_the_smallest_detectable_size_is_found_in_80_percent_of_the_studies(seeds: int) -> None:
+def test_an_effect_of_the_smallest_detectable_size_is_detected_in_80_percent_of_the_studies(seeds: int) -> None:
     effect = smallest_detectable(with_spread(1.0, seeds))
     assert effect is not None
     means, errors = simulated(effect, seeds)
@@ -37,7 +37,7 @@ def test_an_effect_of_the_smallest_detectable_size_is_found_in_80_percent_of_the
 
 @pytest.mark.parametrize("seeds", [3, 5, 20])
 @pytest.mark.parametrize("margin", [0.5, 3.0])
-def test_an_effect_as_large_as_the_margin_is_called_smaller_in_at_most_5_percent_of_the_studies(
+def test_an_effect_as_large_as_the_margin_is_equivalent_in_at_most_5_percent_of_the_studies(
     seeds: int, margin: float
 ) -> None:
     means, errors = simulated(margin, seeds)
@@ -51,7 +51,7 @@ def test_an_effect_as_large_as_the_margin_is_called_smaller_in_at_most_5_percent
     assert margin < 3 or np.mean(found) == pytest.approx(0.05, abs=0.015)
 
 
-def test_no_effect_is_found_to_be_smaller_than_a_large_margin_and_not_than_a_small_one() -> None:
+def test_an_effect_of_zero_is_equivalent_within_a_large_margin_only() -> None:
     values = [0.2, -0.1, 0.0, -0.2, 0.1]
     assert is_equivalent(t_interval(values), 0.0, 0.5)
     assert not is_equivalent(t_interval(values), 0.0, 0.05)
@@ -75,7 +75,7 @@ def test_a_ratio_is_judged_in_logarithms() -> None:
 
 
 @pytest.mark.parametrize(("discordant", "n"), [(200, 10_000), (60, 1_000)])
-def test_mcnemar_finds_a_difference_of_that_size_in_80_percent_of_the_studies(discordant: int, n: int) -> None:
+def test_mcnemar_detects_a_difference_of_that_size_in_80_percent_of_the_studies(discordant: int, n: int) -> None:
     difference = detectable_by_mcnemar(discordant, n)
     assert difference is not None
     share = discordant / n

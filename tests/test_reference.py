@@ -90,11 +90,11 @@ def test_reference_has_all_models_with_source_and_options(page: dict[str, str]) 
 
 
 def test_measured_scores_are_those_of_the_archive(page: dict[str, str]) -> None:
-    """97.23 ± 0.17, sd 0.37, n = 20, as in docs/results/reproductions.md."""
+    """97.23 ± 0.17, standard deviation 0.37, n = 20, as in docs/results/reproductions.md."""
     assert "| `classics-mnist/lenet` | mnist | 5 | 97.23 ± 0.17 | 0.37 | 20 |" in page["models"]
 
 
-def test_each_fault_has_what_it_does_and_where_it_was_published(page: dict[str, str]) -> None:
+def test_each_fault_has_its_effect_and_its_publication(page: dict[str, str]) -> None:
     rows = {row.split(" | ")[0].strip("| `"): row for row in page["faults"].splitlines()[2:]}
     assert [*rows] == [fault.value for fault in Fault]
     assert all(rows[fault.value].lower().count(fault.info.sentence().lower()) == 1 for fault in Fault)

@@ -100,7 +100,7 @@ def test_locate_takes_a_path_a_name_or_an_unambiguous_part_of_a_name(tmp_path: P
         locate("vgg", tmp_path)
 
 
-def test_an_ambiguous_name_lists_five_candidates_also_damaged_ones(tmp_path: Path) -> None:
+def test_an_ambiguous_name_lists_five_candidates_including_damaged_ones(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     for seed in range(7):
         run = workspace.open_run(RECIPE.override({"seed": seed, "train.epochs": 1}), digest_of(data=str(seed)))
@@ -114,7 +114,7 @@ def test_an_ambiguous_name_lists_five_candidates_also_damaged_ones(tmp_path: Pat
     assert rest == "..."
 
 
-def test_date_of_a_run_is_when_it_finished_also_in_a_copy(tmp_path: Path) -> None:
+def test_date_of_a_run_is_when_it_finished_even_in_a_copy(tmp_path: Path) -> None:
     first, second = (fake_run(tmp_path, seed=seed) for seed in (1, 2))
     first.write_status(finished_at="2026-01-03 10:00:00")
     second.write_status(finished_at="2026-01-02 10:00:00")

@@ -37,7 +37,7 @@ def keys_of(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, bool]
 
 
 def problems(text: str) -> list[str]:
-    """Where the schema refuses a recipe."""
+    """Returns where a recipe violates the schema."""
     jsonschema = pytest.importorskip("jsonschema")
     return [error.json_path for error in jsonschema.Draft7Validator(SCHEMA).iter_errors(tomllib.loads(text))]
 
@@ -114,5 +114,5 @@ def test_every_form_that_convoy_reads_is_valid(text: str) -> None:
         ('extends = "default/mnist"', "$.extends"),
     ],
 )
-def test_a_misspelt_key_name_or_value_is_refused(text: str, path: str) -> None:
+def test_a_misspelt_key_name_or_value_is_invalid(text: str, path: str) -> None:
     assert problems(text) == [path]

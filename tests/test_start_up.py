@@ -1,4 +1,4 @@
-"""Modules that commands do not import, because their import takes as long as a short training."""
+"""Commands do not import modules whose import takes as long as a short training."""
 
 from __future__ import annotations
 

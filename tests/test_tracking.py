@@ -1,4 +1,4 @@
-"""A tracker that fails, hangs or is missing does not harm a training. These trackers are made for the test."""
+"""A tracker that fails, hangs or is missing does not affect a training. Uses fake trackers."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_invalid_arguments_are_one_line_errors_and_nothing_is_trained(
     assert not (tmp_path / "convoy-runs").exists()
 
 
-def test_parameters_have_no_path_of_this_machine(tmp_path: Path) -> None:
+def test_parameters_contain_no_local_paths(tmp_path: Path) -> None:
     from convoy.recipe.files import flattened
     from convoy.tracking.contents import head_of
 

@@ -1,4 +1,4 @@
-"""Every built-in experiment: its recipes can be trained, its faults are faults, its claims can be tried."""
+"""The contract of built-in experiments: recipes can be trained, faults change only one thing, claims are valid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAULTS = [(found, fault) for found in FOUND.values() for fault in found.fault]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Noise in the shape of CIFAR-10, in its place."""
+    """Noise in the shape of CIFAR-10, used instead of it."""
     draw = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("data") / "cifar10.npz"
     parts = {f"x_{part}": draw.integers(0, 256, (n, 32, 32, 3), np.uint8) for part, n in (("train", 300), ("test", 60))}
@@ -38,7 +38,7 @@ def few(recipe: Recipe, data: dict[str, str]) -> Recipe:
     return recipe.override([("data.name", data[recipe.data.name]), *FEW])
 
 
-def test_the_five_experiments_are_there() -> None:
+def test_the_five_experiments_exist() -> None:
     assert set(FOUND) == {"course-mnist", "cifar-course", "resnet-mnist", "classics-mnist", "tensor-mnist"}
 
 
@@ -61,7 +61,7 @@ def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faul
 
 
 @pytest.mark.parametrize(("found", "model"), MODELS, ids=[model.label for _, model in MODELS])
-def test_a_published_number_of_parameters_is_that_of_the_network(
+def test_published_numbers_of_parameters_are_those_of_the_networks(
     found: Experiment, model: Model, data: dict[str, str]
 ) -> None:
     if "parameters" not in model.published:
@@ -72,7 +72,7 @@ def test_a_published_number_of_parameters_is_that_of_the_network(
 
 
 @pytest.mark.parametrize(("found", "fault"), FAULTS, ids=[f"{f.name}: {fault.name}" for f, fault in FAULTS])
-def test_a_fault_is_the_base_with_one_thing_changed(found: Experiment, fault: Fault, data: dict[str, str]) -> None:
+def test_a_fault_is_the_base_with_one_change(found: Experiment, fault: Fault, data: dict[str, str]) -> None:
     without, with_ = fault.sides(found.recipe(fault.base, []))
 
     assert not without.protocol.faults
@@ -94,7 +94,7 @@ def test_every_recipe_of_the_experiment_is_used_by_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(FOUND))
-def test_its_claims_can_be_tried_under_each_protocol(name: str) -> None:
+def test_its_claims_have_recipes_under_each_protocol(name: str) -> None:
     checks = Scope(FOUND[name], Settings(full_size=True)).claims
     for check in checks:
         for recipe in check.sides.values():
@@ -127,7 +127,7 @@ def test_classes_of_cifar_10_have_the_names_of_the_course_in_its_claims_and_are_
     assert claim.settings["classes"] == ["airplane", "automobile", "ship"]
 
 
-def test_a_recipe_or_measure_that_is_not_known_is_answered_with_the_close_ones(tmp_path: Path) -> None:
+def test_error_for_an_unknown_recipe_or_measure_lists_close_names(tmp_path: Path) -> None:
     path = tmp_path / "experiment.toml"
     model = '[[model]]\nlabel = "a"\ncorrected = "tensor-mnist/corrected"\npublished = { test_acuracy = 1 }\n'
     path.write_text(f'title = "t"\nabout = "a"\ndata = "mnist"\n{model}')

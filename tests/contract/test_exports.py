@@ -20,7 +20,7 @@ from convoy.exporting import Settings
 from convoy.exporting.bundle import network_py
 from convoy.models import MODELS
 
-ONE_OF_A_KIND: dict[str, dict[str, object]] = {  # networks with few layers, for each operation that the others share
+ONE_OF_A_KIND: dict[str, dict[str, object]] = {  # small networks that together have all operations
     "vit_tiny": {"depth": 1},
     "squeezenet1_1": {},
     "basic_cnn": {"norm": "group"},

@@ -1,4 +1,4 @@
-"""What every kind of study promises. The folders of convoy.studies and convoy.experiments drive these tests."""
+"""The contract of all kinds of studies, which are the folders of convoy.studies and convoy.experiments."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def study_of(workspace: Workspace, kind: str) -> Study:
 
 
 def without_costs(finding: Any) -> Any:
-    """Seconds and bytes are measured again when a run is trained again."""
+    """Removes seconds and bytes, which differ if a run is retrained."""
     if isinstance(finding, dict):
         return {name: without_costs(value) for name, value in finding.items() if name != "cost"}
     return [without_costs(each) for each in finding] if isinstance(finding, list) else finding
@@ -102,7 +102,7 @@ def without_costs(finding: Any) -> Any:
 
 @contextmanager
 def changed(study: Study, values: dict[str, Any]) -> Iterator[None]:
-    """The study with other values in its finding.json, which is restored."""
+    """Yields the study with other values in its finding.json, and restores the file."""
     path, before = study.path / "finding.json", (study.path / "finding.json").read_bytes()
     path.write_text(json.dumps({**study.finding_json, **values}))
     try:
@@ -126,7 +126,7 @@ def test_json_output_is_one_object_with_the_finding(kind: str, workspace: Worksp
 
 
 @every_kind
-def test_finding_comes_back_from_its_file_as_it_was(kind: str, workspace: Workspace) -> None:
+def test_finding_read_from_its_file_is_equal(kind: str, workspace: Workspace) -> None:
     study = study_of(workspace, kind)
     finding = kinds.finding_of(study)
     assert is_dataclass(finding)
@@ -187,7 +187,7 @@ def test_listed_with_its_sentence(kind: str, workspace: Workspace, capfd) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)  # a reproduction writes what it has so far
 @pytest.mark.usefixtures("words_alone")
-def test_interrupted_study_ends_with_the_finding_of_an_unbroken_one(kind: str, workspace: Workspace, tmp_path) -> None:
+def test_resumed_study_has_the_same_finding_as_an_uninterrupted_one(kind: str, workspace: Workspace, tmp_path) -> None:
     process = start_command(tmp_path, command(kind, tmp_path))
     while not any("epoch 1/" in path.read_text(encoding="utf-8") for path in tmp_path.glob("out.command")):
         assert process.is_alive()

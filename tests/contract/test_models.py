@@ -22,7 +22,7 @@ def kind(name: str) -> tuple[object, ...]:
     return (MODELS[name].factory, *sorted(MODELS[name].presets.keys() - SIZES))
 
 
-# The smallest model of each class and set of options other than sizes; a ResNet has other blocks from 50 layers on.
+# The smallest model of each class and set of options other than sizes; ResNets have bottlenecks from 50 layers on.
 KIND_OF = {kind(name): name for name in by_size}
 KINDS = [*KIND_OF.values(), "cbam_resnet50"]
 
@@ -34,7 +34,7 @@ def build(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int =
 
 @pytest.fixture(scope="module", params=KINDS)
 def network(request: pytest.FixtureRequest) -> nn.Module:
-    """A network of each kind for images of 1 x 28 x 28, built once: to build one takes longer than to use it."""
+    """A network of each kind for images of 1 x 28 x 28, built once, because building is slow."""
     return build(request.param, options=default_options(request.param))
 
 
@@ -42,7 +42,7 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
 @pytest.mark.parametrize("name", KINDS)
 @torch.no_grad()
 def test_output_is_logits(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It keeps the shape, and costs as much as all other layers on the meta device.
+    # Skipped, because it keeps the shape and takes as long as all other layers on the meta device.
     monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda self, x: x)
     with torch.device("meta"):
         module = build(name, 3, size, num_classes=7).eval()
@@ -58,7 +58,7 @@ def test_parameter_count_is_the_published_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].macs is not None])
-def test_multiply_adds_are_the_pinned_ones(name: str) -> None:
+def test_multiply_adds_are_those_of_the_catalogue(name: str) -> None:
     in_chans, num_classes, image_size = MODELS[name].counted_at
     with torch.device("meta"):
         module = create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
@@ -75,7 +75,7 @@ def test_smallest_image_works_and_a_smaller_one_is_an_error(name: str) -> None:
 
 
 @every_model
-def test_all_sizes_of_a_network_take_the_same_smallest_image(name: str) -> None:
+def test_all_sizes_of_a_network_have_the_same_smallest_image(name: str) -> None:
     assert MODELS[name].smallest_image == MODELS[KIND_OF[kind(name)]].smallest_image
 
 

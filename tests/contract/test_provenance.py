@@ -1,4 +1,4 @@
-"""Each as-published network is its author's: the table of tests/provenance.py, and a plain PyTorch version."""
+"""As-published networks match the author's: the table of tests/provenance.py, and a plain PyTorch version."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from convoy.experiments import experiment as experiments
 from convoy.models import MODELS, create
 from convoy.recipe import Recipe
 
-IMAGES, FEW_IMAGES = 256, 32  # few of networks with more than 100 million multiply-adds, which would take minutes
-SPREAD_FACTOR = 1.5  # between one seed and the mean of five; other initial weights differ by more, see the test below
+IMAGES, FEW_IMAGES = 256, 32  # few for networks with more than 100 million multiply-adds, which take minutes
+SPREAD_FACTOR = 1.5  # allowed ratio of one seed to the mean of five; other initial weights differ more (see below)
 
 every_network = pytest.mark.parametrize("name", list(PLAIN))
 
 
 class Calls(TorchFunctionMode):
-    """What a pass does, in order: layers with their weights, poolings, dropouts; and the logits."""
+    """Records a forward pass in order: layers with weights, poolings, dropouts; and the logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Calls(TorchFunctionMode):
 
     @property
     def pools(self) -> tuple[Pool, ...]:
-        """Those that change the map."""
+        """The poolings that change the map."""
         return tuple(event for event in self.events if isinstance(event, Pool) and event.kernel > 1)
 
     @property
@@ -82,7 +82,7 @@ class Calls(TorchFunctionMode):
 
 
 def built(name: str, seed: int = 0) -> nn.Module:
-    """The network of a built-in recipe, as its data make it."""
+    """The network of a built-in recipe, for its data."""
     model = Recipe.load(name).model
     in_chans, num_classes, image_size = MODELS[model.name].counted_at
     torch.manual_seed(seed)
@@ -107,10 +107,12 @@ def images(name: str) -> torch.Tensor:
 
 @torch.no_grad()
 def spread(module: nn.Module, name: str) -> float:
-    """The standard deviation of the logits over images as training begins, batch norm by its batch, without dropout."""
+    """The standard deviation of the initial logits over images, with batch statistics and without dropout."""
     entry = MODELS[Recipe.load(name).model.name]
     few = entry.macs is not None and entry.macs > 100_000_000
-    dtype = torch.float64 if entry.name == "googlenet" else torch.float32  # its logits agree in their first five digits
+    dtype = (
+        torch.float64 if entry.name == "googlenet" else torch.float32
+    )  # its float32 logits agree only in five digits
     module.to(dtype).train()
     for part in module.modules():
         if isinstance(part, nn.Dropout):
@@ -142,7 +144,7 @@ def passed(name: str) -> tuple[nn.Module, Calls]:
 @pytest.mark.parametrize(
     "fact", [fact for fact in FACTS if fact.property != "spread"], ids=lambda fact: f"{fact.recipe}-{fact.property}"
 )
-def test_network_agrees_with_its_source(fact: Fact) -> None:
+def test_network_matches_its_source(fact: Fact) -> None:
     module, calls = passed(fact.recipe)
     found = {
         "parameters": sum(parameter.numel() for parameter in module.parameters()),

@@ -1,4 +1,4 @@
-"""What each tracker gets, read back by its own library. A tracker that is not installed is skipped."""
+"""The contract of all trackers: written data are read back by the tracker's library. Skipped if not installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Written(NamedTuple):
 
     group: str | None
     parameters: dict[str, Any]
-    points: dict[str, dict[int, float]]  # name -> epoch -> value; final scores are points, too
+    points: dict[str, dict[int, float]]  # name -> epoch -> value, including final scores
     has_confusion: bool
     flags: str
 

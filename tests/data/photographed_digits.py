@@ -1,4 +1,4 @@
-"""Simulated photographs of handwritten digits: pen strokes on paper, in uneven light."""
+"""Simulated photographs of handwritten digits: pen strokes on paper in uneven light."""
 
 from __future__ import annotations
 

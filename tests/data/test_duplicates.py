@@ -1,4 +1,4 @@
-"""Which pairs of images are duplicates."""
+"""The search for duplicates."""
 
 from __future__ import annotations
 

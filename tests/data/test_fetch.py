@@ -1,4 +1,4 @@
-"""Downloads from a local server that is slow, closes the connection, or sends something else."""
+"""Downloads from a local server that is slow, closes the connection or sends wrong data."""
 
 from __future__ import annotations
 

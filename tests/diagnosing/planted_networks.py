@@ -1,4 +1,4 @@
-"""Networks with one planted mistake each, and a sound one. Images are float32 [B, 1, 12, 12], classes 3."""
+"""Networks with one planted mistake each, and a correct one, for float32 images [B, 1, 12, 12] of 3 classes."""
 
 from __future__ import annotations
 

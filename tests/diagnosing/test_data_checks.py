@@ -1,4 +1,4 @@
-"""Planted mistakes of data: each is found by its check, and sound data have no finding."""
+"""Planted mistakes in data are found by their checks; correct data have no finding."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def tinted(images: Images) -> Images:
 
 
 def video(images: Images) -> Images:
-    """Frames in the order of the file: four of each scene, with noise."""
+    """Consecutive frames of a video: four of each scene, with noise."""
     keep = np.repeat(np.arange(0, 600, 4), 4)
     noise = np.random.default_rng(2).integers(0, 12, (600, *images.train.images.shape[1:]))
     still = images.train.take(keep)
@@ -188,7 +188,7 @@ def test_group_by_silences_the_check_of_related_images() -> None:
     assert list(examine(images, [row for row in DATA_CHECKS if row.name == "related_images"])) == []
 
 
-def test_quality_of_the_files_gives_the_class_away(tmp_path: Path) -> None:
+def test_quality_of_the_files_predicts_the_class(tmp_path: Path) -> None:
     train = part(120, 0)
     for index, (image, label) in enumerate(zip(train.images, train.labels, strict=True)):
         file = tmp_path / "train" / CLASSES[label] / f"{index:03}.jpg"

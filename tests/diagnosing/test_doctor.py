@@ -50,7 +50,7 @@ def test_unknown_name_is_an_error_of_the_command(call: Call, arguments: tuple[st
     assert call("doctor", *arguments)[0] == 2
 
 
-def test_without_a_patient_the_machine_is_examined(tmp_path: Path) -> None:
+def test_without_an_argument_the_machine_is_examined(tmp_path: Path) -> None:
     diagnosis = convoy.doctor(out=tmp_path)
     assert "free_disk" in diagnosis.checks
     assert not diagnosis.has_errors

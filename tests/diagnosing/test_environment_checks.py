@@ -1,4 +1,4 @@
-"""Planted facts about a machine: each is found by its check, and an ordinary machine has no finding."""
+"""Planted problems of a machine are found by their checks; an ordinary machine has no finding."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ PLANTED: list[tuple[str, Severity, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("check", "severity", "facts"), PLANTED)
-def test_planted_fact_is_found(check: str, severity: Severity, facts: dict[str, Any]) -> None:
+def test_planted_problem_is_found(check: str, severity: Severity, facts: dict[str, Any]) -> None:
     findings = list(examine(replace(ORDINARY, **facts), CHECKS_HERE))
     assert [(finding.check, finding.severity) for finding in findings] == [(check, severity)]
 
 
-def test_each_check_has_a_planted_fact() -> None:
+def test_each_check_has_a_planted_problem() -> None:
     assert {check for check, *_ in PLANTED} == {check.name for check in CHECKS_HERE}
 
 
@@ -66,7 +66,7 @@ def test_ordinary_machine_has_no_finding(gpu: tuple[int, int]) -> None:
     assert list(examine(replace(ORDINARY, gpus=(Gpu("", gpu),)), CHECKS_HERE)) == []
 
 
-def test_facts_of_this_machine_are_read(tmp_path: Path) -> None:
+def test_properties_of_this_machine_are_read(tmp_path: Path) -> None:
     machine = this_machine(tmp_path / "not" / "there")
     assert machine.workspace == tmp_path.resolve()
     assert machine.free_disk_bytes > 0

@@ -1,4 +1,4 @@
-"""Errors that a network shows on its first images are flags of its run."""
+"""Errors of a network that are found in its first step are flags of its run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_softmax_before_cross_entropy_is_a_flag_of_the_run(tiny: Make, net: Path
     assert "0.551" in flag  # log(1 + 2 / e): the smallest loss with 3 classes
 
 
-def test_floor_of_the_loss_is_left_out_with_class_weights(tiny: Make, net: Path) -> None:
+def test_minimum_of_the_loss_is_omitted_with_class_weights(tiny: Make, net: Path) -> None:
     changed(net, f"{RETURNS}.softmax(1)")
     [flag] = plan_one(tiny(("train.class_weights", "balanced"))).flags
     assert "0.551" not in flag
@@ -79,7 +79,7 @@ def test_quick_checks_find_only_declared_flaws_in_models(name: str) -> None:
     assert {finding.check for finding in findings if finding.severity is not Severity.HINT} == softmax
 
 
-def test_step_leaves_generator_statistics_and_gradients_as_they_were() -> None:
+def test_step_restores_generator_statistics_and_gradients() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.BatchNorm1d(16), nn.Linear(16, 3)).eval()
     state = torch.get_rng_state()
     x, y = torch.randn(4, 1, 4, 4, generator=torch.Generator()), torch.tensor([0, 1, 2, 0])

@@ -1,4 +1,4 @@
-"""Planted mistakes of networks: each is found by its check, and a sound network has no finding."""
+"""Planted mistakes in networks are found by their checks; a correct network has no finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planted mistakes of recipes, runs and texts: each is found by its check."""
+"""Planted mistakes in recipes, runs and texts are found by their checks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_planted_mistake_of_a_recipe_is_found(check: str, severity: Severity, ov
     assert finding.severity is severity
 
 
-def test_flip_is_no_mistake_for_objects() -> None:
+def test_flip_of_objects_is_not_a_mistake() -> None:
     assert not list(
         examine(MNIST.override({"data.name": "cifar10", "data.augment": [{"name": "flip"}]}), RECIPE_CHECKS)
     )
@@ -195,7 +195,7 @@ def test_accuracy_without_test_images_that_are_training_images(tmp_path: Path) -
 
 
 def noisy_outputs(share: float, images: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outputs of a network of 95 % that was trained on labels with a share of wrong ones; given and true labels."""
+    """Returns outputs of a network with 95 % accuracy, labels of which a share is wrong, and the true labels."""
     draw = np.random.default_rng(0)
     true = draw.integers(10, size=images)
     given = np.where(draw.random(images) < share, (true + draw.integers(1, 10, images)) % 10, true)
@@ -229,7 +229,7 @@ def test_suspect_labels_of_a_cross_validation_are_listed_by_their_index(tmp_path
 
 
 def test_number_of_a_report_that_no_run_has_is_found(tmp_path: Path) -> None:
-    """As in the fifth report, whose text has 98.82 % where its log has 98.32 %."""
+    """As in the fifth report, whose text says 98.82 % while its log says 98.32 %."""
     run = run_of(tmp_path)
     accuracy = 100 * run.scores["test"].accuracy
     report = tmp_path / "report.md"

@@ -1,4 +1,4 @@
-"""Scores of saved weights: which keys can be set, how a folder is read, and where the opening is counted."""
+"""Scores of saved weights: keys that can be set, image folders, and the count of openings."""
 
 from __future__ import annotations
 

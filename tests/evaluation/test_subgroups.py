@@ -75,7 +75,7 @@ def test_an_archived_run_has_no_groups_because_they_may_be_names(grouped: Run, t
     assert not [name for name in archive_run(grouped, tmp_path).predictions if "groups" in name]
 
 
-def test_a_file_of_groups_with_another_number_of_values_is_refused_before_the_test_set_is_opened(
+def test_a_file_of_groups_with_another_number_of_values_is_an_error_before_the_test_set_is_opened(
     grouped: Run, tmp_path: Path
 ) -> None:
     openings = (grouped.path.parents[1] / "test_openings.json").read_bytes()

@@ -29,7 +29,7 @@ def complete(small_digits: Path, archive: Path, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def trained(complete: Study, tmp_path: Path) -> Path:
-    """A workspace with the finished runs of `complete` and no study. Files are written atomically: links are safe."""
+    """A workspace with links to the finished runs of `complete`, without studies. Atomic writes replace the links."""
     out = tmp_path / "trained"
     shutil.copytree(complete.path.parents[1] / "runs", out / "runs", copy_function=os.link)
     return out

@@ -1,4 +1,4 @@
-"""A published experiment on small images, reproduced in seconds: the recipes and calls that several tests share."""
+"""A published experiment on small images that is reproduced in seconds: recipes and functions for several tests."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def write(folder: Path, **texts: str) -> Path:
 
 
 def again(experiment: Path | str, out: Path, *, drawn: bool = False, **options: Any) -> Study:
-    """Figures take most of the time of so small an experiment: they are drawn where a test looks at them."""
+    """Reproduces without figures by default, because they take most of the time of such a small experiment."""
     with pytest.MonkeyPatch.context() as patch:
         if not drawn:
             patch.setattr(api.experiments, "report", lambda study: study.path / "report.html")

@@ -1,4 +1,4 @@
-"""Reports of published experiments from the runs that come with Convoy."""
+"""Reports of published experiments from the runs included in Convoy."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_claims_are_judged_with_all_archived_seeds_of_the_published_scale(
 
 
 @pytest.mark.parametrize("options", [{"limit": 100}, {"fresh": True}, {"set": {"optim.lr": 0.1}}, {"where": "dask:2"}])
-def test_options_of_training_are_refused(options: dict[str, object], tmp_path: Path) -> None:
+def test_options_of_training_are_an_error(options: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"--{next(iter(options))}"):
         api.reproduce("tensor-mnist", archived=True, out=tmp_path, show=False, **options)
 
@@ -81,7 +81,7 @@ def test_options_of_training_are_refused(options: dict[str, object], tmp_path: P
 def test_packaged_profiles_are_those_of_the_networks(experiment_name: str) -> None:
     scope = Scope(experiment.load(experiment_name), Settings())
     recipes = scope.recipes
-    stored = networks.packaged(scope)  # None if a recipe was changed: `make results MINUTES=0` profiles it again
+    stored = networks.packaged(scope)  # None if a recipe has changed: `make results MINUTES=0` renews the profiles
 
     counted = {
         model.label: {

@@ -52,7 +52,7 @@ ALONE = {key: value for key, value in NORM.items() if key != "b"} | {"value": 0.
         (1.0, 1.0, "holds"),
     ],
 )
-def test_above_and_its_mirror_image_below(low: float, high: float, expected: str) -> None:
+def test_above_and_below_are_symmetric(low: float, high: float, expected: str) -> None:
     assert verdict("above", low, high, 0.0) == expected
     assert verdict("below", -high, -low, 0.0) == expected
 
@@ -78,7 +78,7 @@ def test_about_is_within_the_margin(low: float, high: float, expected: str) -> N
 def judged(
     out: Path, table: dict[str, Any], accuracies: dict[str, Sequence[float | None]], seeds: int | None = None
 ) -> JudgedClaim:
-    """The verdict where the sides' runs had these test accuracies, of 1,000 images; None: no score."""
+    """Returns the verdict for these test accuracies of the sides' runs, on 1,000 images; None: no score."""
     ready = check(read(table), seeds=seeds or len(accuracies["a"]))
     runs = []
     for trial in ready.trials:
@@ -107,7 +107,7 @@ def test_the_pairing_is_by_seed(tmp_path: Path) -> None:
     assert found.verdict is Verdict.HOLDS
 
 
-def test_the_contrary_does_not_hold(tmp_path: Path) -> None:
+def test_the_opposite_claim_does_not_hold(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.90, 0.91, 0.90], "b": [0.95, 0.96, 0.95]})
     assert found.verdict is Verdict.DOES_NOT_HOLD
 
@@ -120,7 +120,7 @@ def test_the_contrary_does_not_hold(tmp_path: Path) -> None:
         ([0.945, 0.955, 0.945], Verdict.HOLDS, True),  # by 0.5 points in each seed
     ],
 )
-def test_an_effect_that_is_surely_smaller_than_the_margin(
+def test_an_effect_whose_interval_is_within_the_margin_is_negligible(
     tmp_path: Path, b: list[float], expected: Verdict, negligible: bool
 ) -> None:
     found = judged(tmp_path, NORM | {"margin": 0.02}, {"a": [0.95, 0.96, 0.95], "b": b})
@@ -138,7 +138,7 @@ def test_the_smallest_detectable_effect_is_in_the_unit_of_the_quantity(tmp_path:
     assert ratio.detectable > 1
 
 
-def test_of_one_seed_it_is_over_images(tmp_path: Path) -> None:
+def test_the_smallest_detectable_effect_of_one_seed_is_over_images(tmp_path: Path) -> None:
     ready, runs = check(read(NORM), seeds=1), []
     for trial, accuracy in zip(ready.trials, (0.98, 0.96), strict=True):
         runs.append(fake_run(tmp_path, trial.side, FakeModel(accuracy)))
@@ -181,17 +181,17 @@ def test_as_published_a_claim_has_the_published_recipes_and_its_own_overrides() 
     assert [recipe.optim.lr for recipe in as_published.sides.values()] == [0.1, 3e-4]
 
 
-def test_what_seeds_scatter_over_is_inconclusive(tmp_path: Path) -> None:
+def test_a_difference_smaller_than_the_spread_over_seeds_is_inconclusive(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.90, 0.95, 0.90], "b": [0.91, 0.90, 0.92]})
     assert (found.verdict, found.why) == (Verdict.INCONCLUSIVE, Inconclusive.INTERVAL)
 
 
-def test_seeds_that_agree_to_the_image_do_not_prove_a_difference_of_one(tmp_path: Path) -> None:
+def test_equal_differences_of_one_image_are_inconclusive(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.901] * 3, "b": [0.900] * 3})
     assert found.verdict is Verdict.INCONCLUSIVE
 
 
-def test_one_seed_decides_no_difference(tmp_path: Path) -> None:
+def test_a_difference_of_one_seed_is_inconclusive(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.99], "b": [0.50]})
     assert (found.verdict, found.why) == (Verdict.INCONCLUSIVE, Inconclusive.ONE_SEED)
 
@@ -209,7 +209,7 @@ def test_one_side_alone_is_compared_with_its_value(tmp_path: Path) -> None:
     assert (len(found.sides), found.quantity, found.limit) == (1, "value", 0.9)
 
 
-def test_a_diverged_run_counts_as_what_it_is(tmp_path: Path) -> None:
+def test_a_diverged_run_is_included_with_its_accuracy(tmp_path: Path) -> None:
     found = judged(tmp_path, NORM, {"a": [0.95, 0.95, 0.95], "b": [0.95, 0.95, 0.10]})
     assert found.sides[1].value.mean == pytest.approx(2 / 3)
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -230,7 +230,7 @@ SECONDS = NORM | {"measure": "train_seconds", "relation": "below", "quantity": "
 
 
 def timed(out: Path, a: Sequence[float], b: Sequence[float], *, elsewhere: Sequence[int] = ()) -> JudgedClaim:
-    """The verdict on these seconds, where side b of the seeds `elsewhere` ran on another processor."""
+    """Returns the verdict for these seconds. Side b of the seeds `elsewhere` ran on another processor."""
     ready = check(read(SECONDS), seeds=len(a))
     runs = []
     for trial in ready.trials:
@@ -257,7 +257,7 @@ def test_a_seed_timed_on_two_machines_is_left_out(tmp_path: Path) -> None:
     assert (found.n, found.excluded) == (2, 1)
 
 
-def test_rates_that_all_fail_are_inconclusive_and_the_words_say_why(tmp_path: Path) -> None:
+def test_rates_that_all_fail_are_inconclusive_with_a_reason(tmp_path: Path) -> None:
     ready = check(read(NORM | SWEEP | {"over": {"optim.lr": [1e-3, 1e-2]}, "quantity": "ratio"}), seeds=2)
     runs = []
     for trial in ready.trials:
@@ -292,7 +292,7 @@ def test_a_ratio_to_zero_is_inconclusive(tmp_path: Path) -> None:
         ({"relation": "about", "quantity": "ratio", "margin": 0.01}, "holds"),
     ],
 )
-def test_what_is_counted_needs_no_training(change: dict[str, Any], expected: str) -> None:
+def test_a_counted_measure_needs_no_training(change: dict[str, Any], expected: str) -> None:
     ready = check(read(NORM | {"measure": "parameters"} | change))
     found = judge(ready, [], ClaimCounter().of(ready))
     assert ready.trials == []
@@ -311,7 +311,7 @@ def test_a_reduction_is_applied_to_both_sides_unless_full_size() -> None:
     assert (small.reduced, full.reduced) == ("100 images", "")
 
 
-def test_overrides_come_last_and_seeds_too() -> None:
+def test_overrides_and_seeds_of_the_command_are_applied_last() -> None:
     ready = check(read(NORM | {"reduced": {"limit": 100, "about": "x"}}), overrides=[("data.limit", 50)], seeds=1)
     assert {recipe.data.limit for recipe in ready.sides.values()} == {50}
     assert len(ready.trials) == 2
@@ -341,19 +341,19 @@ def test_a_claim_for_the_published_scale_is_withheld_at_a_reduced_one() -> None:
         ({"sentnce": "x"}, "did you mean 'sentence'"),
     ],
 )
-def test_an_invalid_claim_is_refused_in_one_line(change: dict[str, Any], message: str) -> None:
+def test_an_invalid_claim_is_a_one_line_error(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as raised:
         read({key: value for key, value in (NORM | change).items() if value is not None})
     assert "\n" not in str(raised.value)
 
 
-def test_a_recipe_that_does_not_exist_is_named() -> None:
+def test_error_names_a_recipe_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="did you mean 'tensor-mnist/corrected'"):
         check(read(NORM | {"a": {"label": "x", "recipe": "tensor-mnist/correctd"}}))
 
 
 @pytest.mark.parametrize(("experiment", "table"), CLAIMS, ids=[f"{name}/{table['id']}" for name, table in CLAIMS])
-def test_every_claim_of_the_experiments_can_be_tried(experiment: str, table: dict[str, Any]) -> None:
+def test_every_claim_of_the_experiments_has_trainable_recipes(experiment: str, table: dict[str, Any]) -> None:
     claim = read(table)
     assert isinstance(claim, Claim)
     for full_size in (False, True):
@@ -394,7 +394,7 @@ def test_another_claim_on_the_same_runs_trains_nothing(out: Path, digits: dict[s
     assert sorted((out / "runs").iterdir()) == before
 
 
-def test_a_claim_over_rates_tries_each_on_both_sides(out: Path, digits: dict[str, Any]) -> None:
+def test_a_claim_over_rates_trains_each_on_both_sides(out: Path, digits: dict[str, Any]) -> None:
     rates = {
         "measure": "highest_that_trains",
         "settings": {"within": 0.1},
@@ -406,7 +406,7 @@ def test_a_claim_over_rates_tries_each_on_both_sides(out: Path, digits: dict[str
     assert len(found.runs) == 4
 
 
-def test_the_section_of_a_page_gives_each_verdict_a_row_and_the_sentence_once(tmp_path: Path) -> None:
+def test_the_section_has_a_row_per_verdict_and_each_sentence_once(tmp_path: Path) -> None:
     reduced = {"reduced": {"about": "100 images"}}
     found = [
         judged(tmp_path, NORM | reduced, {"a": [0.95, 0.96, 0.95], "b": [0.90, 0.91, 0.90]}),
@@ -429,11 +429,11 @@ def test_the_section_of_a_page_gives_each_verdict_a_row_and_the_sentence_once(tm
     assert "does not hold: 1" in table.note
 
 
-def test_no_claims_have_no_section() -> None:
+def test_without_claims_there_is_no_section() -> None:
     assert section([], None, "") is None
 
 
-def test_what_the_command_changed_further_reduces_a_trained_claim(tmp_path: Path) -> None:
+def test_options_of_the_command_reduce_a_trained_claim_further(tmp_path: Path) -> None:
     trained = judged(tmp_path, NORM | {"reduced": {"about": "100 images"}}, {"a": [0.95], "b": [0.90]})
     assert "100 images" in reduced_to(trained, "1 epoch")
     assert "1 epoch" in reduced_to(trained, "1 epoch")

@@ -1,4 +1,4 @@
-"""Curves that a report publishes epoch by epoch, compared with the runs as published."""
+"""Published curves compared with the as-published runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EPOCHS = 6
 
 @dataclass
 class Runs:
-    """Runs whose accuracies per epoch are normal around a rising curve; the level of a run has a spread of its own."""
+    """Runs whose accuracies are normally distributed around a rising curve, with a random level per run."""
 
     draw: np.random.Generator
 

@@ -1,4 +1,4 @@
-"""experiment.toml: the files that come with Convoy, and what is answered to others."""
+"""experiment.toml: the files included in Convoy, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def load(folder: Path, study: str) -> experiment.Experiment:
 
 
 @pytest.mark.parametrize("name", experiment.names())
-def test_every_experiment_names_recipes_that_are_there(name: str) -> None:
+def test_every_experiment_names_existing_recipes(name: str) -> None:
     read = experiment.load(name)
 
     for recipe in read.recipe_names:
@@ -82,9 +82,7 @@ def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_would_fail_after_the_training_is_answered_before(
-    tmp_path: Path, before: str, after: str, message: str
-) -> None:
+def test_errors_are_reported_before_the_training(tmp_path: Path, before: str, after: str, message: str) -> None:
     head = HEAD.replace("[[study]]\n", "") if before != "[[study]]" else HEAD
     (tmp_path / "experiment.toml").write_text(head.replace(before, after))
 
@@ -94,7 +92,7 @@ def test_what_would_fail_after_the_training_is_answered_before(
     assert "\n" not in str(error.value)
 
 
-def test_a_fault_is_added_to_those_that_its_base_has() -> None:
+def test_a_fault_is_added_to_the_faults_of_its_base() -> None:
     fault = experiment.Fault(name="f", sentence="s", base="b", faults=("macs_as_flops",))
     base = Recipe().override({"protocol.faults": ["sampled_labels"]})
 

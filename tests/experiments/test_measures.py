@@ -107,7 +107,7 @@ def test_generalisation_gap_is_held_out_loss_minus_that_of_training_images(run: 
 
 
 @pytest.mark.parametrize("scores", [{}, {"train": SCORE | {"loss": None}}])
-def test_the_gap_of_an_older_or_diverged_run_is_not_known(run: Run, scores: dict[str, Any]) -> None:
+def test_the_gap_of_an_older_or_diverged_run_is_none(run: Run, scores: dict[str, Any]) -> None:
     write_json(run.path / "scores.json", {"test": SCORE | {"loss": 0.5}, **scores})
     assert MEASURES["generalisation_gap"](run) is None
 
@@ -128,12 +128,12 @@ def test_confusion_lead_counts_both_directions(run: Run) -> None:
     assert MEASURES["confusion_lead"](run, {"classes": ["4", "9"]}) == pytest.approx((8 - 10) / images)
 
 
-def test_a_class_that_the_data_lack_is_named(run: Run) -> None:
+def test_error_names_a_class_that_is_not_in_the_data(run: Run) -> None:
     with pytest.raises(ValueError, match="unknown class 'cat' in the claim"):
         MEASURES["confusion_lead"](run, {"classes": ["cat", "9"]})
 
 
-def test_gain_while_rising_sets_rising_against_falling_halves(run: Run) -> None:
+def test_gain_while_rising_compares_rising_with_falling_halves(run: Run) -> None:
     lr = [1, 2, 3, 2, 1, 2, 3, 2, 1]
     loss = np.concatenate([[5], 5 - np.cumsum([0.3, 0.3, 0.1, 0.1, 0.3, 0.3, 0.1, 0.1])])
     assert MEASURES["gain_while_rising"](with_steps(run, loss=loss, lr=lr)) == pytest.approx(0.2, rel=1e-4)
@@ -155,7 +155,7 @@ def test_gain_while_rising_needs_every_step_and_is_read_from_an_archived_run(run
     assert MEASURES["gain_while_rising"](archived) == 0.3
 
 
-def test_a_rate_that_never_rises_has_no_such_gain(run: Run) -> None:
+def test_a_rate_that_never_rises_has_no_gain_while_rising(run: Run) -> None:
     assert MEASURES["gain_while_rising"](with_steps(run, loss=[3, 2, 1], lr=[1, 1, 1])) is None
 
 
@@ -185,17 +185,17 @@ def rates(out: Path, *accuracies: float, n: int = 1000) -> list[tuple[float, Run
     return found
 
 
-def test_the_highest_value_that_trains_is_within_reach_of_the_best(tmp_path: Path) -> None:
+def test_the_highest_value_that_trains_is_close_to_the_best(tmp_path: Path) -> None:
     tried = rates(tmp_path, 0.80, 0.90, 0.85, 0.11)  # the last has diverged
     assert MEASURES["highest_that_trains"](tried, {"within": 0.06}) == pytest.approx(1e-2)
     assert MEASURES["highest_that_trains"](tried, {"within": 0.01}) == pytest.approx(1e-3)
 
 
-def test_of_values_that_all_stay_at_chance_none_trains(tmp_path: Path) -> None:
+def test_no_value_trains_if_all_are_at_chance(tmp_path: Path) -> None:
     assert MEASURES["highest_that_trains"](rates(tmp_path, 0.11, 0.10, 0.12, 0.10), {"within": 0.1}) is None
 
 
-def test_a_value_at_chance_does_not_train_however_near_the_best_one_is(tmp_path: Path) -> None:
+def test_a_value_at_chance_does_not_train_even_if_it_is_close_to_the_best(tmp_path: Path) -> None:
     assert MEASURES["highest_that_trains"](rates(tmp_path, 0.25, 0.11), {"within": 0.2}) == pytest.approx(1e-4)
 
 
@@ -216,7 +216,7 @@ def test_a_sweep_is_none_if_a_value_has_no_score(tmp_path: Path) -> None:
     assert MEASURES["highest_that_trains"](tried, {"within": 0.1}) is None
 
 
-def test_runs_of_one_machine_compare_and_others_do_not(tmp_path: Path) -> None:
+def test_only_runs_of_one_machine_are_comparable(tmp_path: Path) -> None:
     one, other = fake_run(tmp_path, seed=1), fake_run(tmp_path, seed=2)
     assert comparable([one, other])
     assert comparable([])
@@ -225,7 +225,7 @@ def test_runs_of_one_machine_compare_and_others_do_not(tmp_path: Path) -> None:
         assert not comparable([one, other]), key
 
 
-def test_seconds_are_of_a_machine_and_scores_are_not() -> None:
+def test_seconds_depend_on_the_machine_and_scores_do_not() -> None:
     of_machine = {name for name in MEASURES if MEASURES[name].of_machine}
     assert of_machine == {"train_seconds", "total_seconds", "images_per_second"}
 
@@ -241,11 +241,11 @@ def test_seconds_are_of_a_machine_and_scores_are_not() -> None:
         ("recall_lead", {"classes": "cat"}, "expects a list of names"),
     ],
 )
-def test_wrong_settings_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_an_error(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_settings(name, settings)
 
 
-def test_words_hold_the_settings() -> None:
+def test_words_contain_the_settings() -> None:
     assert words_of("epochs_to", {"accuracy": 0.9}).endswith(" 0.9")
     assert words_of("confusion_lead", {"classes": ["cat", "dog"]}).count("cat and dog") == 1

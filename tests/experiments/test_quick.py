@@ -1,4 +1,4 @@
-"""A quick try: networks that fit in the time are trained, others are listed with the reason, none is timed twice."""
+"""A quick try trains networks that fit into the time limit and lists the others with the reason."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def left_out(study: Study) -> dict[str, str]:
     return {each.name: each.reason for each in kinds.finding_of(study).choice.left_out}
 
 
-def test_what_fits_is_trained_and_the_rest_is_named_with_its_reason(experiment: Path, timed: list[str]) -> None:
+def test_networks_that_fit_are_trained_and_others_are_listed_with_the_reason(
+    experiment: Path, timed: list[str]
+) -> None:
     study = again(experiment)
     finding = kinds.finding_of(study)
     small, large = finding.models
@@ -111,7 +113,7 @@ def test_what_fits_is_trained_and_the_rest_is_named_with_its_reason(experiment: 
     assert finding.complete
 
 
-def test_a_network_gets_the_images_that_it_needs_and_half_as_many_again(experiment: Path, timed: list[str]) -> None:
+def test_a_network_gets_one_and_a_half_times_the_images_that_it_needs(experiment: Path, timed: list[str]) -> None:
     study = again(experiment, only=["models"])
 
     recipe = study.members[0].run.recipe
@@ -119,7 +121,7 @@ def test_a_network_gets_the_images_that_it_needs_and_half_as_many_again(experime
     assert study.members[0].run.data.counts["train"] == 600
 
 
-def test_called_again_it_times_nothing_and_finds_the_same_runs(
+def test_a_second_call_times_nothing_and_reuses_the_runs(
     experiment: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = again(experiment, only=["models", "faults"])
@@ -132,7 +134,7 @@ def test_called_again_it_times_nothing_and_finds_the_same_runs(
     assert len(list(Workspace(experiment.parent / "out").runs())) == 2
 
 
-def test_the_first_network_may_take_all_of_the_time_and_what_comes_after_it_its_own_share(
+def test_the_first_network_may_use_all_of_the_time_and_later_ones_only_their_share(
     experiment: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 60 seconds, 600 images take about 46 each: more than the 36 of all networks."""
@@ -145,7 +147,7 @@ def test_the_first_network_may_take_all_of_the_time_and_what_comes_after_it_its_
     assert left_out(study)["log_softmax"] == "time"
 
 
-def test_where_no_network_fits_all_are_named_and_none_is_called_missing(
+def test_if_no_network_fits_all_are_listed_and_none_is_missing(
     experiment: Path, timed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quick_fit.pace, "measure", lambda ready: Pace(train=0.1, evaluate=1.0, flops_per_image=1))
@@ -158,7 +160,7 @@ def test_where_no_network_fits_all_are_named_and_none_is_called_missing(
     assert finding.complete
 
 
-def test_images_that_are_given_are_not_chosen_by_a_timing(experiment: Path, timed: list[str]) -> None:
+def test_a_given_number_of_images_is_not_chosen_by_a_timing(experiment: Path, timed: list[str]) -> None:
     study = again(experiment, only=["models"], limit=100)
 
     assert not timed
@@ -167,7 +169,7 @@ def test_images_that_are_given_are_not_chosen_by_a_timing(experiment: Path, time
     assert {member.label for member in study.members} == {"small, corrected", "large, corrected"}
 
 
-def test_the_page_names_what_was_left_out_and_why(experiment: Path, timed: list[str]) -> None:
+def test_the_page_lists_skipped_networks_with_the_reason(experiment: Path, timed: list[str]) -> None:
     page = write_report(again(experiment, only=["models"])).with_suffix(".md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("|")]
 
@@ -176,6 +178,6 @@ def test_the_page_names_what_was_left_out_and_why(experiment: Path, timed: list[
     assert any("large" in row and "99" in row for row in rows)  # its parameters, which are counted
 
 
-def test_the_longest_job_begins_first() -> None:
+def test_the_longest_job_is_started_first() -> None:
     assert makespan([2, 3, 5, 4], 2) == 7
     assert makespan([], 2) == 0

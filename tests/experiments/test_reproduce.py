@@ -1,4 +1,4 @@
-"""A published experiment done again, on small images: complete, in part, stopped, and from the archive."""
+"""The reproduction of a published experiment on small images: complete, partial, interrupted, archived."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def runs_in(study: Study) -> set[str]:
     return {run.name for run in Workspace(study.path.parents[1]).runs()}
 
 
-def test_published_numbers_are_next_to_those_of_both_protocols(complete: Study) -> None:
+def test_published_numbers_are_listed_with_those_of_both_protocols(complete: Study) -> None:
     model = found(complete).models[0]
     published, corrected = (side.values["test_accuracy"] for side in (model.as_published, model.corrected))
 
@@ -54,7 +54,7 @@ def test_a_model_that_is_not_trained_has_its_parameters_counted(complete: Study)
     assert type(counted.corrected.values["parameters"]) is type(trained.corrected.values["parameters"]) is int
 
 
-def test_a_fault_that_changes_no_bit_moved_nothing(complete: Study) -> None:
+def test_a_fault_that_changes_no_bit_has_no_effect(complete: Study) -> None:
     result = fault(complete, "test_opened_at_each_best")
 
     assert (result.verdict, result.same_bits) == (FaultVerdict.NO_CHANGE, True)
@@ -89,15 +89,15 @@ def test_claims_have_a_verdict_and_parts_their_own_study(complete: Study) -> Non
     assert finding.complete
 
 
-def test_finding_comes_back_from_its_file_as_it_was(complete: Study) -> None:
+def test_finding_read_from_its_file_is_equal(complete: Study) -> None:
     finding, written = found(complete), complete.finding_json
     findings.write(complete, finding)
     assert complete.finding_json == written
 
 
 def test_runs_that_several_parts_need_are_trained_once(complete: Study) -> None:
-    """Published, corrected, one of the faults (the other two share it), a claim's other side under each protocol: 2
-    seeds each; 2 folds."""
+    """2 seeds each of: published, corrected, one fault (the other two use the same runs), a claim's other side under
+    each protocol; and 2 folds."""
     assert len(runs_in(complete)) == 2 + 2 + 4 + 2 * 2 + 2
 
 
@@ -112,7 +112,7 @@ def test_the_markdown_of_the_report_has_no_bold_that_is_empty(complete: Study) -
     assert "****" not in (complete.path / "report.md").read_text()
 
 
-def test_done_again_it_trains_nothing_and_finds_the_same(small_digits: Path, complete: Study) -> None:
+def test_a_second_call_trains_nothing_and_has_the_same_finding(small_digits: Path, complete: Study) -> None:
     before, runs = complete.finding_json, runs_in(complete)
     openings = (complete.path.parents[1] / "test_openings.json").read_text()
 
@@ -123,7 +123,7 @@ def test_done_again_it_trains_nothing_and_finds_the_same(small_digits: Path, com
     assert (study.path.parents[1] / "test_openings.json").read_text() == openings
 
 
-def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
+def test_with_an_archive_nothing_is_trained_and_the_finding_is_the_same(
     small_digits: Path, archive: Path, complete: Study, tmp_path: Path
 ) -> None:
     study = again(small_digits, tmp_path, archive=archive)
@@ -134,7 +134,7 @@ def test_from_the_archive_nothing_is_trained_and_the_same_is_found(
     assert not (tmp_path / "test_openings.json").exists()
 
 
-def test_archived_runs_are_small_and_hold_no_image(archive: Path, complete: Study) -> None:
+def test_archived_runs_are_small_and_contain_no_images(archive: Path, complete: Study) -> None:
     folders = [path.parent for path in archive.glob("*/recipe.toml")]
 
     assert len(folders) == len(runs_in(complete))
@@ -143,7 +143,7 @@ def test_archived_runs_are_small_and_hold_no_image(archive: Path, complete: Stud
 
 
 def stopping_after(count: int) -> Callable[[], Any]:
-    """In the place of process.interruptible: Ctrl-C at the given look for it."""
+    """Replaces process.interruptible: reports Ctrl-C at the given check."""
     looks = iter(range(10**9))
 
     @contextmanager
@@ -155,7 +155,7 @@ def stopping_after(count: int) -> Callable[[], Any]:
 
 @pytest.mark.usefixtures("words_alone")
 @pytest.mark.parametrize("count", [3, 25])
-def test_stopped_it_leaves_a_report_and_resumed_it_ends_with_the_same_finding(
+def test_an_interrupted_reproduction_has_a_report_and_resumes_to_the_same_finding(
     small_digits: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     with monkeypatch.context() as patch:
@@ -180,14 +180,14 @@ def timeless(value: Any) -> Any:
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_only_the_parts_asked_for_are_run_and_the_others_named(small_digits: Path, trained: Path) -> None:
+def test_only_the_requested_parts_are_run_and_the_others_are_listed(small_digits: Path, trained: Path) -> None:
     study = again(small_digits, trained, only=["claims"], seeds=1)
 
     assert found(study).claims
     assert found(study).left == ("models", "faults", "crossval")
 
 
-def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(small_digits: Path, tmp_path: Path) -> None:
+def test_models_of_several_calls_are_in_one_finding(small_digits: Path, tmp_path: Path) -> None:
     folder = tmp_path / "two"
     shutil.copytree(small_digits.parent, folder)
     (folder / "larger.toml").write_text('extends = "corrected.toml"\n[train]\nbatch_size = 32\n')
@@ -205,7 +205,7 @@ def test_models_are_trained_one_at_a_time_and_come_together_in_one_finding(small
     assert found(both).left == ("faults", "claims", "crossval")
 
 
-def test_runs_of_claims_that_are_those_of_a_model_are_reported_by_the_first_call(
+def test_runs_of_claims_that_are_also_runs_of_a_model_are_reported_by_the_first_call(
     small_digits: Path, tmp_path: Path
 ) -> None:
     arguments = {"only": ["models", "claims"], "models": ["larger"], "seeds": 1, "limit": 100, "epochs": 1}
@@ -217,7 +217,7 @@ def test_runs_of_claims_that_are_those_of_a_model_are_reported_by_the_first_call
     assert study.finding_json == first
 
 
-def test_parts_run_one_after_the_other_come_together_in_one_finding(small_digits: Path, trained: Path) -> None:
+def test_parts_of_several_calls_are_in_one_finding(small_digits: Path, trained: Path) -> None:
     again(small_digits, trained, only=["claims"], seeds=1)
 
     study = again(small_digits, trained, only=["models"], seeds=1)
@@ -226,7 +226,7 @@ def test_parts_run_one_after_the_other_come_together_in_one_finding(small_digits
     assert found(study).models[0].corrected.runs
 
 
-def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
+def test_results_of_an_earlier_call_are_dropped_if_a_recipe_has_changed(
     small_digits: Path, tmp_path: Path, trained: Path
 ) -> None:
     changed = Path(shutil.copytree(small_digits.parent, tmp_path / small_digits.parent.name)) / small_digits.name
@@ -239,7 +239,7 @@ def test_what_an_earlier_call_found_is_dropped_when_a_recipe_has_changed_since(
     assert found(study).left == ("faults", "claims", "crossval")
 
 
-def test_a_part_is_computed_again_from_full_runs_and_kept_for_archived_ones(
+def test_a_part_is_recomputed_from_full_runs_and_kept_for_archived_runs(
     small_digits: Path, archive: Path, complete: Study, tmp_path: Path
 ) -> None:
     part = found(complete).parts[0].study
@@ -270,7 +270,7 @@ def test_fresh_trains_a_run_that_several_parts_share_once(
     assert sorted(cleared) == sorted(member.run.name for member in study.members)
 
 
-def test_a_key_that_is_set_holds_for_every_run_and_is_named(small_digits: Path, tmp_path: Path) -> None:
+def test_a_key_set_by_the_command_applies_to_every_run_and_is_listed(small_digits: Path, tmp_path: Path) -> None:
     study = again(small_digits, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
     assert {member.run.recipe.train.batch_size for member in study.members} == {100}
     assert study.name == f"reproduce-{small_digits.parent.name}-seeds1-batch_size-100"
@@ -278,7 +278,7 @@ def test_a_key_that_is_set_holds_for_every_run_and_is_named(small_digits: Path, 
     assert words.changes(found(study).options) == "train.batch_size = 100"
 
 
-def test_what_a_claim_is_about_stays_whatever_is_set(small_digits: Path, tmp_path: Path) -> None:
+def test_keys_set_by_the_command_do_not_change_what_a_claim_compares(small_digits: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(small_digits.parent, tmp_path / "small"))
     text = EXPERIMENT.replace('"model.options.norm" = "none"', '"train.batch_size" = 32')
     (folder / "experiment.toml").write_text(text)
@@ -288,7 +288,7 @@ def test_what_a_claim_is_about_stays_whatever_is_set(small_digits: Path, tmp_pat
     assert {member.run.recipe.train.batch_size for member in study.members} == {100, 32}
 
 
-def test_a_part_that_was_stopped_half_way_is_named_until_it_is_finished(
+def test_an_interrupted_part_is_listed_until_it_is_finished(
     small_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -324,7 +324,7 @@ def test_each_protocol_has_the_parameters_of_its_own_network(small_digits: Path,
     assert corrected - published == 2 * (16 + 32)  # of two batch norms
 
 
-def test_quick_says_first_that_it_is_no_evidence(small_digits: Path, tmp_path: Path) -> None:
+def test_a_quick_try_first_states_that_it_is_not_evidence(small_digits: Path, tmp_path: Path) -> None:
     study = again(small_digits, tmp_path, quick=True, seeds=1, limit=100, only=["models"])
 
     assert study.name == "reproduce-" + small_digits.parent.name + "-quick-seeds1-limit100"
@@ -333,7 +333,7 @@ def test_quick_says_first_that_it_is_no_evidence(small_digits: Path, tmp_path: P
     assert words.quick_caveat() in kinds.caveats_of(study)
 
 
-def test_a_quick_try_decides_no_claim(small_digits: Path, tmp_path: Path) -> None:
+def test_claims_have_no_verdict_in_a_quick_try(small_digits: Path, tmp_path: Path) -> None:
     study = again(small_digits, tmp_path, quick=True, limit=100, only=["claims"])
 
     trained = [claim for claim in found(study).claims if claim.runs]
@@ -346,7 +346,7 @@ def test_other_epochs_than_published_have_no_verdict(small_digits: Path, epochs:
     assert Scope(load(str(small_digits)), Settings(epochs=epochs)).withheld is withheld
 
 
-def test_all_experiments_come_under_one_roof(
+def test_all_experiments_are_on_one_page(
     small_digits: Path, archive: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoy.experiments.experiment.names", lambda: [str(small_digits)])
@@ -360,7 +360,7 @@ def test_all_experiments_come_under_one_roof(
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong(
+def test_missing_data_are_reported_and_the_reproduction_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.01)  # for which large networks are timed
@@ -384,7 +384,7 @@ def test_data_that_are_not_here_are_named_as_missing_and_nothing_else_goes_wrong
         ),
     ],
 )
-def test_a_small_try_has_a_folder_of_its_own(options: dict[str, Any], name: str) -> None:
+def test_a_reduced_reproduction_has_its_own_folder(options: dict[str, Any], name: str) -> None:
     assert Settings(**options).name("all") == name
 
 

@@ -1,4 +1,4 @@
-"""What is said of models and faults, on runs out of synthetic numbers."""
+"""The results for models and faults, from synthetic runs."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_folds_that_the_fault_changes_are_not_paired(tmp_path: Path) -> None:
     assert "not paired" in fault_words(result)
 
 
-def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(tmp_path: Path) -> None:
+def test_equal_folds_are_paired_and_corrected_by_the_sizes_of_their_parts(tmp_path: Path) -> None:
     options = {"model.options.norm": "none"}
     fault = Fault(name="norm", sentence="s", base="b", set=options, measure="fold_accuracy", over="data.split.fold")
     without, with_ = runs(tmp_path / "a", setting=FOLDS), runs(tmp_path / "b", "alexnet", setting=FOLDS)
@@ -124,7 +124,7 @@ def test_folds_of_one_deal_are_paired_and_corrected_by_the_sizes_of_their_parts(
     assert (result.over, result.effect) == ("fold", nadeau_bengio_test(a, b, 48_000, 12_000).difference)
 
 
-def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_image(tmp_path: Path) -> None:
+def test_a_ranking_from_one_seed_is_tested_by_the_spread_of_both_and_image_by_image(tmp_path: Path) -> None:
     fault = Fault(name="one", sentence="s", base="x/resnet18-shared", against="x/alexnet")
     base, against = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.96)
 
@@ -141,7 +141,7 @@ def test_a_ranking_from_one_seed_is_answered_by_the_spread_of_both_and_image_by_
     assert "3 of 3" not in fault_words(result_of(fault, base, against, withheld=Reason.QUICK_TRY))
 
 
-def test_a_fault_of_a_quick_try_has_its_numbers_and_no_verdict(tmp_path: Path) -> None:
+def test_a_fault_of_a_quick_try_has_numbers_but_no_verdict(tmp_path: Path) -> None:
     fault = Fault(name="f", sentence="s", base="b", faults=("last_weights",))
     without, with_ = runs(tmp_path, "resnet18", 0.99), runs(tmp_path, "alexnet", 0.9)
     full, quick = (result_of(fault, without, with_, withheld=reason) for reason in (None, Reason.QUICK_TRY))
@@ -168,7 +168,9 @@ SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
         (0.9900, wilson(9702, 10_000), "+1.98 points, more than"),
     ],
 )
-def test_the_sentence_compares_one_more_run(published: float, measured: Estimate, said: str) -> None:
+def test_the_sentence_uses_the_prediction_interval_of_one_more_run(
+    published: float, measured: Estimate, said: str
+) -> None:
     model = model_of("lenet", published, measured)
 
     assert said in sentence(finding_of(model))
@@ -217,7 +219,7 @@ def test_one_loss_that_differs_in_its_last_bit_is_a_difference(tmp_path: Path) -
     assert same_bits(run, other) is False
 
 
-def test_where_nothing_was_published_the_best_model_is_named_as_it_is_called() -> None:
+def test_without_published_numbers_the_best_model_is_named_by_its_label() -> None:
     models = [
         ModelResult(label, {}, Measured(), Measured((), {"test_accuracy": t_interval([accuracy])}), {})
         for label, accuracy in (("plain_cnn", 0.98), ("lenet", 0.97))

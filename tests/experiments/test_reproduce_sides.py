@@ -1,4 +1,4 @@
-"""Studies of an experiment that exist as published and corrected: which of them run, and how they are named."""
+"""Studies of an experiment under both protocols: which of them run, and their names."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def part(study: Study, kind: str, side: str) -> Study:
     return Study(study.path / result.study)
 
 
-def test_each_side_of_a_study_has_a_finding_and_a_folder_of_its_own(both: Study) -> None:
+def test_each_side_of_a_study_has_its_own_finding_and_folder(both: Study) -> None:
     sides = [(each.kind, each.side) for each in kinds.finding_of(both).parts]
     assert sides == [
         ("crossval", "as_published"),
@@ -95,7 +95,7 @@ def test_each_side_of_a_study_has_a_finding_and_a_folder_of_its_own(both: Study)
     assert published.finding_json["label"] != corrected.finding_json["label"]
 
 
-def test_a_protocol_that_is_asked_for_alone_runs_its_side_alone(experiment: Path, both: Study) -> None:
+def test_a_single_protocol_runs_only_its_side(experiment: Path, both: Study) -> None:
     out = both.path.parents[1]
     study = again(experiment, out, only=["crossval", "landscape"], protocol="corrected")
     finding = kinds.finding_of(study)
@@ -113,7 +113,7 @@ def test_cross_validation_as_published_trains_on_all_other_folds_and_scores_the_
     assert not part(both, "crossval", "as_published").finding_json["stratified"]
 
 
-def test_overrides_of_a_study_hold_for_its_recipes_and_yield_to_those_of_the_command(
+def test_overrides_of_a_study_apply_to_its_recipes_before_those_of_the_command(
     experiment: Path, both: Study, tmp_path: Path
 ) -> None:
     assert {member.run.recipe.train.epochs for member in part(both, "landscape", "corrected").members} == {3}

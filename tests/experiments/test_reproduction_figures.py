@@ -80,7 +80,7 @@ def test_accuracies_are_shown_in_percent_and_their_differences_in_points():
         ("test_accuracy", -0.00001, "0.00"),
     ],
 )
-def test_differences_carry_a_sign_unless_they_round_to_zero(name, value, text):
+def test_differences_have_a_sign_unless_they_round_to_zero(name, value, text):
     assert shown(name).parts(value, signed=True) == (text, "")
 
 
@@ -112,7 +112,7 @@ def test_a_reduced_or_quick_try_shows_the_distance_without_a_verdict(withheld):
     assert "outside" not in words
 
 
-def test_one_run_without_an_interval_puts_nothing_outside():
+def test_one_run_without_an_interval_has_no_verdict():
     words = words_of(ACCURACY, 0.99, t_interval([0.98]))
     assert "+1.00 points" in words
     assert "no verdict" in words
@@ -129,7 +129,7 @@ def test_published_seconds_are_only_compared_as_a_ratio():
     assert words_of(seconds, 5.0, t_interval([19.0, 21.0])).startswith("published is 4.00 ")
 
 
-def test_published_speed_is_compared_the_other_way_round():
+def test_the_ratio_of_published_speed_is_inverted():
     speed = t_interval([2900.0, 3100.0])
     assert words_of(shown("images_per_second"), 6000.0, speed).startswith("published is 2.00")
 
@@ -187,7 +187,7 @@ def test_models_with_a_measure_have_a_row_in_its_unit():
     assert [(value.value, value.hollow) for value in row.values] == [(pytest.approx(98.0), True)]
 
 
-def test_no_model_with_a_measure_makes_no_chart():
+def test_a_measure_without_models_has_no_chart():
     assert measured_rows([model("lenet", published={"test_accuracy": 0.97})], "test_accuracy", Look(())) is None
 
 
@@ -209,7 +209,7 @@ def test_faults_are_sorted_by_effect_with_accuracies_first():
     assert losses[0] == shown("test_loss").title
 
 
-def test_effect_of_the_same_bits_has_no_interval_and_one_that_only_averages_to_zero_has():
+def test_an_effect_of_zero_has_an_interval_unless_the_bits_are_equal():
     same, other = fault("same", [0.0, 0.0], same_bits=True), fault("other", [0.01, -0.01])
     (chart,) = effect_rows([same, other]).values()
     first, second = (row.values[0] for row in chart.rows)
@@ -274,7 +274,7 @@ def test_published_epochs_are_read_part_by_part():
     assert curves({}, "loss", reported).reported == ()
 
 
-def test_a_loss_that_was_not_finite_leaves_the_axes_to_the_others():
+def test_axis_limits_ignore_losses_that_are_not_finite():
     run = epochs("validation", (0.5, 0.9))
     run[0] = replace(run[0], validation=part_score(0.5, None))
     axes = Figure().add_subplot()

@@ -1,4 +1,4 @@
-"""The complete page of a reproduction: from small real runs, from archived runs, without runs."""
+"""The page of a reproduction: from small real runs, from archived runs, and without runs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def text(study) -> str:
 
 
 def reproduction(out: Path, runs: Mapping[Side, Sequence[Run]], *, parts: tuple[StudyResult, ...] = ()) -> Study:
-    """What `convoy reproduce` would conclude of one model, written by hand."""
+    """A finding of `convoy reproduce` for one model, written by hand."""
     accuracies = {side: [run.scores["test"].accuracy for run in runs[side]] for side in runs}
 
     def measured(side: Side) -> Measured:
@@ -194,7 +194,7 @@ def test_missing_part_is_named(runs, tmp_path):
     assert "gone" in text
 
 
-def test_finding_with_a_run_that_is_not_in_the_study_is_refused(runs, tmp_path):
+def test_finding_with_a_run_that_is_not_in_the_study_is_an_error(runs, tmp_path):
     study = reproduction(tmp_path, runs)
     (model,) = kinds.finding_of(study).models
     changed(study, models=[replace(model, corrected=replace(model.corrected, runs=("lenet-s1-000000000000",)))])

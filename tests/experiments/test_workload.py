@@ -1,4 +1,4 @@
-"""What a reproduction would train, counted and timed without training it."""
+"""The number and duration of a reproduction's runs, without training them."""
 
 from __future__ import annotations
 

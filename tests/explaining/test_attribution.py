@@ -18,7 +18,7 @@ def rectifier(*, inplace: bool = False) -> nn.Sequential:
     )  # fmt: skip
 
 
-def test_of_a_linear_network_they_are_weight_times_input() -> None:
+def test_attributions_of_a_linear_network_are_weight_times_input() -> None:
     torch.manual_seed(0)
     network, x = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).double(), torch.randn(2, 3, 2, 2).double()
     baseline = torch.randn(3, 1, 1).double()

@@ -161,7 +161,7 @@ def test_runs_that_are_unfinished_or_whose_data_are_missing_or_changed_are_error
         convoy.explain(unfinished)
 
 
-def test_the_strongest_place_has_the_full_colour() -> None:
+def test_the_largest_value_has_the_full_colour() -> None:
     image, cam = np.full((1, 8, 8), 255, np.uint8), np.zeros((8, 8), np.float32)
     cam[2, 5] = 3.0
     values = np.zeros((8, 8), np.float32)

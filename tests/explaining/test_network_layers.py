@@ -54,7 +54,7 @@ def test_dead_units_are_counted() -> None:
     assert [row.units for row in found.values()] == [6, 6, 10, 10, 2]
 
 
-def test_a_unit_that_only_differs_by_position_is_dead() -> None:
+def test_a_unit_that_varies_only_with_position_is_dead() -> None:
     """With padding, a constant channel gives other numbers at the edge."""
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 3, 3, padding=1), nn.Flatten(), nn.Linear(3 * 64, 2))
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_a_network_without_convolutions_has_no_layer_for_grad_cam() -> None:
     assert cam_layer(layers_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), (1, 8, 8))) is None
 
 
-def test_tokens_have_their_units_at_the_end() -> None:
+def test_units_of_tokens_are_the_last_dimension() -> None:
     network = create("vit_tiny", in_chans=1, num_classes=2, image_size=8)
 
     rows = {row.name: row for row in run(network, images(4)).statistics}

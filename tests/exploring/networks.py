@@ -1,4 +1,4 @@
-"""Networks that together have all operations of the page, with random weights, as the content of a page."""
+"""Networks with random weights that together have all operations of the page, as the content of a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ZOO = ("lenet", "cifar_resnet20", "res_attention_cnn_published", "shufflenet_v2_
 
 
 class Everything(nn.Module):
-    """The operations that no small network of the catalogue has."""
+    """Has the operations that are missing in small networks of the catalogue."""
 
     def __init__(self) -> None:
         super().__init__()

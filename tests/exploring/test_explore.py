@@ -1,4 +1,4 @@
-"""`convoy explore` without a browser: which images travel along, sizes, labels, the link of a report, the command."""
+"""`convoy explore` without a browser: selected images, sizes, labels, the link in a report, the command."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_script_has_each_module_after_those_that_it_imports() -> None:
     assert "\nexport " not in script
 
 
-def test_runs_on_other_images_are_refused(tmp_path: Path) -> None:
+def test_runs_on_different_images_are_an_error(tmp_path: Path) -> None:
     run, other = fake_run(tmp_path), fake_run(tmp_path, setting=Setting(classes=("cat", "dog")))
 
     with pytest.raises(ValueError, match="differ in classes: expected runs on the same images"):

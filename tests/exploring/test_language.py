@@ -22,7 +22,7 @@ from convoy.runs import Member, Run
 SOURCES = ("exploring/words.py", "reporting/words.py", "reporting/quantities.py")
 REORDERED = {"Row {y}, column {x}: {value}": "{value} @ {x} / {y}"}
 
-# Text between the marks of the catalog is removed; then no word of three letters remains, except names.
+# Removes text between the marks of the catalog. No word of three letters may remain, except names.
 UNTRANSLATED = """(() => {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     const texts = [...document.querySelectorAll("[aria-label], [aria-valuetext], [title]")].flatMap((each) =>
@@ -40,7 +40,7 @@ UNTRANSLATED = """(() => {
 
 @pytest.fixture(scope="module")
 def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each message in marks, as Chinese; one has its values in another order."""
+    """A catalog for Chinese in which each message is enclosed in marks and one has reordered values."""
     catalog = Catalog(locale="zh_CN")
     package = Path(convoy.__file__).parent
     for source in SOURCES:
@@ -56,7 +56,7 @@ def catalogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def translated_page(digits_run: Run, catalogs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two networks, which are one run, with their epochs: every section."""
+    """A page with every section: one run twice as two networks, with its epochs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text, "CATALOGS", catalogs)
         members = [Member(label, 0, digits_run) for label in ("A1", "B2")]
@@ -64,7 +64,7 @@ def translated_page(digits_run: Run, catalogs: Path, tmp_path_factory: pytest.Te
         return write_page(content, tmp_path_factory.mktemp("translated") / "page.html")
 
 
-def test_the_switch_translates_all_text_and_the_address_and_the_browser_remember_it(
+def test_the_switch_translates_all_text_and_is_stored_in_url_and_browser(
     browser: Browser, translated_page: Path
 ) -> None:
     browser.open(translated_page, "#layer=0&map=0&at=3,5")
@@ -86,7 +86,7 @@ def test_the_switch_translates_all_text_and_the_address_and_the_browser_remember
     assert browser.text("h1") == title
 
 
-def test_the_page_is_first_in_the_language_of_its_messages(
+def test_the_page_starts_in_the_language_of_messages(
     browser: Browser, digits_run: Run, catalogs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text, "CATALOGS", catalogs)
@@ -112,6 +112,6 @@ def test_the_page_uses_every_message(digits_run: Run) -> None:
     words, sources = words_of(content), bundle() + template.read_text(encoding="utf-8")
     unused = {key for key in words if json.dumps(key) not in sources and f"words.{key}" not in sources}
 
-    # The others are put together from a name and a suffix, as in `${name}_text`.
+    # Other keys are composed of a name and a suffix, as in `${name}_text`.
     composed = ("op_", "sentence_", "play_", "occlusion", "activation")
     assert [key for key in unused if not key.startswith(composed)] == []

@@ -1,4 +1,4 @@
-"""What the page cannot run is named; what does not depend on the image is a weight."""
+"""The trace of a network: errors for unsupported networks, and results that do not depend on the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convoy.exploring.graph import UnsupportedError
 from convoy.exploring.trace import trace
 
 
-def test_a_network_that_is_too_large_is_refused() -> None:
+def test_a_network_that_is_too_large_is_an_error() -> None:
     with pytest.raises(UnsupportedError, match="1,440,010 parameters"):
         trace(nn.Sequential(nn.Flatten(), nn.Linear(144_000, 10)), (1, 379, 380))
 
@@ -29,7 +29,7 @@ class Twist(nn.Module):
         return torch.cumsum(x, 1)
 
 
-def test_an_operation_that_the_page_lacks_is_named_with_its_layer() -> None:
+def test_error_names_an_unsupported_operation_and_its_layer() -> None:
     with pytest.raises(UnsupportedError, match=r"body\.twist \(Twist\).* cumsum"):
         trace(Rolled(), (1, 4, 4))
 

@@ -1,4 +1,4 @@
-"""`--engine onnx`: the values of an ONNX model and the files of onnxruntime-web; in a browser where it is installed."""
+"""`--engine onnx`: values of an ONNX model, files of onnxruntime-web and, if it is installed, the page in a browser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_values_of_all_operations_are_outputs_of_the_model(digits_run: Run) 
     assert sum(np.prod(operation.settings.get("weight", 0)) for operation in graph.operations) == 44_426 - 236  # biases
 
 
-def test_the_files_of_onnxruntime_web_are_named_if_they_are_missing(digits_run: Run, tmp_path: Path) -> None:
+def test_error_names_missing_files_of_onnxruntime_web(digits_run: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=MODULE):
         convoy.explore(digits_run, engine="onnx", ort=tmp_path)
     with pytest.raises(ValueError, match="--engine onnx"):
@@ -47,7 +47,7 @@ def test_the_files_of_onnxruntime_web_are_named_if_they_are_missing(digits_run: 
         convoy.explore(digits_run, engine="onx")
 
 
-def test_the_module_of_the_runtime_asks_for_no_other_file(tmp_path: Path) -> None:
+def test_the_module_of_the_runtime_loads_no_other_file(tmp_path: Path) -> None:
     (tmp_path / MODULE).write_text("export default 1;\n//# sourceMappingURL=ort.map\n", encoding="utf-8")
     (tmp_path / WASM).write_bytes(b"\0asm")
 
@@ -55,7 +55,7 @@ def test_the_module_of_the_runtime_asks_for_no_other_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not ORT.is_dir(), reason="onnxruntime-web is not installed in the checkout")
-def test_in_a_browser_the_outputs_are_those_of_pytorch(browser: Browser, digits_run: Run, tmp_path: Path) -> None:
+def test_outputs_in_a_browser_are_those_of_pytorch(browser: Browser, digits_run: Run, tmp_path: Path) -> None:
     page = convoy.explore(digits_run, engine="onnx", ort=ORT, save=tmp_path / "page.html")
     browser.open(page)
 

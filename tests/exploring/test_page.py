@@ -1,4 +1,4 @@
-"""The page in a real browser: it computes, draws, explains and loads nothing. One run and one browser for all tests."""
+"""The page in a real browser: outputs, drawing, explanations, no external resources."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_picture_is_converted_as_by_predict(browser: Browser, page: Path, kind
 
 
 def test_a_picture_is_read_from_a_file(browser: Browser, page: Path, tmp_path: Path) -> None:
-    """Both inputs: that for files, and that which opens the camera of a phone."""
+    """For both inputs: files, and the camera of a phone."""
     path = tmp_path / "photo.jpg"
     photograph(4, np.random.default_rng(0)).convert("RGB").save(path)
     browser.open(page)
@@ -171,7 +171,7 @@ def test_every_control_has_a_name(browser: Browser, page: Path) -> None:
     assert nameless == []
 
 
-def test_a_page_of_lenet_has_at_most_600_kb_and_no_address(
+def test_a_page_of_lenet_has_at_most_600_kb_and_no_urls(
     digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoy.exploring.run._epochs", lambda *of: ())
@@ -195,7 +195,7 @@ def test_the_command_prints_the_page_and_the_report_links_to_it(call: Call, digi
 
 @pytest.fixture(scope="module")
 def networks_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five networks on 20 images: weights of the initialisation, statistics of noise."""
+    """Five networks on 20 images, with initial weights and running statistics of noise."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, *networks.SHAPE), dtype=np.uint8)
     scored = Images(pixels, np.arange(20) % 10)
     runs = tuple(networks.content_of(network, name, scored) for name, network in networks.build().items())

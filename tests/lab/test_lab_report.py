@@ -107,13 +107,13 @@ def test_each_reference_is_cited_and_each_citation_has_a_reference(page, study):
         assert listed == [*range(1, len(listed) + 1)] == [*dict.fromkeys(cited)]
 
 
-def test_network_is_drawn_and_questions_have_room_for_answers(page):
+def test_network_is_drawn_and_questions_have_space_for_answers(page):
     (drawing,) = (block for block in page.blocks if isinstance(block, Drawing))
     assert "44,426" in drawing.svg
     assert sum(block.blank_lines > 0 for block in prose(page)) >= 5
 
 
-def test_a_study_says_how_many_seeds_it_has(study):
+def test_the_text_of_a_study_has_its_number_of_seeds(study):
     assert any("trained with 2 seeds" in block.text for block in prose(lab_page(study, kinds.page_of, None)))
 
 
@@ -124,7 +124,7 @@ def test_a_study_has_a_picture_of_each_network(study):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_each_model_has_a_paper_with_its_address(name):
+def test_each_model_has_a_paper_with_a_url(name):
     found = papers(resolve(None, overrides=[("model.name", name)]))
     assert found
     assert all(paper.url.startswith("http") and re.search(r'"[^"]+", \d{4}\.$', paper.text) for paper in found)

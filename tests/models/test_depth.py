@@ -24,7 +24,7 @@ class Backbone(nn.Module):
 
 
 class Wrapped(nn.Module):
-    """The backbone is no sequence, but has most of the parameters."""
+    """Has a backbone that is not a sequence, but contains most of the parameters."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ from convoy.training.run.plan import plan_one
 
 
 class Little(nn.Module):
-    """Three channels, as torchvision's have, by default; a patch of 1 is an ordinary convolution."""
+    """Has three input channels by default, as in torchvision. A patch size of 1 is an ordinary convolution."""
 
     def __init__(self, num_classes: int, in_chans: int = 3, patch_size: int = 1, drop: float = 0.0) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Picky(Little):
 
 
 class TwoHeads(Little):
-    """As networks with auxiliary heads: a tuple in training mode."""
+    """Returns a tuple in training mode, like networks with auxiliary heads."""
 
     def forward(self, x: torch.Tensor) -> Any:
         logits = super().forward(x)
@@ -65,7 +65,7 @@ NETWORKS = {"little": Little, "sized": Sized, "picky": Picky, "two_heads": TwoHe
 
 @pytest.fixture
 def timm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A timm whose last call's arguments are its `asked`."""
+    """A fake timm that stores the arguments of the last call in `asked`."""
 
     def create_model(name: str, pretrained: bool, **options: Any) -> nn.Module:
         library.asked = {"pretrained": pretrained, **options}  # type: ignore[attr-defined]
@@ -105,22 +105,24 @@ def refusal(name: str, **arguments: Any) -> str:
     return message
 
 
-# ---- what the libraries are asked for ----
+# ---- calls of the libraries ----
 
 
-def test_timm_is_told_channels_classes_size_and_options_and_nothing_is_downloaded(timm: ModuleType) -> None:
+def test_timm_gets_channels_classes_size_and_options_and_downloads_nothing(timm: ModuleType) -> None:
     module = made("timm:sized", in_chans=3, drop=0.5)
     assert timm.asked == {"pretrained": False, "in_chans": 3, "num_classes": 5, "img_size": 28, "drop": 0.5}
     assert module.training
     assert module.flaws == ()
 
 
-def test_network_for_any_size_is_not_told_one(timm: ModuleType) -> None:
+def test_network_for_any_size_gets_no_image_size(timm: ModuleType) -> None:
     made("timm:little")
     assert "img_size" not in timm.asked
 
 
-def test_torchvisions_first_convolution_takes_grey_images_with_the_weights_it_drew(torchvision: ModuleType) -> None:
+def test_torchvisions_first_convolution_keeps_the_weights_of_one_channel_for_grey_images(
+    torchvision: ModuleType,
+) -> None:
     torch.manual_seed(0)
     grey = made("torchvision:resnet18", in_chans=1, aux_logits=False)
     torch.manual_seed(0)
@@ -129,13 +131,13 @@ def test_torchvisions_first_convolution_takes_grey_images_with_the_weights_it_dr
     assert torch.equal(grey.conv.weight, colour.conv.weight[:, :1])
 
 
-def test_auxiliary_heads_of_googlenet_are_left_off_unless_asked_for(torchvision: ModuleType) -> None:
+def test_auxiliary_heads_of_googlenet_are_off_by_default(torchvision: ModuleType) -> None:
     assert default_options("torchvision:googlenet")["aux_logits"] is False
     assert type(made("torchvision:googlenet")) is Little
     assert type(made("torchvision:googlenet", aux_logits=True)) is TwoHeads
 
 
-def test_check_leaves_the_generator_where_the_network_left_it(timm: ModuleType) -> None:
+def test_the_check_does_not_change_the_generator(timm: ModuleType) -> None:
     torch.manual_seed(1)
     made("timm:little")
     after_create = torch.rand(1)
@@ -144,16 +146,16 @@ def test_check_leaves_the_generator_where_the_network_left_it(timm: ModuleType) 
     assert torch.equal(after_create, torch.rand(1))
 
 
-# ---- what is refused, in one line ----
+# ---- one-line errors ----
 
 
-def test_absent_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_missing_library_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match=r"^timm:resnet18 .*pip install 'convoy-ml\[zoo\]'"):
         made("timm:resnet18")
 
 
-def test_library_made_for_another_torch_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_an_incompatible_library_names_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> ModuleType:
         raise RuntimeError(f"operator {name}::nms does not exist\n...")
 
@@ -162,44 +164,44 @@ def test_library_made_for_another_torch_is_said_to_be_that(monkeypatch: pytest.M
         made("torchvision:resnet18")
 
 
-def test_unknown_name_is_answered_with_close_ones(timm: ModuleType) -> None:
+def test_error_for_an_unknown_name_lists_close_names(timm: ModuleType) -> None:
     with pytest.raises(ValueError, match="^unknown model 'litle' in timm; did you mean 'little'"):
         made("timm:litle")
 
 
-def test_unknown_name_among_a_thousand_is_not_answered_with_all_of_them(timm: ModuleType) -> None:
+def test_error_for_an_unknown_name_does_not_list_a_thousand_names(timm: ModuleType) -> None:
     timm.list_models = lambda: [f"net{number:04}" for number in range(1000)]
     with pytest.raises(ValueError, match=r"net0098, net0099, \.\.\. \(1,000 in total\)$"):
         made("timm:qq")
 
 
-def test_option_that_the_library_refuses_is_named_with_its_words(timm: ModuleType) -> None:
+def test_error_for_a_rejected_option_has_the_librarys_message(timm: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"^timm:little .*model\.options: colour = 2\): TypeError: .*'colour'"):
         made("timm:little", colour=2)
 
 
 @pytest.mark.parametrize("option", ["in_chans", "num_classes", "image_size", "img_size"])
-def test_option_that_the_data_decide(timm: ModuleType, option: str) -> None:
+def test_an_option_that_is_determined_by_the_data_is_an_error(timm: ModuleType, option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} in model.options of timm:little: .*the data"):
         create("timm:little", in_chans=1, num_classes=5, image_size=28, options={option: 3})
 
 
 @pytest.mark.parametrize("option", ["weights", "checkpoint_path"])
-def test_option_that_loads_weights(timm: ModuleType, option: str) -> None:
+def test_an_option_that_loads_weights_is_an_error(timm: ModuleType, option: str) -> None:
     assert "pretrained = true" in refusal("timm:little", **{option: "x"})
 
 
-def test_network_that_does_not_run_on_the_size(timm: ModuleType) -> None:
+def test_a_network_that_does_not_run_on_the_image_size_is_an_error(timm: ModuleType) -> None:
     with pytest.raises(ValueError, match="^timm:picky .* 1x28x28: RuntimeError: maps are used up$"):
         made("timm:picky")
     made("timm:picky", image_size=32)
 
 
-def test_network_that_is_no_classifier(timm: ModuleType) -> None:
+def test_a_network_that_is_not_a_classifier_is_an_error(timm: ModuleType) -> None:
     assert refusal("timm:features").endswith("got [2, 8, 28, 28]")
 
 
-def test_patches_that_would_leave_out_much_of_an_image(timm: ModuleType) -> None:
+def test_patches_that_would_ignore_much_of_an_image_are_an_error(timm: ModuleType) -> None:
     message = refusal("timm:little", patch_size=16)
     assert "12 of 28 rows" in message
     assert "a multiple of 16" in message
@@ -210,7 +212,7 @@ def test_patches_that_would_leave_out_much_of_an_image(timm: ModuleType) -> None
 # ---- in a recipe ----
 
 
-def test_run_of_it_has_a_name_that_is_a_file_name_and_its_network_comes_back(
+def test_the_run_has_a_valid_folder_name_and_its_network_can_be_loaded(
     timm: ModuleType, tiny: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     run = convoy.train(tiny(("model.name", "timm:little"), ("train.epochs", 1)), out=tmp_path, show=False)
@@ -232,7 +234,7 @@ def test_library_version_is_part_of_the_fingerprint_and_its_build_is_not(
     assert first == other_build != newer
 
 
-def test_network_that_fails_in_training_mode_only_is_refused_before_anything_is_written(
+def test_a_network_that_fails_only_in_training_mode_is_an_error_before_anything_is_written(
     timm: ModuleType, tiny: Callable[..., Recipe]
 ) -> None:
     with pytest.raises(ValueError, match="^timm:two_heads cannot be trained: "):

@@ -79,7 +79,7 @@ def test_max_pooling_before_a_monotonic_activation_gives_the_same_values(activat
 
 
 @pytest.mark.parametrize(("activation", "pool"), [("silu", "max"), ("relu", "average")])
-def test_pooling_comes_last_if_the_order_matters(activation: str, pool: str) -> None:
+def test_pooling_is_last_if_the_order_matters(activation: str, pool: str) -> None:
     _, last = activation_and_pool(activation, pool, 2)
     assert isinstance(last, nn.MaxPool2d | nn.AvgPool2d)
 

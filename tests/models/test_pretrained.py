@@ -56,7 +56,7 @@ def weights_of_the_library() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def timm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A timm that counts its downloads, and is offline if its `offline` is true."""
+    """A fake timm that counts downloads and can be `offline`."""
 
     def create_model(name: str, pretrained: bool, **options: Any) -> nn.Module:
         module = Net(**options)
@@ -89,7 +89,7 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def torchvision(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Its networks have as many cells as pixels in a row, if they have a position embedding."""
+    """A fake torchvision. A position embedding has one cell per pixel of a row."""
     weights = SimpleNamespace(
         url="https://example.org/net-0123.pth",
         transforms=lambda: SimpleNamespace(mean=list(MEAN), std=list(STD), crop_size=[24]),
@@ -129,11 +129,11 @@ def log(run: Run) -> str:
     return (run.path / "log.txt").read_text()
 
 
-# ---- what a run starts from ----
+# ---- initial weights ----
 
 
 @pytest.mark.parametrize("name", ["timm:net", "torchvision:net"])
-def test_run_starts_from_the_weights_with_a_head_of_its_own(
+def test_the_run_starts_from_the_weights_with_a_new_head(
     timm: ModuleType, torchvision: ModuleType, recipe: Callable[..., Recipe], tmp_path: Path, name: str
 ) -> None:
     run = finish(recipe(name, ("model.freeze", "all-but-head")), tmp_path)
@@ -185,7 +185,7 @@ def test_colour_images_are_normalised_by_colour(
     assert (prepared.mean, prepared.std) == (MEAN, STD)
 
 
-def test_recipe_may_have_another_normalisation_and_the_log_says_so(
+def test_recipe_may_have_another_normalisation_which_is_logged(
     timm: ModuleType, recipe: Callable[..., Recipe], tiny: Callable[..., Recipe]
 ) -> None:
     own = plan_one(recipe("timm:net", ("data.normalise", "train")))
@@ -199,7 +199,7 @@ def test_recipe_may_have_another_normalisation_and_the_log_says_so(
 # ---- repetition, resume and the network ----
 
 
-def test_finished_run_is_found_and_stopped_run_resumes_to_the_bit_without_the_library_s_weights(
+def test_finished_run_is_reused_and_stopped_run_resumes_bit_exactly_without_the_librarys_weights(
     timm: ModuleType, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     unbroken = finish(recipe(), tmp_path / "a")
@@ -221,7 +221,7 @@ def test_finished_run_is_found_and_stopped_run_resumes_to_the_bit_without_the_li
     assert network_of(again)
 
 
-def test_without_a_network_nothing_is_written_and_one_line_says_what_to_do(
+def test_a_failed_download_is_a_one_line_error_and_writes_nothing(
     timm: ModuleType, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     timm.offline = True
@@ -233,14 +233,16 @@ def test_without_a_network_nothing_is_written_and_one_line_says_what_to_do(
     assert not list((tmp_path / "out").rglob("*.toml"))
 
 
-def test_network_without_weights_is_refused_before_training(timm: ModuleType, recipe: Callable[..., Recipe]) -> None:
+def test_network_without_weights_is_an_error_before_training(timm: ModuleType, recipe: Callable[..., Recipe]) -> None:
     with pytest.raises(ValueError, match="^timm:raw: timm has no pretrained weights"):
         plan_one(recipe("timm:raw"))
     with pytest.raises(ValueError, match="^lenet has no pretrained weights; use --init"):
         create("lenet", in_chans=1, num_classes=3, image_size=28, options={"pretrained": True})
 
 
-def test_weights_for_images_of_another_size_say_which(torchvision: ModuleType, recipe: Callable[..., Recipe]) -> None:
+def test_error_for_weights_of_another_image_size_names_the_size(
+    torchvision: ModuleType, recipe: Callable[..., Recipe]
+) -> None:
     with pytest.raises(ValueError, match=r"^torchvision:sized: .* 24 pixels, not 12 \(position .* data\.size = 24$"):
         plan_one(recipe("torchvision:sized")).with_pretrained()
 
@@ -257,7 +259,7 @@ def test_pretrained_is_true_or_false_and_not_combined_with_init(
 # ---- the normalisation in a recipe ----
 
 
-def test_weights_bring_their_normalisation_unless_the_recipe_has_one() -> None:
+def test_the_default_normalisation_is_that_of_the_weights() -> None:
     on, off = {"model.options.pretrained": True}, {"model.options.pretrained": False}
     plain = Recipe.load("defaults/images", [("model.name", "timm:net")])
     assert plain.data.normalise == "train"
@@ -271,7 +273,7 @@ def test_weights_bring_their_normalisation_unless_the_recipe_has_one() -> None:
         plain.override({"data.normalise": "weights"})
 
 
-def test_recipe_of_a_run_is_read_as_it_was(tmp_path: Path) -> None:
+def test_recipe_of_a_run_is_read_unchanged(tmp_path: Path) -> None:
     for normalise in ({}, {"data.normalise": "train"}):
         recipe = Recipe.load("defaults/images").override(
             {"model.name": "timm:net", "model.options": {"pretrained": True}, **normalise}
@@ -280,7 +282,7 @@ def test_recipe_of_a_run_is_read_as_it_was(tmp_path: Path) -> None:
         assert Recipe.load(str(tmp_path / "recipe.toml")) == recipe
 
 
-# ---- the libraries themselves, with files of their own form in their caches ----
+# ---- the real libraries, with weights files in their caches ----
 
 
 def installed(library: str) -> ModuleType:

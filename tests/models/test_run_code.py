@@ -161,7 +161,7 @@ def test_sys_path_entry_from_dunder_file_does_not_point_to_the_run_folder(
         sys.path[:] = before
 
 
-def test_another_class_than_the_trained_one_needs_trust_code(run: Run) -> None:
+def test_a_class_other_than_the_trained_one_needs_trust_code(run: Run) -> None:
     recipe = run.path / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("net.py:Net", "net.py:Head"))
     run.write_status(files={})

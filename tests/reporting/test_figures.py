@@ -66,7 +66,7 @@ def test_curves_are_means_over_seeds_with_their_extremes():
     assert (validation.low, validation.high) == (pytest.approx((50, 70)), pytest.approx((60, 90)))
 
 
-def test_curves_of_unequal_length_are_cut_to_the_shortest():
+def test_curves_of_unequal_length_are_truncated_to_the_shortest():
     numbers = curve_numbers({"net": [lines([0.5, 0.7, 0.8]), lines([0.6])]}, "loss")
     assert [len(curve.mean) for curve in numbers.curves] == [1, 1]
     assert numbers.truncated
@@ -77,7 +77,7 @@ def test_curves_caption_names_the_fault_of_selecting_on_the_test_part():
     assert "Protocol fault" in caption
 
 
-def test_a_test_set_opened_next_to_validation_selects_no_epoch():
+def test_a_test_set_opened_in_addition_to_validation_selects_no_epoch():
     metrics = [epoch_metrics(e, validation=part_score(0.8 + 0.01 * e), test=part_score(0.85)) for e in range(1, 4)]
     numbers = curve_numbers({"lenet": [metrics]}, "accuracy")
     assert [curve.part for curve in numbers.curves] == ["train", "validation"]
@@ -95,7 +95,7 @@ def test_steps_are_smoothed_without_skipped_steps():
 
 
 @pytest.mark.parametrize("loss", [[], [1.0], [np.nan, np.nan]])
-def test_fewer_than_two_steps_make_no_figure(loss):
+def test_fewer_than_two_steps_have_no_figure(loss):
     assert step_numbers({"loss": np.array(loss, np.float32), "lr": np.zeros(len(loss), np.float32)}) is None
 
 
@@ -126,20 +126,20 @@ def test_smoothed_losses_are_means_over_ten_steps_with_the_range_over_seeds():
     assert line.seconds[[0, -1]] == pytest.approx([0.4, 6.0])
 
 
-def test_smoothed_losses_leave_out_skipped_steps():
+def test_smoothed_losses_omit_skipped_steps():
     loss = np.ones(100, np.float32)
     loss[[3, 50]] = np.nan, np.inf
     assert loss_numbers({"net": [({"loss": loss}, [])]}).lines[0].mean == pytest.approx(1.0)
 
 
-def test_smoothed_losses_of_unequal_length_are_cut_to_the_shortest():
+def test_smoothed_losses_of_unequal_length_are_truncated_to_the_shortest():
     runs = [({"loss": np.ones(count, np.float32)}, []) for count in (40, 100)]
     numbers = loss_numbers({"net": runs})
     assert numbers.lines[0].step[-1] == 40
     assert numbers.truncated
 
 
-def test_thinned_steps_keep_their_numbers_and_the_caption_says_so():
+def test_archived_steps_keep_their_numbers_and_are_mentioned_in_the_caption():
     steps = {"loss": np.ones(50, np.float32), "step": np.arange(0, 200, 4)}
     numbers = loss_numbers({"net": [(steps, [])]})
     assert (numbers.lines[0].step[0], numbers.lines[0].step[-1]) == (37, 197)
@@ -147,7 +147,7 @@ def test_thinned_steps_keep_their_numbers_and_the_caption_says_so():
 
 
 @pytest.mark.parametrize("loss", [[], [1.0] * 10])
-def test_fewer_steps_than_a_window_make_no_figure(loss):
+def test_fewer_steps_than_a_window_have_no_figure(loss):
     assert loss_numbers({"net": [({"loss": np.array(loss, np.float32)}, [])]}) is None
 
 
@@ -173,7 +173,7 @@ def test_recall_has_an_interval_and_of_many_classes_the_lowest_are_shown():
     assert [row[0].text for row in class_table(replace(CONFUSION, per_class=many)).rows] == [*map(str, range(25))]
 
 
-def test_balance_leaves_out_empty_parts_and_gives_the_ratio():
+def test_balance_omits_empty_parts_and_gives_the_ratio():
     numbers = balance_numbers({"train": [40, 100], "test": []}, ("a", "b"))
     assert tuple(numbers.counts) == ("train",)
     assert "2.50" in balance_caption(numbers)
@@ -195,7 +195,7 @@ def test_filters_are_grey_around_zero_with_their_largest_weight_at_the_end():
     assert (first[0, 0, 0], first[0, 2, 2]) == (0, 128)
 
 
-def test_mosaic_sets_tiles_apart_by_transparent_pixels():
+def test_mosaic_separates_tiles_by_transparent_pixels():
     tiles = sample_strips({"samples_images": mnist("t10k")[0][:3], "samples_labels": np.zeros(3)}, ["0"])[0].tiles
     picture = mosaic(tiles, gap=2)
     assert picture.shape == (28, 3 * 28 + 2 * 2, 4)
@@ -222,7 +222,7 @@ def test_gallery_without_labels_marks_nothing_as_wrong(tmp_path):
     assert "true: class" not in path.read_text()
 
 
-def test_gallery_refuses_another_format_and_no_images(tmp_path):
+def test_gallery_of_another_format_or_without_images_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"\.png or \.svg"):
         draw_gallery(gallery(2), tmp_path / "x.gif")
     with pytest.raises(ValueError, match="at least one image"):
@@ -300,7 +300,7 @@ def test_the_page_of_a_run_on_large_photographs_is_below_2_mb(tmp_path: Path) ->
     rng = np.random.default_rng(0)
 
     def photographs(count: int) -> np.ndarray:
-        """Colourful gradients with a texture of the strength that a photograph has."""
+        """Colourful gradients with as much texture as a photograph."""
         coarse = rng.integers(0, 256, (count, 7, 7, 3), dtype=np.uint8)
         smooth = [np.asarray(Image.fromarray(each).resize((224, 224), Image.Resampling.BICUBIC)) for each in coarse]
         textured = np.stack(smooth) + rng.normal(0, 5, (count, 224, 224, 1))
@@ -324,7 +324,7 @@ def test_small_images_keep_their_pixels_on_a_page() -> None:
     assert np.array_equal(np.asarray(Image.open(BytesIO(b64decode(data)))), image.transpose(1, 2, 0))
 
 
-def test_the_panels_of_a_page_are_cut_from_the_figure_that_is_drawn_once(tmp_path: Path) -> None:
+def test_the_panels_of_a_page_are_parts_of_one_svg(tmp_path: Path) -> None:
     titles = ("one", "two", "three")
     drawn: list[str] = []
     panels = tuple(

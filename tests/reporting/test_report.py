@@ -1,4 +1,4 @@
-"""Whole reports, written from fake runs and read back."""
+"""Complete reports, written from fake runs and read back."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_long_collapsed_tables_are_not_printed(tmp_path, rows, printed):
     assert ('<div class="unprinted">' in html) is not printed
 
 
-def test_runs_of_one_label_at_several_learning_rates_carry_their_rate(tmp_path):
+def test_runs_of_one_label_at_several_learning_rates_are_listed_with_their_rate(tmp_path):
     runs = [fake_run(tmp_path, seed=seed, changes={"optim.lr": lr}) for seed, lr in ((1, 1e-3), (2, 1e-2))]
     one, two = [read_run(run) for run in runs]
     column = next(
@@ -136,7 +136,7 @@ def test_figures_take_their_colours_from_the_page(html):
     assert "#0072b2" not in svg
 
 
-def test_each_run_is_named_and_linked_to_its_folder(study, html):
+def test_each_run_is_listed_with_a_link_to_its_folder(study, html):
     links = {attributes["href"] for attributes in Page(html).all("a") if not attributes["href"].startswith("#")}
     linked = {(study.path / unquote(link)).resolve() for link in links}
     assert linked == {member.run.path.resolve() for member in study.members}
@@ -166,7 +166,7 @@ def notes_and_flops(table: Table) -> tuple[str, list[str]]:
     return table.note, [row[place].note for row in table.rows]
 
 
-def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
+def test_macs_reported_as_flops_are_marked(tmp_path):
     finding = kinds.finding_of(fake_study(tmp_path, TWO, seeds=(1,)))
     faulty = fake_run(tmp_path, "lenet", TWO["lenet"], seed=1, setting=Setting(faults=("macs_as_flops",)))
     sound = fake_run(tmp_path, "two_conv_cnn", TWO["two_conv_cnn"], seed=1)
@@ -178,7 +178,7 @@ def test_macs_that_a_run_gives_out_as_flops_are_marked(tmp_path):
     assert "MACs" in [column.title for column in cost_table(groups["lenet"][0]).columns]
 
 
-def test_latency_is_shown_with_quartiles_and_of_an_older_run_without(tmp_path):
+def test_latency_has_quartiles_except_for_an_older_run(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(1,))
     run = study.members[0].run
     tables = {}
@@ -207,7 +207,7 @@ def test_note_on_the_best_epoch_names_the_fault_last_weights(tmp_path):
     assert "last_weights" in marks["last_weights",]
 
 
-def test_markdown_links_figures_that_are_there(study):
+def test_markdown_links_existing_figures(study):
     html = MarkdownIt("commonmark").enable("table").render((study.path / "report.md").read_text())
     images = [image["src"] for image in Page(html).all("img")]
     assert len(images) == len(set(images)) == 14
@@ -269,7 +269,7 @@ def test_a_report_is_written_to_the_folder_of_its_run(run, run_report):
     ],
     ids=["no validation", "no test", "neither", "quick try", "fault", "colour and one epoch", "no filters"],
 )
-def test_the_page_of_a_run_names_what_is_special_about_it(tmp_path, setting, word):
+def test_the_page_of_a_run_has_its_caveats(tmp_path, setting, word):
     path = write_report(fake_run(tmp_path, setting=setting))
     assert word in Page(path.read_text()).text
 
@@ -325,7 +325,7 @@ def test_archived_runs_are_compared_like_complete_ones(tmp_path):
     assert "up to 20 steps" in charts(slim)["train_loss_smoothed"].caption
 
 
-def test_of_many_models_the_best_are_drawn_in_unique_colours(tmp_path):
+def test_the_best_of_many_models_are_drawn_in_unique_colours(tmp_path):
     models = {f"net{place}": FakeModel(0.95 + 0.004 * place) for place in range(12)}
     study = fake_study(tmp_path, models, seeds=(1, 2), setting=Setting(filters=False))
     chart = charts(study)["validation_accuracy"]
@@ -337,7 +337,7 @@ def test_of_many_models_the_best_are_drawn_in_unique_colours(tmp_path):
 
 
 @pytest.mark.usefixtures("page_alone")
-def test_a_hundred_classes_stay_readable(tmp_path):
+def test_pages_with_a_hundred_classes_are_readable(tmp_path):
     setting = Setting(classes=tuple(f"class number {place}" for place in range(100)))
     html = write_report(fake_study(tmp_path, TWO, seeds=(42, 43), setting=setting)).read_text()
     assert len(html) < 1_000_000
@@ -345,7 +345,7 @@ def test_a_hundred_classes_stay_readable(tmp_path):
     assert confusion[: confusion.index("</figure>")].count("<text") < 100
 
 
-def test_ten_models_with_long_names_keep_ten_names(tmp_path):
+def test_ten_models_with_long_names_have_ten_distinct_names(tmp_path):
     models = {f"a_network_with_a_name_of_quite_some_length_and_number_{place}": FakeModel() for place in range(10)}
     chart = charts(fake_study(tmp_path, models, seeds=(1,), setting=Setting(filters=False)))["accuracy_bars"]
     shown = Page("".join(inline_panels(chart, save_chart(chart, Look(list(models)), tmp_path), "f"))).text
@@ -378,7 +378,7 @@ def test_names_cannot_become_markup(tmp_path):
     assert columns[0] == columns[1] == columns[2]
 
 
-def test_missing_files_are_named_in_one_line(tmp_path):
+def test_missing_files_are_a_one_line_error(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(42,))
     (study.members[0].run.path / "data.json").unlink()
     with pytest.raises(ValueError, match=r"data\.json does not exist") as error:
@@ -386,7 +386,7 @@ def test_missing_files_are_named_in_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_another_kind_of_study_is_refused(tmp_path):
+def test_an_unknown_kind_of_study_is_an_error(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(42,))
     other = Workspace(tmp_path).write_study("other", "horoscope", study.members, "")
     write_json(other.path / "finding.json", {"kind": "horoscope"})

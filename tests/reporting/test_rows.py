@@ -18,13 +18,13 @@ def test_percentages_stay_near_0_to_100() -> None:
     assert limits(rows(Value(1, (-7, 9)), unit="%"))[0] == -1
 
 
-def test_the_axis_holds_every_value() -> None:
+def test_the_axis_includes_every_value() -> None:
     chart = rows(Value(3, (2, 4), points=(1,)), Value(3, prediction=(0, 3)), line=7, band=(-2, 8))
     low, high = limits(chart)
     assert low < -2 < 8 < high
 
 
-def test_bars_begin_at_0_and_a_very_wide_interval_is_cut() -> None:
+def test_bars_begin_at_0_and_a_very_wide_interval_is_truncated() -> None:
     assert limits(rows(Value(10, (-100, 120)), bars=True)) == (0, pytest.approx(1.02 * 12.5))
     assert limits(rows(Value(10), bars=True)) == (0, pytest.approx(10.2))
 

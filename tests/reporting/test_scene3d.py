@@ -53,7 +53,7 @@ def test_page_without_3d_figures_does_not_embed_plotly(tmp_path: Path) -> None:
     assert len(html) < 50_000
 
 
-def test_the_hint_to_rotate_is_shown_on_a_live_page_only(tmp_path: Path) -> None:
+def test_the_hint_to_rotate_is_only_shown_on_an_interactive_page(tmp_path: Path) -> None:
     html = render.write(page(SCATTER), tmp_path).read_text()
     screen, print_ = html.split("@media print", 1)
     hint = Html(html.split('<span class="hint">')[1].split("</span>")[0]).text
@@ -82,7 +82,7 @@ def test_names_cannot_end_the_script_or_become_markup() -> None:
     assert plotly_figure(SCATTER)["traces"][1]["name"] == "&lt;winner&gt;"
 
 
-def test_points_are_coloured_by_height_and_a_labelled_one_stands_out() -> None:
+def test_points_are_coloured_by_height_and_a_labelled_one_has_its_own_colour() -> None:
     points, best, *stems = plotly_figure(SCATTER)["traces"]
 
     assert points["marker"]["color"] == [90, 98, 95]
@@ -98,7 +98,7 @@ def test_logarithmic_axis_has_its_few_values_as_ticks_in_plain_digits() -> None:
     assert "ticktext" not in axes["zaxis"]
 
 
-def test_gap_in_a_surface_stays_a_gap() -> None:
+def test_values_that_are_not_finite_are_gaps_in_a_surface() -> None:
     heights = HEIGHTS.copy()
     heights[0, 0] = np.nan
     block = Scene3D("gap", "", "", (Surface3D(GRID, GRID, heights),), ("x", "y", "z"))
@@ -108,14 +108,14 @@ def test_gap_in_a_surface_stays_a_gap() -> None:
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_surface_is_coloured_as_its_axis_is_scaled(log: bool) -> None:
+def test_colours_of_a_surface_use_the_scale_of_its_axis(log: bool) -> None:
     block = Scene3D("s", "", "", SURFACE.traces, SURFACE.axes, (False, False, log))
 
     expected = np.log10(HEIGHTS) if log else HEIGHTS
     assert np.allclose(plotly_figure(block)["traces"][0]["surfacecolor"], expected)
 
 
-def test_searched_values_have_the_ticks_where_they_are_few_and_not_crowded() -> None:
+def test_few_values_that_are_not_crowded_are_ticks() -> None:
     def ticks(*values: float) -> object:
         points = Points3D(np.array(values), np.array(values), np.array(values))
         return plotly_figure(Scene3D("t", "", "", (points,), ("a", "b", "c")))["axes"]["xaxis"].get("ticktext")

@@ -60,7 +60,7 @@ class Texts(HTMLParser):
 
 
 def untranslated(html: str) -> set[str]:
-    """Two and more words in a row that are in no message. A figure may cut a message with "…"."""
+    """Returns sequences of two or more words that are in no message. A figure may truncate a message with "…"."""
     rest = Texts(html).text
     while rest != (shorter := re.sub(r"⟦[^⟦⟧]*(?:⟧|…)", "#", rest)):
         rest = shorter

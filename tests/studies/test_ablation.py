@@ -63,7 +63,7 @@ def test_a_quick_try_has_effects_and_no_verdict(tmp_path: Path) -> None:
     assert "beats" not in text
 
 
-def test_every_combination_has_a_label_that_names_what_varies() -> None:
+def test_every_combination_has_a_label_with_the_varied_values() -> None:
     varied = {"model.options.norm": ["batch", "none"], "train.batch_size": [64, 128, 256]}
     design, points = combine([("net", BASE)], varied)
     labels = [label for label, _ in points]
@@ -74,7 +74,7 @@ def test_every_combination_has_a_label_that_names_what_varies() -> None:
     assert points[-1][1].model.options == {"norm": "none"}
 
 
-def test_several_recipes_are_a_key_of_their_own() -> None:
+def test_several_recipes_are_a_separate_key() -> None:
     design, points = combine([("a", BASE), ("b", BASE)], {"train.batch_size": [64, 128]})
     assert design.keys == ("recipe", "batch_size")
     assert [design.levels[label] for label, _ in points] == [("a", "64"), ("a", "128"), ("b", "64"), ("b", "128")]
@@ -119,7 +119,7 @@ def test_long_values_with_the_same_start_keep_different_labels() -> None:
         ([("", [1, 2])], "expected a key to vary"),
     ],
 )
-def test_what_cannot_be_varied_is_an_error(varied: list[tuple[str, Any]], message: str) -> None:
+def test_keys_that_cannot_be_varied_are_an_error(varied: list[tuple[str, Any]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         combine([("net", BASE)], varied)
 
@@ -134,12 +134,12 @@ def test_what_cannot_be_varied_is_an_error(varied: list[tuple[str, Any]], messag
         ('a.b=[],[{name = "flip"}]', [[], [{"name": "flip"}]]),
     ],
 )
-def test_values_typed_on_the_command_line(text: str, values: list[Any]) -> None:
+def test_values_of_the_command_line_are_parsed_as_toml(text: str, values: list[Any]) -> None:
     assert parse_values(text) == ("a.b", values)
 
 
 @pytest.mark.parametrize("text", ["a.b", "a.b=", "=1,2"])
-def test_a_key_without_values_is_refused(text: str) -> None:
+def test_a_key_without_values_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected a key and its values"):
         parse_values(text)
 
@@ -194,7 +194,7 @@ def test_keys_that_interact_are_a_caveat(tmp_path: Path) -> None:
     assert re.findall(r"\+\d\.\d", caveats(finding)[-1]) == ["+7.0", "+2.0"]
 
 
-def test_keys_that_do_not_interact_have_another(tmp_path: Path) -> None:
+def test_keys_that_do_not_interact_have_a_different_caveat(tmp_path: Path) -> None:
     finding = compare(members(tmp_path, additive), DESIGN)
     assert finding.ablation is not None
     assert not any(each.significant for each in finding.ablation.interactions)
@@ -245,7 +245,7 @@ def test_its_page_shows_the_effects(study: Study, monkeypatch: pytest.MonkeyPatc
     assert "| norm | " in (study.path / "report.md").read_text()
 
 
-def test_done_again_it_trains_nothing_and_concludes_the_same(study: Study) -> None:
+def test_a_second_call_trains_nothing_and_has_the_same_conclusion(study: Study) -> None:
     before, out = study.finding_json, study.path.parents[1]
     varied = {"model.options.norm": ["batch", "none"], "train.batch_size": [32, 128]}
     times = {run: (run / "metrics.jsonl").stat().st_mtime_ns for run in (out / "runs").iterdir()}

@@ -52,7 +52,7 @@ from torch import nn
 class Head(nn.Linear):
     pass
 """
-# In a worker of a cluster it saves after each epoch, and waits in its twentieth step until a file is there.
+# In a worker of a cluster, saves after each epoch and waits in its twentieth step until a file exists.
 WAITING = """
 import sys
 import time
@@ -115,7 +115,7 @@ def where(cluster: LocalCluster) -> str:
 
 
 def recipes(stripes: Path, folder: Path, epochs: int = 2) -> list[Recipe]:
-    """A built-in network, and a user's of two files, on a user's data."""
+    """A built-in network, and a user's network of two files, on a user's data."""
     folder.mkdir(exist_ok=True)
     (folder / "net.py").write_text(NETWORK, encoding="utf-8")
     (folder / "parts.py").write_text(HEAD, encoding="utf-8")
@@ -128,7 +128,7 @@ def recipe_of(name: str, stripes: Path, epochs: int) -> Recipe:
 
 
 class Waiting:
-    """A run of a few seconds that a worker of a cluster begins, but does not end before `go_on`."""
+    """A run of a few seconds in a worker of a cluster that does not end before `go_on`."""
 
     def __init__(self, folder: Path, stripes: Path) -> None:
         self.go_on = folder / "go-on"
@@ -136,7 +136,7 @@ class Waiting:
         self.recipe = recipe_of(f"{folder / 'waiting.py'}:Net", stripes, epochs=4)
 
     def check_resumed(self, events: list[Event], folder: Path) -> None:
-        """Checks that the last worker did not begin at step 0, and that the run is that of an uninterrupted one."""
+        """Checks that the last worker did not start at step 0 and that the run equals an uninterrupted one."""
         begun = [event.step for event in events if isinstance(event, Started)]
         assert begun[-1] > 0
         run = Run(next(event.run for event in reversed(events) if isinstance(event, Ended)))
@@ -151,7 +151,7 @@ def waiting(tmp_path: Path, stripes: Path) -> Waiting:
 
 
 def when_saved(action: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
-    """Has the driver call `action` once, when it has copied the first checkpoint of a run."""
+    """Makes the driver call `action` once, after it has copied the first checkpoint of a run."""
     copy_run, done = Remote.copy_run, []
 
     def copy_and_act(self: Remote, run: Run) -> None:
@@ -190,7 +190,7 @@ def test_a_cluster_gives_the_weights_of_this_process(cluster: LocalCluster, stri
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_of_a_lost_worker_resumes_elsewhere_from_the_last_copy(
+def test_a_run_of_a_lost_worker_is_resumed_by_another_from_the_last_copy(
     processes: LocalCluster, waiting: Waiting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     when_saved(lambda: os.kill(trainer_of(processes), number), monkeypatch)
@@ -314,7 +314,7 @@ def test_a_scheduler_with_tls_takes_workers_and_studies_with_its_key(stripes: Pa
             program.join()
 
 
-def test_a_full_disk_of_the_driver_is_named(stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_a_full_disk_of_the_driver(stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def is_full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -339,7 +339,7 @@ def test_data_above_the_limit_are_one_error_before_a_run_begins(
     assert not any((run.path / "data.json").is_file() for run in Workspace(tmp_path).runs())
 
 
-def test_a_worker_with_other_versions_is_refused_by_name(
+def test_error_names_a_worker_with_other_versions(
     processes: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = cluster_host.here()
@@ -350,9 +350,7 @@ def test_a_worker_with_other_versions_is_refused_by_name(
 
 
 @pytest.mark.parametrize("address", ["dask:0", "dask:many", "slurm:4", "dask-file:none.json"])
-def test_an_address_that_is_none_is_refused(
-    address: str, call: Callable[..., tuple[int, str, str]], stripes: Path
-) -> None:
+def test_an_invalid_address_is_an_error(address: str, call: Callable[..., tuple[int, str, str]], stripes: Path) -> None:
     options = ["--data", stripes, "--data.size", 16, "--epochs", 1, "--seeds", 1]
     code, _, err = call("compare", "lenet", "two_conv_cnn", *options, "--where", address)
     assert (code, "dask" in err) == (2, True)
@@ -374,7 +372,7 @@ def test_experiments_and_claims_are_trained_on_the_cluster_too(tmp_path: Path) -
         api.check_claim(claim, seeds=1, set={"data.limit": 100}, **quick)
 
 
-def test_a_port_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.execv", lambda *arguments: None)
     with socket.create_server(("127.0.0.1", 0)) as used, pytest.raises(ValueError, match="127.0.0.1, port"):
         become_scheduler(tmp_path, "127.0.0.1", used.getsockname()[1])
@@ -395,7 +393,7 @@ def trainer_of(cluster: LocalCluster) -> int:
 
 
 def test_a_copied_run_has_the_steps_of_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A save falls into the listing: steps.npz first, then the checkpoint. The copy has no checkpoint without steps."""
+    """If a run is saved while it is listed, the copy has no checkpoint without its steps."""
     (tmp_path / "checkpoints").mkdir()
     steps = tmp_path / "steps.npz"
     steps.write_bytes(b"old")

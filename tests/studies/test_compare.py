@@ -15,7 +15,7 @@ from convoy.studies.compare.words import caveats, sentence
 
 
 def with_correct(run: Run, correct: int, part: str = "test") -> Run:
-    """The run as if it had this many of 10,000 images right: all but those that its seed and its name draw."""
+    """Returns the run with this many correct images of 10,000, chosen at random by seed and name."""
     write_json(run.path / "scores.json", {part: {"accuracy": correct / 10_000, "correct": correct, "n": 10_000}})
     labels = np.arange(10_000) % 10
     wrong = np.random.default_rng([run.recipe.seed, *run.label.encode()]).permutation(10_000)[correct:]
@@ -56,27 +56,27 @@ def test_only_the_distinguishable_best_is_marked(tmp_path):
     assert conclude(members(tmp_path, LEVEL)).best is None
 
 
-def test_level_models_are_called_inconclusive(tmp_path):
+def test_models_without_a_significant_difference_are_inconclusive(tmp_path):
     finding = conclude(members(tmp_path, LEVEL))
     assert not finding.pairs[0].significant
     assert "lenet (0.0 ± 0.5 points)" in sentence(finding)
     assert "beats" not in sentence(finding)
 
 
-def test_a_third_model_that_is_beaten_is_named_after_the_two_that_are_level(tmp_path):
+def test_a_significantly_worse_model_is_listed_after_the_inconclusive_ones(tmp_path):
     finding = conclude(members(tmp_path, {**LEVEL, "tiny": [9010, 9025, 9012]}))
     level, beaten = sentence(finding).split("; ")
     assert "lenet (0.0 ± 0.5 points)" in level
     assert "tiny by 8.0 ± 0.5 points" in beaten
 
 
-def test_a_leader_of_three_level_models_is_not_called_the_best(tmp_path):
+def test_the_highest_of_three_inconclusive_models_is_not_the_best(tmp_path):
     finding = conclude(members(tmp_path, {**LEVEL, "third": [9812, 9818, 9801]}))
     assert not any(pair.significant for pair in finding.pairs)
     assert "beats" not in sentence(finding)
 
 
-def test_many_beaten_models_are_summarised_by_the_nearest_and_the_farthest(tmp_path):
+def test_many_worse_models_are_summarised_by_the_first_and_the_last(tmp_path):
     correct = {f"m{i}": [9800 - 100 * i, 9803 - 100 * i, 9801 - 100 * i] for i in range(5)}
     text = sentence(conclude(members(tmp_path, correct)))
     assert text.startswith("m0 beats 4 others")
@@ -85,7 +85,7 @@ def test_many_beaten_models_are_summarised_by_the_nearest_and_the_farthest(tmp_p
     assert "m4 by 4.0" in text
 
 
-def test_a_model_of_other_seeds_does_not_hide_the_result_of_the_others(tmp_path):
+def test_a_model_with_other_seeds_does_not_affect_the_result_of_the_others(tmp_path):
     both, third = members(tmp_path / "a", CLEAR), members(tmp_path / "b", {"third": [9700]})
     other = [Member("third", 7, third[0].run)]
 
@@ -94,7 +94,7 @@ def test_a_model_of_other_seeds_does_not_hide_the_result_of_the_others(tmp_path)
     assert missing.endswith("third")
 
 
-def test_holm_withdraws_a_difference_that_is_distinguishable_alone(tmp_path):
+def test_holms_correction_makes_a_significant_difference_inconclusive(tmp_path):
     pair = {"a": [9810, 9822, 9815], "b": [9819, 9840, 9828]}
     alone = conclude(members(tmp_path, pair)).pairs[0]
     finding = conclude(members(tmp_path, {**pair, "c": [9835, 9818, 9820]}))
@@ -154,7 +154,7 @@ def test_seeds_that_no_other_model_has_are_not_tested(tmp_path):
     assert [test.seed for test in conclude(given).mcnemar] == [42]
 
 
-def test_one_seed_each_but_not_the_same_one_is_inconclusive(tmp_path):
+def test_models_with_one_seed_each_but_different_ones_are_inconclusive(tmp_path):
     first, second = members(tmp_path, {"a": [9800], "b": [9700, 9711]})[::2]
     finding = conclude([first, second])
     assert finding.mcnemar == ()
@@ -167,7 +167,7 @@ def changed(run: Run, **arrays: np.ndarray) -> None:
     write_arrays(run.path / "predictions.npz", {**run.predictions, **arrays})
 
 
-def test_runs_scored_on_other_images_are_not_tested_and_named(tmp_path):
+def test_runs_scored_on_other_images_are_listed_and_not_tested(tmp_path):
     given = members(tmp_path, {"a": [9800], "b": [9700], "c": [9750]})
     labels, predicted = given[2].run.predicted("test")
     changed(given[2].run, test_labels=labels[::-1], test_predicted=predicted[::-1])
@@ -219,7 +219,7 @@ def test_validation_images_that_change_in_each_epoch_are_not_compared(tmp_path):
     assert finding.untested == (Untested(Reason.RESPLIT, labels=("a", "b")),)
 
 
-def test_runs_without_predictions_are_named(tmp_path):
+def test_runs_without_predictions_are_listed(tmp_path):
     given = members(tmp_path, {"a": [9800], "b": [9700], "c": [9750]})
     (given[0].run.path / "predictions.npz").unlink()
     changed(given[1].run, test_predicted=np.zeros(10_000, np.int64))
@@ -228,25 +228,25 @@ def test_runs_without_predictions_are_named(tmp_path):
     assert len([caveat for caveat in caveats(finding) if "McNemar" in caveat]) == 2
 
 
-def test_one_model_with_one_seed_speaks_of_images(tmp_path):
+def test_the_interval_of_one_model_with_one_seed_is_over_images(tmp_path):
     finding = conclude(members(tmp_path, {"lenet": [9821]}))
     for words in ("test accuracy of 98.21 %", "10,000 images", "97.93–98.45"):
         assert words in sentence(finding)
     assert finding.rows[0].accuracy.interval == "wilson"
 
 
-def test_one_model_with_three_seeds_speaks_of_seeds(tmp_path):
+def test_the_interval_of_one_model_with_three_seeds_is_over_seeds(tmp_path):
     finding = conclude(members(tmp_path, {"lenet": [9810, 9822, 9815]}))
     assert "test accuracy of 98.16 ± 0.15 % (n = 3)" in sentence(finding)
 
 
-def test_without_a_test_score_the_validation_score_decides(tmp_path):
+def test_without_a_test_score_the_validation_score_is_compared(tmp_path):
     finding = conclude(members(tmp_path, CLEAR, part="validation"))
     assert finding.part == "validation"
     assert any("alidation set" in caveat for caveat in caveats(finding))
 
 
-def test_a_run_without_score_is_left_out_by_name(tmp_path):
+def test_a_run_without_a_score_is_listed_as_left_out(tmp_path):
     given = members(tmp_path, CLEAR)
     failed = given[2].run
     write_json(failed.path / "scores.json", {})
@@ -274,7 +274,7 @@ def test_a_quick_try_is_the_first_caveat(tmp_path):
     assert caveats(conclude(members(tmp_path, CLEAR, Setting(flags=(flag,)))))[0] == flag
 
 
-def test_a_quick_try_shows_numbers_and_names_no_best_model(tmp_path):
+def test_a_quick_try_has_numbers_and_no_best_model(tmp_path):
     finding = conclude(members(tmp_path, CLEAR, Setting(limit=2000)))
     assert finding.reduced
     assert "beats" not in sentence(finding)
@@ -282,7 +282,7 @@ def test_a_quick_try_shows_numbers_and_names_no_best_model(tmp_path):
     assert finding.best is None
 
 
-def test_a_flag_of_some_runs_names_their_model(tmp_path):
+def test_a_flag_of_some_runs_is_listed_with_their_model(tmp_path):
     given = members(tmp_path, {"lenet": [9810, 9822]}) + members(tmp_path, {"b": [9900, 9907]}, Setting(flags=("odd",)))
     assert conclude(given).flags == (Flag("odd", ("b",)),)
 
@@ -299,7 +299,7 @@ def test_a_test_set_opened_by_others_is_a_caveat(tmp_path):
     assert any("opened 27 times" in caveat for caveat in caveats(finding))
 
 
-def test_rows_carry_cost_and_the_folder_of_each_run(tmp_path):
+def test_rows_have_the_cost_and_the_folder_of_each_run(tmp_path):
     given = members(tmp_path, CLEAR)
     row = conclude(given).rows[0]
     assert row.runs == tuple(member.run.name for member in given[:3])

@@ -54,7 +54,7 @@ def test_seeds_that_diverged_are_crossed():
     assert "diverged" not in accuracy_caption(finding(*ROWS))
 
 
-def test_cost_numbers_know_the_pareto_front():
+def test_cost_numbers_have_the_pareto_front():
     assert cost_numbers(finding(*ROWS), SECONDS).pareto_front == ("low", "high")
     assert cost_numbers(finding(*ROWS), PARAMETERS).pareto_front == ("low", "slow", "high")
 
@@ -74,5 +74,5 @@ def test_cost_bars_are_sorted_by_accuracy_and_have_intervals():
     assert numbers.intervals[0] == pytest.approx((50.0, 50.0))
 
 
-def test_cost_of_a_single_model_makes_no_figure():
+def test_cost_of_a_single_model_has_no_figure():
     assert cost_numbers(finding(ROWS[0]), PARAMETERS) is cost_bars(finding(ROWS[0]), PARAMETERS) is None

@@ -50,7 +50,7 @@ def finding_of(study: Study) -> CrossvalFinding:
 
 @pytest.fixture(scope="module")
 def study(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Three folds, twice, of a small network that is right often and not always."""
+    """Three folds, repeated twice, of a small network with a medium accuracy."""
     folder = tmp_path_factory.mktemp("crossval")
     (folder / "net.py").write_text(NET)
     overrides = {
@@ -71,7 +71,7 @@ def oof_of(study: Study) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-# What is trained on what
+# Images of training and scoring
 
 
 def test_each_image_is_predicted_out_of_fold_once_in_each_repeat(study: Study, stripes: Path) -> None:
@@ -117,9 +117,7 @@ def test_test_set_stays_closed(study: Study, tiny: Make, tmp_path: Path) -> None
     assert not (tmp_path / "test_openings.json").exists()
 
 
-def test_groups_count_by_the_split_that_comes_of_them_and_not_by_the_name_of_their_file(
-    tiny: Make, tmp_path: Path
-) -> None:
+def test_groups_are_part_of_the_fingerprint_by_their_split_and_not_by_the_file_name(tiny: Make, tmp_path: Path) -> None:
     files = {"a.npy": np.arange(600) // 10, "same.npy": np.arange(600) // 10, "other.npy": np.arange(600) // 20}
     for name, groups in files.items():
         np.save(tmp_path / name, groups)
@@ -138,10 +136,10 @@ def test_labels_and_folders_name_the_fold(study: Study) -> None:
     assert [entry.label for entry in entries_of(Recipe(), 2, 1)] == ["fold 1 of 2", "fold 2 of 2"]
 
 
-# What is concluded
+# Finding
 
 
-def test_interval_is_widened_for_what_the_training_images_share(study: Study) -> None:
+def test_interval_is_corrected_for_shared_training_images(study: Study) -> None:
     finding = finding_of(study)
     values = [member.run.scores["fold"].accuracy for member in study.members]
     half = student.ppf(0.975, 5) * stdev(values) * (1 / 6 + 100 / 200) ** 0.5
@@ -174,7 +172,7 @@ def test_flags_of_runs_are_the_first_caveats(study: Study) -> None:
     assert "300 training" in kinds.caveats_of(study)[0]
 
 
-def test_caveats_name_what_the_protocol_leaves_out(tiny: Make, tmp_path: Path) -> None:
+def test_caveats_list_what_the_protocol_does_not_cover(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("data.split.validation", 0), ("data.split.stratified", False), ("train.epochs", 1))
     study = validated(recipe, tmp_path, folds=2)
     finding, printed = finding_of(study), " ".join(kinds.caveats_of(study))
@@ -183,10 +181,10 @@ def test_caveats_name_what_the_protocol_leaves_out(tiny: Make, tmp_path: Path) -
         assert words in printed
 
 
-# Stopped, done again, kept small
+# Interruption, second call, archive
 
 
-def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny: Make, tmp_path: Path) -> None:
+def test_resumed_study_trains_no_finished_fold_again_and_has_the_same_finding(tiny: Make, tmp_path: Path) -> None:
     recipe, ends = tiny(), []
     session = Session(
         tmp_path / "a",
@@ -207,7 +205,7 @@ def test_interrupted_study_trains_no_finished_fold_twice_and_finds_the_same(tiny
     assert all(np.array_equal(values, oof_of(complete)[name]) for name, values in oof_of(resumed).items())
 
 
-def test_study_done_again_trains_nothing(study: Study) -> None:
+def test_a_second_call_trains_nothing(study: Study) -> None:
     before = study.finding_json, oof_of(study)
     cached: list[bool] = []
     session = Session(
@@ -235,23 +233,23 @@ def test_archived_folds_are_found_and_reported(study: Study, tmp_path: Path) -> 
     assert "Accuracy by fold" in api.report(slim).read_text()
 
 
-# What cannot be done
+# Errors
 
 
 @pytest.mark.parametrize(("folds", "repeats"), [(1, 1), (5, 0)])
-def test_too_few_folds_or_repeats_are_refused(tiny: Make, tmp_path: Path, folds: int, repeats: int) -> None:
+def test_too_few_folds_or_repeats_are_an_error(tiny: Make, tmp_path: Path, folds: int, repeats: int) -> None:
     with pytest.raises(ValueError, match="2 folds and 1 repeat or more"):
         validated(tiny(), tmp_path, folds=folds, repeats=repeats)
 
 
 @pytest.mark.parametrize("fault", ["selection_on_test", "test_opened_at_each_best"])
-def test_a_fault_that_opens_the_test_set_is_refused(tiny: Make, tmp_path: Path, fault: str) -> None:
+def test_a_fault_that_opens_the_test_set_is_an_error(tiny: Make, tmp_path: Path, fault: str) -> None:
     with pytest.raises(ValueError, match=f"{fault} opens the test set"):
         validated(tiny(("protocol.faults", [fault])), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_study_decides_cannot_be_set(stripes: Path, tmp_path: Path) -> None:
+def test_keys_set_by_the_study_cannot_be_overridden(stripes: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sets data.split.fold itself"):
         convoy.crossval("lenet", data=str(stripes), set={"data.split.fold": 1}, out=tmp_path, show=False)
 
@@ -271,7 +269,9 @@ def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
         assert (study.path / "figures" / f"{name}.png").stat().st_size > 3_000
 
 
-def test_page_of_more_folds_than_colours_draws_a_line_a_repeat(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_with_more_folds_than_colours_has_one_line_per_repeat(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     groups = read_study(study)
     assert list(crossval_page.curve_groups(groups)) == [member.label for member in study.members]
     monkeypatch.setattr(crossval_page, "MODELS", crossval_page.MODELS[:5])
@@ -279,7 +279,7 @@ def test_page_of_more_folds_than_colours_draws_a_line_a_repeat(study: Study, mon
     assert {label: len(group) for label, group in lines.items()} == {"repeat 1": 3, "repeat 2": 3}
 
 
-def test_run_of_a_fold_has_a_page_of_its_own(study: Study, tmp_path: Path) -> None:
+def test_run_of_a_fold_has_its_own_page(study: Study, tmp_path: Path) -> None:
     run = study.members[0].run
     page = pages.run_page(run, tmp_path)
     assert f"{100 * run.scores['fold'].accuracy:.2f} %" in page.sentence
@@ -311,7 +311,7 @@ def test_command_groups_the_images_of_a_folder_by_their_paths(
     assert Path(printed["report"]).is_file()
 
 
-def test_a_note_of_many_folds_names_a_few(study: Study) -> None:
+def test_a_note_on_many_folds_lists_a_few(study: Study) -> None:
     finding = finding_of(study)
     rows = [replace(row, flags=("odd",) if row.repeat == 0 or row.fold < 2 else ()) for row in finding.rows]
     (note,) = [caveat for caveat in caveats(replace(finding, rows=tuple(rows))) if caveat.endswith("odd")]
@@ -326,7 +326,7 @@ def test_equal_folds_have_no_spread(tiny: Make, tmp_path: Path) -> None:
     assert "± 0.0 " not in kinds.sentence_of(study)
 
 
-def test_class_without_an_image_in_a_fold_is_named(study: Study) -> None:
+def test_class_without_an_image_in_a_fold_is_a_caveat(study: Study) -> None:
     finding = finding_of(study)
     first = replace(finding.rows[0], missing_classes=("odd",))
     (note,) = [caveat for caveat in caveats(replace(finding, rows=(first, *finding.rows[1:]))) if "odd" in caveat]

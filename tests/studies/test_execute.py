@@ -78,7 +78,7 @@ def test_interrupted_study_is_resumed(tiny: Make, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("where", ["here", "processes"])
-def test_run_can_be_pruned_by_what_it_shows(tiny: Make, tmp_path: Path, where: str) -> None:
+def test_run_can_be_pruned_by_its_accuracy(tiny: Make, tmp_path: Path, where: str) -> None:
     recipes = [tiny(("seed", 1), ("train.epochs", 300)), tiny(("seed", 2))]
     runs = ended(recipes, tmp_path, where=where, prune=lambda position, event: position == 0)
     assert runs[0].state == "pruned"

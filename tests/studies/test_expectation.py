@@ -27,19 +27,19 @@ def notes(
     return [re.findall(r"\d+|second|minute", event.text) for event in shown if isinstance(event, Note)]
 
 
-def test_time_is_that_of_the_work_that_is_left_and_printed_once() -> None:
+def test_the_remaining_time_is_printed_once() -> None:
     # After 5 s, two workers have done 8 % of 100 units each: 3.2 units/s, and 284 are left.
     events = [(float(second), second % 2, progress(20 * second)) for second in range(12)]
     assert notes([100.0, 100.0, 100.0], events) == [["3", "90", "second"]]
 
 
-def test_a_run_that_was_finished_before_is_not_counted() -> None:
+def test_an_already_finished_run_is_not_counted() -> None:
     found = Ended("already trained", Path("run"), RunState.FINISHED, cached=True)
     events = [(0.0, 1, found), (0.0, 0, progress(0)), (6.0, 0, progress(100))]
     assert notes([100.0, 100.0, 900.0], events) == [["2", "10", "minute"]]
 
 
-def test_a_resumed_run_and_one_that_is_trained_in_part_count_from_where_they_begin() -> None:
+def test_resumed_and_partial_runs_are_counted_from_their_first_step() -> None:
     events: list[tuple[float, int, Event]] = [(0.0, 0, progress(500)), (6.0, 0, progress(600))]
     assert notes([3.0, 3.0], events, full=[10.0, 10.0]) == [["2", "30", "second"]]
 

@@ -1,4 +1,4 @@
-"""From one recipe to another, one change at a time: which recipes the study trains, and what it concludes."""
+"""The recipes that a ladder trains, and its finding."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_changes_lead_from_each_published_recipe_to_the_other_and_back(name: str
     assert changes_between(with_changes(second, changes, undone=True), first) == []
 
 
-def test_the_second_recipe_ends_the_ladder_and_lacks_one_change_at_a_time() -> None:
+def test_the_ladder_ends_with_the_second_recipe_which_is_also_trained_without_each_change() -> None:
     ladder = build(("a", Recipe.load(LENET)), ("b", Recipe.load(PUBLISHED)), seeds=2)
     assert ladder.steps[-1].recipe.canonical() == Recipe.load(PUBLISHED).canonical()
     for step in ladder.steps:
@@ -83,7 +83,7 @@ def test_a_change_that_is_not_valid_alone_is_made_with_the_next() -> None:
         ({"data.split.folds": 5}, 1, "folds"),
     ],
 )
-def test_recipes_without_a_ladder_are_refused(second: dict[str, object], seeds: int, named: str) -> None:
+def test_recipes_without_a_ladder_are_an_error(second: dict[str, object], seeds: int, named: str) -> None:
     recipe = Recipe().override({"model.name": "lenet"})
     with pytest.raises(ValueError, match=named):
         build(("a", recipe), ("b", recipe.override(second)), seeds=seeds)
@@ -109,7 +109,7 @@ def test_steps_add_up_to_the_total_and_interaction_remains() -> None:
     assert finding.largest.step.difference.mean == pytest.approx(0.03)
 
 
-def test_p_values_are_corrected_over_steps_and_changes_taken_away() -> None:
+def test_p_values_are_corrected_over_steps_and_leave_one_out_effects() -> None:
     finding = found(
         ({1: 0.93, 2: 0.951, 3: 0.94}, {1: 0.91, 2: 0.935, 3: 0.92}),
         ({1: 0.98, 2: 0.96, 3: 0.97}, {1: 0.93, 2: 0.951, 3: 0.94}),
@@ -121,7 +121,7 @@ def test_p_values_are_corrected_over_steps_and_changes_taken_away() -> None:
     assert finding.rungs[-1].taken_away == finding.rungs[-1].step
 
 
-def test_a_change_that_cannot_be_taken_away_leaves_no_sum() -> None:
+def test_a_missing_leave_one_out_effect_leaves_no_sum() -> None:
     finding = found(({1: 0.93, 2: 0.951, 3: 0.94}, None), ({1: 0.98, 2: 0.96, 3: 0.97}, {1: 0.93, 2: 0.951, 3: 0.94}))
     assert finding.taken_away is None
     assert finding.rungs[0].taken_away is None

@@ -130,14 +130,14 @@ def test_band_spans_the_losses_of_all_rates(made: Made) -> None:
     assert arrays["1_high"] == pytest.approx(losses.max(0))
 
 
-def test_page_has_the_band_the_looks_and_the_surfaces(made: Made) -> None:
+def test_page_has_the_band_the_probes_and_the_surfaces(made: Made) -> None:
     assert sentence_of(made.study).split(":")[0] in report(made.study).read_text()
     figures = made.study.path / "figures"
     for name in ("loss_band", "along_the_step", "line", "surface", "surface_1", "path", "path_2"):
         assert (figures / f"{name}.png").stat().st_size > 5_000, name
 
 
-def test_found_again_it_computes_nothing_and_keeps_the_finding(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_computes_nothing_and_keeps_the_finding(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scene, "loss_at", None)
     before = (made.study.path / "finding.json").read_bytes()
     again = run(made.recipe, made.out)
@@ -146,7 +146,7 @@ def test_found_again_it_computes_nothing_and_keeps_the_finding(made: Made, monke
     assert (again.path / "finding.json").read_bytes() == before
 
 
-def test_interrupted_at_any_point_it_ends_with_the_same_finding_and_no_point_twice(
+def test_interrupted_at_any_point_it_resumes_to_the_same_finding_without_repeating_points(
     made: Made, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = count()
@@ -178,7 +178,7 @@ def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, t
     assert "Along the step" in report(study).read_text()
 
 
-def test_runs_that_stopped_early_cut_the_band_with_a_caveat(make: Make, tmp_path: Path) -> None:
+def test_runs_that_stopped_early_truncate_the_band_with_a_caveat(make: Make, tmp_path: Path) -> None:
     stopping = make(**{"stop.target_accuracy": 0.5, "train.epochs": 4})
     study = landscape([("norm", stopping)], Session(tmp_path), Design((0.02, 1e-6)), surfaces=None)
     assert study is not None
@@ -225,7 +225,7 @@ def test_runs_with_own_seeds_differ_in_weights_and_form_one_band(make: Make, tmp
         ({"surfaces": Spec(images=0)}, "surface images = 0"),
     ],
 )
-def test_invalid_options_are_refused_and_nothing_is_written(
+def test_invalid_options_are_an_error_and_nothing_is_written(
     make: Make, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -241,7 +241,7 @@ def test_a_rate_that_is_not_a_number_is_a_one_line_error(capsys: pytest.CaptureF
     assert "got 'fast'" in error
 
 
-def test_every_filter_of_a_direction_is_as_long_as_the_networks_and_biases_stay() -> None:
+def test_filters_of_a_direction_have_the_norms_of_the_networks_filters_and_biases_are_zero() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 5))
     direction = filter_normalised(module, seed=1)
@@ -257,7 +257,7 @@ def scene_of(made: Made, label: str) -> Scene:
     return Scene(run, plan_one(run.recipe), SPEC.images)
 
 
-def test_the_centre_of_a_plane_is_the_loss_of_the_kept_weights(made: Made) -> None:
+def test_the_centre_of_a_plane_is_the_loss_of_the_saved_weights(made: Made) -> None:
     arrays = read_arrays(made.study.path / "landscape.npz")
     kept = scene_of(made, "norm").loss_at((), ())
     assert arrays["1_plane_loss"][2, 2] == pytest.approx(kept, rel=1e-5)
@@ -296,7 +296,7 @@ def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
     assert any("two epochs" in caveat for caveat in caveats_of(study))
 
 
-def test_skipped_steps_are_named_in_the_sentence_and_drawn_as_gaps(make: Make, tmp_path: Path) -> None:
+def test_skipped_steps_are_in_the_sentence_and_drawn_as_gaps(make: Make, tmp_path: Path) -> None:
     options = {"optim.name": "sgd", "train.epochs": 2, "data.limit": 200}
     study = landscape([("net", make(norm=False, **options))], Session(tmp_path), Design((1e15, 0.02)), surfaces=None)
     assert study is not None

@@ -17,7 +17,7 @@ def noise(seed: int, steps: int = 400) -> np.ndarray:
     return np.random.default_rng(seed).gamma(4.0, 0.25, steps)
 
 
-def test_width_is_the_greatest_less_the_least_loss() -> None:
+def test_width_is_the_maximum_minus_the_minimum_loss() -> None:
     assert band.width(
         curves(np.array([1.0, 2.0]), np.array([3.0, 2.5]), np.array([2.0, 0.5])), Measure.LOSS
     ).tolist() == [
@@ -26,19 +26,19 @@ def test_width_is_the_greatest_less_the_least_loss() -> None:
     ]
 
 
-def test_width_of_the_logarithm_is_of_the_factor_between_the_losses() -> None:
+def test_width_of_the_logarithm_is_the_log_of_the_ratio_of_the_losses() -> None:
     flat = curves(np.full(60, 0.1), np.full(60, 0.4))
     assert band.width(flat, Measure.LOG) == pytest.approx(np.full(60, np.log(4)))
 
 
-def test_smoothing_takes_noise_out_of_the_width_and_leaves_a_constant_alone() -> None:
+def test_smoothing_reduces_noise_and_does_not_change_a_constant() -> None:
     assert band.smoothed(np.full((1, 80), 3.0)) == pytest.approx(np.full((1, 80), 3.0))
     noisy = curves(noise(0), noise(1))
     assert band.width(noisy, Measure.SMOOTHED).mean() < 0.3 * band.width(noisy, Measure.LOSS).mean()
 
 
-def test_a_window_over_thinned_points_spans_as_many_steps() -> None:
-    """Of every 12th step two points make up the 25 steps, so that a jump is smeared no wider than over all steps."""
+def test_a_window_over_fewer_points_covers_the_same_steps() -> None:
+    """With every 12th step, a window of 25 steps has two points, so that a jump is not smeared further."""
     step = np.arange(1, 1201, 12)
     jump = Curves(step, np.where(step < 600, 0.0, 1.0)[None])
 
@@ -47,7 +47,7 @@ def test_a_window_over_thinned_points_spans_as_many_steps() -> None:
     assert smeared * jump.spacing <= band.WINDOW
 
 
-def test_a_step_without_a_finite_loss_counts_in_no_width() -> None:
+def test_a_step_without_a_finite_loss_is_in_no_width() -> None:
     low, high = np.ones(60), np.full(60, 2.0)
     high[7] = np.nan
     found = band.width(curves(low, high), Measure.LOSS)
@@ -65,7 +65,7 @@ def test_one_seed_has_a_ratio_and_no_verdict(factor: float) -> None:
     assert found.verdict is Verdict.ONE_SEED
 
 
-def test_of_several_pairs_the_ratio_is_the_geometric_mean() -> None:
+def test_the_ratio_of_several_pairs_is_the_geometric_mean() -> None:
     pairs = [([4 * noise(0)], [noise(0)]), ([noise(1)], [noise(1)])]
     found = band.ratio(*pairs, reduced=False).ratio
     assert found is not None
@@ -79,7 +79,7 @@ def test_several_seeds_have_a_verdict_unless_the_study_is_reduced() -> None:
     assert band.ratio((narrow, wide), reduced=True).verdict is Verdict.REDUCED
 
 
-def test_bands_of_one_law_are_seldom_distinguished_over_seeds() -> None:
+def test_bands_of_one_distribution_are_rarely_significant_over_seeds() -> None:
     ratios = [
         band.ratio(([noise(8 * s + n) for n in range(4)], [noise(8 * s + n + 4) for n in range(4)]), reduced=False)
         for s in range(80)
@@ -102,7 +102,7 @@ class Fake:
         self.steps = steps
 
 
-def test_runs_are_cut_to_the_shortest_and_read_where_an_archived_one_has_points() -> None:
+def test_runs_are_truncated_to_the_shortest_and_sampled_at_the_points_of_an_archived_run() -> None:
     full = Fake(loss=np.arange(11, dtype=np.float32))
     archived = Fake(loss=np.array([0, 4, 8], np.float32), step=np.array([0, 4, 8]))
     (found,) = band.aligned([[full, archived]])  # type: ignore[list-item]
@@ -112,7 +112,7 @@ def test_runs_are_cut_to_the_shortest_and_read_where_an_archived_one_has_points(
     assert cut.step.tolist() == [1, 2, 3]
 
 
-def test_early_widths_go_as_far_as_the_given_step() -> None:
+def test_early_widths_end_at_the_given_step() -> None:
     archived = Curves(np.array([1, 3, 5, 7]), np.array([[1.0, 1, 1, 1], [2, 3, 4, 5]]))
     (found,) = Landscape("net", [], [], [archived], FigureArrays(band.edges_of(archived), None)).widths(Measure.LOSS, 5)
     assert found.tolist() == [1, 2, 3]

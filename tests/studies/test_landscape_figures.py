@@ -18,7 +18,7 @@ def band_of(low: np.ndarray, high: np.ndarray) -> figures.Band:
     return figures.band("net", np.arange(1, len(low) + 1), low, high)
 
 
-def test_a_long_band_is_thinned_and_keeps_its_extremes() -> None:
+def test_a_long_band_has_fewer_points_and_keeps_its_extremes() -> None:
     low, high = np.ones(9 * MAX_POINTS), np.full(9 * MAX_POINTS, 2.0)
     low[4], high[-3] = 0.25, 7.0
     band = band_of(low, high)
@@ -34,7 +34,7 @@ def test_a_step_without_numbers_is_a_gap_and_an_infinite_loss_is_capped() -> Non
 
 
 @pytest.mark.parametrize(("low", "high"), [(6.1, 9.6), (2.2, 2.4), (0.93, 1.04), (0.02, 5.0), (1e-12, 1e3)])
-def test_a_logarithmic_axis_has_two_ticks_at_least_and_not_many(low: float, high: float) -> None:
+def test_a_logarithmic_axis_has_few_ticks_but_at_least_two(low: float, high: float) -> None:
     ticks = round_numbers(low, high)
     assert 2 <= len(ticks) <= 8
     assert low <= min(ticks) < max(ticks) <= high
@@ -70,7 +70,7 @@ def test_a_probe_has_the_range_along_its_step() -> None:
     assert band.high.tolist() == [3.0, 1.0]
 
 
-def test_arrays_come_back_from_their_file(tmp_path: Path) -> None:
+def test_arrays_read_from_their_file_are_equal(tmp_path: Path) -> None:
     three = np.arange(3.0)
     surface = plane(np.ones((3, 3)), np.ones((2, 2)), np.array([0, 1]), np.array([0.7, 0.2]))
     full = FigureArrays(Edges(three, three, three, three, three), Probes(three, three, three, three), {"path": surface})

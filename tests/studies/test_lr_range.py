@@ -20,7 +20,7 @@ from convoy.training.step.schedules import Horizon, lr_factor
 Make = Callable[..., Recipe]
 
 
-def test_rate_rises_evenly_in_its_logarithm_to_the_recipes() -> None:
+def test_the_logarithm_of_the_rate_rises_linearly_to_the_recipes() -> None:
     factors = [lr_factor(Range(start_factor=1e-4), step, Horizon(10, 2)) for step in range(20)]
     assert factors[0] == pytest.approx(1e-4)
     assert factors[-1] == 1.0
@@ -40,7 +40,7 @@ def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp
     assert (study.path / "figures" / "lr_range.png").stat().st_size > 5_000
 
 
-def test_rates_that_are_too_low_teach_nothing(tiny: Make, tmp_path: Path) -> None:
+def test_nothing_is_learned_at_rates_that_are_too_low(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("model.freeze", ["body.*"]))
     study = lr_range(recipe, Session(tmp_path), lowest=1e-12, highest=1e-11)
     assert study is not None
@@ -50,7 +50,7 @@ def test_rates_that_are_too_low_teach_nothing(tiny: Make, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("lowest", "highest"), [(0.0, 1.0), (1.0, 0.1), (1e-3, math.inf)])
-def test_rates_in_the_wrong_order_are_refused_and_nothing_is_written(
+def test_rates_in_the_wrong_order_are_an_error_and_nothing_is_written(
     tiny: Make, tmp_path: Path, lowest: float, highest: float
 ) -> None:
     with pytest.raises(ValueError, match="0 < lowest < highest"):
@@ -73,7 +73,7 @@ def test_test_set_stays_closed_under_the_fault_that_selects_on_it(tiny: Make, tm
     assert not (tmp_path / "test_openings.json").exists()
 
 
-def test_image_left_over_leaves_enough_updates(tiny: Make, tmp_path: Path) -> None:
+def test_a_single_remaining_image_does_not_reduce_the_steps_below_the_minimum(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("train.batch_size", 479))  # of 480 images: one update an epoch, not two
     study = lr_range(recipe, Session(tmp_path), lowest=1e-5, highest=1.0)
     assert study is not None

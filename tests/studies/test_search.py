@@ -97,7 +97,7 @@ def test_only_the_winners_fresh_runs_open_the_test_set(study: Study) -> None:
     assert sorted(names) == sorted(opened)
 
 
-def test_trials_end_at_their_rungs_to_the_epoch(study: Study) -> None:
+def test_trials_end_exactly_at_the_epoch_of_their_rung(study: Study) -> None:
     finding = finding_of(study)
 
     assert sorted(trial.epochs for trial in finding.trials) == [1] * 6 + [3] * 3
@@ -122,7 +122,7 @@ def test_trial_that_was_stopped_early_is_not_finished_and_can_be_resumed(study: 
     assert run.metrics[0] == first
 
 
-def test_search_done_again_trains_nothing_and_finds_the_same(study: Study, base: Recipe) -> None:
+def test_a_second_search_trains_nothing_and_has_the_same_finding(study: Study, base: Recipe) -> None:
     before, events = finding_of(study), []
 
     searched(question(base), study.path.parents[1], show=lambda position, event: events.append(event))
@@ -154,13 +154,13 @@ def test_winner_is_a_recipe_that_trains(study: Study) -> None:
 
 
 def interruptions(after: int) -> tuple[Callable[[], bool], Callable[..., None]]:
-    """Says yes once so many epochs have been shown."""
+    """Returns an `interrupted` that is True after this many displayed epochs, and the `show` that counts them."""
     epochs: list[int] = []
     return lambda: len(epochs) >= after, lambda position, event: epochs.extend([1] * (isinstance(event, EpochEnded)))
 
 
 @pytest.mark.parametrize("after", [10, 16])  # killed in the first epoch: tests/contract/test_kinds.py
-def test_search_that_was_interrupted_ends_with_the_finding_of_an_unbroken_one(
+def test_resumed_search_has_the_same_finding_as_an_uninterrupted_one(
     study: Study, base: Recipe, tmp_path: Path, after: int
 ) -> None:
     interrupted, show = interruptions(after)
@@ -171,7 +171,7 @@ def test_search_that_was_interrupted_ends_with_the_finding_of_an_unbroken_one(
     assert timeless(broken) == timeless(study)
 
 
-def test_search_that_was_killed_ends_with_the_finding_of_an_unbroken_one(
+def test_killed_search_resumes_to_the_finding_of_an_uninterrupted_one(
     study: Study, base: Recipe, tmp_path: Path
 ) -> None:
     (tmp_path / "base.toml").write_text(base.to_toml())
@@ -199,7 +199,7 @@ def _wait_for(there: Callable[[], bool], seconds: float = 300) -> None:
 
 
 def timeless(study: Study) -> SearchFinding:
-    """Without names of run folders, which hold the place of the data."""
+    """Removes the names of run folders, which depend on the path of the data."""
     finding = finding_of(study)
     return replace(finding, trials=tuple(replace(trial, run=None) for trial in finding.trials))
 
@@ -215,7 +215,7 @@ def test_search_can_be_extended_by_more_trials(base: Recipe, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.glob("studies/*")] == [by(5).path.name]
 
 
-def test_trials_may_lie_in_a_database_that_is_named(base: Recipe, tmp_path: Path) -> None:
+def test_trials_can_be_stored_in_a_given_database(base: Recipe, tmp_path: Path) -> None:
     study = searched(
         question(base, "optim.lr=1e-3,1e-2", seeds=1),
         tmp_path,
@@ -227,7 +227,7 @@ def test_trials_may_lie_in_a_database_that_is_named(base: Recipe, tmp_path: Path
     assert not (study.path / "optuna.db").exists()
 
 
-def test_two_searches_in_one_folder_do_not_take_each_others_trials(base: Recipe, tmp_path: Path) -> None:
+def test_two_searches_in_one_folder_do_not_share_trials(base: Recipe, tmp_path: Path) -> None:
     what = question(base, "optim.lr=1e-3,1e-2", seeds=1)
 
     def second() -> Iterator[str]:
@@ -276,7 +276,7 @@ def test_search_needs_a_validation_part_that_selects(base, tmp_path, override, m
         search(question(base.override(override)), Session(tmp_path))
 
 
-def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_there_and_each_opening_counted(
+def test_with_selection_on_the_test_set_trials_are_scored_there_and_each_opening_is_counted(
     base: Recipe, tmp_path: Path
 ) -> None:
     faulty = base.override({"protocol.faults": ["selection_on_test"], "data.split.validation": 0})
@@ -299,7 +299,7 @@ def test_a_recipe_whose_fault_selects_on_the_test_set_has_its_trials_scored_ther
         search(question(faulty), Session(tmp_path, test=False))
 
 
-def test_model_option_that_is_not_there_is_found_before_the_first_trial(base, tmp_path) -> None:
+def test_an_unknown_model_option_is_an_error_before_the_first_trial(base, tmp_path) -> None:
     with pytest.raises(ValueError, match="widht"):
         search(question(base, "model.options.widht=2,4"), Session(tmp_path))
 
@@ -319,9 +319,7 @@ def test_fewer_trials_than_the_search_has_are_a_caveat(base: Recipe, tmp_path: P
     assert any(caveat.startswith("3 trials ") and "requested 2" in caveat for caveat in kinds.caveats_of(by(2)))
 
 
-def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there_is(
-    base: Recipe, tmp_path: Path
-) -> None:
+def test_a_trial_beyond_the_requested_number_is_displayed_under_an_existing_name(base: Recipe, tmp_path: Path) -> None:
     def by(trials: int) -> Search:
         return question(base, "optim.lr=1e-5,3e-3,1e-2", trials=trials, pruner="none", seeds=1)
 
@@ -336,13 +334,13 @@ def test_trial_that_a_search_for_fewer_takes_up_is_shown_under_a_name_that_there
     assert by(2).names == ["trial 1 of 2", "trial 2 of 2", "winner, seed 43"]
 
 
-def test_epochs_of_all_trials_are_those_that_the_search_varied(base: Recipe, tmp_path: Path) -> None:
+def test_epochs_of_trials_are_those_that_the_search_varies(base: Recipe, tmp_path: Path) -> None:
     study = searched(question(base, "train.epochs=1,2,4", seeds=1), tmp_path, test=False)
 
     assert (finding_of(study).epochs_trained, finding_of(study).epochs_requested) == (7, 7)
 
 
-def test_damaged_database_of_the_folder_is_named(base: Recipe, tmp_path: Path) -> None:
+def test_error_names_a_damaged_database(base: Recipe, tmp_path: Path) -> None:
     what = question(base, "optim.lr=1e-3,1e-2")
     folder = Workspace(tmp_path).folder("studies", what.name)
     (folder / "optuna.db").write_text("no database, but a text that is longer than its header")

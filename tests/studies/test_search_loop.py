@@ -1,4 +1,4 @@
-"""The search's loop over a simulated training: what is asked for, what is stopped, what resumes after a kill."""
+"""The loop of a search with a simulated training: sampling, pruning, resuming after a kill."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ GRID = Space((Values("train.batch_size", (16, 32, 64)), Values("optim.lr", (1e-4
 
 
 def accuracy(recipe: Recipe, epoch: int) -> float:
-    """Highest at a rate of 0.001 and a batch of 32, and the sooner good, the smaller the batch."""
+    """Highest at a rate of 0.001 and batch size 32. Smaller batches learn faster."""
     worth = 0.99 - 0.2 * abs(math.log10(recipe.optim.lr) + 3) - 0.01 * abs(math.log2(recipe.train.batch_size / 32))
     return worth * (1 - math.exp(-epoch * 32 / recipe.train.batch_size))
 
 
 class Fake:
-    """Trains one recipe after another, and is broken off after so many epochs in all."""
+    """Trains one recipe after another, and is interrupted after a total of `breaks_after` epochs."""
 
     def __init__(self, curve: Callable[[Recipe, int], float] = accuracy, breaks_after: int = 10**9) -> None:
         self.curve, self.left = curve, breaks_after
@@ -91,7 +91,7 @@ def stored(study: optuna.Study) -> list[tuple[object, ...]]:
         (9, 1, [(1, 9)]),
     ],
 )
-def test_rungs_thin_out_by_thirds_as_far_as_trials_and_epochs_go(trials, epochs, expected):
+def test_each_rung_has_a_third_of_the_trials_up_to_the_number_of_epochs(trials, epochs, expected):
     assert search_loop.rungs(trials, epochs) == [Rung(*rung) for rung in expected]
 
 
@@ -104,7 +104,7 @@ def test_full_grid_without_a_pruner_trains_every_point():
     assert search_loop.winner(study).params == {"train.batch_size": 32, "optim.lr": 1e-3}
 
 
-def test_halving_finds_the_best_with_a_part_of_the_epochs():
+def test_halving_finds_the_best_with_a_fraction_of_the_epochs():
     study, train = new_study(), Fake()
 
     assert search_loop.halve(trials_of(study), train)
@@ -114,7 +114,7 @@ def test_halving_finds_the_best_with_a_part_of_the_epochs():
     assert sum(trial.user_attrs["epochs"] for trial in study.trials) == train.epochs == 21
 
 
-def test_trial_that_diverged_never_wins_and_never_rises():
+def test_a_diverged_trial_never_wins_and_is_never_promoted():
     def curve(recipe: Recipe, epoch: int) -> float:
         return 1.0 if recipe.optim.lr == 1e-2 else accuracy(recipe, epoch)
 
@@ -144,7 +144,7 @@ def test_search_in_which_all_diverged_is_an_error():
 
 @pytest.mark.parametrize("loop", [search_loop.halve, search_loop.ask_in_turn])
 @pytest.mark.parametrize("breaks_after", [1, 5, 13, 20])
-def test_search_that_was_broken_off_ends_as_an_unbroken_one_and_trains_no_epoch_twice(loop, breaks_after):
+def test_an_interrupted_search_ends_like_an_uninterrupted_one_and_trains_no_epoch_twice(loop, breaks_after):
     uninterrupted, unbroken = new_study(Pruner.MEDIAN), Fake()
     assert loop(trials_of(uninterrupted), unbroken)
 
@@ -160,7 +160,7 @@ def test_search_that_was_broken_off_ends_as_an_unbroken_one_and_trains_no_epoch_
 
 
 @pytest.mark.parametrize("sampler", Sampler)
-def test_sampler_that_was_broken_off_draws_what_an_unbroken_one_draws(sampler):
+def test_a_resumed_search_samples_like_an_uninterrupted_one(sampler):
     space = Space(axes_of(["train.batch_size=16,32,64"], ["optim.lr=1e-4..1e-1"]))
     uninterrupted = new_study()
     search_loop.ask_in_turn(trials_of(uninterrupted, space, 12, sampler), Fake())
@@ -175,7 +175,7 @@ def test_sampler_that_was_broken_off_draws_what_an_unbroken_one_draws(sampler):
     assert stored(again) == stored(uninterrupted)
 
 
-def test_another_seed_draws_other_trials():
+def test_another_seed_samples_other_trials():
     drawn = []
     for seed in (1, 2):
         study = new_study()
@@ -195,7 +195,7 @@ def test_no_point_is_tried_twice_and_a_small_grid_ends_the_search():
 
 @pytest.mark.parametrize("sampler", [Sampler.RANDOM, Sampler.TPE])
 @pytest.mark.parametrize("seed", [0, 1, 42])
-def test_a_range_of_integers_is_searched_to_its_last_point(sampler: Sampler, seed: int):
+def test_every_point_of_a_range_of_integers_is_tried(sampler: Sampler, seed: int):
     space = Space(axes_of((), ("train.batch_size=1..10",)))
     study, base = new_study(), BASE.override({"seed": seed})
 
@@ -206,7 +206,7 @@ def test_a_range_of_integers_is_searched_to_its_last_point(sampler: Sampler, see
     assert sorted(trial.params["train.batch_size"] for trial in trials_of(study, space).known) == [*range(1, 11)]
 
 
-def test_more_trials_go_on_with_those_that_are_there():
+def test_more_trials_continue_the_search():
     study, train = new_study(), Fake()
     search_loop.ask_in_turn(trials_of(study, count=3), train)
     before = stored(study)
@@ -217,7 +217,7 @@ def test_more_trials_go_on_with_those_that_are_there():
     assert len(stored(study)) == 6
 
 
-def test_trial_in_the_hands_of_another_owner_is_left_alone():
+def test_a_trial_of_another_owner_is_not_changed():
     study = new_study()
     theirs = Trials(study, GRID, BASE, owner="there", count=None, by=Sampler.RANDOM).next()
     train = Fake()
@@ -228,7 +228,7 @@ def test_trial_in_the_hands_of_another_owner_is_left_alone():
     assert study.trials[theirs.number].state == TrialState.RUNNING
 
 
-def test_hyperband_spares_epochs_and_keeps_the_winner_good():
+def test_hyperband_saves_epochs_and_finds_a_good_winner():
     study, train = new_study(Pruner.HYPERBAND), Fake()
 
     assert search_loop.ask_in_turn(trials_of(study), train)

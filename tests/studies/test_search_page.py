@@ -26,7 +26,7 @@ TWO = {"train.batch_size": [64, 128], "optim.lr": [1e-4, 1e-3, 1e-2]}
 
 
 def finding(space: dict[str, list[Any]], *, pruner: Pruner = Pruner.HALVING, **changes: Any) -> SearchFinding:
-    """Trials over the full grid, of which every other one was stopped early; the best is the first."""
+    """Trials over the full grid; the first is the best, and every other one was pruned."""
     points = [dict(zip(space, point, strict=True)) for point in product(*space.values())]
     trials = [
         Trial(
@@ -113,7 +113,7 @@ def test_heat_map_is_sorted_by_value_and_frames_the_winner() -> None:
     assert (heat.states == State.FINISHED).sum() == 3
 
 
-def test_values_sampled_from_ranges_make_no_heat_map() -> None:
+def test_values_sampled_from_ranges_have_no_heat_map() -> None:
     made = finding(TWO)
     trials = tuple(
         replace(trial, params={"train.batch_size": 16 + place, "optim.lr": 1e-3 * (1 + place)})
@@ -149,7 +149,7 @@ def test_history_counts_only_complete_trials() -> None:
 
 
 def diverging(made: SearchFinding, *numbers: int) -> SearchFinding:
-    """With trials that diverged."""
+    """Returns the finding with diverged trials."""
     trials = [
         replace(trial, state=State.DIVERGED, accuracy=0.0) if trial.number in numbers else trial
         for trial in made.trials
@@ -157,7 +157,7 @@ def diverging(made: SearchFinding, *numbers: int) -> SearchFinding:
     return replace(made, trials=tuple(trials))
 
 
-def test_diverged_trials_have_marks_of_their_own_and_leave_the_scale_to_the_others() -> None:
+def test_diverged_trials_have_their_own_marks_and_do_not_affect_the_scale() -> None:
     made = diverging(finding(TWO), 5, 6)
     heat, scene = figures.heat_numbers(made), figures.scene(made)
     table = next(block for block in trials(made).blocks if isinstance(block, Table))

@@ -1,4 +1,4 @@
-"""How much a result varies with the seed: which recipes the study trains, and what it concludes."""
+"""The recipes that a study of seeds trains, and its finding."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_sources_share_the_recipe_itself() -> None:
     ("change", "seeds", "named"),
     [({}, 1, "seeds"), ({"model.seed": 3}, 3, "model.seed"), ({"data.split.folds": 5}, 3, "data.split.folds")],
 )
-def test_what_the_study_cannot_vary_is_refused(change: dict[str, int], seeds: int, named: str) -> None:
+def test_a_recipe_that_sets_what_the_study_varies_is_an_error(change: dict[str, int], seeds: int, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         entries_of(Recipe().override(change), seeds)
 
@@ -77,14 +77,14 @@ def test_power_agrees_with_simulated_t_tests(difference: float, seeds: int) -> N
     assert power_of(difference, 1.0, seeds) == pytest.approx(found, abs=4 * sqrt(0.25 / 20_000))
 
 
-def test_power_rises_with_the_difference_and_never_leaves_0_to_1() -> None:
+def test_power_rises_with_the_difference_and_is_within_0_to_1() -> None:
     for seeds in (2, 3, 5, 20, 1000):
         powers = [power_of(difference / 20, 1.0, seeds) for difference in range(1, 600)]
         assert 0 < powers[0] <= powers[-1] <= 1
         assert all(high >= low - 1e-6 for low, high in pairwise(powers))
 
 
-def test_a_difference_that_no_number_of_seeds_shows_has_none() -> None:
+def test_a_difference_that_needs_too_many_seeds_has_none() -> None:
     assert seeds_needed(0.0001, sd=0.01) is None
     assert seeds_text(None) == "over 10,000"
 

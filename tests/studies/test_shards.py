@@ -67,7 +67,7 @@ def test_openings_of_the_test_set_are_counted_when_workspaces_are_joined(compare
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "1/0", "a/b", "-1/2"])
-def test_a_shard_that_is_none_is_refused(compare: Call, tmp_path: Path, shard: str) -> None:
+def test_an_invalid_shard_is_an_error(compare: Call, tmp_path: Path, shard: str) -> None:
     code, _, err = compare(f"--shard={shard}")
     assert (code, "K/N" in err) == (2, True)
     assert not (tmp_path / "convoy-runs").exists()

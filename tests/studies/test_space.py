@@ -12,19 +12,19 @@ def space(*grid: str, ranges: tuple[str, ...] = ()) -> Space:
     return Space(axes_of(grid, ranges))
 
 
-def test_values_are_read_as_toml_where_they_are_toml_and_as_words_where_not():
+def test_values_are_parsed_as_toml_if_possible_and_otherwise_are_text():
     found = space("train.batch_size=64,128", "model.options.activation=relu,tanh", 'data.augment=[{name="flip"}],[]')
 
     assert [axis.extremes for axis in found.axes] == [(64, 128), ("relu", "tanh"), ([{"name": "flip"}], [])]
 
 
-def test_mappings_say_the_same_as_what_is_typed():
+def test_mappings_give_the_same_axes_as_text():
     typed = space("train.batch_size=64,128", ranges=("optim.lr=1e-4..1e-1",))
 
     assert Space(axes_of({"train.batch_size": [64, 128]}, {"optim.lr": (1e-4, 1e-1)})) == typed
 
 
-def test_the_name_of_a_flag_is_short_for_the_key_that_it_sets():
+def test_the_name_of_a_flag_is_accepted_for_its_key():
     assert space("batch-size=64,128", ranges=("lr=1e-4..1e-1",)).paths == ["train.batch_size", "optim.lr"]
 
 
@@ -38,14 +38,14 @@ def test_the_name_of_a_flag_is_short_for_the_key_that_it_sets():
         ("train.batch_size=64..128", False, True),
     ],
 )
-def test_range_is_logarithmic_from_a_decade_on_and_integer_between_integers(text, log, integer):
+def test_a_range_of_a_decade_is_logarithmic_and_one_between_integers_is_integer(text, log, integer):
     (axis,) = space(ranges=(text,)).axes
 
     assert (axis.is_log, axis.is_integer) == (log, integer)
     assert axis.distribution.log is log
 
 
-def test_a_list_comes_back_from_the_storage_as_it_was():
+def test_a_list_read_from_the_storage_is_equal():
     found = space('data.augment=[{name="flip"}],[]')
 
     for point in found.points(seed=0):
@@ -53,7 +53,7 @@ def test_a_list_comes_back_from_the_storage_as_it_was():
         assert value in ([{"name": "flip"}], [])
 
 
-def test_points_are_all_of_the_grid_in_an_order_that_the_seed_decides():
+def test_points_are_the_full_grid_in_an_order_that_depends_on_the_seed():
     found = space("train.batch_size=1,2,3", "optim.lr=0.1,0.2,0.3")
 
     first, again, other = found.points(1), found.points(1), found.points(2)
@@ -63,7 +63,7 @@ def test_points_are_all_of_the_grid_in_an_order_that_the_seed_decides():
     assert len(first) == found.size == 9
 
 
-def test_recipes_to_be_planned_hold_every_value_once():
+def test_planned_recipes_together_contain_every_value():
     found = space("train.batch_size=16,32,64", ranges=("optim.lr=1e-4..1e-1",)).check(BASE)
 
     assert [(each.train.batch_size, each.optim.lr) for _, each in found] == [
@@ -87,7 +87,7 @@ def test_recipes_to_be_planned_hold_every_value_once():
     ],
     ids=["key", "value", "two values together", "end of a range"],
 )
-def test_every_point_is_put_into_the_recipe_before_any_is_trained(axes, message):
+def test_every_point_is_checked_before_any_is_trained(axes, message):
     with pytest.raises(ValueError, match=message):
         Space(tuple(axes)).check(BASE)
 

@@ -22,7 +22,7 @@ def test_members_are_in_the_order_of_the_entries(tiny: Make, tmp_path: Path) -> 
     assert shown[0] == 1  # the long one begins
 
 
-def test_one_recipe_under_two_labels_is_refused_before_anything_is_trained(tiny: Make, tmp_path: Path) -> None:
+def test_one_recipe_under_two_labels_is_an_error_before_anything_is_trained(tiny: Make, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'a' and 'b' are the same recipe"):
         train_all([Entry("a", tiny()), Entry("b", tiny())], Session(tmp_path))
     assert not list(Workspace(tmp_path).runs())
@@ -42,7 +42,7 @@ def test_every_recipe_is_checked_before_the_first_is_trained(tiny: Make, tmp_pat
     assert not list(Workspace(tmp_path).runs())
 
 
-def test_an_interrupted_one_returns_none_and_is_resumed(tiny: Make, tmp_path: Path) -> None:
+def test_an_interrupted_call_returns_none_and_is_resumed(tiny: Make, tmp_path: Path) -> None:
     entries = [Entry("a", tiny()), Entry("b", tiny(("seed", 1)))]
     assert train_all(entries, Session(tmp_path, interrupted=lambda: True)) is None
     members = train_all(entries, Session(tmp_path))

@@ -62,7 +62,7 @@ def search_page(folder: Path) -> Page:
 
 
 def landscape_page(folder: Path) -> Page:
-    """Two seeds, in which a run of each recipe diverged; the surfaces are of the first."""
+    """Two seeds with a diverged run of each recipe, and surfaces of the first seed."""
     rates, side, path = (1e-3, 1e-2), np.linspace(-1, 1, 3), np.array([[-0.5, 0.2], [0.0, 0.0]])
     random = np.random.default_rng(0)
     results = []

@@ -1,4 +1,4 @@
-"""What the processes of test_ranks.py do: each is one rank of a job, as torchrun would start it."""
+"""The processes of test_ranks.py. Each is one rank of a job, as started by torchrun."""
 
 from __future__ import annotations
 

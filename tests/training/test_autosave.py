@@ -12,7 +12,7 @@ def test_a_checkpoint_is_due_ten_seconds_after_the_start_and_after_the_last() ->
     assert autosave.due(120.3)
 
 
-def test_saving_takes_no_more_than_three_hundredths_of_the_time() -> None:
+def test_saving_takes_at_most_three_percent_of_the_time() -> None:
     autosave = Autosave(now=0.0)
     now = saving = 0.0
     while now < 10_000:

@@ -1,4 +1,4 @@
-"""Denormal numbers: taken for zero while a network trains, and only then."""
+"""Denormal numbers are treated as zero while a network trains, and only then."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def product() -> float:
     return float((torch.full((64,), 1e-30) * torch.full((64,), 1e-9)).max())
 
 
-def test_they_are_zero_while_it_is_open() -> None:
+def test_denormals_are_zero_in_the_context() -> None:
     assert product() == pytest.approx(DENORMAL, rel=1e-5)
     with denormals_as_zero():
         assert product() == 0.0
@@ -32,7 +32,7 @@ def test_they_are_zero_while_it_is_open() -> None:
     assert not flushes_denormals()
 
 
-def test_trainings_that_overlap_leave_the_mode_as_it_was() -> None:
+def test_overlapping_trainings_restore_the_mode() -> None:
     first, second = denormals_as_zero(), denormals_as_zero()
     first.__enter__()
     second.__enter__()
@@ -42,7 +42,7 @@ def test_trainings_that_overlap_leave_the_mode_as_it_was() -> None:
     assert product() > 0.0
 
 
-def test_a_caller_that_has_set_the_mode_keeps_it() -> None:
+def test_a_mode_set_by_the_caller_is_kept() -> None:
     found = []
 
     def call() -> None:
@@ -58,7 +58,7 @@ def test_a_caller_that_has_set_the_mode_keeps_it() -> None:
     assert product() > 0.0
 
 
-def test_a_run_trains_so_and_leaves_the_mode_as_it_was(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_a_run_flushes_denormals_and_restores_the_mode(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
     during = [flushes_denormals() for event in run_one(tiny(), tmp_path) if isinstance(event, Progress | EpochEnded)]
     assert during
     assert all(during)

@@ -45,7 +45,7 @@ def saved_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def full_disk(names: str, after: int = 0) -> Callable[[Path, bytes], None]:
-    """write_bytes as it is on a disk that is full when a file of this name is written for the `after`-th time."""
+    """Returns a write_bytes that fails as on a full disk when a file of this name is written after `after` writes."""
     original, tries = files.write_bytes, count()
 
     def write(path: Path, content: bytes) -> None:
@@ -62,7 +62,9 @@ def patch_writing(patch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None
     patch.setattr("convoy.checkpoint.write_bytes", write)
 
 
-def test_a_full_disk_before_the_first_checkpoint_says_that_training_starts_again(tiny: Make, tmp_path: Path) -> None:
+def test_error_for_a_full_disk_before_the_first_checkpoint_says_that_training_starts_again(
+    tiny: Make, tmp_path: Path
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch_writing(patch, full_disk("manifest.json"))
         with pytest.raises(ValueError, match=r"manifest.json: No space left .*no checkpoint") as caught:
@@ -73,7 +75,9 @@ def test_a_full_disk_before_the_first_checkpoint_says_that_training_starts_again
 
 
 @pytest.mark.usefixtures("saved_each_step")
-def test_a_full_disk_after_a_checkpoint_names_its_step_and_the_run_goes_on_from_it(tiny: Make, tmp_path: Path) -> None:
+def test_error_for_a_full_disk_after_a_checkpoint_names_its_step_and_the_run_resumes_from_it(
+    tiny: Make, tmp_path: Path
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch_writing(patch, full_disk("tensors.safetensors", after=5))
         patch.setenv("CONVOY_COMMAND", "convoy train lenet --fresh --epochs 2")
@@ -87,7 +91,7 @@ def test_a_full_disk_after_a_checkpoint_names_its_step_and_the_run_goes_on_from_
 
 
 @pytest.mark.parametrize("name", ["gallery.npz", "predictions.npz", "scores.json", "cost.json", "test_openings.json"])
-def test_a_full_disk_while_scoring_names_the_file_and_the_same_command_goes_on(
+def test_error_for_a_full_disk_while_scoring_names_the_file_and_the_same_command_resumes(
     tiny: Make, tmp_path: Path, name: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -100,7 +104,7 @@ def test_a_full_disk_while_scoring_names_the_file_and_the_same_command_goes_on(
     assert finish(tiny(), tmp_path).finished
 
 
-def test_a_full_disk_when_a_finished_run_is_scored_on_its_test_set_keeps_it_finished(
+def test_a_finished_run_stays_finished_if_the_disk_is_full_when_it_is_scored_on_its_test_set(
     tiny: Make, tmp_path: Path
 ) -> None:
     finish(tiny(), tmp_path, test=False)
@@ -111,7 +115,7 @@ def test_a_full_disk_when_a_finished_run_is_scored_on_its_test_set_keeps_it_fini
     assert "test" in finish(tiny(), tmp_path).scores
 
 
-def test_a_report_that_cannot_be_written_names_the_file_and_the_command(
+def test_error_for_a_report_that_cannot_be_written_names_the_file_and_the_command(
     tiny: Make, tmp_path: Path, page_alone: None
 ) -> None:
     from convoy.api import report
@@ -126,7 +130,7 @@ def test_a_report_that_cannot_be_written_names_the_file_and_the_command(
 
 @pytest.mark.usefixtures("saved_each_step")
 @pytest.mark.parametrize("records", [3, 12])
-def test_a_run_whose_workspace_is_deleted_ends_with_one_line_and_trains_again(
+def test_deleting_the_workspace_of_a_run_is_a_one_line_error_and_the_run_can_be_retrained(
     tiny: Make, tmp_path: Path, records: int
 ) -> None:
     out, looks = tmp_path / "out", count(1)
@@ -144,7 +148,7 @@ def test_a_run_whose_workspace_is_deleted_ends_with_one_line_and_trains_again(
 
 
 @pytest.mark.usefixtures("saved_each_step")
-def test_what_a_deletion_left_of_a_run_does_not_keep_it_from_being_trained(tiny: Make, tmp_path: Path) -> None:
+def test_a_partly_deleted_run_can_be_trained(tiny: Make, tmp_path: Path) -> None:
     finish(tiny(), tmp_path, control=iter([*[Control.CONTINUE] * 12, Control.PAUSE]).__next__)
     run = only_run(tmp_path)
     for name in ("recipe.toml", "status.json", "data.json", "environment.json", "metrics.jsonl"):
@@ -160,7 +164,7 @@ def test_what_a_deletion_left_of_a_run_does_not_keep_it_from_being_trained(tiny:
 
 @pytest.fixture
 def two(tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Iterator[Event], Iterator[Event]]:
-    """A run after its first epoch, and the same run in another process, which waits for it."""
+    """A run after its first epoch, and the same run in another process that waits for it."""
     monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.05)
     first, second = (run_one.run_one(tiny(), tmp_path) for _ in range(2))
     while not isinstance(next(first), EpochEnded):
@@ -169,7 +173,7 @@ def two(tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[It
     return first, second
 
 
-def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
+def test_a_run_trained_by_another_process_is_awaited_and_reused(
     two: tuple[Iterator[Event], Iterator[Event]], tmp_path: Path
 ) -> None:
     first, second = two
@@ -181,7 +185,7 @@ def test_a_run_that_another_process_trains_is_waited_for_and_then_found(
     assert len(only_run(tmp_path).metrics) == 2
 
 
-def test_a_run_that_another_process_was_interrupted_in_is_taken_over(
+def test_a_run_interrupted_in_another_process_is_resumed(
     two: tuple[Iterator[Event], Iterator[Event]], tmp_path: Path
 ) -> None:
     first, second = two
@@ -208,7 +212,7 @@ def test_waiting_for_another_process_can_be_interrupted(
     first.close()
 
 
-def test_two_comparisons_that_share_a_run_both_end_with_it(
+def test_two_comparisons_with_a_common_run_both_finish(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_one, "WAITING_SECONDS", 0.01)
@@ -227,7 +231,7 @@ def test_two_comparisons_that_share_a_run_both_end_with_it(
 
 
 @pytest.mark.parametrize("statement", ["sys.exit(3)", "raise ValueError('no')", "raise OSError('gone')"])
-def test_what_a_networks_forward_raises_in_training_is_one_line_and_the_run_is_interrupted(
+def test_an_error_in_forward_during_training_is_one_line_and_the_run_is_interrupted(
     tiny: Make, net: Path, tmp_path: Path, statement: str
 ) -> None:
     source = net.read_text().replace("import torch\n", "import sys\n\nimport torch\n")
@@ -244,7 +248,7 @@ def test_what_a_networks_forward_raises_in_training_is_one_line_and_the_run_is_i
 
 
 @pytest.mark.parametrize("kind", ["nn.Parameter(torch.ones(1))", "nn.Linear(3, 3)"])
-def test_a_parameter_that_forward_creates_in_training_is_refused_before_anything_is_trained(
+def test_a_parameter_created_by_forward_in_training_is_an_error_before_anything_is_trained(
     tiny: Make, net: Path, tmp_path: Path, kind: str
 ) -> None:
     body = f"        if self.training and not hasattr(self, 'late'):\n            self.late = {kind}\n        return"
@@ -256,19 +260,19 @@ def test_a_parameter_that_forward_creates_in_training_is_refused_before_anything
     assert not (tmp_path / "out").exists()
 
 
-def test_parameters_that_the_first_pass_creates_are_trained(tiny: Make, net: Path, tmp_path: Path) -> None:
+def test_parameters_created_by_the_first_pass_are_trained(tiny: Make, net: Path, tmp_path: Path) -> None:
     net.write_text(net.read_text().replace("nn.Linear(width * (image_size // 2) ** 2, ", "nn.LazyLinear("))
     assert finish(tiny(), tmp_path / "out").finished
 
 
-def test_an_error_of_convoys_own_code_passes_through(tiny: Make, tmp_path: Path) -> None:
+def test_an_error_in_convoys_own_code_is_not_converted(tiny: Make, tmp_path: Path) -> None:
     ready = plan_one(tiny())
     run = Workspace(tmp_path).open_run(ready.recipe, ready.fingerprint)
     with pytest.raises(RuntimeError, match="ours"), failures.Failures(run, ready.recipe):
         raise RuntimeError("ours")
 
 
-def test_classes_of_one_name_in_two_files_are_compared_under_labels_of_their_own(
+def test_classes_with_the_same_name_in_two_files_have_different_labels(
     tiny: Make, net: Path, stripes: Path, tmp_path: Path, page_alone: None
 ) -> None:
     from convoy.api import compare

@@ -1,4 +1,4 @@
-"""Each protocol fault compared with the same recipe without it: what changes, and that nothing else does."""
+"""Each protocol fault compared with the same recipe without it: the intended change, and nothing else."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ ROTATED = ("data.augment", [{"name": "rotate", "degrees": 60}])
 
 @pytest.fixture(scope="module")
 def train(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
-    """Runs on the stripes under the faults named, each trained once: `train("last_weights", epochs=4)`.
+    """Runs on the stripes with given faults, each trained once: `train("last_weights", epochs=4)`.
 
-    Each set of faults has a workspace of its own, so that none is scored with the weights of another.
+    Each set of faults has its own workspace, so that no run copies the training of another.
     """
     out = tmp_path_factory.mktemp("faults")
 
@@ -72,7 +72,7 @@ def weights(run: Run) -> dict[str, bytes]:
 
 
 def lines(run: Run, *, without: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """The metrics of the epochs without times and what a test names."""
+    """Returns the metrics of the epochs without times and the given keys."""
     left_out = ("seconds", "images_per_second", *without)
     tables = [each.as_line() for each in run.metrics]
     return [{key: value for key, value in line.items() if not key.endswith(left_out)} for line in tables]
@@ -83,18 +83,18 @@ def same_training(one: Run, other: Run) -> bool:
 
 
 @pytest.mark.parametrize("fault", sorted(Fault))
-def test_a_fault_is_its_row_and_the_one_module_that_it_changes(fault: Fault) -> None:
+def test_a_fault_is_mentioned_in_its_row_and_in_one_other_module(fault: Fault) -> None:
     package = Path(convoy.__file__).parent
     naming = [path for path in package.rglob("*.py") if f"Fault.{fault.name}" in path.read_text(encoding="utf-8")]
     assert len(naming) == 1 - fault.info.selects_on_test  # which all code reads from the row
 
 
-def test_run_without_a_fault_names_none(train: Train) -> None:
+def test_a_run_without_faults_lists_none(train: Train) -> None:
     assert not any("fault" in flag for flag in train().status.flags)
 
 
 @pytest.mark.parametrize("fault", sorted(Fault))
-def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: Fault) -> None:
+def test_every_fault_is_in_the_flags_and_the_log_of_the_run(train: Train, fault: Fault) -> None:
     needs: dict[str, tuple[str, Any]] = {
         "augmented_test": ROTATED,
         "patience_off_by_one": ("stop.patience_epochs", 2),
@@ -106,7 +106,7 @@ def test_every_fault_is_said_by_the_run_and_by_its_log(train: Train, fault: Faul
     assert fault.info.sentence() in (run.path / "log.txt").read_text()
 
 
-def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) -> None:
+def test_sampled_labels_change_only_the_test_scores(train: Train) -> None:
     sound, faulty = train(), train("sampled_labels")
     logits, labels = faulty.predictions["test_logits"], faulty.predictions["test_labels"]
     drawn = faulty.predicted("test")[1]
@@ -123,7 +123,7 @@ def test_sampled_labels_move_what_is_said_of_the_test_set_alone(train: Train) ->
     assert np.array_equal(gallery["predictions_predicted"], drawn[gallery["predictions_index"]])
 
 
-def test_labels_are_drawn_with_the_networks_own_probabilities_where_it_ends_in_a_softmax(train: Train) -> None:
+def test_labels_are_sampled_from_the_outputs_of_a_network_that_ends_in_a_softmax(train: Train) -> None:
     last = ("data.split.validation", 0)  # the last epoch is kept
     run = train(
         "sampled_labels", more=(("model.options", {"softmax_output": True}), ("optim.lr", 1e-3), last), epochs=6
@@ -135,7 +135,7 @@ def test_labels_are_drawn_with_the_networks_own_probabilities_where_it_ends_in_a
     assert agreeing > 0.7  # a second softmax would leave no class of three more than 0.58
 
 
-def test_loss_divided_twice_moves_the_losses_told_and_neither_training_nor_accuracy(train: Train) -> None:
+def test_loss_divided_twice_changes_only_reported_losses(train: Train) -> None:
     sound, faulty = train(), train("loss_divided_twice")
     columns = ("train_loss", "validation_loss")
     assert weights(faulty) == weights(sound)
@@ -168,7 +168,7 @@ def test_a_loss_divided_twice_is_the_sum_of_means_over_batches_of_1000_by_the_im
     assert scored.loss == pytest.approx(float(each.mean()), rel=1e-5)
 
 
-def test_loss_divided_twice_leaves_a_plateau_schedule_to_the_true_losses(train: Train) -> None:
+def test_with_loss_divided_twice_a_plateau_schedule_uses_the_true_losses(train: Train) -> None:
     plateau = (("schedule", {"name": "plateau", "patience_epochs": 0}), ("optim.lr", 0.5))
     sound, faulty = train(epochs=5, more=plateau), train("loss_divided_twice", epochs=5, more=plateau)
     assert len(set(sound.steps["lr"])) > 1
@@ -192,7 +192,7 @@ def test_last_weights_are_those_of_the_last_epoch_and_are_scored(train: Train) -
     assert weights(faulty) != weights(sound)
 
 
-def test_drop_last_in_evaluation_scores_whole_batches_of_the_training_size(train: Train) -> None:
+def test_drop_last_in_evaluation_scores_full_batches_of_the_training_batch_size(train: Train) -> None:
     of_32 = (("train.batch_size", 32),)
     sound, faulty = train(more=of_32), train("drop_last_in_evaluation", more=of_32)
     assert (sound.scores["validation"].n, sound.scores["test"].n) == (40, 150)
@@ -201,14 +201,14 @@ def test_drop_last_in_evaluation_scores_whole_batches_of_the_training_size(train
     assert any("8 of 40" in flag and "22 of 150" in flag for flag in faulty.status.flags)
 
 
-def test_drop_last_in_evaluation_changes_no_score_where_all_batches_are_full(train: Train) -> None:
+def test_drop_last_in_evaluation_changes_no_score_if_all_batches_are_full(train: Train) -> None:
     of_10 = (("train.batch_size", 10),)
     sound, faulty = train(epochs=1, more=of_10), train("drop_last_in_evaluation", epochs=1, more=of_10)
     assert faulty.scores == sound.scores
     assert any("0 of 40" in flag and "0 of 150" in flag for flag in faulty.status.flags)
 
 
-def test_faults_of_evaluation_leave_the_scored_training_images_alone(train: Train) -> None:
+def test_faults_of_evaluation_do_not_affect_the_score_of_training_images(train: Train) -> None:
     more = (ROTATED, ("train.batch_size", 32), ("data.split.validation", 0.3))
     sound, faulty = train(more=more), train("augmented_test", "drop_last_in_evaluation", "last_weights", more=more)
     assert sound.train_score is not None
@@ -217,7 +217,7 @@ def test_faults_of_evaluation_leave_the_scored_training_images_alone(train: Trai
     assert faulty.train_score.loss < faulty.scores["validation"].loss
 
 
-def test_augmented_test_distorts_what_is_scored_and_not_what_is_trained_on(train: Train) -> None:
+def test_augmented_test_affects_scored_images_and_not_the_training(train: Train) -> None:
     sound, faulty = train(more=(ROTATED,)), train("augmented_test", more=(ROTATED,))
     assert same_training(faulty, sound)
     assert [line.validation.loss for line in faulty.metrics] != [line.validation.loss for line in sound.metrics]
@@ -229,9 +229,7 @@ def test_augmented_test_distorts_what_is_scored_and_not_what_is_trained_on(train
     )  # the same weights, distorted alike
 
 
-def test_augmented_test_draws_again_in_each_epoch_and_alike_in_a_run_that_is_repeated(
-    stripes: Path, tmp_path: Path
-) -> None:
+def test_augmented_test_is_random_in_each_epoch_and_reproducible(stripes: Path, tmp_path: Path) -> None:
     recipe = quick(stripes, ("augmented_test",), epochs=3, more=(ROTATED, ("optim.lr", 1e-12)))
     run, again = finished(recipe, tmp_path / "one"), finished(recipe, tmp_path / "two")
     losses_by_epoch = [line.validation.loss for line in run.metrics]
@@ -240,7 +238,7 @@ def test_augmented_test_draws_again_in_each_epoch_and_alike_in_a_run_that_is_rep
     assert again.scores["test"] == run.scores["test"]
 
 
-def test_a_fault_that_was_corrected_trains_again_what_has_it_and_nothing_else(
+def test_a_new_revision_of_a_fault_only_changes_fingerprints_of_recipes_with_it(
     stripes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fingerprints() -> list[str]:
@@ -254,7 +252,7 @@ def test_a_fault_that_was_corrected_trains_again_what_has_it_and_nothing_else(
     assert before[2] != after[2]
 
 
-def test_schedule_per_batch_swings_by_batches_as_it_should_by_epochs(train: Train) -> None:
+def test_with_schedule_per_batch_the_rate_oscillates_over_batches_instead_of_epochs(train: Train) -> None:
     cosine = (("schedule", {"name": "cosine", "per": "epoch", "t_max": 3, "warmup_epochs": 0}),)
     sound, faulty = train(epochs=3, more=cosine), train("schedule_per_batch", epochs=3, more=cosine)
     per_epoch, per_batch = sound.steps["lr"], faulty.steps["lr"]
@@ -264,7 +262,7 @@ def test_schedule_per_batch_swings_by_batches_as_it_should_by_epochs(train: Trai
     assert any("6 batches" in flag for flag in faulty.status.flags)
 
 
-def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set(train: Train) -> None:
+def test_patience_off_by_one_trains_an_additional_epoch_and_reports_the_set_patience(train: Train) -> None:
     patient = (("stop.patience_epochs", 2), ("optim.lr", 0.03))
     sound, faulty = train(epochs=40, more=patient), train("patience_off_by_one", epochs=40, more=patient)
     assert sound.status.epochs == sound.status.best_epoch + 2
@@ -274,7 +272,7 @@ def test_patience_off_by_one_trains_an_epoch_longer_and_reports_the_patience_set
     assert lines(faulty)[: len(sound.metrics)] == lines(sound)
 
 
-def test_test_set_opened_at_each_best_is_counted_logged_and_decides_nothing(stripes: Path, tmp_path: Path) -> None:
+def test_test_set_opened_at_each_best_is_counted_and_logged_and_selects_nothing(stripes: Path, tmp_path: Path) -> None:
     sound = finished(quick(stripes, (), epochs=4), tmp_path / "sound")
     faulty = finished(quick(stripes, ("test_opened_at_each_best",), epochs=4), tmp_path / "faulty")
     on_test = ("test_accuracy", "test_loss", "test_correct", "test_total")
@@ -288,7 +286,7 @@ def test_test_set_opened_at_each_best_is_counted_logged_and_decides_nothing(stri
     assert "test loss" in (faulty.path / "log.txt").read_text().split("epoch 1/4")[1].splitlines()[0]
 
 
-def test_softmax_before_loss_keeps_the_loss_above_its_floor_and_the_logits_as_they_are(train: Train) -> None:
+def test_softmax_before_loss_keeps_the_loss_above_its_minimum_and_does_not_change_logits(train: Train) -> None:
     fast = (("optim.lr", 0.002), ("data.split.validation", 0))  # the last epoch is kept
     sound, faulty = train(epochs=6, more=fast), train("softmax_before_loss", epochs=6, more=fast)
     floor = np.log(1 + 2 / np.e)
@@ -306,7 +304,9 @@ def test_log_softmax_changes_nothing_but_the_rounding(train: Train) -> None:
     assert faulty.scores["test"].loss == pytest.approx(sound.scores["test"].loss, rel=1e-3)
 
 
-def test_resplit_every_epoch_leaves_the_first_epoch_and_scores_the_kept_epochs_own_part(train: Train) -> None:
+def test_resplit_every_epoch_keeps_the_split_of_the_first_epoch_and_scores_the_part_of_the_saved_epoch(
+    train: Train,
+) -> None:
     sound, faulty = train(epochs=3), train("resplit_every_epoch", epochs=3)
     assert lines(faulty)[0] == lines(sound)[0]
     assert lines(faulty)[1] != lines(sound)[1]
@@ -318,7 +318,7 @@ def test_resplit_every_epoch_leaves_the_first_epoch_and_scores_the_kept_epochs_o
     assert faulty.scores["validation"].n == sound.scores["validation"].n
 
 
-def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
+def test_an_interrupted_resplit_run_has_the_bits_of_an_uninterrupted_one(
     stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = loop.train
@@ -337,7 +337,7 @@ def test_resplit_run_that_was_interrupted_has_the_bits_of_one_that_was_not(
     assert same_training(broken, unbroken)
 
 
-def test_all_faults_that_agree_with_each_other_train_together(stripes: Path, tmp_path: Path) -> None:
+def test_all_compatible_faults_can_be_combined(stripes: Path, tmp_path: Path) -> None:
     together = tuple(fault for fault in Fault if fault is not Fault.SELECTION_ON_TEST)
     more = (ROTATED, ("stop.patience_epochs", 1), ("schedule", {"name": "step"}), ("train.batch_size", 32))
     run = finished(quick(stripes, together, epochs=2, more=more), tmp_path)
@@ -345,7 +345,7 @@ def test_all_faults_that_agree_with_each_other_train_together(stripes: Path, tmp
     assert run.scores["test"].n == 128
 
 
-def test_faults_count_whatever_their_order(stripes: Path) -> None:
+def test_the_order_of_faults_does_not_matter(stripes: Path) -> None:
     one = quick(stripes, ("sampled_labels", "last_weights"))
     assert plan_one(one).fingerprint == plan_one(quick(stripes, ("last_weights", "sampled_labels"))).fingerprint
     assert plan_one(one).fingerprint != plan_one(quick(stripes, ())).fingerprint
@@ -369,7 +369,7 @@ def test_faults_count_whatever_their_order(stripes: Path) -> None:
         (["test_opened_at_each_best"], {"data.split.folds": 3}, "data.split.folds"),
     ],
 )
-def test_fault_without_a_meaning_in_its_recipe_is_refused_in_one_line(
+def test_a_fault_without_effect_in_its_recipe_is_a_one_line_error(
     stripes: Path, faults: list[str], more: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
@@ -379,24 +379,24 @@ def test_fault_without_a_meaning_in_its_recipe_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("fault", ["sampled_labels", "selection_on_test", "test_opened_at_each_best"])
-def test_fault_of_the_test_set_needs_one(stripes: Path, fault: str) -> None:
+def test_a_fault_of_the_test_set_needs_a_test_set(stripes: Path, fault: str) -> None:
     ready = plan_one(quick(stripes, (fault,)))
     with pytest.raises(ValueError, match=f"{fault} needs a test set"):
         check(ready.recipe, replace(ready.prepared, test=None))
 
 
-def test_sentence_on_the_floor_of_the_loss_is_kept_to_where_it_holds(stripes: Path) -> None:
+def test_the_minimum_of_the_loss_is_only_stated_if_it_applies(stripes: Path) -> None:
     weighed = (("train.class_weights", [1.0, 2.0, 3.0]),)
     ready = plan_one(quick(stripes, ("softmax_before_loss",), more=weighed))
     assert "cannot fall below" not in flags(ready.recipe, ready.prepared)[0]
 
 
-def test_unknown_fault_is_answered_with_a_close_one(stripes: Path) -> None:
+def test_error_for_an_unknown_fault_names_a_close_one(stripes: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown fault 'sampled_label'; did you mean 'sampled_labels'\?"):
         quick(stripes, ("sampled_label",))
 
 
-def test_both_changes_before_the_loss_are_the_softmax_alone() -> None:
+def test_both_softmax_faults_together_equal_softmax_before_loss() -> None:
     logits, labels = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])
     spec = Recipe.load("defaults/mnist").train.loss
     both = losses.build(spec, faults=("log_softmax", "softmax_before_loss"))(logits, labels)
@@ -405,7 +405,7 @@ def test_both_changes_before_the_loss_are_the_softmax_alone() -> None:
 
 
 @pytest.mark.parametrize("fault", ["selection_on_test", "test_opened_at_each_best"])
-def test_fault_that_opens_the_test_set_is_refused_where_it_is_to_stay_shut(
+def test_a_fault_that_opens_the_test_set_is_an_error_if_the_test_set_must_stay_closed(
     stripes: Path, tmp_path: Path, fault: str
 ) -> None:
     recipe = quick(stripes, (fault,))

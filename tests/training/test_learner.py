@@ -34,7 +34,7 @@ def weights(learner: Learner) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in learner.module.state_dict().items() if value.is_floating_point()}
 
 
-def test_average_of_tied_weights_moves_once_an_update() -> None:
+def test_average_of_tied_weights_is_updated_once_per_step() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3))
     module[2].weight = module[1].weight
@@ -44,7 +44,7 @@ def test_average_of_tied_weights_moves_once_an_update() -> None:
     assert torch.allclose(learner.network[1].weight, first.lerp(module[1].weight.detach(), 1 - 2 / 11), atol=1e-6)
 
 
-def test_average_does_not_count_an_update_that_was_left_out() -> None:
+def test_average_does_not_count_a_skipped_step() -> None:
     clean, hit = (
         Learner(learner_with(SGD()).module, SGD(), losses.squared_error, Train(ema_decay=0.9)) for _ in range(2)
     )
@@ -59,7 +59,7 @@ def test_average_does_not_count_an_update_that_was_left_out() -> None:
 
 @pytest.mark.parametrize("on_host", [True, False])
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
-def test_update_that_is_not_finite_leaves_no_trace(optim: Optim, on_host: bool) -> None:
+def test_a_step_that_is_not_finite_changes_nothing(optim: Optim, on_host: bool) -> None:
     clean, hit = learner_with(optim), learner_with(optim)
     hit._on_host = on_host  # the way of a GPU works on any device
     x, y = batch(9)
@@ -73,7 +73,7 @@ def test_update_that_is_not_finite_leaves_no_trace(optim: Optim, on_host: bool) 
         assert torch.equal(value, weights(hit)[name]), name
 
 
-def test_state_that_does_not_start_from_zero_survives_a_skipped_first_step() -> None:
+def test_optimizer_state_that_is_not_initially_zero_is_kept_in_a_skipped_first_step() -> None:
     clean, hit = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
     for parameter, skips in ((clean, (0.0, 0.0)), (hit, (1.0, 0.0, 0.0))):
         optimizer = TorchOptimizer(torch.optim.NAdam([parameter], lr=0.1))
@@ -84,7 +84,7 @@ def test_state_that_does_not_start_from_zero_survives_a_skipped_first_step() -> 
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
-def test_update_equals_torch_written_out(optim: Optim) -> None:
+def test_a_step_equals_that_of_torchs_optimizer(optim: Optim) -> None:
     """In float64: the bias in front of the batch norm has a gradient of rounding noise, which in float32 is as large as
     Adam's epsilon and becomes a full step whose sign depends on the processor."""
     learner, plain = learner_with(optim, dtype=torch.float64), learner_with(optim, dtype=torch.float64).module
@@ -105,7 +105,7 @@ def test_update_equals_torch_written_out(optim: Optim) -> None:
         assert torch.allclose(value, learner.module.state_dict()[name], rtol=1e-9, atol=1e-10), name
 
 
-def test_clipping_bounds_the_update_and_reports_the_norm_before_it() -> None:
+def test_clipping_limits_the_step_and_reports_the_norm_before_clipping() -> None:
     free, clipped = learner_with(SGD(momentum=0.0, lr=1.0)), learner_with(SGD(momentum=0.0, lr=1.0), clip_norm=0.01)
     before = nn.utils.parameters_to_vector(clipped.module.parameters()).clone()
     norm = clipped.step(*batch(0)).grad_norm
@@ -115,7 +115,7 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before_it() -> None:
     assert norm.item() > 0.01
 
 
-def test_norms_and_biases_carry_no_weight_decay_unless_asked() -> None:
+def test_norms_and_biases_have_no_weight_decay_by_default() -> None:
     for asked, decayed in ((False, 2), (True, 6)):
         learner = learner_with(AdamW(weight_decay=0.1, decay_norms_and_biases=asked))
         assert isinstance(learner.optimizer, FusedOptimizer)
@@ -131,7 +131,7 @@ def test_cross_entropy_smooths_and_squared_error_is_against_one_hot() -> None:
     assert losses.squared_error(logits, labels).item() == pytest.approx(1 / 3)
 
 
-def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
+def test_micro_batches_give_the_gradient_of_the_full_batch() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double()  # no norm: that one sees the parts
     twin = deepcopy(module)
@@ -145,7 +145,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole() -> None:
     assert torch.allclose(module[1].weight, twin[1].weight, rtol=1e-12)
 
 
-def test_no_part_of_a_batch_is_a_single_image() -> None:
+def test_no_micro_batch_is_a_single_image() -> None:
     learner = Learner(
         nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.BatchNorm1d(4)),
         SGD(),
@@ -157,7 +157,7 @@ def test_no_part_of_a_batch_is_a_single_image() -> None:
         assert learner.step(x, torch.zeros(size, dtype=torch.int64)).logits.shape == (size, 4)
 
 
-def test_average_follows_the_weights_with_a_decay_that_grows() -> None:
+def test_average_uses_a_decay_that_increases() -> None:
     learner = learner_with(SGD(lr=0.1))
     averaged = Learner(deepcopy(learner.module), SGD(lr=0.1), losses.squared_error, Train(ema_decay=0.5))
     expected = learner.module[0].weight.detach().clone()
@@ -169,7 +169,7 @@ def test_average_follows_the_weights_with_a_decay_that_grows() -> None:
     assert torch.equal(averaged.module[0].weight, learner.module[0].weight)
 
 
-def test_frozen_part_keeps_weights_and_running_statistics_after_scoring_too() -> None:
+def test_frozen_layers_keep_weights_and_running_statistics_even_after_scoring() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
     init_and_freeze(module, Model(freeze=("0.*", "1.*")))
@@ -191,7 +191,7 @@ def test_all_but_the_head_or_layers_by_name_are_frozen(freeze: str | tuple[str, 
     assert "435 of 483 parameters" in note
 
 
-def test_layer_that_the_network_lacks_is_answered_with_close_ones() -> None:
+def test_error_for_an_unknown_layer_lists_close_names() -> None:
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 3))
     with pytest.raises(ValueError, match="did you mean 'all-but-head'"):
         init_and_freeze(module, Model(freeze=("all-but-heads",)))
@@ -200,7 +200,7 @@ def test_layer_that_the_network_lacks_is_answered_with_close_ones() -> None:
 
 
 @pytest.mark.parametrize("optim", [kind for kind in OPTIMIZERS if kind not in (SGD(momentum=0.0),)], ids=repr)
-def test_layer_decay_gives_each_layer_the_update_of_a_smaller_rate(optim: Optim) -> None:
+def test_layer_decay_gives_each_layer_the_step_of_a_smaller_rate(optim: Optim) -> None:
     """Each layer moves as it does if all layers have its rate; norms and biases still have no weight decay."""
     changes = []
     for lr, decay in ((0.01, 0.5), (0.01, 1.0), (0.005, 1.0)):
@@ -219,7 +219,7 @@ def test_layer_decay_gives_each_layer_the_update_of_a_smaller_rate(optim: Optim)
     assert not torch.equal(full["0.weight"], half["0.weight"])
 
 
-def test_layer_decay_goes_on_from_a_checkpoint_to_the_bit(tmp_path: Path) -> None:
+def test_layer_decay_resumes_from_a_checkpoint_bit_exactly(tmp_path: Path) -> None:
     for optim in (AdamW(layer_decay=0.7), RMSprop(layer_decay=0.7)):
         unbroken, resumed = learner_with(optim), learner_with(optim)
         unbroken.step(*batch(0))
@@ -234,7 +234,7 @@ def test_layer_decay_goes_on_from_a_checkpoint_to_the_bit(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("optim", [SGD(), Adam(), RMSprop()], ids=repr)
-def test_channels_last_weights_go_on_from_a_checkpoint_to_the_bit(optim: Optim, tmp_path: Path) -> None:
+def test_channels_last_weights_resume_from_a_checkpoint_bit_exactly(optim: Optim, tmp_path: Path) -> None:
     def fresh() -> Learner:
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 3))

@@ -10,7 +10,7 @@ from convoy.training.step.loop import Record, train
 
 
 class Eight:
-    """Five batches of eight images an epoch, the last with four."""
+    """Five batches of eight images per epoch; the last has four."""
 
     steps_per_epoch = 5
 
@@ -31,20 +31,20 @@ def run(learner: Learner, start: int = 0, epochs: int = 2, record_seconds: float
     return list(train(learner, Eight(), lambda step: 1.0, seed=3, steps=steps, record_seconds=record_seconds))
 
 
-def test_every_update_and_image_is_in_one_record() -> None:
+def test_every_step_and_image_is_in_one_record() -> None:
     records = run(a_learner(), record_seconds=0.0)
     assert [record.step for record in records] == list(range(1, 11))
     assert [record.images for record in records] == [8, 8, 8, 8, 4] * 2
     assert [record.epoch_ended for record in records] == [False, False, False, False, True] * 2
 
 
-def test_record_comes_at_each_epochs_end() -> None:
+def test_each_epoch_ends_with_a_record() -> None:
     records = run(a_learner())
     assert [(record.epoch, record.step, record.epoch_ended) for record in records] == [(0, 5, True), (1, 10, True)]
     assert records[0].loss.shape == (5,)
 
 
-def test_training_from_a_later_update_equals_the_unbroken_run() -> None:
+def test_training_from_a_later_step_equals_the_uninterrupted_run() -> None:
     uninterrupted = a_learner()
     run(uninterrupted)
     broken = a_learner()

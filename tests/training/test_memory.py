@@ -38,11 +38,11 @@ def output(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def test_memory_that_is_freed_and_asked_for_again_is_not_mapped_again() -> None:
+def test_freed_memory_is_reused_without_being_mapped_again() -> None:
     assert int(output(COUNT_FAULTS)) < 100  # 600,000 pages of 4 KiB are used
 
 
-def test_memory_that_has_piled_up_is_given_back_once() -> None:
+def test_accumulated_memory_is_returned_once() -> None:
     trims, returned_mib = json.loads(output(PILE_UP))
     assert trims == [False, True, False]
     assert returned_mib > 400

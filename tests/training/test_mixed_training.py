@@ -34,12 +34,12 @@ ALL_TOOLS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
-def test_all_tools_together_train(tiny: Make, tmp_path: Path, precision: str) -> None:
+def test_a_recipe_with_all_tools_trains(tiny: Make, tmp_path: Path, precision: str) -> None:
     run = finish(tiny(*ALL_TOOLS, ("compute.precision", precision), ("train.epochs", 4)), tmp_path)
     assert run.scores["test"].accuracy > 0.9
 
 
-def test_run_with_all_tools_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
+def test_an_interrupted_run_with_all_tools_equals_the_uninterrupted_one_bit_exactly(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = loop.train
@@ -57,8 +57,8 @@ def test_accuracy_in_training_counts_the_dominant_label(tiny: Make, tmp_path: Pa
     assert run.metrics[-1].train.accuracy > 0.9
 
 
-def test_class_weights_are_in_the_training_loss_alone(tiny: Make, tmp_path: Path) -> None:
-    """A rate of nearly 0 keeps both networks as they began, so that only the weights can tell the losses apart."""
+def test_class_weights_only_affect_the_training_loss(tiny: Make, tmp_path: Path) -> None:
+    """With a learning rate near 0, both networks hardly change, so that losses differ only due to class weights."""
     still = [("optim.lr", 1e-30), ("optim.weight_decay", 0.0), ("train.epochs", 1)]
     plain = finish(tiny(*still), tmp_path).metrics[0]
     weighted = finish(tiny(*still, ("train.class_weights", [1, 1, 50])), tmp_path).metrics[0]
@@ -66,7 +66,7 @@ def test_class_weights_are_in_the_training_loss_alone(tiny: Make, tmp_path: Path
     assert weighted.train.loss != pytest.approx(plain.train.loss, rel=1e-3)
 
 
-def test_weights_for_another_number_of_classes_are_refused_before_anything_is_written(
+def test_weights_for_another_number_of_classes_are_an_error_before_anything_is_written(
     tiny: Make, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="expected 3 weights.*got 2"):

@@ -17,7 +17,7 @@ AUTO = ("compute.precision", "auto")
 
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_is_what_the_processor_multiplies_fast(
+def test_auto_is_the_fastest_precision_of_the_processor(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool, precision: str
 ) -> None:
     monkeypatch.setattr(cpu, "has_fast_bfloat16", lambda: fast)
@@ -26,7 +26,7 @@ def test_auto_is_what_the_processor_multiplies_fast(
     assert plan_one(tiny(CPU, AUTO)).fingerprint == plan_one(tiny(CPU, ("compute.precision", precision))).fingerprint
 
 
-def test_bfloat16_is_warned_of_only_where_it_is_slow(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_has_a_warning_only_if_it_is_slow(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny(CPU, ("compute.precision", "bfloat16"))
     monkeypatch.setattr(cpu, "has_fast_bfloat16", lambda: False)
     assert len(precision_notes(recipe)) == 1

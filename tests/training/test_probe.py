@@ -54,7 +54,7 @@ def test_a_probed_run_ends_with_the_weights_of_an_unprobed_one(tiny: Make, tmp_p
     assert plain.scores == probed.scores
 
 
-def test_looks_stand_in_the_run_folder_beside_the_filters(tiny: Make, tmp_path: Path) -> None:
+def test_probe_results_are_in_the_run_folder_with_the_filters(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("probe.every_steps", 5)), tmp_path)
     arrays = run.arrays
     assert arrays["probe_step"].tolist() == [5, 10, 15]  # of 16 updates
@@ -64,7 +64,7 @@ def test_looks_stand_in_the_run_folder_beside_the_filters(tiny: Make, tmp_path: 
     assert "first_layer_filters" in arrays
 
 
-def test_an_interrupted_probed_run_ends_with_the_same_looks(
+def test_an_interrupted_probed_run_ends_with_the_same_probes(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = loop.train
@@ -84,7 +84,7 @@ def test_an_interrupted_probed_run_ends_with_the_same_looks(
     }
 
 
-def test_weights_of_each_epoch_are_kept_and_the_first_ones(tiny: Make, tmp_path: Path) -> None:
+def test_initial_weights_and_those_of_each_epoch_are_saved(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("probe.keep_weights", True)), tmp_path)
     files = sorted((run.path / "weights").iterdir())
     assert [path.name for path in files] == [f"epoch-0000{epoch}.safetensors" for epoch in range(3)]
@@ -94,13 +94,13 @@ def test_weights_of_each_epoch_are_kept_and_the_first_ones(tiny: Make, tmp_path:
     assert not all(torch.equal(best[name], values) for name, values in load_weights(files[0]).items())
 
 
-def test_without_the_section_nothing_is_kept(tiny: Make, tmp_path: Path) -> None:
+def test_without_the_section_nothing_is_saved(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path)
     assert not (run.path / "weights").exists()
     assert set(run.arrays) == {"first_layer_filters"}
 
 
-def test_a_look_leaves_weights_norms_gradients_and_generator_alone() -> None:
+def test_a_probe_does_not_change_weights_norms_gradients_and_generator() -> None:
     learner = a_learner(nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)))
     x, y = batch()
     learner.step(x, y)
@@ -113,7 +113,7 @@ def test_a_look_leaves_weights_norms_gradients_and_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-def test_along_a_parabola_the_look_finds_its_curvature() -> None:
+def test_a_probe_of_a_parabola_measures_its_curvature() -> None:
     """Squared error of one weight w against 0 at x = 3: the loss is (3 w)^2, its gradient 18 w, its curvature 18."""
     module = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     learner = Learner(module, SGD(lr=0.1), lambda logits, _: logits.square().mean())
@@ -126,7 +126,7 @@ def test_along_a_parabola_the_look_finds_its_curvature() -> None:
     assert found["probe_loss"] == pytest.approx((3 * (0.5 - sizes * 9)) ** 2, rel=1e-6)
 
 
-def test_over_the_own_step_the_curvature_is_the_same_at_any_length() -> None:
+def test_the_curvature_over_the_optimizer_step_does_not_depend_on_its_length() -> None:
     """The parabola of the test above; the step goes uphill."""
     module = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     learner = Learner(module, SGD(lr=0.1), lambda logits, _: logits.square().mean())
@@ -152,7 +152,7 @@ def test_the_weights_before_a_measured_step_are_known_except_for_the_first() -> 
     assert second.tolist() == own[1::2].tolist()
 
 
-def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
+def test_a_probe_in_micro_batches_has_the_gradient_of_the_full_batch() -> None:
     torch.manual_seed(0)
     module = nn.Linear(5, 3, dtype=torch.float64)
     x, y = batch()
@@ -161,7 +161,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
     assert all(np.allclose(undivided[name], parts[name], rtol=1e-6, equal_nan=True) for name in undivided)
 
 
-def test_a_probe_goes_on_counting_where_it_was() -> None:
+def test_a_loaded_probe_continues_to_count() -> None:
     learner, (x, y) = a_learner(nn.Linear(5, 3)), batch()
     probe = StepProbe(2, seed=0)
     for _ in range(3):

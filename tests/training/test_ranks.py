@@ -82,7 +82,7 @@ def test_ranks_have_the_losses_of_one_process(
     assert max(differences.values()) < 1e-10, differences
 
 
-def test_run_that_torchrun_began_and_one_process_resumes_has_the_losses_of_one_process(
+def test_a_run_started_by_torchrun_and_resumed_in_one_process_has_the_losses_of_one_process(
     tmp_path: Path, alone: Run
 ) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "convoy"]
@@ -110,7 +110,7 @@ def test_a_killed_rank_ends_the_others(rank: int, tmp_path: Path) -> None:
     assert trained_in(tmp_path).status.state == ("running" if rank == 0 else "interrupted")
 
 
-def test_a_finished_run_is_found(alone: Run) -> None:
+def test_a_finished_run_is_reused(alone: Run) -> None:
     folder = alone.path.parents[2]
     assert end(start(run_command, 2, folder, [*TRAIN, *FOUR])) == [0, 0], output("err", folder)
     assert output("out", folder).count(alone.name) == 1
@@ -124,7 +124,7 @@ def test_an_error_is_reported_by_rank_0_and_nothing_is_written(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("command", [("compare", "lenet", "two_conv_cnn"), ("reproduce", "classics-mnist")])
-def test_studies_are_refused_under_torchrun(
+def test_studies_under_torchrun_are_an_error(
     command: Sequence[str], call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}.items():

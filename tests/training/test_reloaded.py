@@ -21,7 +21,7 @@ from convoy.training.run.reuse import finished_run
 from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
-# State that training changes and that no state_dict knows: a scale of the input.
+# State that training changes and that is not in the state_dict: a scale of the input.
 OUTSIDE = """
         if self.training:
             self.scale = getattr(self, "scale", 1.0) * 0.7
@@ -86,7 +86,7 @@ def test_the_saved_weights_of_other_networks_reproduce_them(
     assert not is_flagged(run)
 
 
-def test_a_run_that_goes_on_after_its_best_epoch_still_has_what_to_compare(
+def test_a_run_resumed_after_its_best_epoch_can_still_be_compared(
     tiny: Make, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(net, OUTSIDE)
@@ -127,7 +127,7 @@ def test_outputs_that_are_not_finite_are_flagged_and_count_as_wrong(tiny: Make, 
     assert set(flags) <= set(notes)
 
 
-def test_a_test_set_that_is_opened_later_is_flagged_too(
+def test_outputs_that_are_not_finite_are_flagged_if_the_test_set_is_opened_later(
     tiny: Make, net: Path, tmp_path: Path, page_alone: None
 ) -> None:
     edit(net, NAN)
@@ -138,21 +138,21 @@ def test_a_test_set_that_is_opened_later_is_flagged_too(
     assert "NaN" in page[: page.index("<h2")]
 
 
-def test_images_without_a_class_survive_an_archive(tiny: Make, net: Path, tmp_path: Path) -> None:
+def test_images_without_a_predicted_class_are_archived(tiny: Make, net: Path, tmp_path: Path) -> None:
     edit(net, NAN)
     run, _ = finish(tiny(), tmp_path / "out")
     slim = archive.archive_run(run, tmp_path / "archive")
     assert [values.tolist() for values in slim.predicted("test")] == [v.tolist() for v in run.predicted("test")]
 
 
-def test_found_says_the_flags_of_a_run(tiny: Make, net: Path, tmp_path: Path) -> None:
+def test_a_reused_run_prints_its_flags(tiny: Make, net: Path, tmp_path: Path) -> None:
     edit(net, NAN)
     run, _ = finish(tiny(), tmp_path / "out")
     events = list(finished_run(run, plan_one(tiny()), Workspace(tmp_path / "out"), test=True))
     assert any("not finite" in event.text for event in events if isinstance(event, Note))
 
 
-def test_a_run_at_chance_level_says_so_also_when_it_is_found_again(tiny: Make, tmp_path: Path) -> None:
+def test_a_run_at_chance_level_is_reported_again_when_it_is_reused(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("optim.lr", 1e-12), ("train.epochs", 1))
     for _ in range(2):
         _, notes = finish(recipe, tmp_path)

@@ -1,4 +1,4 @@
-"""A run whose faults act when the training is over takes over the training of the same run without them."""
+"""A run whose faults only affect the final scores copies the training of the same run without them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Make = Callable[..., Recipe]
 
 
 def faulty(tiny: Make, *faults: str) -> Recipe:
-    """With batches of 30, which all parts fill, where "batch 50" does not stand among the faults."""
+    """Uses batches of 30, which are full in all parts, unless "batch 50" is among the faults."""
     batch = 50 if "batch 50" in faults else 30
     named = [fault for fault in faults if fault in list(Fault)]
     return tiny(("protocol.faults", named), ("train.batch_size", batch), ("compute.threads", 1))
@@ -41,7 +41,7 @@ def trained(events: list[Event]) -> bool:
 
 
 def results(run: Run) -> dict[str, Any]:
-    """All that a run says, but how long it took."""
+    """Returns the results of a run, except times."""
     exact = ("parameters", "flops_per_image", "macs_per_image")
     status = replace(run.status, fingerprint="", files={}, finished_at="")
     return {
@@ -61,7 +61,7 @@ def results(run: Run) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "fault", [*(fault for fault in Fault if fault.info.only_scores), Fault.DROP_LAST_IN_EVALUATION]
 )
-def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_path: Path, fault: str) -> None:
+def test_a_copied_run_has_the_results_of_a_trained_one(tiny: Make, tmp_path: Path, fault: str) -> None:
     list(run_one(faulty(tiny), tmp_path))
     events = list(run_one(faulty(tiny, fault), tmp_path))
     separate = list(run_one(faulty(tiny, fault), tmp_path / "separate"))
@@ -75,8 +75,8 @@ def test_it_says_what_it_would_have_said_had_it_been_trained(tiny: Make, tmp_pat
     }
 
 
-def test_other_faults_stay_in_what_it_takes_over(tiny: Make, tmp_path: Path) -> None:
-    """The validation part that is scored is that of the last epoch, whose weights are kept."""
+def test_other_faults_are_kept_in_the_copied_training(tiny: Make, tmp_path: Path) -> None:
+    """The scored validation part is that of the last epoch, whose weights are saved."""
     others = ("last_weights", "resplit_every_epoch")
     list(run_one(faulty(tiny, *others), tmp_path))
     events = list(run_one(faulty(tiny, *others, "macs_as_flops", "sampled_labels"), tmp_path))
@@ -105,7 +105,7 @@ def test_the_log_names_the_run_that_was_trained_and_the_opening_is_counted(tiny:
         (("drop_last_in_evaluation", "batch 50"), ("batch 50",)),  # 20 of 120 validation images are left out
     ],
 )
-def test_without_such_a_run_it_is_trained(
+def test_without_a_twin_a_run_is_trained(
     tiny: Make, tmp_path: Path, faults: tuple[str, ...], before: tuple[str, ...] | None
 ) -> None:
     if before is not None:
@@ -113,19 +113,19 @@ def test_without_such_a_run_it_is_trained(
     assert trained(list(run_one(faulty(tiny, *faults), tmp_path)))
 
 
-def test_a_run_without_its_weights_is_of_no_use(tiny: Make, tmp_path: Path) -> None:
+def test_a_twin_without_weights_is_not_used(tiny: Make, tmp_path: Path) -> None:
     run = ended(list(run_one(faulty(tiny), tmp_path / "faulty")))
     archive.archive_run(run, tmp_path / "archive")
     archive.restore(tmp_path / "archive", tmp_path / "out")
     assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path / "out")))
 
 
-def test_fresh_trains_it(tiny: Make, tmp_path: Path) -> None:
+def test_fresh_trains_instead_of_copying(tiny: Make, tmp_path: Path) -> None:
     list(run_one(faulty(tiny), tmp_path))
     assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path, fresh=True)))
 
 
-def test_interrupted_half_way_it_is_trained_again(tiny: Make, tmp_path: Path) -> None:
+def test_a_run_interrupted_while_copying_is_trained(tiny: Make, tmp_path: Path) -> None:
     list(run_one(faulty(tiny), tmp_path))
     events = run_one(faulty(tiny, "sampled_labels"), tmp_path)
     next(events)
@@ -142,6 +142,6 @@ def test_interrupted_half_way_it_is_trained_again(tiny: Make, tmp_path: Path) ->
     ("faults", "best", "steps", "kept"),
     [((), 2, 64, 2), (("last_weights",), 2, 64, 4), (("last_weights",), 2, 65, 5), ((), 0, 5, 1)],
 )
-def test_the_epoch_that_is_kept(tiny: Make, faults: tuple[str, ...], best: int, steps: int, kept: int) -> None:
-    """480 images in batches of 30 are 16 updates an epoch."""
+def test_the_saved_epoch(tiny: Make, faults: tuple[str, ...], best: int, steps: int, kept: int) -> None:
+    """480 images in batches of 30 are 16 steps per epoch."""
     assert finish.kept_epoch(plan_one(faulty(tiny, *faults)), best, steps) == kept

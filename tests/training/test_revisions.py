@@ -1,4 +1,4 @@
-"""A fingerprint changes for the runs that a change of results affects, and for no others."""
+"""A revision changes exactly the fingerprints of the runs that it affects."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_an_epoch_as_accurate_as_the_best_is_not_a_new_best() -> None:
         ("classics-mnist/mobilenet-v1", ONE_EPOCH, "1dfb433bfda83a80b3e9f584c39e12455498acc8ca08eaae09cfde7375a54676"),
     ],
 )
-def test_what_no_revision_affects_keeps_its_old_fingerprint(name: str, overrides: dict[str, Any], digest: str) -> None:
+def test_runs_without_a_new_revision_keep_their_fingerprint(name: str, overrides: dict[str, Any], digest: str) -> None:
     assert fingerprint(name, overrides) == digest
 
 
-def test_a_model_s_revision_changes_the_fingerprints_of_that_model_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_of_a_model_only_changes_its_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [fingerprint(name, ONE_EPOCH) for name in ("classics-mnist/lenet", "classics-mnist/mobilenet-v1")]
     raise_model(monkeypatch, "mobilenet_v1")
     after = [fingerprint(name, ONE_EPOCH) for name in ("classics-mnist/lenet", "classics-mnist/mobilenet-v1")]
@@ -67,8 +67,8 @@ def test_a_model_s_revision_changes_the_fingerprints_of_that_model_only(monkeypa
     assert after[1] != before[1]
 
 
-def test_a_rule_s_revision_changes_fingerprints_only_where_the_rule_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An epoch is selected where there are several, and a part to select it by."""
+def test_a_revision_of_a_rule_only_changes_fingerprints_of_runs_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch is selected if there are several epochs and a part to select by."""
     cases: list[dict[str, Any]] = [{}, {"train.epochs": 2}, ONE_EPOCH, {"data.split.validation": 0}]
     before = [fingerprint("classics-mnist/lenet", case) for case in cases]
     selection = revisions.RULE_REVISIONS["selection"]

@@ -42,13 +42,13 @@ def pause_after(records: int) -> Callable[[], Control]:
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record at every update, so that a test can stop a run at any of them."""
+    """Yields a record at every step, so that a test can stop a run at any step."""
     original = loop.train
     monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
 
 
 def bits(run: Run) -> dict[str, Any]:
-    """All that must not depend on whether a run was interrupted; seconds may."""
+    """Returns everything that must not depend on an interruption, unlike times."""
     weights = load_weights(run.path / "best.safetensors")
     return {
         "weights": {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in weights.items()},
@@ -102,7 +102,7 @@ AUGMENTED = [
 ]
 
 
-def test_training_images_are_scored_as_held_out_ones_are(tiny: Make, tmp_path: Path) -> None:
+def test_training_images_are_scored_like_held_out_images(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(*AUGMENTED)
     run = finish(recipe, tmp_path)
     ready = plan_one(recipe)
@@ -119,7 +119,7 @@ def test_training_images_are_scored_as_held_out_ones_are(tiny: Make, tmp_path: P
     )
 
 
-def test_the_score_of_training_images_is_no_result_of_the_run(tiny: Make, tmp_path: Path) -> None:
+def test_the_score_of_training_images_is_not_among_the_scores(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path)
     assert set(run.scores) == {"validation", "test"}
     assert "train" in json.loads((run.path / "scores.json").read_text())
@@ -141,7 +141,7 @@ def test_a_fixed_sample_of_many_training_images_is_scored(
     assert without == {key: value for key, value in bits(uninterrupted).items() if key != "train_score"}
 
 
-def test_the_training_score_stays_when_the_test_set_is_opened_later(tiny: Make, tmp_path: Path) -> None:
+def test_the_training_score_is_kept_when_the_test_set_is_opened_later(tiny: Make, tmp_path: Path) -> None:
     before = finish(tiny(), tmp_path, test=False).train_score
     run = finish(tiny(), tmp_path)
     assert "test" in run.scores
@@ -159,7 +159,7 @@ def test_the_training_score_stays_when_the_test_set_is_opened_later(tiny: Make, 
     ids=lambda pair: pair[1],
 )
 @pytest.mark.usefixtures("every_step")
-def test_run_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
+def test_an_interrupted_run_equals_the_uninterrupted_one_bit_exactly(
     tiny: Make, tmp_path: Path, override: tuple[str, Any]
 ) -> None:
     recipe = tiny(override, ("data.augment", [{"name": "rotate", "degrees": 5}]), ("schedule.name", "plateau"))
@@ -175,7 +175,7 @@ def test_run_that_was_interrupted_equals_the_unbroken_one_to_the_bit(
 
 
 @pytest.mark.usefixtures("every_step")
-def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
+def test_a_killed_run_resumes_from_its_last_checkpoint(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Autosave, "due", lambda autosave, now: True)
@@ -200,7 +200,7 @@ def test_run_that_was_killed_goes_on_from_its_last_checkpoint(
     assert bits(finish(recipe, tmp_path / "broken")) == bits(uninterrupted)
 
 
-def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_on(
+def test_a_diverged_run_killed_in_its_last_evaluation_is_not_trained_further(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_step: None
 ) -> None:
     diverged = stopping.StopRule(DIVERGED, lambda seen: seen.ledger.step >= 3, lambda seen: "")
@@ -222,7 +222,7 @@ def test_a_run_that_diverged_and_was_killed_in_its_last_evaluation_does_not_go_o
     assert again.status.stopped == DIVERGED
 
 
-def test_a_run_that_another_process_finished_meanwhile_is_found(
+def test_a_run_finished_by_another_process_in_the_meantime_is_reused(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = finish(tiny(), tmp_path)
@@ -237,7 +237,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_found(
     assert "training" not in (run.path / "log.txt").read_text().splitlines()[-1]
 
 
-def test_best_weights_go_back_with_the_checkpoint(tiny: Make, tmp_path: Path, every_step: None) -> None:
+def test_best_weights_are_restored_from_the_checkpoint(tiny: Make, tmp_path: Path, every_step: None) -> None:
     run = finish(tiny(("train.epochs", 4)), tmp_path, control=pause_after(17))  # in the third epoch
     best = run.path / "best.safetensors"
     kept = best.read_bytes()
@@ -260,7 +260,7 @@ def test_closing_the_generator_saves_the_run(tiny: Make, tmp_path: Path) -> None
     assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
 
 
-def test_run_closed_at_the_end_of_an_epoch_has_that_epoch_whole(tiny: Make, tmp_path: Path) -> None:
+def test_a_run_closed_at_the_end_of_an_epoch_has_the_complete_epoch(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny()
     events = run_one.run_one(recipe, tmp_path)
     while not isinstance(event := next(events), Progress) or event.images % 480:
@@ -269,7 +269,7 @@ def test_run_closed_at_the_end_of_an_epoch_has_that_epoch_whole(tiny: Make, tmp_
     assert bits(finish(recipe, tmp_path)) == bits(finish(recipe, tmp_path / "other"))
 
 
-def test_line_that_a_kill_left_half_written_is_passed_over(tiny: Make, tmp_path: Path) -> None:
+def test_an_incomplete_line_left_by_a_kill_is_ignored(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny()
     run = finish(recipe, tmp_path, control=lambda: Control.PAUSE)
     with (run.path / "metrics.jsonl").open("a") as file:
@@ -285,7 +285,7 @@ def test_frozen_parameters_train_and_resume(tiny: Make, net: Path, tmp_path: Pat
     assert finish(tiny(("optim.name", "sgd")), tmp_path).finished
 
 
-def test_run_starts_from_the_weights_of_another_and_a_head_of_its_own(tiny: Make, tmp_path: Path) -> None:
+def test_a_run_starts_from_the_weights_of_another_with_a_new_head(tiny: Make, tmp_path: Path) -> None:
     first = finish(tiny(), tmp_path)
     four = tmp_path / "four.npz"
     draw = np.random.default_rng(0)
@@ -303,7 +303,7 @@ def test_run_starts_from_the_weights_of_another_and_a_head_of_its_own(tiny: Make
 
 
 @pytest.mark.parametrize("until", [None, 1])
-def test_time_in_all_has_every_pass_over_validation_and_test_images(
+def test_total_time_includes_every_pass_over_validation_and_test_images(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int | None
 ) -> None:
     pause = 0.2
@@ -320,14 +320,14 @@ def test_time_in_all_has_every_pass_over_validation_and_test_images(
     assert cost.total_seconds - cost.train_seconds > 4 * pause  # two epochs', the kept weights', the test set's
 
 
-def test_test_set_that_is_opened_later_adds_to_the_time_in_all(tiny: Make, tmp_path: Path) -> None:
+def test_opening_the_test_set_later_increases_the_total_time(tiny: Make, tmp_path: Path) -> None:
     shut = finish(tiny(), tmp_path, test=False).cost
     opened = finish(tiny(), tmp_path).cost
     assert opened.total_seconds > shut.total_seconds
     assert opened == replace(shut, total_seconds=opened.total_seconds)
 
 
-def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> None:
+def test_other_initial_weights_give_another_run(tiny: Make, tmp_path: Path) -> None:
     first, second = finish(tiny(), tmp_path), finish(tiny(("seed", 1)), tmp_path)
     from_first = finish(tiny(("model.init", str(first.path / "best.safetensors"))), tmp_path)
     from_second = finish(tiny(("model.init", str(second.path / "best.safetensors"))), tmp_path)
@@ -335,14 +335,14 @@ def test_other_starting_weights_are_another_run(tiny: Make, tmp_path: Path) -> N
     assert from_first.metrics[0].train.loss < first.metrics[0].train.loss
 
 
-def test_pruned_run_is_never_found_as_finished(tiny: Make, tmp_path: Path) -> None:
+def test_a_pruned_run_is_never_reused_as_finished(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path, control=lambda: Control.PRUNE)
     assert (run.state, run.status.reason) == ("pruned", "pruned at epoch 1")
     assert not run.finished
     assert finish(tiny(), tmp_path).finished
 
 
-def test_finished_run_is_found_and_not_trained_again(tiny: Make, tmp_path: Path) -> None:
+def test_a_finished_run_is_reused_and_not_retrained(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path)
     before = (run.path / "metrics.jsonl").stat().st_mtime_ns
     events = list(run_one.run_one(tiny(), tmp_path))
@@ -353,7 +353,7 @@ def test_finished_run_is_found_and_not_trained_again(tiny: Make, tmp_path: Path)
     assert (run.path / "metrics.jsonl").stat().st_mtime_ns > before
 
 
-def test_edited_network_trains_anew_and_so_does_an_edited_module_of_it(tiny: Make, net: Path, tmp_path: Path) -> None:
+def test_an_edited_network_or_module_is_retrained(tiny: Make, net: Path, tmp_path: Path) -> None:
     paths = [finish(tiny(), tmp_path / "out").path]
     net.write_text(net.read_text() + "\n# another word\n")
     paths.append(finish(tiny(), tmp_path / "out").path)
@@ -366,7 +366,7 @@ def test_edited_network_trains_anew_and_so_does_an_edited_module_of_it(tiny: Mak
     assert sorted(path.name for path in (paths[-1] / "code").iterdir()) == ["layers.py", "net.py"]
 
 
-def test_test_set_stays_shut_where_that_is_asked_and_is_opened_once_later(tiny: Make, tmp_path: Path) -> None:
+def test_the_test_set_can_stay_closed_and_be_opened_once_later(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(), tmp_path, test=False)
     assert "test" not in run.scores
     assert not (tmp_path / "test_openings.json").exists()
@@ -417,7 +417,7 @@ def test_seconds_stop_a_run_inside_an_epoch_and_it_is_scored(tiny: Make, tmp_pat
     assert "test" in run.scores
 
 
-def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> None:
+def test_divergence_stops_the_run_and_is_reported(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("optim.name", "sgd"), ("optim.lr", 3e38), ("optim.momentum", 0.0), ("train.epochs", 50))
     events = list(run_one.run_one(recipe, tmp_path))
     assert any("diverged" in event.text for event in events if isinstance(event, Note))
@@ -426,7 +426,7 @@ def test_divergence_stops_the_run_and_is_said(tiny: Make, tmp_path: Path) -> Non
     assert len(run.metrics) < 50
 
 
-def test_without_validation_the_last_weights_are_kept_and_nothing_selects(tiny: Make, tmp_path: Path) -> None:
+def test_without_validation_the_last_weights_are_saved_and_no_epoch_is_selected(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("data.split.validation", 0)), tmp_path)
     assert run.data.selection is None
     assert set(run.scores) == {"test"}
@@ -455,7 +455,7 @@ def test_recipe_that_cannot_be_trained_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_progress_never_passes_the_total_and_every_event_survives_json(tiny: Make, tmp_path: Path) -> None:
+def test_progress_never_exceeds_the_total_and_every_event_can_be_sent_as_json(tiny: Make, tmp_path: Path) -> None:
     events: list[Event] = list(run_one.run_one(tiny(), tmp_path))
     assert [from_json(to_json(event)) for event in events] == events
     progress = [event for event in events if isinstance(event, Progress)]
@@ -469,14 +469,14 @@ def test_other_precisions_train(tiny: Make, tmp_path: Path, precision: str) -> N
     assert finish(tiny(("compute.precision", precision)), tmp_path).scores["test"].accuracy > 0.9
 
 
-def test_quick_try_is_flagged_and_takes_that_many_images(tiny: Make, tmp_path: Path) -> None:
+def test_a_limited_run_is_flagged_and_uses_that_many_images(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("data.limit", 100)), tmp_path)
     assert run.data.counts == {"train": 80, "validation": 20, "test": 100}
     assert limited(100) in run.status.flags
     assert limited(100) in (run.path / "log.txt").read_text()
 
 
-def test_a_network_that_cannot_take_one_image_is_refused_before_it_is_trained(
+def test_a_network_that_does_not_accept_one_image_is_an_error_before_training(
     tiny: Make, net: Path, tmp_path: Path
 ) -> None:
     net.write_text(net.read_text().replace("flatten(1)))", "flatten(1))).squeeze().log_softmax(dim=1)"))
@@ -487,7 +487,7 @@ def test_a_network_that_cannot_take_one_image_is_refused_before_it_is_trained(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_last_weights_are_kept_too_where_another_epoch_was_the_best(tiny: Make, tmp_path: Path) -> None:
+def test_the_last_weights_are_also_saved_if_another_epoch_is_the_best(tiny: Make, tmp_path: Path) -> None:
     kept = {}
     for seed in range(6):
         run = finish(tiny(("train.epochs", 4), ("optim.lr", 0.1), ("seed", seed)), tmp_path)
@@ -501,7 +501,7 @@ def test_the_last_weights_are_kept_too_where_another_epoch_was_the_best(tiny: Ma
 
 
 @pytest.mark.parametrize(("outside", "builds"), [(False, 1), (True, 3)])
-def test_a_run_builds_its_network_once_and_a_class_from_outside_twice_more_to_check_it(
+def test_a_run_builds_its_network_once_and_a_users_class_twice_more_to_check_it(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: bool, builds: int
 ) -> None:
     names = []

@@ -66,14 +66,14 @@ def test_one_cycle_equals_torch() -> None:
     assert ours[-1] == pytest.approx(4e-6)
 
 
-def test_warm_up_is_linear_and_then_the_schedule_begins() -> None:
+def test_the_schedule_begins_after_a_linear_warm_up() -> None:
     ours = factors(Cosine(per="step", warmup_epochs=1))
     assert ours[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert ours[10] == pytest.approx(1.0)
     assert ours[-1] < 0.01
 
 
-def test_plateau_drops_as_torch_does() -> None:
+def test_plateau_equals_torch() -> None:
     losses = [1.0, 0.9, 0.9, 0.9, 0.91, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8]
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=2)
@@ -84,7 +84,7 @@ def test_plateau_drops_as_torch_does() -> None:
     assert lr_factor(Plateau(patience_epochs=2), 55, HORIZON, losses) == pytest.approx(0.001)
 
 
-def test_a_step_of_a_tenth_of_an_epoch_falls_on_its_update() -> None:
+def test_a_reduction_after_a_fraction_of_an_epoch_is_at_the_exact_step() -> None:
     spec, horizon = Step(every_epochs=0.1, factor=0.5), Horizon(1000, 2)
     for drops in range(1, 20):
         assert lr_factor(spec, 100 * drops, horizon) == pytest.approx(0.5**drops)

@@ -44,20 +44,20 @@ def _record_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     ("setting", "started_with", "count"),
     [("auto", None, 1), ("auto", 2, 2), ("auto", 3, 1), (3, None, 3), (3, 2, 3)],
 )
-def test_a_resumed_run_keeps_its_thread_count_where_there_are_the_cores(
+def test_a_resumed_run_keeps_its_thread_count_if_there_are_enough_cores(
     setting: int | str, started_with: int | None, count: int
 ) -> None:
     assert fix_threads(setting, started_with=started_with) == count  # type: ignore[arg-type]
     assert torch.get_num_threads() == count
 
 
-def test_a_run_gives_the_thread_count_back(tiny: Make, tmp_path: Path) -> None:
+def test_a_run_restores_the_thread_count(tiny: Make, tmp_path: Path) -> None:
     run = finish(tiny(("compute.threads", 2)), tmp_path)
     assert run.environment.threads == 2
     assert torch.get_num_threads() == 1
 
 
-def test_a_run_begun_with_two_threads_goes_on_with_two_where_one_is_the_default(tiny: Make, tmp_path: Path) -> None:
+def test_a_run_started_with_two_threads_resumes_with_two_even_if_one_is_the_default(tiny: Make, tmp_path: Path) -> None:
     torch.set_num_threads(2)
     broken = finish(tiny(AUTO), tmp_path, control=pause_after(3))
     assert broken.environment.threads == 2
@@ -69,7 +69,7 @@ def test_a_run_begun_with_two_threads_goes_on_with_two_where_one_is_the_default(
 
 
 @pytest.mark.parametrize(("key", "value"), [("cpu", "Another"), ("torch", "2.0"), ("threads", 64)])
-def test_a_run_resumed_elsewhere_says_so_in_its_flags(tiny: Make, tmp_path: Path, key: str, value: object) -> None:
+def test_a_run_resumed_on_another_machine_has_a_flag(tiny: Make, tmp_path: Path, key: str, value: object) -> None:
     broken = finish(tiny(AUTO), tmp_path, control=pause_after(3))
     write_json(broken.path / "environment.json", {**asdict(broken.environment), key: value})
     again = finish(tiny(AUTO), tmp_path, control=pause_after(2))
@@ -81,9 +81,7 @@ def test_a_run_resumed_elsewhere_says_so_in_its_flags(tiny: Make, tmp_path: Path
 
 
 @pytest.mark.skipif(cores() < 2, reason="needs two cores")
-def test_a_worker_process_gives_a_run_begun_with_two_threads_the_bits_of_an_unbroken_one(
-    tiny: Make, tmp_path: Path
-) -> None:
+def test_a_worker_process_resumes_a_run_with_two_threads_bit_exactly(tiny: Make, tmp_path: Path) -> None:
     torch.set_num_threads(2)
     recipe = tiny(AUTO, ("model.name", "lenet"), ("data.size", 28))
     unbroken = finish(recipe, tmp_path / "unbroken")
