@@ -37,6 +37,7 @@ from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.recipe.files import builtin_names
 from convoy.runs import Run
+from convoy.verifying.result import Verification
 
 RESULTS = Path(__file__).parent / "results" / "runs"
 MARK = re.compile(r"<!-- generated: (\w+) -->")
@@ -282,7 +283,7 @@ def result_types() -> str:
     """The types that functions return, those of findings, and those of their fields."""
     roots = [getattr(api, name) for name in ("DataSheet", "Explained", "Exported", "Prediction", "Profiled")]
     roots += [run_contents.Score, run_contents.Cost, run_contents.EpochMetrics, run_contents.RunData]
-    roots += [run_contents.Environment, run_contents.Status, Tested, JudgedClaim]
+    roots += [run_contents.Environment, run_contents.Status, Tested, JudgedClaim, Verification]
     findings = [import_module(f"{KINDS[name]}.finding") for name in sorted(KINDS)]
     roots += [value for module in findings for name, value in vars(module).items() if name.endswith("Finding")]
     every = {name: value for module in _loaded() for name, value in vars(module).items() if _is_ours(value)}

@@ -125,6 +125,7 @@ def test_the_output_of_a_users_network_is_not_in_the_json(call: Call, quick: lis
 def test_runs_scored_on_different_parts_are_listed_together(call: Call) -> None:
     fake_run(Path("convoy-runs"), "lenet")
     run = fake_run(Path("convoy-runs"), "two_conv_cnn")
+    (run.path / "predictions.npz").unlink()
     write_json(
         run.path / "scores.json",
         {part: {"accuracy": 0.5, "correct": 1, "n": 2} for part in ("validation", "fold", "train")},

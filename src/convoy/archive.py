@@ -198,7 +198,7 @@ def thin_steps(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     count = len(next(iter(steps.values())))
     at = np.unique(np.linspace(0, max(count - 1, 0), min(count, MAX_STEPS)).round().astype(np.int32))
     indices = steps.get("step", np.arange(count, dtype=np.int32))
-    curves = {name: _rounded(values[at]) for name, values in steps.items() if name != "step" and len(values) == count}
+    curves = {name: rounded(values[at]) for name, values in steps.items() if name != "step" and len(values) == count}
     return {**curves, "step": indices[at]}
 
 
@@ -280,7 +280,7 @@ def _compact(table: Mapping[str, Any]) -> str:
     return json.dumps(table, separators=(",", ":"), allow_nan=False) + "\n"
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def rounded(values: np.ndarray) -> np.ndarray:
     if values.dtype != np.float32:
         return values
     low_bits = np.uint32(23 - MANTISSA_BITS)

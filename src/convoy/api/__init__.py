@@ -16,6 +16,7 @@ from convoy.api.experiments import *
 from convoy.api.exports import *
 from convoy.api.runs import *
 from convoy.api.session import Stopped as Stopped
+from convoy.api.verify import *
 from convoy.studies.compare.command import compare as compare
 from convoy.studies.crossval.command import crossval as crossval
 from convoy.studies.ladder.command import ladder as ladder

@@ -22,6 +22,7 @@ from convoy.cli import (  # noqa: F401 (registers their commands)
     listing,
     profile,
     runs,
+    verify,
 )
 from convoy.cli.app import app
 from convoy.cli.guesses import advice

@@ -1,0 +1,108 @@
+"""The result of `convoy verify`. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from convoy.run_files import Contradiction
+from convoy.text import gettext as _
+
+SCHEMA = 1
+
+
+class State(StrEnum):
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    UNKNOWN = "cannot be checked"
+
+
+class Check(StrEnum):
+    """In the order of the table. The first four compare files of the run with each other (convoy.record)."""
+
+    FILES = "files"  # SHA-256 of each file
+    STATUS = "status"  # status.json with recipe, curves and the folder's name
+    SCORES = "scores"  # with the predictions
+    CURVES = "curves"  # with the scores of the kept epoch, and with the steps
+    DATA = "data"  # hashes of the data set and its split
+    RECIPE = "recipe"  # its fingerprint
+    PREDICTIONS = "predictions"  # computed again from the weights, with all scores
+    COST = "cost"  # parameters and multiply-adds
+    TRAINING = "training"  # epochs trained again
+    FINDING = "finding"  # of a study, computed again from its runs
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The result of one check of one run."""
+
+    run: str  # its name, or that of the study
+    check: Check
+    state: State
+    compared: str = ""  # what was compared, in words
+    reason: str = ""  # why it cannot be checked, in words
+    contradictions: tuple[Contradiction, ...] = ()
+    largest: float | None = None  # difference of two recomputed values, relative to the largest; 0: equal to the bit
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The checks of a run, or of a study and each of its runs."""
+
+    subject: str
+    checks: tuple[Checked, ...]
+    seconds: float
+    schema: int = SCHEMA
+
+    @property
+    def differs(self) -> bool:
+        return any(each.state is State.DIFFERS for each in self.checks)
+
+    def of(self, check: str) -> tuple[Checked, ...]:
+        """Returns the results of one check, of all runs."""
+        return tuple(each for each in self.checks if each.check == check)
+
+    @property
+    def sentence(self) -> str:
+        counts = {state: sum(each.state is state for each in self.checks) for state in State}
+        return _(
+            "{subject}: {agree} checks agree, {differ} differ, {unknown} cannot be made",
+            subject=self.subject,
+            agree=counts[State.AGREES],
+            differ=counts[State.DIFFERS],
+            unknown=counts[State.UNKNOWN],
+        )
+
+
+def state_name(state: State) -> str:
+    return {
+        State.AGREES: _("agrees"),
+        State.DIFFERS: _("differs"),
+        State.UNKNOWN: _("cannot be checked"),
+    }[state]
+
+
+def detail(checked: Checked) -> str:
+    """Returns what was compared, what differs, or why it cannot be checked."""
+    match checked.state:
+        case State.DIFFERS:
+            return "; ".join(map(str, checked.contradictions))
+        case State.UNKNOWN:
+            return checked.reason
+    if checked.largest is None:
+        return checked.compared
+    if checked.largest == 0:
+        return _("{compared}: equal to the bit", compared=checked.compared)
+    return _("{compared}: largest difference {largest:.1e}", compared=checked.compared, largest=checked.largest)
+
+
+def compared(
+    run: str, check: Check, what: str, contradictions: Sequence[Contradiction], largest: float | None = None
+) -> Checked:
+    state = State.DIFFERS if contradictions else State.AGREES
+    return Checked(run, check, state, what, contradictions=tuple(contradictions), largest=largest)
+
+
+def unknown(run: str, check: Check, reason: str) -> Checked:
+    return Checked(run, check, State.UNKNOWN, reason=reason)

@@ -1,0 +1,211 @@
+"""Verifies a run: its files against each other, and values computed again from its data and weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from convoy import record
+from convoy.data.imageset import ImageSet
+from convoy.evaluation import cost
+from convoy.evaluation.load import best_weights, trusted_code
+from convoy.recipe import Recipe
+from convoy.record import Aspect, contradictions_in, images_that_may_change
+from convoy.registry import is_user_class
+from convoy.run_contents import Score
+from convoy.run_files import Contradiction
+from convoy.runs import WEIGHTS, Run
+from convoy.text import gettext as _
+from convoy.training.machine.denormals import denormals_as_zero
+from convoy.training.machine.environment import BITS_DEPEND_ON, describe
+from convoy.training.machine.threads import fix_threads, restored_threads
+from convoy.training.run import finish
+from convoy.training.run.plan import Plan, plan_one
+from convoy.training.run.revisions import TRAINING_REVISION
+from convoy.training.run.scoring import score_part, score_training
+from convoy.verifying.result import Check, Checked, compared, unknown
+
+TOLERANCE = 1e-4  # relative to the largest value, if processor, thread count or version of torch differ; otherwise 0
+PARTS = ("validation", "fold", "test")
+
+
+def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[Checked]:
+    """Yields the checks of a run but that of its training (convoy.verifying.stretch).
+
+    Test images are predicted only if the run was scored on them. That is not counted as an opening of the test set:
+    the predictions are only compared with those in the run folder, from which the result says nothing new.
+    """
+    yield from of_files(run)
+    if not run.finished:
+        reason = _("the run is not finished")
+        yield from (unknown(run.name, check, reason) for check in (Check.DATA, Check.RECIPE, Check.PREDICTIONS))
+        return
+    try:
+        plan = plan_one(recipe_of(run, trust_code=trust_code))
+    except (ValueError, OSError) as error:
+        reason = str(error)
+        for check in (Check.DATA, Check.RECIPE, Check.PREDICTIONS, Check.COST):
+            yield unknown(run.name, check, reason)
+        return
+    different = list(_of_data(run, plan))
+    yield compared(run.name, Check.DATA, _("hashes of data and split, normalisation"), different)
+    yield _of_recipe(run, plan)
+    yield from _of_weights(run, plan, has_data=not different)
+
+
+def of_files(run: Run) -> Iterator[Checked]:
+    """The checks without data and network."""
+    words = {
+        Aspect.FILES: _("SHA-256 of {n} files", n=len(run.status.files)),
+        Aspect.STATUS: _("with recipe, curves and the folder's name"),
+        Aspect.SCORES: _("computed from the predictions"),
+        Aspect.CURVES: _("with scores and steps"),
+    }
+    for aspect in Aspect:
+        check, found = Check(aspect.value), contradictions_in(run, aspect)
+        if not found and aspect is Aspect.FILES and len(run.status.files) < 2:  # recipe.toml alone
+            yield unknown(run.name, check, _("the run has no hashes: it is not finished, or of an older version"))
+        elif not found and aspect is not Aspect.FILES and not run.finished:
+            yield unknown(run.name, check, _("the run is not finished"))
+        else:
+            yield compared(run.name, check, words[aspect], found)
+
+
+def recipe_of(run: Run, *, trust_code: bool) -> Recipe:
+    """Returns the recipe of a run, with a user's class from the run folder. Raises ValueError for untrusted code."""
+    recipe = run.recipe
+    if is_user_class(recipe.model.name):
+        recipe = recipe.override({"model.name": trusted_code(run, trust_code=trust_code)[0]})
+    return recipe
+
+
+def same_machine(run: Run, plan: Plan) -> bool:
+    """Whether the run was trained on this processor, with this version of torch, and not resumed elsewhere."""
+    now, then = describe(plan.device, plan.recipe), run.environment
+    same = all(getattr(now, key) == getattr(then, key) for key in (*BITS_DEPEND_ON, "device") if key != "threads")
+    return same and [*now.cpu_flags] == [*then.cpu_flags] and not then.resumed_with
+
+
+def _of_data(run: Run, plan: Plan) -> Iterator[Contradiction]:
+    stated, found = run.data, plan.prepared
+    pairs: dict[str, tuple[object, object]] = {
+        "data_hash": (stated.data_hash, found.data_hash),
+        "split_hash": (stated.split_hash, found.split_hash),
+        "classes": ([*stated.classes], [*found.classes]),
+        "mean": ([*stated.mean], [*found.mean]),
+        "std": ([*stated.std], [*found.std]),
+        "limit": (stated.limit, found.limit),
+        "selection": (stated.selection, plan.selection),
+    }
+    for name, (before, now) in pairs.items():
+        if before != now:
+            yield Contradiction(run.name, record.DATA, _("the data set"), name, before, now)
+
+
+def _of_recipe(run: Run, plan: Plan) -> Checked:
+    if run.environment.training_revision != TRAINING_REVISION:
+        return unknown(run.name, Check.RECIPE, _("trained by a version of Convoy with another fingerprint"))
+    stated, found = run.status.fingerprint, plan.fingerprint
+    different = Contradiction(run.name, record.RECIPE, "status.json", "fingerprint", found[:12], stated[:12])
+    words = _("fingerprint of recipe, data and code")
+    return compared(run.name, Check.RECIPE, words, [different] if stated != found else [])
+
+
+@dataclass
+class _Recomputed:
+    """The differences from values that were computed again."""
+
+    run: Run
+    contradictions: list[Contradiction] = field(default_factory=list)
+    images: int = 0
+    largest: float = 0.0
+
+    def add(self, file: str, quantity: str, stated: object, found: object) -> None:
+        self.contradictions.append(Contradiction(self.run.name, file, WEIGHTS, quantity, stated, found))
+
+
+def _of_weights(run: Run, plan: Plan, *, has_data: bool) -> Iterator[Checked]:
+    reason = "" if has_data else _("the data are not those of the run")
+    if not reason:
+        try:
+            weights = best_weights(run)
+            with denormals_as_zero(), restored_threads():
+                fix_threads(run.environment.threads)
+                module = plan.network_with(weights)
+                result = _predict_again(run, plan, module)
+        except ValueError as error:
+            reason = str(error)
+    if reason:
+        yield unknown(run.name, Check.PREDICTIONS, _("archived without weights") if run.is_archived else reason)
+        yield unknown(run.name, Check.COST, _("archived without weights") if run.is_archived else reason)
+        return
+    words = _("outputs of {n} images and their scores, from the weights", n=result.images)
+    yield compared(run.name, Check.PREDICTIONS, words, result.contradictions, result.largest)
+    yield compared(run.name, Check.COST, _("parameters and multiply-adds"), list(_of_cost(run, plan, module)))
+
+
+def _predict_again(run: Run, plan: Plan, module: nn.Module) -> _Recomputed:
+    result, arrays, scores = _Recomputed(run), run.predictions, run.stated_scores
+    epoch = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)
+    for part in PARTS:
+        images = _images(plan, part, epoch) if f"{part}_labels" in arrays else None
+        if images is None:
+            continue
+        scored = score_part(plan, module, part, images, epoch=epoch)
+        result.images += len(scored.logits)
+        if not np.array_equal(arrays[f"{part}_labels"], scored.images.labels):
+            result.add(record.PREDICTIONS, f"{part} labels", len(arrays[f"{part}_labels"]), len(scored.images.labels))
+            continue
+        tolerance = 0 if same_machine(run, plan) else TOLERANCE
+        _compare_outputs(result, part, arrays[f"{part}_logits"], scored.logits, tolerance)
+        if part in scores:
+            _compare_scores(result, part, scores[part], scored.score)
+    if "train" in scores:
+        _compare_scores(result, "train", scores["train"], score_training(plan, module))
+    return result
+
+
+def _images(plan: Plan, part: str, epoch: int) -> ImageSet | None:
+    if part == "validation":
+        return plan.validation_in(epoch) if plan.prepared.validation is not None else None
+    if part == "fold":
+        return plan.prepared.fold
+    return None if plan.prepared.test is None else plan.prepared.test.open(lambda data_hash: None)  # see verify_run
+
+
+def _compare_outputs(result: _Recomputed, part: str, stated: np.ndarray, found: np.ndarray, tolerance: float) -> None:
+    finite = np.isfinite(stated) & np.isfinite(found)
+    scale = max(float(np.abs(found[finite]).max(initial=0)), 1e-30)
+    gap = float(np.abs(stated[finite] - found[finite]).max(initial=0)) / scale
+    result.largest = max(result.largest, gap)
+    if gap > tolerance or not np.array_equal(np.isfinite(stated), np.isfinite(found)):
+        changed = int((stated.argmax(1) != found.argmax(1)).sum())
+        result.add(record.PREDICTIONS, f"{part}: images with another predicted class", 0, changed)
+
+
+def _compare_scores(result: _Recomputed, part: str, stated: Score, found: Score) -> None:
+    if abs(stated.correct - found.correct) > images_that_may_change(found.n) or stated.n != found.n:
+        result.add(record.SCORES, f"{part}.correct", stated.correct, found.correct)
+    if not _close(stated.loss, found.loss):
+        result.add(record.SCORES, f"{part}.loss", stated.loss, found.loss)
+    for k, share in found.top_k.items():
+        if abs(stated.top_k.get(k, -1) - share) * found.n > images_that_may_change(found.n):
+            result.add(record.SCORES, f"{part}.top_k.{k}", stated.top_k.get(k), share)
+
+
+def _close(stated: float | None, found: float | None) -> bool:
+    if stated is None or found is None:
+        return stated is found
+    return math.isclose(stated, found, rel_tol=10 * TOLERANCE, abs_tol=1e-6)
+
+
+def _of_cost(run: Run, plan: Plan, module: nn.Module) -> Iterator[Contradiction]:
+    shape = (plan.prepared.in_chans, plan.prepared.image_size, plan.prepared.image_size)
+    found = {"parameters": cost.parameters(module), "macs_per_image": cost.flops_per_image(module, shape) // 2}
+    for name, value in found.items():
+        if (stated := getattr(run.cost, name)) is not None and stated != value:
+            yield Contradiction(run.name, "cost.json", WEIGHTS, name, stated, value)

@@ -1,0 +1,134 @@
+"""Trains the first epochs of a run again and compares steps, metrics and weights.
+
+A finished run keeps the weights of the best and the last epoch, and with `probe.keep_weights` those of each epoch, but
+not the state of the optimizer. Training therefore starts at the initial weights, which follow from the seed, and can be
+compared with every step and with all weights that were kept up to the last retrained epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from convoy import record
+from convoy.archive import rounded
+from convoy.checkpoint import load_weights
+from convoy.events import Ended
+from convoy.run_contents import PartScore
+from convoy.run_files import Contradiction
+from convoy.runs import WEIGHTS, Run
+from convoy.text import gettext as _
+from convoy.text import ngettext
+from convoy.training.run import finish
+from convoy.training.run.plan import Plan, plan_one
+from convoy.training.run.run_one import run_one
+from convoy.verifying.result import Check, Checked, compared, unknown
+from convoy.verifying.run import TOLERANCE, recipe_of, same_machine
+
+
+def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> Checked:
+    """Trains `epochs` epochs in a temporary workspace, in which openings of the test set by a fault are counted.
+
+    On the same processor, with the same thread count and version of torch, everything must be equal to the bit;
+    otherwise within TOLERANCE of the largest value. Raises ValueError if the run has fewer epochs.
+    """
+    if not run.finished:
+        return unknown(run.name, Check.TRAINING, _("the run is not finished"))
+    if not 1 <= epochs <= len(run.metrics):
+        raise ValueError(f"--stretch {epochs}: expected 1 to {len(run.metrics)}, the complete epochs of {run.name}")
+    try:
+        plan = _retrainable(run, trust_code=trust_code)
+        with TemporaryDirectory(prefix="convoy-verify-") as folder:
+            again = _train(plan, epochs, Path(folder))
+            return _compare(run, again, plan, epochs)
+    except (ValueError, OSError) as error:
+        return unknown(run.name, Check.TRAINING, str(error))
+
+
+def _retrainable(run: Run, *, trust_code: bool) -> Plan:
+    """The plan of the run with its thread count, which stores the weights of each epoch and has no time limit."""
+    changes = {"compute.threads": run.environment.threads, "probe.keep_weights": True, "stop.max_seconds": 0.0}
+    return plan_one(recipe_of(run, trust_code=trust_code).override(changes))
+
+
+def _train(plan: Plan, epochs: int, folder: Path) -> Run:
+    opens_test = any(fault.info.opens_test for fault in plan.recipe.protocol.faults)
+    events = run_one(plan, folder, test=opens_test, until=epochs)
+    *_others, ended = events
+    assert isinstance(ended, Ended)
+    assert ended.run is not None
+    return Run(ended.run)
+
+
+def _compare(run: Run, again: Run, plan: Plan, epochs: int) -> Checked:
+    exact, largest, count = same_machine(run, plan), 0.0, 0
+    different: list[Contradiction] = []
+    for file, quantity, stated, found in _pairs(run, again, plan, epochs):
+        gap, count = _gap(stated, found), count + 1
+        largest = max(largest, gap)
+        if gap > (0 if exact else TOLERANCE):
+            different.append(
+                Contradiction(run.name, file, _("the retrained epochs"), quantity, _sum(stated), _sum(found))
+            )
+    words = ngettext(
+        "{n} epoch trained again, {values} arrays of steps, metrics and weights",
+        "{n} epochs trained again, {values} arrays of steps, metrics and weights",
+        epochs,
+        values=count,
+    )
+    return compared(run.name, Check.TRAINING, words, different, largest)
+
+
+def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Yields file, quantity, stated and recomputed values."""
+    ends = again.metrics[epochs - 1].step
+    stated, found = run.steps, again.steps
+    for name in ("loss", "lr", "grad_norm"):
+        if "step" in stated:  # an archived run has a part of the steps, rounded
+            at = stated["step"][stated["step"] < ends]
+            yield record.STEPS, name, stated[name][: len(at)], rounded(found[name][at])
+        else:
+            yield record.STEPS, name, stated[name][:ends], found[name][:ends]
+    for before, now in zip(run.metrics[:epochs], again.metrics[:epochs], strict=True):
+        for part in ("train", "validation", "test"):
+            with suppress(AttributeError):  # not scored
+                yield record.METRICS, f"{part} of epoch {now.epoch}", _values(before.of(part)), _values(now.of(part))
+    kept = {f"weights/epoch-{epoch:05}.safetensors": epoch for epoch in range(epochs + 1)}
+    best = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)
+    if best < len(run.metrics) or run.metrics[-1].step == run.status.steps:  # not stopped within that epoch
+        kept[WEIGHTS] = best
+    if run.metrics[-1].step == run.status.steps:
+        kept["last.safetensors"] = len(run.metrics)
+    for name, epoch in kept.items():
+        if epoch <= epochs and (run.path / name).is_file():
+            retrained = load_weights(again.path / "weights" / f"epoch-{epoch:05}.safetensors")
+            yield name, _("weights"), _flat(load_weights(run.file(name))), _flat(retrained)
+
+
+def _values(score: PartScore | None) -> np.ndarray:
+    """Rounded as in an archived run. Raises AttributeError without score."""
+    assert score is None or score.total
+    return np.array([float(f"{score.loss or 0:.6g}"), score.correct], np.float64)  # type: ignore[union-attr]
+
+
+def _flat(weights: Mapping[str, torch.Tensor]) -> np.ndarray:
+    return np.concatenate([weights[name].double().flatten().numpy() for name in sorted(weights)])
+
+
+def _gap(stated: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference relative to the largest value; infinite for other shapes."""
+    if stated.shape != found.shape or not np.array_equal(np.isfinite(stated), np.isfinite(found)):
+        return float("inf")
+    finite = np.isfinite(found)
+    scale = max(float(np.abs(found[finite]).max(initial=0)), 1e-30)
+    return float(np.abs(stated[finite].astype(np.float64) - found[finite]).max(initial=0)) / scale
+
+
+def _sum(values: np.ndarray) -> float:
+    """The sum of the finite values, to show a difference in one number."""
+    return float(values[np.isfinite(values)].astype(np.float64).sum())
