@@ -70,7 +70,7 @@ bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
 	$(BIN)/python benchmarks/contention.py
 	$(BIN)/python benchmarks/fast_mnist.py
 
-soak: .venv/dev  ## fail write calls, kill processes 300 times, and compare the results with those of unbroken work
+soak: .venv/dev  ## fail write calls, kill processes 300 times, and compare the results with those of uninterrupted work
 	@$(BIN)/python -m tools.soak $(SOAK)
 
 results: .venv/core  ## train the next missing results of docs/results in the background; CIFAR=FOLDER: CIFAR-10-JPEG

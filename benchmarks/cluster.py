@@ -2,10 +2,10 @@
 
     python benchmarks/cluster.py [--rounds 3] [--runs 16] [--limit 16000]
 
-`dask` trains as `convoy compare --where dask:2` does, `processes` as without `--where` (on more than two cores:
-`taskset -c 0,1`). Each round trains everything from scratch in an empty folder, and starts the processes. The overhead
-of a run after the first on each worker is the time in which both workers are busy, divided by the runs that end in it,
-less the seconds that these runs record themselves (cost.json).
+`dask` trains like `convoy compare --where dask:2`, `processes` like the command without `--where` (on more than two
+cores: `taskset -c 0,1`). Each round trains all runs from scratch in an empty folder, with new processes. Overhead of a
+run: the seconds in which both workers are busy, divided by the runs that end in that time, minus the seconds in
+cost.json; without the first run of each worker.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def seconds(recipes: list[Recipe], where: Where, overheads: list[float]) -> floa
                 ends.append(perf_counter())
                 own.append(Run(event.run).cost.total_seconds or 0.0)
         total = perf_counter() - began
-    # Both workers are busy from the first to the last of these ends.
+    # Both workers are busy between the first and the last of these ends.
     busy_seconds = WORKERS * (ends[-WORKERS] - ends[WORKERS - 1])
     overheads.append((busy_seconds - sum(own[WORKERS:-WORKERS])) / max(1, len(own) - 2 * WORKERS))
     return total

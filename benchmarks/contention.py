@@ -2,9 +2,9 @@
 
     python benchmarks/contention.py [--rounds 5]
 
-12,800 images of MNIST per round, batch size 128, no augmentation, as many threads as cores. The busy processes are
-endless loops in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's default. Plain
-torch runs the bare step on one resident batch (benchmarks/loop_overhead.py), with libgomp's default.
+12,800 images of MNIST per round, batch size 128, no augmentation, as many threads as cores. A busy process is an
+endless loop in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's default. Plain
+torch repeats the training step on one batch in memory (benchmarks/loop_overhead.py), with libgomp's default.
 """
 
 from __future__ import annotations

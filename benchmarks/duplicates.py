@@ -2,8 +2,8 @@
 
     python benchmarks/duplicates.py cifar10 > benchmarks/results/$(date +%F)-duplicates.md
 
-For each kind of change, the first 20,000 training images are searched together with changed copies of 200 of them. Then
-the unchanged data set is searched for pairs. Nothing is timed.
+For each kind of change, the first 20,000 training images are searched together with changed copies of 200 of them. The
+last lines are the pairs in the unchanged data set. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def resample(factor: float) -> Change:
 
 
 def crop(fraction: float) -> Change:
-    """Crops a border, a fraction of the image's width, and resizes the rest to the size of the image."""
+    """Removes a border of this fraction of the image's width, and resizes the rest to the original size."""
 
     def change(image: Image.Image) -> Image.Image:
         border = fraction * image.width
@@ -47,7 +47,7 @@ def crop(fraction: float) -> Change:
 
 
 def shift(pixels: int) -> Change:
-    """Shifts to the left and repeats the right border."""
+    """Shifts to the left and repeats the rightmost column."""
 
     def change(image: Image.Image) -> Image.Image:
         columns = np.minimum(np.arange(image.width) + pixels, image.width - 1)

@@ -1,11 +1,11 @@
-"""Are the attributions of `convoy explain` those of captum? Grad-CAM and integrated gradients, for several models.
+"""Compares Grad-CAM and integrated gradients of `convoy explain` with those of captum, for several models.
 
     python -m benchmarks.explain_captum [MODEL ...]     needs captum and its torch: see benchmarks/README.md
 
-Both explain the same network, for the same images and classes: weights of the initialisation, statistics of batch norm
-of 64 random images, in float64. captum's Grad-CAM reads the same layer; its integrated gradients use the same number of
-Gauss-Legendre points from the same baseline. Prints a line per model: layer, largest difference of a value of a map and
-of an attribution, each with the largest value, and the largest completeness errors of both.
+Both explain the same network for the same images and classes: initial weights, batch-norm statistics of 64 random
+images, in float64. captum's Grad-CAM uses the same layer, its integrated gradients the same number of Gauss-Legendre
+points from the same baseline. Prints a line per model: the layer; the largest absolute difference of the Grad-CAM maps
+and of the attributions, each with the largest value; the largest completeness error of each side.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Does the page of `convoy explore` compute the logits of PyTorch? All models below its limit, on test images of MNIST.
+"""Compares the logits of the page of `convoy explore` with PyTorch's, for all models below its size limit.
 
     python -m benchmarks.explore --images 500
     python -m benchmarks.explore lenet --images 10 --pen
     python -m benchmarks.explore --run RUN_FOLDER --ort node_modules/onnxruntime-web/dist
 
-The weights are those of the initialisation, the statistics of batch norm those of 64 images; grey images of 28 x 28
-pixels, in a headless Chromium. Prints parameters, size of the page, largest difference of two logits, largest logit,
-and the processor time of the page per image, which does not depend on what else runs on the machine.
+Initial weights, batch-norm statistics of 64 images, test images of MNIST, in a headless Chromium. Prints
+parameters, size of the page, largest difference of two logits, largest logit, and the CPU time of the page per image,
+which depends little on other processes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def content_of(name: str, images: Images) -> PageContent:
 
 
 def content_of_run(folder: Path, images: int, ort: Path | None) -> PageContent:
-    """For a run, with more images than usual; with the engine onnx if `ort` is its folder."""
+    """For a run, with more images than usual; with the engine onnx if a folder of onnxruntime-web is given."""
     sample.SCORED_IMAGES, sample.SCORED_BYTES = (images, images), 0
     run = Run(folder)
     return collect([Member(run.name, run.recipe.seed, run)], runtime=read_runtime(ort) if ort else None)
@@ -66,7 +66,7 @@ class Measured:
         browser.send("Performance.enable", timeDomain="threadTicks")
 
     def seconds(self) -> float:
-        """Processor time of the page's main thread."""
+        """CPU time of the page's main thread."""
         metrics = self._browser.send("Performance.getMetrics")["metrics"]
         return float(next(each["value"] for each in metrics if each["name"] == "ThreadTime"))
 
@@ -82,7 +82,7 @@ class Measured:
         return text if run.model else f"{text}  {each:6.1f} ms"
 
     def pen(self, page: Path) -> str:
-        """Draws a circle: milliseconds of the first ten movements, and the median of the others."""
+        """Draws a circle; returns the milliseconds of the first ten pen movements and the median of the others."""
         self._browser.resize(1280)
         self._browser.open(page)
         self._browser.evaluate("new Promise((resolve) => setTimeout(resolve, 3000))")

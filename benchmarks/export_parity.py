@@ -1,10 +1,10 @@
-"""Are the exported networks those of the runs? All models with random weights, on images of MNIST's training set.
+"""Compares the logits of exported networks with those of the runs: all models, random weights, MNIST training images.
 
     python -m benchmarks.export_parity --images 100
 
-Prints the largest difference of two logits / largest logit, of ONNX in onnxruntime, of torch.export, and of network.py
-of a bundle in a process of its own; 28 x 28 grey images. Above 1e-5 also that of PyTorch in float32 from float64.
-FAILED: a file would not be written.
+Prints the largest difference of two logits, divided by the largest logit: for ONNX in onnxruntime, for torch.export,
+and for network.py of a bundle in a separate process; 28 x 28 grey images. If it is above 1e-5, also the difference of
+PyTorch in float32 from float64. FAILED: `convoy export` would refuse to write the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Overhead of Convoy's epoch relative to the bare step: forward, backward and optimizer on one resident batch.
+"""Overhead of Convoy's epoch relative to the bare step: forward, backward and optimizer step on one batch in memory.
 
     python benchmarks/loop_overhead.py [--rounds 7]
 

@@ -1,4 +1,4 @@
-"""Does the pruned search find the winner of the full grid with a sixth of its epochs? Replays Convoy's search.
+"""Measures how often the pruned search finds the winner of the full grid with a sixth of its epochs.
 
     python benchmarks/search_replay.py
 
@@ -7,11 +7,11 @@
 trainings run in parallel and alternate after each epoch. It succeeds if the winner is within 0.2 percentage points of
 the best point and at most 15 % of the 2,187 epochs were trained.
 
-A point has two accuracies: "final" is that after the last epoch, which the limit of 0.2 points is for; "kept" is that
-of the best epoch, whose weights a run saves, and by which the search selects. No point of this table is within 0.2
-points of the best by both: the standard error of 97.5 % on its 2,500 images is 0.3 points.
+A point has two accuracies: "final" is that after the last epoch, to which the limit of 0.2 points applies; "kept" is
+that of the best epoch, whose weights a run saves and by which the search selects. No point of this table is within 0.2
+points of the best by both: the standard error of an accuracy of 97.5 % on 2,500 images is 0.3 points.
 
-On a full grid, halving is random only in the order of equal points. It is therefore also replayed on subgrids of seven
+On a full grid, replays of halving differ only in the order of ties. It is therefore also replayed on subgrids of seven
 random batch sizes and seven random learning rates.
 """
 

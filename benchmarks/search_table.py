@@ -4,7 +4,7 @@
 
 Nine batch sizes by nine learning rates, constant learning rate, AdamW, 10,000 MNIST images for training and 2,500 for
 validation; the test set is not opened. Finished runs are reused, so the script can be stopped and restarted. The table
-has accuracies as numbers of correct images.
+stores accuracies as numbers of correct images.
 """
 
 from __future__ import annotations

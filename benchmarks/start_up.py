@@ -1,4 +1,4 @@
-"""Seconds from the start to the end of commands, compared with the import of torch and with an empty Python program.
+"""Wall-clock seconds of commands, compared with the import of torch and with an empty Python program.
 
     python benchmarks/start_up.py [--rounds 5]
 

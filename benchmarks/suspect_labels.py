@@ -1,10 +1,10 @@
-"""How well suspect labels are found: F1 of Convoy, of cleanlab and of the rule "predicted is not given".
+"""F1 of finding wrong labels: Convoy, cleanlab, and the rule "the predicted class differs from the label".
 
     python benchmarks/suspect_labels.py make FOLDER  # writes noisy labels, prints the commands that cross-validate them
     PYTHONPATH=src /tmp/cleanlab/bin/python benchmarks/suspect_labels.py score FOLDER  # needs cleanlab
 
-Labels of MNIST images are replaced by one of the nine others, at random. All methods read the same out-of-fold outputs.
-Intervals are over images: 95 % of 1,000 resamples. The environment of cleanlab is separate: Convoy does not need it.
+Labels of MNIST images are replaced by a random other class. All methods use the same out-of-fold outputs. Intervals
+are 95 % bootstrap intervals over images (1,000 resamples). cleanlab has its own environment: Convoy does not need it.
 """
 
 from __future__ import annotations

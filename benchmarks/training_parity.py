@@ -6,8 +6,8 @@ The loops are in `plain_training.py`, written from the descriptions in the repor
 read the same .npz file (a subset of the training images, all 10,000 test images), train for the same number of epochs
 on one thread, and draw their own split, initial weights, batches and augmentation for each seed.
 
-Two one-sided Welch tests at 5 % decide whether the difference of the mean test accuracies is within 0.2 points. They do
-so exactly if its 90 % interval (Welch) is within 0.2 points:
+Two one-sided Welch tests at 5 % decide whether the mean test accuracies differ by less than 0.2 points. This is
+equivalent to a 90 % interval (Welch) of the difference within 0.2 points:
 
     equivalent    the interval is within -0.2 to +0.2 points
     different     not equivalent, and Welch's two-sided test rejects equal means at 5 %

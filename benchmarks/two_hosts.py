@@ -2,9 +2,9 @@
 
     sudo python benchmarks/two_hosts.py [--limit 3000] [--epochs 3]
 
-The hosts are network namespaces (iproute2) that are joined by a veth pair, each with a cache of its own. On the first,
-`convoy cluster start` runs a scheduler with TLS, and the study runs there too; each has a Dask worker. After the first
-finished run the link of the second host is set down until the study ends: the other host trains the rest. Then each
+The hosts are network namespaces (iproute2) joined by a veth pair, each with its own cache and Dask worker. On the
+first, `convoy cluster start` runs a scheduler with TLS, and the study runs there, too. After the first finished run the
+link of the second host is set down until the study ends, so that the first host trains the remaining runs. Then each
 study runs on one machine. The findings must be equal, except for costs, notes on lost workers, and whether runs were
 parallel.
 """
@@ -30,7 +30,8 @@ STUDIES = {
     "search": ["--range", "lr=1e-3..1e-1", "--trials", "6", "--sampler", "random", "--pruner", "none", "--seeds", "2"],
     "crossval": ["--folds", "6"],
 }
-DIFFERENT = ("cost", "seconds", "flags", "parallel", "bytes")  # parts of the names of values that are not compared
+# Values whose names contain one of these are not compared.
+DIFFERENT = ("cost", "seconds", "flags", "parallel", "bytes")
 
 
 def ip(*arguments: str) -> None:

@@ -1,12 +1,12 @@
-"""Checks that Convoy's networks have the logits of torchvision's and timm's, to 1e-5 of the largest logit.
+"""Checks that Convoy's networks have the same logits as torchvision's and timm's, to 1e-5 of the largest logit.
 
     python benchmarks/zoo_parity.py [--only NAME ...]     needs torchvision and timm: see benchmarks/README.md
 
 The counterpart gets weights, norms and running statistics that differ clearly from their initial values. Its tensors
-are copied to Convoy's network: modules with tensors are paired in the order in which a pass leaves them; the shapes
-must be equal and all modules paired. Then both networks classify the same random images in evaluation mode, in float64,
-where differences are not due to rounding, and in float32 for information. Prints a Markdown table; the exit code is 1
-if a pair differs. To save the result:
+are copied to Convoy's network: modules with tensors are paired in the order in which their forward calls end; shapes
+must be equal and all modules paired. Then both networks classify the same random images in evaluation mode: in float64,
+to exclude rounding, and in float32 for information. Prints a Markdown table; the exit code is 1 if a pair differs. To
+save the result:
 
     python benchmarks/zoo_parity.py > benchmarks/results/$(date +%F)-zoo-parity.md
 """
@@ -118,7 +118,7 @@ def convoy_network(pair: Pair) -> nn.Module:
 
 @torch.no_grad()
 def randomise(module: nn.Module, images: torch.Tensor) -> None:
-    """Changes all values that are initially close to 0 or 1, with which a missing norm would make no difference."""
+    """Changes all values that are initially close to 0 or 1: with them, a missing norm would not change the logits."""
     for key, weight in module.named_parameters():
         if weight.ndim == 1:  # biases, the scales of norms, layer scale
             weight.copy_(torch.randn_like(weight) * 0.1 if key.endswith("bias") else torch.rand_like(weight) + 0.5)
@@ -128,7 +128,7 @@ def randomise(module: nn.Module, images: torch.Tensor) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
-    module.train()(images)  # sets the statistics to those of the images; with others the signal would vanish
+    module.train()(images)  # sets the running statistics to those of the images; with others the signal would vanish
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.running_mean += torch.randn_like(norm.running_mean) * 0.3 * norm.running_var.sqrt()
@@ -141,7 +141,7 @@ def own_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def modules_with_tensors(module: nn.Module, images: torch.Tensor) -> dict[str, nn.Module]:
-    """The modules with own tensors, by name, in the order in which a pass first leaves them."""
+    """The modules with tensors of their own, by name, in the order in which their first forward calls end."""
     names = {inner: name or "(root)" for name, inner in module.named_modules() if own_tensors(inner)}
     called: dict[str, nn.Module] = {}
 
@@ -158,7 +158,7 @@ def modules_with_tensors(module: nn.Module, images: torch.Tensor) -> dict[str, n
 
 
 def shape(tensor: torch.Tensor) -> list[int]:
-    """The shape of a tensor; a 1x1 convolution has that of a linear layer, because some heads differ in this."""
+    """The shape of a tensor; of a 1x1 convolution, that of the equal linear layer: some heads differ in this."""
     return list(tensor.shape[:2] if tensor.shape[2:].numel() == 1 else tensor.shape)
 
 

@@ -60,7 +60,7 @@ def main() -> None:
     save_gallery(Gallery("augmentations", "", tuple(strips), ""), FOLDER)
     path = FOLDER / "augmentations.png"
     picture = Image.open(path).convert("RGB").point(lambda level: min(255, 4 * round(level / 4)))
-    picture.save(path, optimize=True)  # 64 levels save a quarter of the size; a palette would change colours
+    picture.save(path, optimize=True)  # 64 levels make the file a quarter smaller; a palette would change colours
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Writes src/convoy/recipes/schema.json, the JSON schema of recipes that editors read: `make schema`.
 
 Draft 7, which Taplo and Even Better TOML support. Types, bounds and defaults are those of the pydantic sections, the
-descriptions the comments in the source, as in docs/reference/recipe.md. Values that only a loaded recipe can have
-wrong, such as a warm-up longer than the run, are not checked.
+descriptions the comments in the source, as in docs/reference/recipe.md. Constraints between keys, such as a warm-up
+shorter than the run, are checked only when a recipe is loaded.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _recipes() -> Schema:
 
 
 def _own_type(path: str) -> Schema | None:
-    """What replaces the type of a key that takes names of a registry, or more forms than pydantic's schema says."""
+    """The schema of a key that takes names of a registry, or more forms than pydantic's schema describes."""
     match path:
         case "model.name":
             own = {"type": "string", "pattern": r"\.py(:|$)|^(timm|torchvision):"}
@@ -78,7 +78,7 @@ def _own_type(path: str) -> Schema | None:
 
 
 def _properties(kind: type[BaseModel], path: str = "") -> dict[str, Schema]:
-    """Key -> schema, without references, so that descriptions and defaults may stand next to them."""
+    """Key -> schema. References are inlined, because draft 7 ignores descriptions and defaults next to a reference."""
     generated = kind.model_json_schema()["properties"]
     return {key: _key(kind, key, generated[key], f"{path}.{key}".lstrip(".")) for key in kind.model_fields}
 
@@ -100,7 +100,7 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _any_of(kinds: Iterable[type[BaseModel]], path: str) -> Schema:
-    """One of several sections, by `name`. Without a name it is that of the recipe in `extends`, or the default."""
+    """One of several sections, selected by `name`; without a name, that of the recipe in `extends` or the default."""
     named, inherited = [], {}
     for kind in kinds:
         name = kind.model_fields["name"].default
@@ -113,7 +113,7 @@ def _any_of(kinds: Iterable[type[BaseModel]], path: str) -> Schema:
 
 
 def _either(schemas: list[Schema]) -> Schema:
-    """What any of these allows, without the default, which the name decides."""
+    """Allows what any of these schemas allows; without a default, which depends on the name."""
     bare = [{key: value for key, value in schema.items() if key != "default"} for schema in schemas]
     different = [schema for place, schema in enumerate(bare) if schema not in bare[:place]]
     return different[0] if len(different) == 1 else {"anyOf": different}
@@ -133,7 +133,7 @@ def _described(description: str) -> Schema:
 
 
 def _plain(schema: Schema) -> Schema:
-    """Pydantic's schema of a value in draft 7: its bounds by their standard names, and no null, which TOML lacks."""
+    """Pydantic's schema of a value as draft 7, without null, which TOML does not have."""
     if "anyOf" in schema:
         kinds = [_plain(each) for each in schema["anyOf"] if each.get("type") != "null"]
         return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}

@@ -54,7 +54,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], aligned: str = "")
 
 
 def commands() -> str:
-    """cyclopts' own documentation of the app, by name, without its table of contents and values that say nothing."""
+    """The documentation that cyclopts generates, sorted by command, without contents and redundant default values."""
     text = app.generate_docs(output_format="markdown", heading_level=1)
     text = re.sub(r"`([A-Z_]+), --[^`]*`", r"`\1`", text)  # arguments are shown in --help by place only
     text = text.replace(" *[default: False]*", "").replace(" **[required]**", " *Required.*")
@@ -66,7 +66,7 @@ def commands() -> str:
 
 @cache
 def comments_of(kind: type) -> dict[str, str]:
-    """Field name -> the comment after it, or the comments in the lines above it; base classes included."""
+    """Field name -> the comment after it on its line or in the lines above it; includes base classes."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if base.__module__.startswith("convoy."):
@@ -169,7 +169,7 @@ def _augmentation_table(base: type) -> str:
 
 
 def faults() -> str:
-    """A row per fault: its sentence, the comment above its row, and the experiments whose published recipe has it."""
+    """A row per fault: description, comment above it in the source, and experiments whose published recipe has it."""
     lines = textwrap.dedent(inspect.getsource(Fault)).splitlines()
     (body,) = (node.body for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ClassDef))
     comments = {ast.unparse(node.targets[0]): _comment(lines, node.lineno - 1, node.lineno - 1)
@@ -190,10 +190,10 @@ def faults() -> str:
 
 
 def prose_of(documented: Any) -> str:
-    """A docstring of our own as Markdown, with its URLs as links."""
+    """The docstring of an object of Convoy as Markdown, with URLs as links."""
     text = inspect.cleandoc(vars(documented).get("__doc__") or "")
     if "\n" not in text and text.startswith(f"{documented.__name__.rpartition('.')[2]}("):
-        return ""  # the signature that a dataclass gets
+        return ""  # a dataclass without a docstring has its signature as one
     text = re.sub(r"(?:arXiv\s|https://arxiv.org/abs/)(\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
     return re.sub(r"(?<!\()https?://[^\s),]*[^\s),.]", r"<\g<0>>", text)
 
@@ -264,7 +264,7 @@ def measured() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _identity(recipe: Recipe) -> str:
-    """What two runs of one recipe share: all but seed, scale and precision."""
+    """Equal for runs that differ only in seed, scale or precision."""
     same = {"seed": 0, "data.limit": 1, "train.epochs": 100_000, "compute.precision": "auto"}
     return json.dumps(recipe.override(same).canonical(), sort_keys=True)
 
@@ -280,7 +280,7 @@ def functions() -> str:
 
 
 def result_types() -> str:
-    """The types that functions return, those of findings, and those of their fields."""
+    """The return types of functions, the types of findings, and the types of their fields."""
     roots = [getattr(api, name) for name in ("DataSheet", "Explained", "Exported", "Prediction", "Profiled")]
     roots += [run_contents.Score, run_contents.Cost, run_contents.EpochMetrics, run_contents.RunData]
     roots += [run_contents.Environment, run_contents.Status, Tested, JudgedClaim, Verification]
@@ -298,7 +298,7 @@ def result_types() -> str:
 
 
 def _loaded() -> list[ModuleType]:
-    """Our modules, with those that the others import for type checkers only."""
+    """The modules of Convoy, including those that others import only under TYPE_CHECKING."""
     for name in ("data.photo", "datasheet.facts", "explaining.result", "exporting.content", "profiling.result"):
         import_module(f"convoy.{name}")
     return [module for name, module in sys.modules.items() if name.startswith("convoy.")]
@@ -355,7 +355,7 @@ def _fill(_app: Any, _page: str, source: list[str]) -> None:
 
 
 def _outdated(_app: Any, environment: Any, *_: Any) -> list[str]:
-    """The generated pages are always read again: their sources are not files that Sphinx watches."""
+    """Generated pages are always rebuilt: Sphinx does not watch their sources."""
     return [page for page in environment.found_docs if MARK.search(Path(environment.doc2path(page)).read_text("utf-8"))]
 
 

@@ -1,8 +1,8 @@
 """A complete training in plain PyTorch, without Convoy: LeNet (sigmoid, max pooling) on the packaged MNIST.
 
-Everything between the files and one honest number: read IDX; split 48,000 / 12,000 / 10,000; normalise by the training
-part; batches as slices of resident tensors; AdamW; keep the best epoch on validation; open the test set once, at the
-end.
+All steps from the files to one unbiased test accuracy: read IDX; split 48,000 / 12,000 / 10,000; normalise with mean
+and standard deviation of the training part; slice batches from tensors in memory; AdamW; keep the weights of the best
+validation accuracy; evaluate the test set once, at the end.
 
     python examples/one_file.py [SEED]
 

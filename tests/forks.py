@@ -1,4 +1,4 @@
-"""Starts processes of tests as forks of one that has imported torch and Convoy, because these imports are slow."""
+"""Forks the processes of tests from one that has imported torch and Convoy, because these imports are slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupts a scenario by a failed write call or by `kill -9`, lets it continue, and compares the result."""
+"""Interrupts a scenario by a failed write call or by `kill -9`, repeats it, and compares the result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def spread(count: int, most: int | None) -> Sequence[int]:
     return range(count) if most is None or most >= count else [count * (2 * i + 1) // (2 * most) for i in range(most)]
 
 
-FORK: Any = multiprocessing.get_context("fork")  # has done the work once: its imports, its caches
+FORK: Any = multiprocessing.get_context("fork")  # of this process, which has the imports and caches of the work
 
 
 def never(call: str, path: str) -> None:
@@ -41,7 +41,7 @@ def never(call: str, path: str) -> None:
 
 @dataclass
 class Subject:
-    """A scenario with the result and the number of write calls of work that was not interrupted."""
+    """A scenario, with the result and the write calls of uninterrupted work."""
 
     name: str
     folder: Path  # of all its attempts
@@ -50,25 +50,25 @@ class Subject:
     calls: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     kills: int = 0
-    in_write_calls: list[str] = field(default_factory=list)  # of the kills
+    in_write_calls: list[str] = field(default_factory=list)  # output of each process killed in a write call
 
     def __post_init__(self) -> None:
         self.recipe = recipe_in(self.folder / "source")
-        self.unbroken = self.new_attempt()
-        seen, started_at = Calls(self.unbroken, never, first=0, last=-1), time.monotonic()
+        self.uninterrupted = self.new_attempt()
+        seen, started_at = Calls(self.uninterrupted, never, first=0, last=-1), time.monotonic()
         with saving_each_step(), counted(seen):
-            self.scenario.work(self.unbroken, self.recipe)
+            self.scenario.work(self.uninterrupted, self.recipe)
         self.seconds = time.monotonic() - started_at
-        self.calls, self.expected = seen.seen, self.scenario.result(self.unbroken)
+        self.calls, self.expected = seen.seen, self.scenario.result(self.uninterrupted)
 
     @property
     def scenario(self) -> Scenario:
         return SCENARIOS[self.name]
 
     def new_attempt(self) -> Path:
-        """A folder in which the work can begin."""
-        if self.scenario.replaces and self.attempts:  # its files: what the work wrote before
-            return self.unbroken
+        """Returns a folder in which the work can begin."""
+        if self.scenario.replaces and self.attempts:  # the work replaces its earlier files
+            return self.uninterrupted
         self.attempts += 1
         folder = self.folder / f"attempt-{self.attempts}"
         folder.mkdir()
@@ -77,7 +77,7 @@ class Subject:
         return folder
 
     def finish(self, folder: Path) -> None:
-        """Continues the work to its end and compares the result with that of unbroken work."""
+        """Repeats the work and compares the result with that of uninterrupted work."""
         with saving_each_step():
             self.scenario.work(folder, self.recipe)
         self.check(folder)
@@ -88,9 +88,9 @@ class Subject:
             raise AssertionError(f"{folder}: {_difference(result, self.expected)}")
 
     def fail(self, number: int, call: int, *, lasting: bool) -> str:
-        """Lets a write call fail, and all later ones too if the failure is lasting. Returns the error's text.
+        """Makes a write call fail, and all later ones if the failure is lasting. Returns the message of the error.
 
-        Checks that the error is clear, that the same work can then be finished, and that nothing was lost.
+        Checks that the message names the reason and the file, and that the repeated work has the expected result.
         """
         folder, message = self.new_attempt(), ""
         calls = Calls(folder, failing(number), first=call, last=sys.maxsize if lasting else call)
@@ -108,10 +108,10 @@ class Subject:
         return message
 
     def kill(self, count: int, draw: random.Random) -> None:
-        """Kills the work so many times and checks the result each time that it ends.
+        """Kills the work `count` times and checks the result each time that it ends.
 
-        Every second kill is in a write call, after half of what it writes; the others are at any instant. Work that
-        was killed is continued, and may be killed again.
+        Half of the kills are in a write call, after half of its bytes; the others are at a random time. Killed work is
+        repeated, and may be killed again.
         """
         aim = self.kills + count
         while self.kills < aim:
@@ -139,7 +139,7 @@ class Subject:
         return process.exitcode != 0
 
 
-WORK_FAILED = 2  # exit code, of work that raised ValueError
+WORK_FAILED = 2  # exit code of work that raised ValueError
 
 
 def children_of(pid: int) -> list[int]:
@@ -157,7 +157,7 @@ def _difference(result: Any, expected: Any) -> str:
 
 
 def start(name: str, folder: Path, recipe: Recipe, call: int | None = None) -> BaseProcess:
-    """Does the work of a scenario in a process of its own, which is killed in the write call with this number."""
+    """Runs a scenario in a separate process, which is killed in the write call with this number."""
     process = FORK.Process(target=_work, args=(name, folder, recipe, call))
     process.start()
     return process  # type: ignore[no-any-return]
@@ -178,7 +178,7 @@ def _work(name: str, folder: Path, recipe: Recipe, call: int | None) -> None:
 
 
 def kill_elsewhere(name: str, count: int, folder: Path) -> int | None:
-    """Kills a scenario so many times, from a process without threads, because it forks. Returns its exit code."""
+    """Kills a scenario `count` times, from a process without threads, because it forks. Returns its exit code."""
     process = CONTEXT.Process(target=_kill, args=(name, count, folder))
     process.start()
     process.join()

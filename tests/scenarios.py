@@ -1,4 +1,4 @@
-"""Small pieces of work that a failure or a kill interrupts, and what must not depend on that.
+"""Small commands that tests interrupt by a failure or a kill, and the results that must not depend on it.
 
 Each does its work in a folder, or continues what an interrupted process left there. `result` returns what must be the
 same as without an interruption: weights, metrics, steps, predictions and findings, to the bit.
@@ -37,7 +37,7 @@ class Scenario:
     work: Callable[[Path, Recipe], object]
     result: Callable[[Path], Any]
     prepare: Callable[[Path, Recipe], object] = lambda folder, recipe: None  # is not interrupted
-    replaces: bool = False  # files that it wrote before, each of which is at any time the old or the new one
+    replaces: bool = False  # if it overwrites its files; each must then be the old or the new one at any time
 
 
 @contextmanager
@@ -79,7 +79,7 @@ PARTS = {"train": 60, "test": 15}
 
 
 def bits(run: Run) -> dict[str, Any]:
-    """All that must not depend on whether a run was interrupted; seconds and counted openings may."""
+    """All values that must not depend on interruptions; seconds and counted openings may."""
     run.check_files()
     timeless = {"train_seconds": 0, "total_seconds": 0, "images_per_second": 0}
     arrays = {"steps": run.steps, "predictions": run.predictions, "gallery": run.gallery, "arrays": run.arrays}

@@ -9,5 +9,5 @@ from tests.interrupted import kill_elsewhere
 
 
 @pytest.mark.parametrize(("name", "count"), [("training", 24), ("evaluation", 14), ("study in processes", 2)])
-def test_work_that_was_killed_ends_in_the_unbroken_bits(name: str, count: int, tmp_path: Path) -> None:
+def test_killed_work_that_is_repeated_ends_bit_exactly(name: str, count: int, tmp_path: Path) -> None:
     assert kill_elsewhere(name, count, tmp_path) == 0

@@ -10,7 +10,7 @@ from tests.interrupted import FAILURES, Subject, spread
 
 @pytest.mark.parametrize(("name", "most"), [("training", 5), ("evaluation", 2), ("report", 2), ("export", 3)])
 @pytest.mark.usefixtures("words_alone")
-def test_a_failed_write_call_is_one_clear_error_and_the_same_work_then_ends_in_the_unbroken_bits(
+def test_a_failed_write_call_is_a_one_line_error_and_the_repeated_work_ends_bit_exactly(
     name: str, most: int, tmp_path: Path
 ) -> None:
     subject = Subject(name, tmp_path)

@@ -1,4 +1,4 @@
-"""Makes the n-th write call of this process fail, or kills the process in it.
+"""Makes the n-th write call of this process fail, or kills the process during it.
 
 Write calls are those of Python: open for writing, write, fsync, rename, link, mkdir, delete. Those of SQLite and of
 numpy's `tofile` are not among them.
@@ -62,7 +62,7 @@ def _path_of(target: Any, folder: int | None = None) -> str:
 
 @contextmanager
 def counted(calls: Calls) -> Iterator[Calls]:
-    """Within it, `calls` has the write calls of this process."""
+    """While active, the write calls of this process go through `calls`."""
     opened, os_opened = io.open, os.open
 
     def announced(call: str, path: str) -> None:
@@ -89,7 +89,7 @@ def counted(calls: Calls) -> Iterator[Calls]:
 
         def call(path: Any, *args: Any, **options: Any) -> Any:
             full = _path_of(path, options.get("dir_fd"))
-            if name != "mkdir" or not os.path.isdir(full):  # otherwise it fails with EEXIST, on any disk
+            if name != "mkdir" or not os.path.isdir(full):  # an existing folder: EEXIST on any disk
                 announced(name, full)
             return original(path, *args, **options)
 
@@ -120,7 +120,7 @@ def failing(number: int) -> Action:
 
     def fail(call: str, path: str) -> None:
         if number != errno.ENOSPC or call not in NO_SPACE_NEEDED:
-            has_path = call not in ("write", "fsync")  # Python does not know the file of a handle
+            has_path = call not in ("write", "fsync")  # errors of calls on a file descriptor have no path
             raise OSError(number, os.strerror(number), *([path] if has_path else []))
 
     return fail

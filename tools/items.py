@@ -1,4 +1,4 @@
-"""The items of docs/results/items.toml, the runs that they need, and the expected cost of these on this machine."""
+"""The items of docs/results/items.toml, the runs that they need, and the expected cost on this machine."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def jobs(scope: Scope, parts: Sequence[str]) -> list[Job]:
 
 
 class Stopwatch:
-    """Measures the training speed of networks, once for equal settings that affect it."""
+    """Measures the training speed of networks, once per combination of settings that affect it."""
 
     def __init__(self, clock: pace.Clock = time.perf_counter) -> None:
         self._clock = clock

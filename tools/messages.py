@@ -1,7 +1,7 @@
 """Collects the messages of the package and renews its catalogs: `make messages`.
 
-New messages are added without a translation, messages that are gone are removed; the test of the catalogs then lists
-what to translate. `python -m tools.messages LANGUAGE` also begins a catalog, such as `de`.
+New messages are added without a translation, and unused ones are removed; the test of the catalogs then lists what to
+translate. `python -m tools.messages LANGUAGE` also creates a catalog, for example `de`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORDS = {"about", "title", "sentence", "hardware", "notes", "reason"}  # keys of
 
 
 def collected() -> Catalog:
-    """All messages, by file: those in calls of gettext, and texts that are translated where they are shown."""
+    """All messages, by file: arguments of gettext calls, and texts that are translated when they are shown."""
     catalog = Catalog(project="convoy", fuzzy=False)
     for file, line, message, _comments, _context in extract_from_dir(PACKAGE, keywords=KEYWORDS):
         catalog.add(message[:2] if isinstance(message, tuple) else message, locations=[(f"src/convoy/{file}", line)])

@@ -80,7 +80,7 @@ def table(items: Sequence[Item], statuses: Mapping[str, Status], finished: Finis
 
 
 def _measured_on(runs: Sequence[Run]) -> str:
-    """Processors, precisions, dates and seeds of archived runs."""
+    """CPUs, precisions, dates and seeds of archived runs."""
     if not runs:
         return ""
     environments = [run.environment for run in runs]
@@ -256,7 +256,7 @@ class Session:
                 return
 
     def estimate(self, item: Item, stopwatch: Stopwatch, *, begun: bool) -> Status:
-        """In the precision with the fewest missing results, if it is auto: another machine may have trained them."""
+        """Replaces precision auto by the one with the fewest missing results: another machine may have trained some."""
         finished = finished_in(self.arguments.archive)
         precisions = (AUTO, "float32", "bfloat16") if item.precision_is_auto else (AUTO,)
         statuses = []
@@ -268,7 +268,7 @@ class Session:
         return min(statuses, key=lambda status: len(status.missing(finished)))
 
     def next_item(self, excluded: Sequence[str]) -> Item | None:
-        """The first item that was begun or fits into the remaining time; otherwise the first that is not finished."""
+        """The first unfinished item that was begun or fits into the remaining time, or else the first unfinished."""
         waiting = [
             item
             for item in self.items

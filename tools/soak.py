@@ -1,4 +1,4 @@
-"""Fails write calls and kills processes, lets the work continue, and compares its result with that of unbroken work.
+"""Makes write calls fail, kills processes, repeats the work, and compares the result with that of uninterrupted work.
 
 python -m tools.soak                                  all of it
 python -m tools.soak --failures 20 --kills 5 training evaluation
@@ -27,7 +27,7 @@ from tests.interrupted import FAILURES, WORK_FAILED, Subject, spread, start
 from tests.scenarios import SCENARIOS, SCHEDULER_FILE, saving_each_step
 
 CLUSTER = "study on a cluster"
-# Write calls that fail (None: all) and kills of each scenario.
+# Number of failing write calls (None: all) and of kills of each scenario.
 COUNTS: dict[str, tuple[int | None, int]] = {
     "training": (None, 100),
     "evaluation": (None, 50),
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, help="kills of each scenario; default: see COUNTS")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    os.fsync = lambda handle: None  # no power is cut
+    os.fsync = lambda handle: None  # needed only for power failures
     use_forks_of_this_process()
     draw, wrong, kills = random.Random(options.seed), 0, 0
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
@@ -142,7 +142,7 @@ def main() -> None:
             failures = 0 if name == CLUSTER else len(FAILURES) * len(spread(len(subject.calls), most))
             in_checkpoints = sum("/checkpoints/" in line for line in subject.in_write_calls)
             print(
-                f"{name}: {failures} failed write calls ({len(subject.calls)} in unbroken work); "
+                f"{name}: {failures} failed write calls ({len(subject.calls)} in uninterrupted work); "
                 f"{subject.kills} kills, {len(subject.in_write_calls)} in a write call, "
                 f"{in_checkpoints} of a checkpoint; {time.monotonic() - started_at:.0f} s",
                 flush=True,

@@ -17,7 +17,7 @@ from convoy.experiments.claims import Claim, check, read
 from convoy.experiments.reproduction.networks import ClaimCounter
 from convoy.experiments.reproduction.page_sections import claims as section
 from convoy.experiments.verdicts import FalseVerdicts, Inconclusive, JudgedClaim, false_verdicts, judge, verdict
-from convoy.experiments.words import claimed_words, reduced_to, remarks, result_words, side_words, unbroken
+from convoy.experiments.words import claimed_words, non_breaking, reduced_to, remarks, result_words, side_words
 from convoy.files import write_json
 from convoy.power import detectable_by_mcnemar, detectable_share, smallest_detectable
 from convoy.prediction import Reason, Verdict
@@ -96,8 +96,8 @@ def test_a_clear_difference_holds_and_gives_its_numbers(tmp_path: Path) -> None:
     assert found.verdict is Verdict.HOLDS
     assert found.result.mean == pytest.approx(0.05)
     sides = [side_words(found, at) for at in (0, 1)]
-    assert sides == [f"batch norm: {unbroken('95.33 ± 1.43 %')}", f"none: {unbroken('90.33 ± 1.43 %')}"]
-    assert result_words(found) == unbroken("+5.00 ± 0.10 points")
+    assert sides == [f"batch norm: {non_breaking('95.33 ± 1.43 %')}", f"none: {non_breaking('90.33 ± 1.43 %')}"]
+    assert result_words(found) == non_breaking("+5.00 ± 0.10 points")
     assert "above 0 points" in claimed_words(found)
     assert len(found.runs) == 6
 

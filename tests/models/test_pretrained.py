@@ -202,7 +202,7 @@ def test_recipe_may_have_another_normalisation_which_is_logged(
 def test_finished_run_is_reused_and_stopped_run_resumes_bit_exactly_without_the_librarys_weights(
     timm: ModuleType, recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    unbroken = finish(recipe(), tmp_path / "a")
+    uninterrupted = finish(recipe(), tmp_path / "a")
     assert timm.downloads == 1
     stopped = finish(recipe(), tmp_path / "b", control=lambda: Control.PAUSE)
     assert timm.downloads == 2
@@ -212,9 +212,9 @@ def test_finished_run_is_reused_and_stopped_run_resumes_bit_exactly_without_the_
 
     assert timm.downloads == 2
     assert stopped.path == resumed.path
-    assert again.path == unbroken.path
-    assert resumed.environment.weights == unbroken.environment.weights
-    one, other = (load_weights(run.path / "best.safetensors") for run in (unbroken, resumed))
+    assert again.path == uninterrupted.path
+    assert resumed.environment.weights == uninterrupted.environment.weights
+    one, other = (load_weights(run.path / "best.safetensors") for run in (uninterrupted, resumed))
     assert all(torch.equal(one[key], other[key]) for key in one)
     with pytest.raises(ValueError, match="timm/net.a1"):
         finish(recipe(), tmp_path / "a", fresh=True)

@@ -145,8 +145,8 @@ def test_search_in_which_all_diverged_is_an_error():
 @pytest.mark.parametrize("loop", [search_loop.halve, search_loop.ask_in_turn])
 @pytest.mark.parametrize("breaks_after", [1, 5, 13, 20])
 def test_an_interrupted_search_ends_like_an_uninterrupted_one_and_trains_no_epoch_twice(loop, breaks_after):
-    uninterrupted, unbroken = new_study(Pruner.MEDIAN), Fake()
-    assert loop(trials_of(uninterrupted), unbroken)
+    uninterrupted, expected = new_study(Pruner.MEDIAN), Fake()
+    assert loop(trials_of(uninterrupted), expected)
 
     storage = optuna.storages.InMemoryStorage()
     broken = Fake(breaks_after=breaks_after)
@@ -156,7 +156,7 @@ def test_an_interrupted_search_ends_like_an_uninterrupted_one_and_trains_no_epoc
     assert loop(trials_of(again), broken)
 
     assert stored(again) == stored(uninterrupted)
-    assert broken.epochs == unbroken.epochs
+    assert broken.epochs == expected.epochs
 
 
 @pytest.mark.parametrize("sampler", Sampler)

@@ -324,7 +324,7 @@ def test_an_interrupted_resplit_run_has_the_bits_of_an_uninterrupted_one(
     original = loop.train
     monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
     recipe = quick(stripes, ("resplit_every_epoch",), epochs=4)
-    unbroken = finished(recipe, tmp_path / "unbroken")
+    uninterrupted = finished(recipe, tmp_path / "uninterrupted")
     asked = count(1)
     list(
         run_one.run_one(
@@ -333,8 +333,12 @@ def test_an_interrupted_resplit_run_has_the_bits_of_an_uninterrupted_one(
     )
     broken = finished(recipe, tmp_path / "broken")
     assert "resuming" in (broken.path / "log.txt").read_text()
-    assert (weights(broken), broken.scores, lines(broken)) == (weights(unbroken), unbroken.scores, lines(unbroken))
-    assert same_training(broken, unbroken)
+    assert (weights(broken), broken.scores, lines(broken)) == (
+        weights(uninterrupted),
+        uninterrupted.scores,
+        lines(uninterrupted),
+    )
+    assert same_training(broken, uninterrupted)
 
 
 def test_all_compatible_faults_can_be_combined(stripes: Path, tmp_path: Path) -> None:

@@ -221,16 +221,16 @@ def test_layer_decay_gives_each_layer_the_step_of_a_smaller_rate(optim: Optim) -
 
 def test_layer_decay_resumes_from_a_checkpoint_bit_exactly(tmp_path: Path) -> None:
     for optim in (AdamW(layer_decay=0.7), RMSprop(layer_decay=0.7)):
-        unbroken, resumed = learner_with(optim), learner_with(optim)
-        unbroken.step(*batch(0))
-        save_checkpoint(tmp_path / optim.name, 1, {"learner": unbroken.state()})
+        uninterrupted, resumed = learner_with(optim), learner_with(optim)
+        uninterrupted.step(*batch(0))
+        save_checkpoint(tmp_path / optim.name, 1, {"learner": uninterrupted.state()})
         state = load_checkpoint(tmp_path / optim.name)
         assert state is not None
         resumed.load(**state["learner"])
-        for learner in (unbroken, resumed):
+        for learner in (uninterrupted, resumed):
             learner.set_lr_factor(0.5)
             learner.step(*batch(1))
-        assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(unbroken).items())
+        assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(uninterrupted).items())
 
 
 @pytest.mark.parametrize("optim", [SGD(), Adam(), RMSprop()], ids=repr)
@@ -240,12 +240,12 @@ def test_channels_last_weights_resume_from_a_checkpoint_bit_exactly(optim: Optim
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4 * 16, 3))
         return Learner(module.to(memory_format=torch.channels_last), optim, losses.squared_error)
 
-    unbroken, resumed = fresh(), fresh()
-    unbroken.step(*batch(0))
-    save_checkpoint(tmp_path, 1, {"learner": unbroken.state()})
+    uninterrupted, resumed = fresh(), fresh()
+    uninterrupted.step(*batch(0))
+    save_checkpoint(tmp_path, 1, {"learner": uninterrupted.state()})
     state = load_checkpoint(tmp_path)
     assert state is not None
     resumed.load(**state["learner"])
-    for learner in (unbroken, resumed):
+    for learner in (uninterrupted, resumed):
         learner.step(*batch(1))
-    assert all(torch.equal(value, weights(unbroken)[name]) for name, value in weights(resumed).items())
+    assert all(torch.equal(value, weights(uninterrupted)[name]) for name, value in weights(resumed).items())

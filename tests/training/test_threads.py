@@ -84,12 +84,12 @@ def test_a_run_resumed_on_another_machine_has_a_flag(tiny: Make, tmp_path: Path,
 def test_a_worker_process_resumes_a_run_with_two_threads_bit_exactly(tiny: Make, tmp_path: Path) -> None:
     torch.set_num_threads(2)
     recipe = tiny(AUTO, ("model.name", "lenet"), ("data.size", 28))
-    unbroken = finish(recipe, tmp_path / "unbroken")
+    uninterrupted = finish(recipe, tmp_path / "uninterrupted")
     finish(recipe, tmp_path / "broken", control=pause_after(5))
     *_, (_, end) = execute([recipe], Session(tmp_path / "broken"), where="processes")
     resumed = Run(end.run)
     assert resumed.environment.threads == 2
-    assert (resumed.path / "best.safetensors").read_bytes() == (unbroken.path / "best.safetensors").read_bytes()
+    assert (resumed.path / "best.safetensors").read_bytes() == (uninterrupted.path / "best.safetensors").read_bytes()
 
 
 @pytest.mark.any_kernels

@@ -213,7 +213,7 @@ def side_words(claim: JudgedClaim, position: int) -> str:
     if position >= len(claim.sides):
         return ""
     side, metric = claim.sides[position], shown(claim.measure, claim.settings)
-    value = _("not measured") if side.value is None else unbroken(metric.text(side.value))
+    value = _("not measured") if side.value is None else non_breaking(metric.text(side.value))
     return f"{side.label}: {value}"
 
 
@@ -223,13 +223,13 @@ def result_words(claim: JudgedClaim) -> str:
     if claim.result is None or claim.quantity == "value":
         return ""
     if claim.quantity == "ratio":
-        return _("ratio {number}", number=unbroken(joined(claim.result, rate_parts(claim.result), "")))
+        return _("ratio {number}", number=non_breaking(joined(claim.result, rate_parts(claim.result), "")))
     if claim.quantity == "spread":
-        return _("spread {number}", number=unbroken(metric.difference(claim.result, signed=False)))
-    return unbroken(metric.difference(claim.result))
+        return _("spread {number}", number=non_breaking(metric.difference(claim.result, signed=False)))
+    return non_breaking(metric.difference(claim.result))
 
 
-def unbroken(text: str) -> str:
+def non_breaking(text: str) -> str:
     """Prevents line breaks in a number with its interval and unit, except before a bracket."""
     return text.replace(" ", "\u00a0").replace("\u00a0(", " (")
 

@@ -17,11 +17,11 @@ from convoy.experiments.words import (
     claim_verdict,
     claimed_words,
     detectable_words,
+    non_breaking,
     reason_text,
     remarks,
     result_words,
     side_words,
-    unbroken,
     verdict_name,
 )
 from convoy.prediction import CLAIM_VERDICTS, Verdict
@@ -48,12 +48,12 @@ def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, change
     if not judged:
         return None
     fields: list[Field[JudgedClaim]] = [
-        TextField(_("Protocol"), lambda claim: unbroken(protocol_name(claim.protocol)) if claim.protocol else ""),
+        TextField(_("Protocol"), lambda claim: non_breaking(protocol_name(claim.protocol)) if claim.protocol else ""),
         TextField(_("Verdict"), _verdict),
         TextField("a", lambda claim: side_words(claim, 0)),
         TextField("b", lambda claim: side_words(claim, 1)),
         TextField(_("a compared with b"), result_words),
-        TextField(_("Smallest detectable effect"), lambda claim: unbroken(detectable_words(claim))),
+        TextField(_("Smallest detectable effect"), lambda claim: non_breaking(detectable_words(claim))),
         Field("n", lambda claim: str(claim.n) if claim.n else "", _("seeds")),
         TextField(_("Remarks"), remarks),
     ]
