@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +34,9 @@ from convoy.text import languages, selected
 
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
+
+# At its end, Python would otherwise look for garbage among all objects of torch, for 0.7 s of processor time.
+atexit.register(gc.freeze)
 
 SPELLED_OUT = {"±": "+/-", "−": "-", "–": "-", "×": "x", "·": "-", "…": "...", "→": "->", "²": "^2", "\u00a0": " "}
 

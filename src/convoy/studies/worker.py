@@ -12,6 +12,8 @@ the parent closed it or ended, the run in progress is saved.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import queue
@@ -48,6 +50,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     from convoy.data import LastPrepared
 
+    atexit.register(gc.freeze)  # see convoy.cli.main
     data = LastPrepared()
     with suppress(BrokenPipeError):  # the parent ended
         while (job := inbox.jobs.get()) is not None:
