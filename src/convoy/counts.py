@@ -1,4 +1,4 @@
-"""Computes scores from labels and predicted classes, and compares them with those of a run. No torch."""
+"""Computes scores from labels and predicted classes, and compares them with those of a run. Does not import torch."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def count_scores(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[st
 def contradicted_scores(
     run: str, stated: Mapping[str, Score], arrays: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> Iterator[tuple[str, Score, Contradiction]]:
-    """Yields the parts whose score does not follow from the predictions: part, the score that does, first difference.
+    """Yields part, recomputed score and first difference for each part whose score does not match the predictions.
 
-    `arrays` are those of predictions.npz. The loss, the top-k accuracies and values that are not stated are left out.
+    `arrays` are those of predictions.npz. Loss, top-k accuracies and values missing in `stated` are not compared.
     """
     for part, score in stated.items():
         if f"{part}_labels" not in arrays:
@@ -56,7 +56,7 @@ def contradicted_scores(
 
 
 def predicted_in(arrays: Mapping[str, np.ndarray], part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels and predicted classes of a part in predictions.npz, int64 [N] each. Raises KeyError without."""
+    """Returns labels and predicted classes of a part of predictions.npz, int64 [N] each. KeyError if it is missing."""
     labels, name = arrays[f"{part}_labels"], f"{part}_predicted"
     predicted = arrays[name] if name in arrays else arrays[f"{part}_logits"].argmax(1)
     return labels.astype(np.int64), predicted.astype(np.int64)

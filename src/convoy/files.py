@@ -18,13 +18,13 @@ _flushes = True
 
 
 def flush(handle: int) -> None:
-    """Waits until the file or folder of this handle is on the disk."""
+    """Waits until the file or folder with this descriptor is on the disk (fsync)."""
     if _flushes:
         os.fsync(handle)
 
 
 def stop_flushing() -> None:
-    """For a process whose files are copied by another one, so that a power cut costs nothing."""
+    """Skips fsync in this process. For processes whose files another one copies: a power failure loses nothing."""
     global _flushes
     _flushes = False
 

@@ -179,7 +179,7 @@ class Prediction(NamedTuple):
     path: str  # of the image
     predicted: str  # name of the class
     confidence: float  # the softmax of the logits, 0 to 1
-    ink: Ink | None  # what was found in a photograph of a character; None for an image that was read as it is
+    ink: Ink | None  # position and size of the character in a photograph; None for an image that was read unchanged
 
 
 class PredictOptions(TypedDict, total=False):
@@ -282,9 +282,10 @@ class ReportOptions(TypedDict, total=False):
 def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -> Path:
     """Rewrite report.html, report.md and the figures of a run or a study, or write a lab report or a checklist.
 
-    A lab report, lab-report.FORMAT, adds to the report the method in sentences, a picture and the layers of each
+    A lab report, lab-report.FORMAT, is the report with a description of the method, a diagram and the layers of each
     network, questions to discuss and references. A checklist, checklist-NAME.html and .md, has the questions of the
-    NeurIPS paper checklist or of REFORMS, with answers and links to the files; others are left to the author.
+    NeurIPS paper checklist or of REFORMS, with answers from the run folders and links to their files, as far as the
+    folders contain them.
 
     Example: `convoy report compare-lenet-two_conv_cnn`
 

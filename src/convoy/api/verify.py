@@ -19,13 +19,13 @@ __all__ = ["verify"]
 
 @takes_options
 def verify(target: Run | Study | str | Path, **options: Unpack[VerifyOptions]) -> Verification:
-    """Check whether the files of a run, or of all runs of a study, are what its recipe, data and weights give.
+    """Check whether the files of a run, or of all runs of a study, follow from its recipe, data and weights.
 
     Compares the SHA-256 of each file, scores with predictions, curves with scores and steps, and status.json with the
-    recipe; then computes data hashes, the fingerprint, predictions and scores again from data and weights. Test images
+    recipe; then recomputes data hashes, fingerprint, predictions and scores from data and weights. Test images
     are predicted only if the run was scored on them; this is not counted as an opening of the test set, because
-    the predictions are only compared with stored ones. `stretch` trains the first epochs again: to the bit on
-    the same processor with the same thread count and version of torch, otherwise to 1e-4 of the largest value.
+    the predictions are only compared with stored ones. `stretch` trains the first epochs again: they must be equal
+    to the bit with the same CPU model, thread count and version of torch, otherwise to 1e-4 of the largest value.
     If something differs, the exit code of the command is 1. Nothing is written.
 
     Example: `convoy verify lenet-s42 --stretch 1`

@@ -1,4 +1,4 @@
-"""convoy verify: whether a run folder is what its recipe, data and weights give."""
+"""convoy verify: checks whether a run folder follows from its recipe, data and weights."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Layout:
                     content = archive.extractfile(entry)
                     assert content is not None
                     yield name, content.read()
-                if not names:  # the rest of the archive may have gigabytes
+                if not names:  # does not read the rest, which may be gigabytes
                     return
 
     def _zip_members(self, path: Path, names: dict[str, str]) -> Iterator[tuple[str, bytes]]:

@@ -78,7 +78,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def read_idx_bytes(content: bytes, where: str) -> np.ndarray:
-    """As `read_idx`, from the content of a file. `where` names the file in error messages."""
+    """Like `read_idx`, from the content of a file. `where` names the file in error messages."""
     if not content.startswith(b"\x1f\x8b"):
         return _read_idx(io.BytesIO(content), where, len(content))
     try:

@@ -1,4 +1,4 @@
-"""The calls of a forward pass, as recorded by `convoy.evaluation.trace`. No torch."""
+"""The calls of a forward pass, as recorded by `convoy.evaluation.trace`. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ class Call:
     """A call of a module, or an operation that a module runs itself. Shapes and FLOPs are for one image."""
 
     number: int  # in order of start; 0 is the input of the network
-    name: str  # of the module, as in the state dict; for an operation, that of the module which runs it
+    name: str  # of the module, as in the state dict; for an operation, the name of the module that runs it
     kind: str  # kind, role, settings and operation: see convoy.evaluation.naming.Described
     role: str
     settings: str = ""
     operation: bool = False
     output: tuple[int, ...] = ()  # shape without the batch dimension; empty if the output is not a tensor
     inputs: tuple[int, ...] = ()  # numbers of the calls whose results it reads
-    parameters: int = 0  # those that neither an earlier call nor one of `calls` uses
-    reused: int = 0  # parameters that an earlier call uses
-    flops: int = 0  # 0 if it has `calls`, which have the FLOPs
+    parameters: int = 0  # number of parameters that neither an earlier call nor one of `calls` uses
+    reused: int = 0  # number of parameters that an earlier call uses, too
+    flops: int = 0  # 0 if it has `calls`, whose FLOPs are counted there
     calls: list[Call] = field(default_factory=list)
 
     def walk(self) -> Iterator[Call]:

@@ -26,7 +26,7 @@ class Corrupted(NamedTuple):
 def score_corrupted(
     module: nn.Module, images: ImageSet, normaliser: Callable[[torch.Tensor], torch.Tensor], *, seed: int = 0
 ) -> Corrupted:
-    """Scores all kinds for these images at all severities. Raises ValueError for images that no kind is for.
+    """Scores all kinds for these images at all severities. Raises ValueError for images that no kind supports.
 
     An image with NaN among its outputs counts as wrong.
     """

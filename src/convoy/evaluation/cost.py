@@ -78,7 +78,7 @@ def flops_of_call(packet: Any, args: Any, kwargs: Any, result: Any) -> int:
 
 @contextmanager
 def countable_attention() -> Iterator[None]:
-    """Replaces fused attention by matrix products, because torch does not count the FLOPs of its fused CPU kernels."""
+    """Computes attention with matrix products, because torch does not count the FLOPs of its fused CPU kernels."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -127,8 +127,8 @@ class PeakMemory:
     """Peak memory in bytes since this object was created.
 
     On a CPU: the peak resident memory of the process. It includes Python, the loaded libraries (torch alone is 200 to
-    400 MB) and the resident part of the data set. Only Linux can reset the peak; elsewhere it is that since the start
-    of the process.
+    400 MB) and the resident part of the data set. Only Linux can reset the peak; elsewhere, or if that fails, it is
+    the peak since the start of the process.
     On CUDA: the peak of torch's allocated tensors, without context, library workspace and other processes.
     """
 
@@ -137,7 +137,7 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         elif sys.platform == "linux":
-            with suppress(OSError):  # with a read-only /proc, the peak is that since the start of the process
+            with suppress(OSError):  # a read-only /proc
                 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # man 5 proc
 
     def bytes(self) -> int:

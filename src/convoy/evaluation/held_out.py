@@ -1,16 +1,16 @@
-"""The images that a finished run was scored on, to show them again."""
+"""The images that a finished run was scored on, for galleries and explanations."""
 
 from __future__ import annotations
 
 from convoy.data import ImageSet, Prepared
 
-PARTS = ("test", "validation", "fold")  # the first that a run was scored on is shown
+PARTS = ("test", "validation", "fold")  # the first of these that a run was scored on is shown
 
 
 def scored_images(prepared: Prepared, part: str) -> ImageSet | None:
     """The images of a part that a run was scored on and whose predictions it has stored; None if the data have none.
 
-    They give no new score, so reading them again does not count as an opening of the test set.
+    No new score results from them, so reading them again does not count as an opening of the test set.
     """
     if part == "test":
         return prepared.test.open(lambda _hash: None) if prepared.test else None

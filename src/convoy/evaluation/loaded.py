@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LoadedModel(nn.Module):
-    """A trained network: `model(model.preprocess(images))` are logits [N, classes]."""
+    """A trained network: `model(model.preprocess(images))` returns logits [N, classes]."""
 
     def __init__(self, network: nn.Module, data: RunData) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def normaliser_of(data: RunData, device: torch.device | str = "cpu") -> Normalis
 
 
 def reads_photographs(data: RunData) -> bool:
-    """Whether these are the characters of MNIST and EMNIST."""
+    """Whether the data are characters in the format of MNIST, whose networks also read photographs."""
     return data.name in DATA_SETS and DATA_SETS[data.name].is_handwriting
 
 

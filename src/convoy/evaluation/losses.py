@@ -31,7 +31,7 @@ def build(
 
 
 def reported(mean: float, loss: Loss, logits: np.ndarray, labels: np.ndarray, faults: Collection[Fault]) -> float:
-    """The reported loss of an evaluation: `mean`, or with the fault the sum of batch means over the images."""
+    """The reported loss of an evaluation: `mean`, or with the fault, sum of batch means / number of images."""
     if Fault.LOSS_DIVIDED_TWICE not in faults:
         return mean
     batches = zip(torch.tensor(logits).split(BATCH), torch.tensor(labels).split(BATCH), strict=True)

@@ -19,7 +19,7 @@ Role = Literal[
 class Described(NamedTuple):
     kind: str  # the class of a module, the name of an operation
     role: Role
-    settings: str = ""  # "5×5, stride 2"
+    settings: str = ""  # for example "5×5, stride 2"
     operation: bool = False  # whether it is an operation in a module's own `forward`, such as F.relu or +
 
 

@@ -1,4 +1,4 @@
-"""The accuracy on corrupted test images: the types of corruptions.json. No torch."""
+"""The accuracy on corrupted test images: the types of corruptions.json. Does not import torch."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def weights_hash(run: Run) -> str:
 
 
 def of_run(run: Run) -> Robustness | None:
-    """The stored result of a run; None without one, and if it is of other weights: those before a new training.
+    """The stored result of a run; None without one, or if the run was trained again since.
 
     Raises ValueError if the file is damaged or has changed.
     """

@@ -56,7 +56,7 @@ class Tested:
     mean: tuple[float, ...] = ()  # of the normalisation, by channel
     std: tuple[float, ...] = ()
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
-    trained_on: int | None = None  # images of other data that equal a training image; None: unknown
+    trained_on: int | None = None  # test images of other data that equal a training image; None: unknown
     calibration: PartCalibration | None = None  # None: no image has finite outputs
     by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
     by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
@@ -101,14 +101,14 @@ class _Subject(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What to score the weights on."""
+    """The images that the weights are scored on, and how they are read."""
 
     model: str | None = None  # of a weights file
     data: str | None = None  # None: of the run, or of the recipe of `model`
     overrides: Sequence[Override] = ()
     groups: Path | None = None  # file with the group of each image
     corruptions: bool = False  # also scores corrupted images
-    raw: bool = False  # photographs of characters are read as they are
+    raw: bool = False  # reads photographs of characters unchanged
     trust_code: bool = False
 
 
@@ -263,7 +263,7 @@ def _of_file(path: Path, request: Request) -> _Subject:
 
 
 def _is_data_of(run: Run, data: str) -> bool:
-    """Whether the run was trained on these data: those at the same path, or with the same content."""
+    """Whether the run was trained on these data: same path, or same content."""
     name = run.recipe.data.name
     if name == data or Path(name).expanduser().resolve() == Path(data).expanduser().resolve():
         return True
@@ -276,7 +276,7 @@ def _is_data_of(run: Run, data: str) -> bool:
 
 
 def _contradicted(run: Run, score: Score) -> Iterator[Contradiction]:
-    """Compares with the recorded score on the same images, unless a fault changed that."""
+    """Compares with the recorded score on the same images, unless a fault changed the recorded one."""
     recorded = run.stated_scores.get("test")
     if recorded is None or recorded.n != score.n or run.recipe.protocol.faults:
         return
@@ -285,7 +285,7 @@ def _contradicted(run: Run, score: Score) -> Iterator[Contradiction]:
 
 
 def _count_trained_on(run: Run, images: ImageSet) -> int | None:
-    """Counts images with the pixels of a training image. None if the run's data have changed or are not here."""
+    """Counts images with the pixels of a training image. None if the run's data have changed or are missing."""
     try:
         own = prepare(run.recipe.data)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The accuracy on the images of each class, and of each group such as those of one patient. No torch."""
+"""The accuracy on each class, and on each group of images such as those of one patient. Does not import torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from convoy.stats import Estimate, wilson
 
-FEW = 10  # images; smaller subgroups are named as the worst only if all are
+FEW = 10  # images; a smaller subgroup is named as the worst only if all are smaller
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def by_group(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> t
 
 
 def by_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> tuple[Subgroup, ...]:
-    """The accuracy on the images of each class that has some, lowest first. Both arrays are int64 [N]."""
+    """The accuracy on each class with images, lowest first. Both arrays are int64 [N]."""
     return _counted(labels == predicted, labels, classes)
 
 
@@ -39,13 +39,14 @@ def _counted(hits: np.ndarray, index: np.ndarray, names: Sequence[str]) -> tuple
 
 
 def in_order(subgroups: Iterable[Subgroup]) -> tuple[Subgroup, ...]:
-    """Lowest accuracy first; of equal ones, that with the most images."""
+    """Sorts by accuracy, lowest first; ties by number of images, largest first."""
     return tuple(sorted(subgroups, key=lambda each: (each.accuracy.mean, -each.accuracy.n)))
 
 
 def worst(subgroups: Sequence[Subgroup]) -> Subgroup | None:
-    """The lowest accuracy of at least FEW images; if no subgroup has as many, the first. None without subgroups.
+    """The subgroup of at least FEW images with the lowest accuracy, otherwise the first. None without subgroups.
 
-    `subgroups` are in order. The accuracy on new images of this subgroup is likely higher, because it was selected.
+    `subgroups` are sorted as by `in_order`. The accuracy on new images of this subgroup is likely higher, because it
+    was selected.
     """
     return next((each for each in subgroups if each.accuracy.n >= FEW), subgroups[0] if subgroups else None)

@@ -34,7 +34,7 @@ class _Open:
     call: Call
     versions: dict[int, int]  # of its input tensors
     read: set[str] = field(default_factory=set)  # parameters that its operations use
-    taken: set[str] = field(default_factory=set)  # parameters that are counted in its operations
+    taken: set[str] = field(default_factory=set)  # parameters that its operations already count
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Recorder(DispatchMode):
         self.counted -= ended.taken
         self._count_parameters(call, own | ended.read)
         if isinstance(output, torch.Tensor) and ended.versions.get(id(output)) == output._version:
-            # Identity and dropout in evaluation mode return their input. An alias is not read by other readers of it.
+            # Identity and dropout in evaluation mode return their input; an alias has its own origin.
             if call.role == "other":
                 call.role = "identity"
             output = torch.ops.aten.alias(output)

@@ -1,1 +1,1 @@
-"""Checks whether a run folder is what its recipe gives: hashes, scores, predictions, retrained epochs."""
+"""Checks whether a run folder follows from its recipe: hashes, scores, predictions, retrained epochs."""

@@ -1,4 +1,4 @@
-"""The result of `convoy verify`. No torch."""
+"""The result of `convoy verify`. Does not import torch."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ class State(StrEnum):
 
 
 class Check(StrEnum):
-    """In the order of the table. The first four compare files of the run with each other (convoy.record)."""
+    """The checks, in the order of the table. The first four compare files of the run (convoy.record)."""
 
     FILES = "files"  # SHA-256 of each file
-    STATUS = "status"  # status.json with recipe, curves and the folder's name
-    SCORES = "scores"  # with the predictions
-    CURVES = "curves"  # with the scores of the kept epoch, and with the steps
+    STATUS = "status"  # status.json against recipe, curves and the folder's name
+    SCORES = "scores"  # against the predictions
+    CURVES = "curves"  # against the scores of the best epoch, and against the steps
     DATA = "data"  # hashes of the data set and its split
     RECIPE = "recipe"  # its fingerprint
-    PREDICTIONS = "predictions"  # computed again from the weights, with all scores
+    PREDICTIONS = "predictions"  # recomputed from the weights, with all scores
     COST = "cost"  # parameters and multiply-adds
     TRAINING = "training"  # epochs trained again
-    FINDING = "finding"  # of a study, computed again from its runs
+    FINDING = "finding"  # of a study, recomputed from its runs
 
 
 @dataclass(frozen=True)
 class Checked:
     """The result of one check of one run."""
 
-    run: str  # its name, or that of the study
+    run: str  # name of the run, or of the study
     check: Check
     state: State
     compared: str = ""  # what was compared, in words

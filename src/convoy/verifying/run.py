@@ -1,4 +1,4 @@
-"""Verifies a run: its files against each other, and values computed again from its data and weights."""
+"""Verifies a run: compares its files with each other, and with values recomputed from its data and weights."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ PARTS = ("validation", "fold", "test")
 
 
 def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[Checked]:
-    """Yields the checks of a run but that of its training (convoy.verifying.stretch).
+    """Yields the checks of a run, except that of its training (convoy.verifying.stretch).
 
-    Test images are predicted only if the run was scored on them. That is not counted as an opening of the test set:
-    the predictions are only compared with those in the run folder, from which the result says nothing new.
+    Test images are predicted only if the run was scored on them. This is not counted as an opening of the test set,
+    because the predictions are only compared with those in the run folder.
     """
     yield from of_files(run)
     if not run.finished:
@@ -58,7 +58,7 @@ def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[Checked]:
 
 
 def of_files(run: Run) -> Iterator[Checked]:
-    """The checks without data and network."""
+    """The checks that need neither data nor network."""
     words = {
         Aspect.FILES: _("SHA-256 of {n} files", n=len(run.status.files)),
         Aspect.STATUS: _("with recipe, curves and the folder's name"),
@@ -117,7 +117,7 @@ def _of_recipe(run: Run, plan: Plan) -> Checked:
 
 @dataclass
 class _Recomputed:
-    """The differences from values that were computed again."""
+    """The differences from recomputed values."""
 
     run: Run
     contradictions: list[Contradiction] = field(default_factory=list)

@@ -1,8 +1,8 @@
 """Trains the first epochs of a run again and compares steps, metrics and weights.
 
 A finished run keeps the weights of the best and the last epoch, and with `probe.keep_weights` those of each epoch, but
-not the state of the optimizer. Training therefore starts at the initial weights, which follow from the seed, and can be
-compared with every step and with all weights that were kept up to the last retrained epoch.
+not the state of the optimizer. Training therefore starts from the initial weights, which depend only on the seed, and
+is compared with every step, and with all weights that were saved up to the last retrained epoch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from convoy.verifying.run import TOLERANCE, recipe_of, same_machine
 
 
 def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> Checked:
-    """Trains `epochs` epochs in a temporary workspace, in which openings of the test set by a fault are counted.
+    """Trains the first `epochs` epochs again, in a temporary workspace, where openings of the test set are counted.
 
     On the same processor, with the same thread count and version of torch, everything must be equal to the bit;
     otherwise within TOLERANCE of the largest value. Raises ValueError if the run has fewer epochs.
@@ -51,7 +51,7 @@ def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> Check
 
 
 def _retrainable(run: Run, *, trust_code: bool) -> Plan:
-    """The plan of the run with its thread count, which stores the weights of each epoch and has no time limit."""
+    """The plan of the run, with its thread count, the weights of each epoch saved, and no time limit."""
     changes = {"compute.threads": run.environment.threads, "probe.keep_weights": True, "stop.max_seconds": 0.0}
     return plan_one(recipe_of(run, trust_code=trust_code).override(changes))
 
@@ -89,7 +89,7 @@ def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str,
     ends = again.metrics[epochs - 1].step
     stated, found = run.steps, again.steps
     for name in ("loss", "lr", "grad_norm"):
-        if "step" in stated:  # an archived run has a part of the steps, rounded
+        if "step" in stated:  # an archived run has only some of the steps, rounded
             at = stated["step"][stated["step"] < ends]
             yield record.STEPS, name, stated[name][: len(at)], rounded(found[name][at])
         else:

@@ -1,4 +1,4 @@
-"""Computes the finding of a study again from its runs. No torch."""
+"""Recomputes the finding of a study from its runs. Does not import torch."""
 
 from __future__ import annotations
 

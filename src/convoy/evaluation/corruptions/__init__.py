@@ -1,8 +1,8 @@
-"""Corruptions of test images: the kinds of MNIST-C for grey images, those of CIFAR-10-C for colour images.
+"""Corruptions of test images: those of MNIST-C for grey images, those of CIFAR-10-C for colour images.
 
 Sources: Mu and Gilmer (2019), MNIST-C, arXiv 1906.02337; Hendrycks and Dietterich (2019), arXiv 1903.12261. The kinds
-are written from the descriptions and the numbers of these papers and their generators, so a corrupted image is similar
-to a published one, not equal to it. `differs` says how a kind differs.
+follow the descriptions and parameters of these papers and their generators, so a corrupted image is similar to a
+published one, but not equal. `differs` describes the differences of a kind.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from convoy.randomness import derive_seed
 from convoy.registry import unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
-REVISION = 1  # raised by a change of the corrupted images
+REVISION = 1  # increased when corrupted images change
 SMALLEST = 12  # pixels per side
-CHUNK = 1000  # images that are corrupted at once, with their own random seed
+CHUNK = 1000  # images per batch; each batch has its own random seed
 OWN_STEPS = "MNIST-C has one severity, about {published} here"
 
-# float32 [N, C, H, H] in 0..1, the numbers of the severity, a generator -> the same shape, which may exceed 0..1
+# Images float32 [N, C, H, H] in 0..1, parameters of the severity, generator -> same shape; values may exceed 0..1
 Corruption = Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
 
 
@@ -31,8 +31,8 @@ Corruption = Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
 class Kind:
     name: str
     function: Corruption
-    levels: Sequence[Any]  # the numbers of severities 1 to 5
-    differs: str = ""  # from the published kind
+    levels: Sequence[Any]  # the parameters of severities 1 to 5
+    differs: str = ""  # differences from the published kind
 
 
 GREY = (

@@ -1,4 +1,4 @@
-"""Blur, and filters that other corruptions use. Images are float32 [N, C, H, H] in 0..1.
+"""Blur, and filters for other corruptions. Images are float32 [N, C, H, H] in 0..1.
 
 A filter along one axis of a small image is a product with an H x H matrix, which is faster than a convolution.
 """
@@ -54,7 +54,7 @@ def _filtered(images: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def glass(images: np.ndarray, level: tuple[float, int, int], random: np.random.Generator) -> np.ndarray:
-    """Blurs, exchanges half of the pixels with one up to `reach` pixels away, and blurs again. For grey images.
+    """Blurs, swaps half of the pixels with one up to `reach` pixels away, and blurs again. For grey images.
 
     Pixels are visited from the last to the first, so that one can move several times.
     """
@@ -99,7 +99,7 @@ def motion(images: np.ndarray, level: tuple[float, float], random: np.random.Gen
 def along_direction(
     images: np.ndarray, level: tuple[float, float], degrees: tuple[int, int], random: np.random.Generator
 ) -> np.ndarray:
-    """Blurs with one half of a Gaussian along a random direction; edge pixels are repeated outwards."""
+    """Blurs with a one-sided Gaussian along a random direction; edge pixels are repeated outwards."""
     size = images.shape[-1]
     radius, sigma = level
     weights = np.exp(-0.5 * (np.arange(2 * round(radius) + 1) / sigma) ** 2)
@@ -122,7 +122,7 @@ def along_direction(
 
 
 def zoom(images: np.ndarray, largest: float, random: np.random.Generator) -> np.ndarray:
-    """The mean of the image and of its middle enlarged by 1, 1.01, ..., below `largest`."""
+    """The mean of the image and of its centre enlarged by 1, 1.01, ..., below `largest`."""
     factors = np.arange(1, largest, 0.01)
     total = images.copy()
     for factor in factors:
@@ -131,13 +131,13 @@ def zoom(images: np.ndarray, largest: float, random: np.random.Generator) -> np.
 
 
 def enlarged(images: np.ndarray, factor: float) -> np.ndarray:
-    """The middle of each image, enlarged with linear interpolation to the original size."""
+    """The centre of each image, enlarged with linear interpolation to the original size."""
     size = images.shape[-1]
     places = (size - 1) / 2 + (np.arange(size) - (size - 1) / 2) / factor
     return along_both(images, interpolation_matrix(size, places))
 
 
 def interpolation_matrix(size: int, places: np.ndarray) -> np.ndarray:
-    """The matrix [len(places), size] that interpolates linearly at these places along an axis of `size` pixels."""
+    """The matrix [len(places), size] that interpolates linearly at these coordinates along an axis of `size` pixels."""
     matrix = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(size)))
     return matrix.astype(np.float32)

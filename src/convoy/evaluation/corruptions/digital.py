@@ -46,9 +46,9 @@ def pixelate(images: np.ndarray, share: float, random: np.random.Generator) -> n
 
 
 def _box_matrix(size: int, count: int) -> np.ndarray:
-    """The matrix [count, size] of a resize to `count` pixels: means of the pixels whose middle is within a new pixel.
+    """The matrix [count, size] of a resize to `count` pixels: means of the pixels whose centre is within a new pixel.
 
-    A new pixel is at least as wide as an old one, so that there always is such a pixel.
+    A new pixel is at least as wide as an old one, so it contains at least one centre.
     """
     middles = (np.arange(count) + 0.5) * size / count
     distance = (np.arange(size) + 0.5 - middles[:, None]) / max(1, size / count)
@@ -71,7 +71,7 @@ def jpeg(images: np.ndarray, quality: int, random: np.random.Generator) -> np.nd
 
 
 def _table(base: tuple[int, ...], quality: int) -> np.ndarray:
-    """The table of a quality, scaled as in libjpeg."""
+    """The quantisation table of a quality, scaled as in libjpeg."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((np.array(base) * scale + 50) // 100, 1, 255).astype(np.float32).reshape(8, 8)
 
@@ -112,7 +112,7 @@ def canny(images: np.ndarray, sigma: float, random: np.random.Generator) -> np.n
         is_ridge |= (direction == number) & is_peak
     weak = torch.from_numpy(is_ridge & (strength > LOW))
     edges = weak & torch.from_numpy(strength > HIGH)
-    while True:  # weak pixels next to an edge belong to it
+    while True:  # adds weak pixels next to an edge to it
         grown = weak & (F.max_pool2d(edges[:, None].float(), 3, 1, 1)[:, 0] > 0)
         if torch.equal(grown, edges):
             return edges.numpy().astype(np.float32).reshape(images.shape)

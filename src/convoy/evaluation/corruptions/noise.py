@@ -12,7 +12,7 @@ def gaussian(images: np.ndarray, sd: float, random: np.random.Generator) -> np.n
 def shot(images: np.ndarray, photons: float, random: np.random.Generator) -> np.ndarray:
     """Poisson noise; a white pixel receives `photons` on average."""
     counts = np.zeros(images.shape, np.float32)
-    lit = images > 0  # half of MNIST's time: a black pixel has no noise
+    lit = images > 0  # a black pixel has no noise; skipping them halves the time on MNIST
     counts[lit] = random.poisson(images[lit] * photons)
     return counts / np.float32(photons)
 

@@ -1,4 +1,4 @@
-"""Changes of position and shape, and lines. Images are float32 [N, C, H, H] in 0..1; numbers are pixels of MNIST."""
+"""Changes of position and shape, and lines. Images are float32 [N, C, H, H] in 0..1; lengths are in pixels of MNIST."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from convoy.evaluation.corruptions.blur import gaussian
 
-SIDE = 28  # pixels of the images that the numbers are for
-LINE_REACH = 2.3  # pixels from the middle of a line to its edge
+SIDE = 28  # pixels per side of an MNIST image; lengths are scaled to other sizes
+LINE_REACH = 2.3  # pixels from the centre of a line to its edge
 
 
 def signs(random: np.random.Generator, *shape: int) -> np.ndarray:
@@ -17,7 +17,7 @@ def signs(random: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def affine(images: np.ndarray, matrices: np.ndarray, *, padding: str = "zeros") -> np.ndarray:
-    """Moves images by matrices [N, 2, 3] from places in the result to places in the image, both -1 to 1 (x, y)."""
+    """Warps images with matrices [N, 2, 3] from coordinates of the result to those of the image, (x, y) in -1..1."""
     x = torch.from_numpy(images)
     grid = F.affine_grid(torch.from_numpy(matrices.astype(np.float32)), list(images.shape), align_corners=True)
     return F.grid_sample(x, grid, padding_mode=padding, align_corners=True).numpy()
@@ -27,7 +27,7 @@ Entry = np.ndarray | float
 
 
 def _matrices(count: int, rows: tuple[tuple[Entry, Entry], tuple[Entry, Entry]]) -> np.ndarray:
-    """Matrices [count, 2, 3] without a shift; each entry is a number or [count]."""
+    """Matrices [count, 2, 3] without translation; each entry is a number or an array [count]."""
     matrices = np.zeros((count, 2, 3))
     for row, entries in enumerate(rows):
         for column, entry in enumerate(entries):
@@ -36,7 +36,7 @@ def _matrices(count: int, rows: tuple[tuple[Entry, Entry], tuple[Entry, Entry]])
 
 
 def shear(images: np.ndarray, slope: float, random: np.random.Generator) -> np.ndarray:
-    """A vertical line gets this angle in radians, to the left or the right."""
+    """Tilts vertical lines by this angle in radians, to the left or the right."""
     own = slope * signs(random, len(images))
     return affine(images, _matrices(len(images), ((1, -np.sin(own)), (0, np.cos(own)))))
 
@@ -51,7 +51,7 @@ def scale(images: np.ndarray, factor: float, random: np.random.Generator) -> np.
 
 
 def translate(images: np.ndarray, pixels: int, random: np.random.Generator) -> np.ndarray:
-    """By this many pixels along both axes."""
+    """Shifts by this many pixels along both axes."""
     size = images.shape[-1]
     matrices = _matrices(len(images), ((1, 0), (0, 1)))
     matrices[:, :, 2] = signs(random, len(images), 2) * 2 * round(pixels * size / SIDE) / (size - 1)
@@ -59,14 +59,14 @@ def translate(images: np.ndarray, pixels: int, random: np.random.Generator) -> n
 
 
 def elastic(images: np.ndarray, level: tuple[float, float, float], random: np.random.Generator) -> np.ndarray:
-    """A random affine map and a smooth random shift of each pixel.
+    """Applies a random affine map and a smooth random shift of each pixel.
 
-    Numbers in image sizes: how far pixels are shifted before smoothing, the sigma of the smoothing, and how far three
-    points of a triangle are shifted by the affine map.
+    `level`, as fractions of the image size: shift of the pixels before smoothing, sigma of the smoothing, and shift of
+    the three points that define the affine map.
     """
     distance, sigma, corners = level
     n, _, size, _ = images.shape
-    # The map of three points, a third of the image from its middle, to shifted ones. The image reaches from -1 to 1.
+    # The affine map of three points, a third of the image from its centre, to shifted ones. Coordinates are -1 to 1.
     points = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]]) * [2 / 3, 2 / 3, 1]
     shifted = points[:, :2] + 2 * random.uniform(-corners, corners, (n, 3, 2))
     matrices = np.linalg.solve(np.broadcast_to(points, (n, 3, 3)), shifted).transpose(0, 2, 1)
@@ -89,7 +89,7 @@ def stripe(images: np.ndarray, columns: int, random: np.random.Generator) -> np.
 
 
 def dotted_line(images: np.ndarray, lines: int, random: np.random.Generator) -> np.ndarray:
-    """Lines from the left to the right edge; every other two columns are left out."""
+    """Draws lines from the left to the right edge; every other pair of columns is left out."""
     size = images.shape[-1]
     columns = np.arange(size) * SIDE / size
     marked = images
@@ -101,7 +101,7 @@ def dotted_line(images: np.ndarray, lines: int, random: np.random.Generator) -> 
 
 
 def zigzag(images: np.ndarray, lines: int, random: np.random.Generator) -> np.ndarray:
-    """Zigzags with a height of 4 pixels and a period of 8, nearly horizontal."""
+    """Draws nearly horizontal zigzag lines with a height of 4 pixels and a period of 8."""
     size = images.shape[-1]
     columns = np.arange(size) * SIDE / size
     wave = 2 - np.abs((columns[None] - 2 + 2) % 8 - 4)
@@ -116,7 +116,7 @@ def zigzag(images: np.ndarray, lines: int, random: np.random.Generator) -> np.nd
 
 
 def _line(rows: np.ndarray, size: int) -> np.ndarray:
-    """Brightness [N, 1, size, size] of lines at these rows [N, size], by the vertical distance from their middle."""
+    """Brightness [N, 1, size, size] of lines at these rows [N, size], by the vertical distance from their centre."""
     distance = np.abs(np.arange(size)[:, None] * SIDE / size - rows[:, None, :])
     with np.errstate(divide="ignore"):
         bright = 1 + np.log(np.maximum(0, 1 - distance / LINE_REACH))

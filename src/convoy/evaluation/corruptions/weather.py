@@ -13,7 +13,7 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def octaves(count: int, size: int, decay: float, random: np.random.Generator) -> np.ndarray:
-    """Random clouds [count, size, size] in 0..1: noise on grids of 2, 4, 8, ... cells, each weaker by `decay`."""
+    """Random clouds [count, size, size] in 0..1: noise on grids of 2, 4, 8, ... cells, each `decay` times weaker."""
     clouds = np.zeros((count, size, size), np.float32)
     for number in range(1, max(2, math.ceil(math.log2(size))) + 1):
         cells = 2**number
@@ -29,7 +29,7 @@ def _stretched(values: np.ndarray) -> np.ndarray:
 
 
 def fog(images: np.ndarray, level: tuple[float, float], random: np.random.Generator) -> np.ndarray:
-    """Adds clouds of this brightness and decay, and keeps the largest possible value at the brightest pixel."""
+    """Adds clouds of this brightness and decay, and rescales so that no pixel exceeds the brightest of the image."""
     brightness, decay = level
     largest = images.max(axis=(1, 2, 3), keepdims=True)
     clouds = octaves(len(images), images.shape[-1], decay, random)[:, None]
@@ -37,7 +37,7 @@ def fog(images: np.ndarray, level: tuple[float, float], random: np.random.Genera
 
 
 def frost(images: np.ndarray, level: tuple[float, float], random: np.random.Generator) -> np.ndarray:
-    """Darkens the image and adds bright ridges of clouds, as in feathers of ice."""
+    """Darkens the image and adds bright ridges of clouds, which look like ice crystals."""
     kept, added = level
     n, _, size, _ = images.shape
     first, second = (octaves(n, size, 1.6, random) for _ in range(2))
@@ -48,7 +48,7 @@ def frost(images: np.ndarray, level: tuple[float, float], random: np.random.Gene
 
 
 def snow(images: np.ndarray, level: tuple[float, ...], random: np.random.Generator) -> np.ndarray:
-    """Whitens the image and adds flakes that fall in a random direction, and the same turned by half a turn."""
+    """Whitens the image and adds flakes that fall in a random direction, and the same flakes rotated by 180 degrees."""
     mean, sd, zoom, threshold, radius, sigma, kept = level
     n, channels, size, _ = images.shape
     flakes = mean + np.float32(sd) * random.standard_normal((n, 1, size, size), np.float32)
