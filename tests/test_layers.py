@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     "record": {"counts", "recipe", "run_contents", "run_files", "runs"},
     "events": {"run_contents"},
     "archive": {"files", "run_files", "runs", "recipe", "registry"},
-    "models": {"registry"},
+    "models": {"registry", "text"},
     "data": {"registry", "recipe", "randomness", "process", "files", "text"},
     "checkpoint": {"files"},
     "evaluation": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,12 @@ from tests.conftest import Call
 from tests.training.test_run_one import finish
 
 import convoy
+from convoy import diagnosing
+from convoy.diagnosing.evidence import name_of
 from convoy.diagnosing.table import CHECKS
 from convoy.files import read_json
 from convoy.recipe import Recipe
+from convoy.text import in_language
 
 RETURNS = "return self.head(self.drop(self.body(x).flatten(1)))"
 
@@ -27,7 +31,7 @@ def test_error_is_printed_with_exit_code_1(call: Call, net: Path, stripes: Path)
     code, out, _ = call("doctor", net, "--data", stripes, "--quick")
     assert code == 1
     assert "softmax_before_loss" in out
-    assert "lowest loss 0.5514" in out
+    assert "lowest possible loss 0.5514" in out
 
 
 def test_json_has_findings_and_checks(call: Call, net: Path, stripes: Path) -> None:
@@ -79,3 +83,17 @@ def test_quick_checks_do_not_change_the_bits_of_a_training(
     monkeypatch.setenv("CONVOY_DOCTOR", "off")
     unchecked = finish(recipe, tmp_path / "unchecked")
     assert (checked.steps["loss"] == unchecked.steps["loss"]).all()
+
+
+def test_every_number_that_a_check_measures_has_a_name() -> None:
+    calls = [
+        node
+        for path in Path(diagnosing.__file__).parent.glob("checks/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding"
+    ]
+    tables = [node for call in calls for node in call.args[3:4] if isinstance(node, ast.Dict)]
+    keys = {ast.literal_eval(key) for table in tables for key in table.keys if isinstance(key, ast.Constant)}
+    assert len(keys) > 50
+    with in_language("zh_CN"):
+        assert {key for key in keys if name_of(key) == key.replace("_", " ")} == {"torch"}  # in every language

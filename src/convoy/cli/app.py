@@ -117,11 +117,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
 
 
-def say(text: str) -> None:
+def say(text: str, indent: int = 0) -> None:
     """Prints a sentence, wrapped at words on a terminal."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     text = typeset(text)
-    print("\n".join(wrapped(text, width)) if width else text)
+    lines = wrapped(text, shutil.get_terminal_size().columns - indent) if sys.stdout.isatty() else [text]
+    print("\n".join(" " * indent + line for line in lines))
 
 
 def print_table(rows: Sequence[Mapping[str, str]], texts: Container[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from convoy import api
-from convoy.cli.app import Call, command, print_json
+from convoy.cli.app import Call, command, print_json, say
 
 if TYPE_CHECKING:
     from convoy.diagnosing.finding import Diagnosis
@@ -28,7 +28,6 @@ def doctor(call: Call, as_json: bool) -> None:
 
 def _print(diagnosis: Diagnosis) -> None:
     from rich.console import Console
-    from rich.padding import Padding
     from rich.text import Text
 
     from convoy.diagnosing import words
@@ -38,5 +37,5 @@ def _print(diagnosis: Diagnosis) -> None:
         heading = Text.assemble((words.severity(finding.severity), STYLES[finding.severity]), f"  {finding.check}")
         console.print(heading)
         for line in words.lines(finding):
-            console.print(Padding(Text(line), (0, 0, 0, 2)) if sys.stdout.isatty() else f"  {line}")
-    console.print(words.sentence(diagnosis))
+            say(line, indent=2)
+    say(words.sentence(diagnosis))

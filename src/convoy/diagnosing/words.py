@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from convoy.diagnosing.evidence import name_of
 from convoy.diagnosing.finding import Diagnosis, Finding, Severity, Value
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -39,7 +40,7 @@ def lines(finding: Finding) -> list[str]:
     """Returns the lines of a finding: what, evidence, effect, how to fix it."""
     texts = [finding.what]
     if finding.evidence:
-        values = "; ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in finding.evidence.items())
+        values = "; ".join(f"{name_of(key)} {number(value)}" for key, value in finding.evidence.items())
         texts.append(_("Evidence: {values}", values=values))
     if finding.cost is not None:
         texts.append(_("Effect on the accuracy: {points}", points=finding.cost.points()))

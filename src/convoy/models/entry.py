@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from convoy.text import gettext as _
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -29,7 +31,7 @@ MNIST, CIFAR, IMAGENET = Geometry(1, 10, 28), Geometry(3, 10, 32), Geometry(3, 1
 def floor_of_loss(num_classes: int) -> str:
     """States the minimum of cross-entropy applied to softmax outputs: log(1 + (classes - 1) / e), if one-hot."""
     floor = math.log1p((num_classes - 1) / math.e)
-    return f"with {num_classes} classes the loss cannot fall below {floor:.3f}"
+    return _("with {n} classes the loss cannot fall below {floor:.3f}", n=num_classes, floor=floor)
 
 
 @dataclass(frozen=True)

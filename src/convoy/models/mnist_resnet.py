@@ -12,6 +12,7 @@ from torch import nn
 from convoy.models._blocks import Style, checked_rate, choice, residual_stages
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 STEM, WIDTHS = 32, (128, 256, 512)
 DROP_PLACES = {"shortcut": (True, False), "head": (False, True), "both": (True, True)}  # in the shortcuts, in the head
@@ -57,7 +58,8 @@ class MnistResNet(Network):
         if unused_layer:
             self.unused = style.conv_norm(32, 128, 3)
             count = sum(parameter.numel() for parameter in self.unused.parameters())
-            self.flaws = (f"a convolution 32->128 is built and never used: {count:,} parameters with its norm",)
+            unused = _("a convolution 32->128 is built and never used: {n:,} parameters with its norm", n=count)
+            self.flaws = (unused,)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.blocks(self.stem(x))  # (N, 512, H/4, W/4)

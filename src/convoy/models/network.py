@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from convoy.models.entry import Geometry, floor_of_loss
+from convoy.text import gettext as _
 
 
 class Network(nn.Module):
@@ -20,7 +21,8 @@ class Network(nn.Module):
         """Appends a softmax, a flaw of several published networks."""
         assert isinstance(self.head, nn.Sequential)
         self.head.append(nn.Softmax(dim=-1))
-        self.flaws = (*self.flaws, f"softmax output before cross-entropy: {floor_of_loss(num_classes)}")
+        floor = floor_of_loss(num_classes)
+        self.flaws = (*self.flaws, _("softmax output before cross-entropy: {floor}", floor=floor))
 
 
 class AveragingNetwork(Network):

@@ -23,6 +23,7 @@ from torch import nn
 from convoy.models import _blocks
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 REDUCTION = 4  # the attention's bottleneck: 128 -> 32 -> 128
 
@@ -90,7 +91,7 @@ class ResAttentionCNN(Network):
             nn.Linear(1024, geometry.num_classes),
         )  # fmt: skip
         if attention_after_pooling and attention in ("two_branch", "cbam"):
-            self.flaws = ("attention on a 1x1 map: its average and its maximum branch see the same numbers",)
+            self.flaws = (_("attention on a 1x1 map: its average and its maximum branch see the same numbers"),)
         if softmax_output:
             self.end_in_softmax(geometry.num_classes)
 

@@ -22,6 +22,7 @@ from torch import nn
 from convoy.models import _blocks
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 WIDTHS = (64, 128, 256, 512)
 SHORTCUTS = {"projection": False, "shared": True}  # whether the shortcut uses the block's first convolution
@@ -92,8 +93,10 @@ class ResNet(Network):
         _blocks.choice("init", init, _blocks.INITS)(self)
         if any(block.shares for block in self.blocks):
             self.flaws = (
-                "in downsampling blocks the shortcut reuses the block's first convolution, without a norm, instead of "
-                "its own projection",
+                _(
+                    "in downsampling blocks the shortcut reuses the block's first convolution, without a norm, instead "
+                    "of its own projection"
+                ),
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

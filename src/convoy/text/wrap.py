@@ -11,6 +11,7 @@ from convoy.text import page_language
 _PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（）《》]+|[^\s])[，。、：；！？）”》…]*")
 
 _CHINESE = re.compile("[\u3400-\u9fff]")
+_PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)")
 _FULL_WIDTH = {";": "；", ",": "，", ":": "："}
 
 
@@ -34,6 +35,7 @@ def typeset(text: str) -> str:
     """Corrects joined Chinese sentences: full-width punctuation after a Chinese character, without a space after it."""
     if page_language() == "en" or _CHINESE.search(text) is None:
         return text
+    text = _PARENTHESES.sub(r"（\1）", text)
     text = re.sub(r"(?<=[\u3400-\u9fff）”])[;,:](?= )", lambda mark: _FULL_WIDTH[mark.group()], text)
     text = re.sub(r"(?<=[\u3400-\u9fff]) ([和或]) (?=[\u3400-\u9fff])", r"\1", text)
     return re.sub(r"(?<=[，。、：；！？）]) +(?=\S)", "", text)
