@@ -1,4 +1,7 @@
-"""Draws the figure of the augmentation guide: `python docs/make_figures.py mnist`; the argument is that of `--data`."""
+"""Draws figures of the guides: `python docs/make_figures.py augmentations mnist`, or `corruptions`.
+
+The second argument is that of `--data`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from convoy.data import load
 from convoy.data.augment import build
+from convoy.evaluation.corruptions import SEVERITIES, corrupt, kinds_for
 from convoy.reporting.content import Gallery, Strip, Tile
 from convoy.reporting.figures_images import save_gallery
 
@@ -53,12 +57,28 @@ def as_toml(spec: dict[str, object]) -> str:
     return f"{{ {', '.join(pairs)} }}"
 
 
-def main() -> None:
-    images, labels = one_of_each_class(sys.argv[1])
+def augmentations(data: str) -> Gallery:
+    images, labels = one_of_each_class(data)
     strips = [strip("original", images)]
     strips += [strip(as_toml(spec), augmented(spec, images, labels)) for spec in EXAMPLES]
-    save_gallery(Gallery("augmentations", "", tuple(strips), ""), FOLDER)
-    path = FOLDER / "augmentations.png"
+    return Gallery("augmentations", "", tuple(strips), "")
+
+
+def corruptions(data: str) -> Gallery:
+    """Each kind at severities 1 to 5, with the image that it corrupts."""
+    images = one_of_each_class(data)[0].numpy()
+    strips = []
+    for number, kind in enumerate(kinds_for(images.shape[1], images.shape[2])):
+        image = images[number % CLASSES][None]
+        versions = [image, *(corrupt(image, kind.name, severity) for severity in SEVERITIES)]
+        strips.append(strip(kind.name, torch.from_numpy(np.concatenate(versions))))
+    return Gallery("corruptions", "", tuple(strips), "", titles_left=True)
+
+
+def main() -> None:
+    figure = {"augmentations": augmentations, "corruptions": corruptions}[sys.argv[1]](sys.argv[2])
+    save_gallery(figure, FOLDER)
+    path = FOLDER / f"{figure.name}.png"
     picture = Image.open(path).convert("RGB").point(lambda level: min(255, 4 * round(level / 4)))
     picture.save(path, optimize=True)  # 64 levels make the file a quarter smaller; a palette would change colours
 

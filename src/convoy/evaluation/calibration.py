@@ -45,6 +45,7 @@ class Calibration:
     brier: Estimate  # mean squared distance from the true class, summed over the classes: 0 to 2
     nll: Estimate  # mean negative log-likelihood in nats
     bins: tuple[Bin, ...]  # at most BINS, of equal numbers of images, the lowest confidence first
+    has_softmax: bool = False  # the network ends in a softmax, so that its outputs are probabilities
 
     @property
     def is_distinguishable(self) -> bool:
@@ -179,6 +180,7 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, *, temperature: float =
         chance_ece=chance_ece,
         brier=estimate(means[0], low[1], high[1]),
         nll=estimate(means[1], low[2], high[2]),
+        has_softmax=are_probabilities(outputs),
         bins=tuple(
             Bin(float(own.mean()), wilson(int(right.sum()), len(right)))
             for own, right in zip(_in_bins(confidence), _in_bins(hits), strict=True)

@@ -52,6 +52,13 @@ def run_section(view: RunView, part: str) -> Section | None:
 def sentence(found: PartCalibration) -> str:
     """Whether the confidences match the accuracy, and what a temperature changes."""
     raw = found.raw
+    if raw.n < numbers_of.MIN_IMAGES:
+        return _(
+            "Too few images on the {part} part to assess the calibration: {n}, expected {least} or more",
+            part=part_name(found.part),
+            n=raw.n,
+            least=numbers_of.MIN_IMAGES,
+        )
     values = {
         "confidence": f"{100 * raw.confidence:.2f}", "accuracy": f"{100 * raw.accuracy:.2f}",
         "ece": f"{100 * raw.ece.mean:.2f}", "part": part_name(found.part),
@@ -59,7 +66,8 @@ def sentence(found: PartCalibration) -> str:
     if not raw.is_distinguishable:
         text = _(
             "On the {part} part, the mean confidence is {confidence} % and the accuracy {accuracy} %: with an ECE of "
-            "{ece} %, the network cannot be distinguished from a calibrated one",
+            "{ece} % over {n:,} images, the network cannot be distinguished from a calibrated one",
+            n=raw.n,
             confidence=values["confidence"], accuracy=values["accuracy"], ece=values["ece"], part=values["part"],
         )  # fmt: skip
     elif raw.confidence > raw.accuracy:
@@ -104,15 +112,19 @@ def notes(found: PartCalibration) -> str:
     raw, temperature = found.raw, found.temperature
     sentences = [
         _(
-            "{n:,} images ({part}). ECE: {bins} bins of equal numbers of images. Ranges: 95 % bootstrap intervals over "
-            "images ({resamples:,} resamples). Calibrated network: its ECE would be below this with a probability of "
-            "95 %. Brier score: summed over the classes, 0 to 2.",
+            "Images: {n:,} ({part}). Bins of the ECE: {bins}, of equal numbers of images. Ranges: 95 % bootstrap "
+            "intervals over images ({resamples:,} resamples). Calibrated network: its ECE would be below this with a "
+            "probability of 95 %. Brier score: summed over the classes, 0 to 2.",
             n=raw.n,
             part=part_name(found.part),
             bins=len(raw.bins),
             resamples=numbers_of.RESAMPLES,
         )
     ]
+    if raw.has_softmax:
+        sentences.append(
+            _("The network ends in a softmax: its outputs are probabilities, and one of 0 counts as 1.4e-45.")
+        )
     if raw.excluded:
         sentences.append(_("Without {n:,} images whose outputs are not finite.", n=raw.excluded))
     if temperature is not None:
@@ -173,7 +185,7 @@ def reliability_caption(numbers: Reliability) -> str:
     sentences += [_("Hollow squares: with temperature scaling.")] if numbers.scaled else []
     sentences.append(
         _(
-            "{n} bins of equal numbers of images, by confidence. Vertical lines: 95 % intervals (Wilson). Below the "
+            "Bins of equal numbers of images, by confidence: {n}. Vertical lines: 95 % intervals (Wilson). Below the "
             "diagonal, and below 0: overconfident.",
             n=len(numbers.raw),
         )
@@ -208,8 +220,8 @@ def models_section(groups: Groups, part: str) -> Section | None:
         Field(_("Seeds"), lambda row: str(row.ece.n)),
     ]
     note = _(
-        "Of the {part} part. ECE: {bins} bins of equal numbers of images. ±: half the 95 % interval over seeds. Brier "
-        "score: summed over the classes, 0 to 2. The temperatures were fitted on the validation part.",
+        "Of the {part} part. Bins of the ECE: {bins}, of equal numbers of images. ±: half the 95 % interval over "
+        "seeds. Brier score: summed over the classes, 0 to 2. The temperatures were fitted on the validation part.",
         part=part_name(part),
         bins=numbers_of.BINS,
     )

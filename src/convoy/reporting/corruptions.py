@@ -32,8 +32,8 @@ def run_section(view: RunView) -> Section | None:
 def sentence(result: Robustness) -> str:
     low, high = result.mean_error.span
     return _(
-        "The mean corruption error is {error:.2f} % (95 % interval over the {n:,} images of {data}: {low:.2f} to "
-        "{high:.2f} %); error without corruption {clean:.2f} %; hardest kind: {kind}",
+        "The mean corruption error is {error:.2f} % (95 % interval {low:.2f} to {high:.2f} %; images of {data}: "
+        "{n:,}); error without corruption {clean:.2f} %; hardest kind: {kind}",
         error=100 * result.mean_error.mean,
         n=result.n,
         data=result.data,
