@@ -218,10 +218,11 @@ def _text(path: Path, options: Mapping[str, Any]) -> object:
     from convoy.diagnosing.report_text import read_text
     from convoy.runs import Run, Workspace
 
-    if (name := options["study"]) is None:
-        workspace = Workspace(options["out"])
-        return read_text(path, list(workspace.runs()), list(workspace.studies()), str(options["out"]))
-    target = locate(name, options["out"])
+    name, out = options["study"], options["out"]
+    if name is None:
+        workspace = Workspace(out)
+        return read_text(path, list(workspace.runs()), list(workspace.studies()), str(out))
+    target = locate(name, out)
     if isinstance(target, Run):
         return read_text(path, [target], [], target.name)
     return read_text(path, [member.run for member in target.members], [target], target.name)

@@ -75,19 +75,20 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
     from convoy.api.arguments import find_run, locate, newest
     from convoy.runs import Study
 
-    if (to := options["to"]) in tracking.TRACKERS:
-        if len(names) > 1 or options["preprocessing"] is not None:
+    to, out, preprocessing = options["to"], options["out"], options["preprocessing"]
+    if to in tracking.TRACKERS:
+        if len(names) > 1 or preprocessing is not None:
             raise ValueError(f"--to {to}: expected at most one name, of a folder or project, and no --preprocessing")
-        place = str(names[0]) if names else tracking.default_place(to, options["out"])
-        tracking.export(newest(locate, target, options["out"]), to, place)
+        place = str(names[0]) if names else tracking.default_place(to, out)
+        tracking.export(newest(locate, target, out), to, place)
         return Exported([], None)
     paths = [Path(name) for name in names]
     parity = exporting.export(
-        newest(find_run, str(target.path) if isinstance(target, Study) else target, options["out"]),
+        newest(find_run, str(target.path) if isinstance(target, Study) else target, out),
         paths,
         exporting.Settings(trust_code=options["trust_code"]),
         to=to or exporting.format_of(paths),
-        preprocessing=options["preprocessing"],
+        preprocessing=preprocessing,
         overwrite=options["overwrite"],
     )
     return Exported(paths, parity)

@@ -147,15 +147,16 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     from convoy.evaluation.saved import Request, score_saved
     from convoy.recipe.files import check_once
 
-    samples, picture, model = options["samples"], options["save"], options["model"]
+    samples, picture, model, size = options["samples"], options["save"], options["model"], options["size"]
+    mean, std = options["mean"], options["std"]
     if samples < 1:
         raise ValueError(f"samples = {samples}: a gallery needs at least one image")
     target, pairs = weights_target(weights, options["out"]), list(overrides_of(options))
-    if (mean := options["mean"]) is not None or options["std"] is not None:
-        if mean is None or options["std"] is None:
+    if mean is not None or std is not None:
+        if mean is None or std is None:
             raise ValueError("a normalisation needs both mean and std")
-        pairs.append(("data.normalise", [numbers("mean", mean), numbers("std", options["std"])]))
-    overrides = pairs + ([("data.size", options["size"])] if options["size"] is not None else [])
+        pairs.append(("data.normalise", [numbers("mean", mean), numbers("std", std)]))
+    overrides = pairs + ([("data.size", size)] if size is not None else [])
     check_once(overrides)
     with display([str(weights)], show=options["show"] and "stderr"):
         request = Request(

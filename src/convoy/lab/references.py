@@ -115,9 +115,9 @@ def papers(recipe: Recipe) -> list[Reference]:
     options = {str(value) for value in (default_options(name) | recipe.model.options).values()}
     text = " ".join((sys.modules[MODELS[name].factory.__module__].__doc__ or "").split())
     return [
-        Reference(f"{entry['paper']}.", entry["url"].rstrip("."))
-        for entry in _PAPER.finditer(text)
-        if not entry["label"].isupper() or entry["label"].lower() in options
+        Reference(f"{paper}.", url.rstrip("."))
+        for label, paper, url in _PAPER.findall(text)
+        if not label.isupper() or label.lower() in options
     ]
 
 

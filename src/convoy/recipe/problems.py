@@ -17,6 +17,7 @@ def first_problem(
 ) -> ValueError:
     """Converts pydantic's first error to one line. It names the file `origin` unless an override has set the key."""
     problem = error.errors()[0]
+    kind, context = problem["type"], problem.get("ctx", {})
     node: Any = table
     keys: list[str] = list(root.model_fields)
     path: list[str] = []
@@ -34,16 +35,16 @@ def first_problem(
     prefix = f"{dotted}." if dotted else ""
     if any(f"{key}.".startswith(prefix) or dotted.startswith(f"{key}.") for key in overrides):
         origin = ""
-    if problem["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         parent = ".".join(path[:-1])
         return unknown("key", dotted, [f"{parent}.{name}" if parent else name for name in keys], origin)
-    if problem["type"].startswith("union_tag"):
-        allowed = str(problem["ctx"].get("expected_tags", "")).replace("'", "").split(", ")
+    if kind.startswith("union_tag"):
+        allowed = str(context.get("expected_tags", "")).replace("'", "").split(", ")
         name = node.get("name") if isinstance(node, Mapping) else node
         return unknown(f"{dotted}.name", str(name), allowed, origin)
-    if problem["type"] == "literal_error" and isinstance(node, str):
+    if kind == "literal_error" and isinstance(node, str):
         takes_list = any(other["type"] == "tuple_type" for other in error.errors())
-        allowed = _literals(str(problem["ctx"]["expected"])) + ["a list"] * takes_list
+        allowed = _literals(str(context["expected"])) + ["a list"] * takes_list
         return unknown(dotted, node, allowed, origin)
     message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     message = re.sub("^Input should be (?=greater|less)", "expected a value ", message)

@@ -58,10 +58,10 @@ class _Document:
         section.left_margin = section.right_margin = Inches((210 / 25.4 - WIDTH) / 2)
         section.top_margin = section.bottom_margin = Mm(20)
         styles = self.document.styles
-        styles["Normal"].font.size = Pt(BODY)
-        styles["Normal"].paragraph_format.space_after = Pt(6)
-        language = page_language()
-        _child(styles["Normal"].element.get_or_add_rPr(), "w:lang", val=language, eastAsia=language)
+        normal, language = styles["Normal"], page_language()
+        normal.font.size = Pt(BODY)
+        normal.paragraph_format.space_after = Pt(6)
+        _child(normal.element.get_or_add_rPr(), "w:lang", val=language, eastAsia=language)
         for name, font_name in EAST_ASIAN_FONTS.items() if language.startswith("zh") else ():
             fonts = styles[name].element.get_or_add_rPr().get_or_add_rFonts()
             fonts.attrib.pop(qn("w:eastAsiaTheme"), None)
@@ -77,7 +77,7 @@ class _Document:
         _child(paragraph._p, "w:fldSimple", instr="PAGE")
         properties = self.document.core_properties
         properties.title, properties.author, properties.comments = readable(page.title), "", ""
-        properties.language = page_language()
+        properties.language = language
 
     def _paragraph(self, text: str, style: str | None = None) -> Any:
         return self.document.add_paragraph(readable(text), style)
