@@ -56,7 +56,7 @@ def interrupted_after(arguments: list[str], out: Path, wait: float, number: int)
     seconds = time.monotonic() - sent_at
     os.close(terminal)
     (run,) = Workspace(out).runs()
-    step = saved_step(run.path / "checkpoints")
+    step = saved_step(run.path / "checkpoints", run.status.fingerprint)
     assert run.state == "interrupted", run.state
     assert step is not None
     files = list((run.path / "checkpoints" / str(step)).iterdir())

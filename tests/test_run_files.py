@@ -23,7 +23,7 @@ from convoy.events import Control
 from convoy.files import read_arrays, write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.record import contradictions, scores_of
-from convoy.run_files import HASH, sha256_of
+from convoy.run_files import HASH, sealed, sha256_of
 from convoy.runs import Run
 from convoy.training.run.run_one import run_one
 
@@ -174,7 +174,7 @@ def forge_hashes(run: Run) -> None:
     """Replaces the recorded hashes by those of the files as they are now."""
     status = contents(run, "status.json")
     files = {name: sha256_of(run.path / name) for name in status["files"]}
-    write_json(run.path / "status.json", status | {"files": files})
+    write_json(run.path / "status.json", sealed(status | {"files": files}))
 
 
 def edit_curve(run: Run) -> None:
@@ -189,7 +189,7 @@ def edit_arrays(run: Run, name: str, key: str, factor: float) -> None:
 
 
 def edit_status(**values: object) -> Callable[[Run], None]:
-    return lambda run: write_json(run.path / "status.json", contents(run, "status.json") | values)
+    return lambda run: write_json(run.path / "status.json", sealed(contents(run, "status.json") | values))
 
 
 def edit_seed(run: Run) -> None:
@@ -235,7 +235,7 @@ def test_a_deleted_file_and_a_deleted_hash_are_named(run: Run) -> None:
     (run.path / "predictions.npz").unlink()
     status = contents(run, "status.json")
     del status["files"]["scores.json"]
-    write_json(run.path / "status.json", status)
+    write_json(run.path / "status.json", sealed(status))
     for read in (lambda: run.predictions, lambda: run.scores, lambda: run.check_file("scores.json")):
         with pytest.raises(ValueError, match=r"(predictions|scores).json|predictions.npz"):
             read()
@@ -346,20 +346,10 @@ def test_the_files_of_the_committed_archive_do_not_contradict_each_other() -> No
 # ---- missing and unreadable files ----
 
 
-def test_resuming_without_steps_npz_raises(tiny: Make, tmp_path: Path) -> None:
-    recipe = tiny(("train.epochs", 3))
-    events = run_one(recipe, tmp_path, control=lambda: Control.PAUSE)
-    run = Run(list(events)[-1].run)
-    (run.path / "steps.npz").unlink()
-    with pytest.raises(ValueError, match=r"steps.npz .*--fresh"):
-        api.train(recipe, out=tmp_path, show=False)
-    assert api.train(recipe, out=tmp_path, show=False, fresh=True).finished
-
-
 def test_a_checkpoint_of_another_format_is_a_one_line_error(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("train.epochs", 3))
     run = Run([*run_one(recipe, tmp_path, control=lambda: Control.PAUSE)][-1].run)
-    save_checkpoint(run.path / "checkpoints", 10**6, {"members": [], "ledger": {}})
+    save_checkpoint(run.path / "checkpoints", 10**6, {"members": [], "ledger": {}}, run.status.fingerprint)
     with pytest.raises(ValueError, match="checkpoints: .* another version; .*--fresh") as caught:
         api.train(recipe, out=tmp_path, show=False)
     assert "\n" not in str(caught.value)

@@ -39,11 +39,11 @@ def test_run_is_found_by_its_full_fingerprint(tmp_path: Path) -> None:
     assert run.recipe == RECIPE
 
 
-def test_metrics_after_the_epochs_of_a_checkpoint_are_deleted(tmp_path: Path) -> None:
+def test_metrics_are_replaced_by_those_of_a_checkpoint(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     for epoch in (1, 2, 3):
         run.append_metrics(epoch_metrics(epoch))
-    run.cut_metrics(2)
+    run.write_metrics([epoch_metrics(epoch).as_line() for epoch in (1, 2)])
     assert [line.epoch for line in run.metrics] == [1, 2]
 
 

@@ -18,7 +18,7 @@ from convoy.checkpoint import load_weights, save_weights
 from convoy.counts import count_scores
 from convoy.files import read_arrays, read_json, write_arrays, write_json
 from convoy.recipe import Recipe
-from convoy.run_files import sha256_of
+from convoy.run_files import sealed, sha256_of
 from convoy.runs import Run, Workspace
 from convoy.verifying.result import State, Verification
 
@@ -45,7 +45,7 @@ def run(trained: Run, tmp_path: Path) -> Run:
 def forge_hashes(run: Run) -> None:
     status = read_json(run.path / "status.json")
     files = {name: sha256_of(run.path / name) for name in status["files"]}
-    write_json(run.path / "status.json", status | {"files": files})
+    write_json(run.path / "status.json", sealed(status | {"files": files}))
 
 
 def states(verification: Verification) -> dict[str, State]:

@@ -31,7 +31,7 @@ import numpy as np
 from convoy.files import read_json, write_bytes
 from convoy.recipe import Recipe
 from convoy.registry import HUB, is_user_class
-from convoy.run_files import result_hashes
+from convoy.run_files import result_hashes, sealed
 from convoy.runs import Run, Study
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json", "corruptions.json")
@@ -80,7 +80,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
     stated = _without_paths(read_json(run.path / "status.json"))
     files = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
     status = {**stated, **{key: value for key, value in added.items() if value}, "files": files}
-    write_bytes(target / "status.json", _compact(status).encode())
+    write_bytes(target / "status.json", _compact(sealed(status)).encode())
 
 
 def bits(run: Run) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Saves and loads weights and training state as safetensors and JSON: loading never executes code.
 
 A checkpoint is a folder `checkpoints/<step>/` with `tensors.safetensors`, `state.json` and `manifest.json`, which holds
-the SHA-256 of the other two and is written last. A killed process or a full disk leaves a folder without a valid
-manifest, which is ignored: the newest valid checkpoint is loaded.
+the run's fingerprint, the step and the SHA-256 of the other two, and is written last. A killed process or a full disk
+leaves a folder without a valid manifest, which is ignored: the newest valid checkpoint is loaded.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from safetensors.torch import save
 from convoy.files import flush, write_bytes
 
 MAX_CHECKPOINTS = 2  # the older one is used if the newest is damaged
+FILES = ("tensors.safetensors", "state.json")
 TENSOR = "$tensor"
 WRAPPERS = ("module.", "_orig_mod.")
 
@@ -87,17 +88,21 @@ def load_named(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, to
     return weights
 
 
-def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
-    """Writes `folder/<step>/`. `state` is a tree of dicts and lists whose leaves are tensors and JSON values."""
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], run: str = "") -> None:
+    """Writes `folder/<step>/` of the run with this fingerprint.
+
+    `state` is a tree of dicts and lists whose leaves are tensors and JSON values.
+    """
     tensors: dict[str, torch.Tensor] = {}
     tree = _detach_tensors(state, "", tensors)
     target = folder / str(step)
     target.mkdir(parents=True, exist_ok=True)
     (target / "manifest.json").unlink(missing_ok=True)
-    contents = {"tensors.safetensors": pack(tensors), "state.json": json.dumps(tree).encode()}
+    contents = dict(zip(FILES, (pack(tensors), json.dumps(tree).encode()), strict=True))
     for name, content in contents.items():
         write_bytes(target / name, content)
-    manifest = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    manifest = {"run": run, "step": step, "files": files}
     write_bytes(target / "manifest.json", json.dumps(manifest).encode())
     _flush_folder(target)
     complete = [path for path in _by_step(folder) if (path / "manifest.json").is_file()]
@@ -106,23 +111,23 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The state of the newest valid checkpoint, or None."""
-    candidate = _newest_valid(folder)
+def load_checkpoint(folder: Path, run: str = "") -> dict[str, Any] | None:
+    """Returns the state of the newest valid checkpoint of this run, or None."""
+    candidate = _newest_valid(folder, run)
     if candidate is None:
         return None
-    tensors = _unpack(candidate / "tensors.safetensors")
-    return _attach_tensors(json.loads((candidate / "state.json").read_bytes()), tensors)
+    tensors = _unpack(candidate / FILES[0])
+    return _attach_tensors(json.loads((candidate / FILES[1]).read_bytes()), tensors)
 
 
-def saved_step(folder: Path) -> int | None:
-    """The step of the newest valid checkpoint, or None."""
-    candidate = _newest_valid(folder)
+def saved_step(folder: Path, run: str = "") -> int | None:
+    """The step of the newest valid checkpoint of this run, or None."""
+    candidate = _newest_valid(folder, run)
     return None if candidate is None else int(candidate.name)
 
 
-def _newest_valid(folder: Path) -> Path | None:
-    return next((candidate for candidate in _by_step(folder) if _is_valid(candidate)), None)
+def _newest_valid(folder: Path, run: str) -> Path | None:
+    return next((candidate for candidate in _by_step(folder) if _is_valid(candidate, run)), None)
 
 
 def _by_step(folder: Path) -> list[Path]:
@@ -130,14 +135,14 @@ def _by_step(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("*") if path.name.isdigit()), key=lambda path: -int(path.name))
 
 
-def _is_valid(candidate: Path) -> bool:
+def _is_valid(candidate: Path, run: str) -> bool:
+    """Whether the files are those of the manifest, and the manifest is of this run and step."""
     try:
         manifest = json.loads((candidate / "manifest.json").read_bytes())
-        return all(
-            hashlib.sha256((candidate / name).read_bytes()).hexdigest() == digest for name, digest in manifest.items()
-        )
-    except (OSError, ValueError, AttributeError, RecursionError):
+        files = {name: hashlib.sha256((candidate / name).read_bytes()).hexdigest() for name in FILES}
+    except (OSError, ValueError, RecursionError):
         return False
+    return bool(manifest == {"run": run, "step": int(candidate.name), "files": files})
 
 
 def pack(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 from convoy.files import read_json
 from convoy.text import gettext as _
 
-RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors")  # except status.json
-STATUS = "status.json"
+RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors", "code/**/*.py")  # except status.json
+STATUS, SEAL = "status.json", "seal"
 # What each finished run has, so that none of them can lose its hash:
 WRITTEN = ("scores.json", "predictions.npz", "metrics.jsonl", "data.json", "environment.json", "cost.json")
 HASH, CONTENT = "SHA-256", "content"  # values of Contradiction.quantity
@@ -72,6 +73,25 @@ def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def sealed(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the table of status.json with the SHA-256 of its other values, which finds accidental changes."""
+    values = {name: value for name, value in status.items() if name != SEAL}
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return {**values, SEAL: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def has_valid_seal(folder: Path) -> bool:
+    """Whether status.json is readable and as a run or an archive wrote it. A run of an older version has no seal."""
+    try:
+        status = read_json(folder / STATUS)
+    except ValueError:
+        return False
+    if SEAL not in status:
+        return True
+    texts = json.dumps(status, indent=1) + "\n", json.dumps(status, separators=(",", ":")) + "\n"  # no repeated keys
+    return sealed(status)[SEAL] == status[SEAL] and (folder / STATUS).read_text(encoding="utf-8") in texts
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 (hex) of a file's content."""
     with path.open("rb") as file:
@@ -124,11 +144,14 @@ def changed(folder: Path) -> tuple[Contradiction, ...]:
     recorded = recorded_hashes(folder)
     names = [*recorded, *(name for name in WRITTEN if name not in recorded and _should_have_hash(name, recorded))]
     now = {name: sha256_of(folder / name) if (folder / name).is_file() else None for name in names}
-    return tuple(
+    differences = [
         Contradiction(folder.name, name, STATUS, HASH, now[name], recorded.get(name))
         for name in names
         if now[name] != recorded.get(name)
-    )
+    ]
+    if not has_valid_seal(folder):
+        differences.append(Contradiction(folder.name, STATUS, STATUS, HASH, "", ""))
+    return tuple(differences)
 
 
 def _should_have_hash(name: str, recorded: Mapping[str, str]) -> bool:

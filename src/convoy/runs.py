@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -264,11 +264,10 @@ class Run:
     def append_metrics(self, epoch: EpochMetrics) -> None:
         append_line(self.path / "metrics.jsonl", json.dumps(epoch.as_line(), allow_nan=False))
 
-    def cut_metrics(self, epochs: int) -> None:
-        """Deletes the metrics of epochs after that of the checkpoint to resume from."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True)[:epochs] if path.is_file() else []
-        write_bytes(path, b"".join(lines))
+    def write_metrics(self, lines: Sequence[Mapping[str, float | None]]) -> None:
+        """Replaces the metrics by those of the checkpoint to resume from."""
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        write_bytes(self.path / "metrics.jsonl", text.encode())
 
     def update(self, name: str, **values: object) -> None:
         """Replaces values in a JSON file of the run."""
@@ -276,7 +275,8 @@ class Run:
         write_json(path, {**(read_json(path) if path.is_file() else {}), **values})
 
     def write_status(self, **values: object) -> None:
-        self.update("status.json", **values)
+        path = self.path / "status.json"
+        write_json(path, run_files.sealed({**(read_json(path) if path.is_file() else {}), **values}))
 
 
 @dataclass(frozen=True)
@@ -362,7 +362,11 @@ class Workspace:
     def find(self, digest: str) -> Run | None:
         """Returns the run with this fingerprint, finished or not."""
         paths = self.path.glob(f"runs/*-{digest[:12]}")
-        runs = (Run(path) for path in paths if (path / "recipe.toml").is_file() and (path / "status.json").is_file())
+        runs = [Run(path) for path in paths if (path / "recipe.toml").is_file() and (path / "status.json").is_file()]
+        for run in runs:
+            if (run.path / "checkpoints").is_dir() and not run_files.has_valid_seal(run.path):
+                status = {"state": RunState.INTERRUPTED, "fingerprint": digest}  # the checkpoint has all else
+                write_json(run.path / "status.json", run_files.sealed(status))
         return next((run for run in runs if run.status.fingerprint == digest), None)
 
     def open_run(self, recipe: Recipe, digest: str) -> Run:
@@ -370,9 +374,8 @@ class Workspace:
         content = recipe.to_toml().encode()
         recipe_hash = {"recipe.toml": hashlib.sha256(content).hexdigest()}
         if (existing := self.find(digest)) is not None:
-            try:
-                existing.check_file("recipe.toml")
-            except ValueError:  # recipe.toml has changed: the run is trained with the given recipe
+            recorded = run_files.recorded_hashes(existing.path).get("recipe.toml")
+            if recorded != run_files.sha256_of(existing.path / "recipe.toml"):  # the given recipe is trained
                 existing.write_status(files=run_files.recorded_hashes(existing.path) | recipe_hash)
                 write_bytes(existing.path / "recipe.toml", content)
             return existing
@@ -383,7 +386,7 @@ class Workspace:
         name = "-".join([file_name(recipe.label), *kinds, f"s{recipe.seed}", digest[:12]])
         path = self.folder("runs", name)
         status = {"state": RunState.RUNNING, "reason": "", "fingerprint": digest, "files": recipe_hash}
-        write_json(path / "status.json", status)
+        write_json(path / "status.json", run_files.sealed(status))
         write_bytes(path / "recipe.toml", content)
         return Run(path)
 

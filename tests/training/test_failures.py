@@ -151,9 +151,10 @@ def test_deleting_the_workspace_of_a_run_is_a_one_line_error_and_the_run_can_be_
 def test_a_partly_deleted_run_can_be_trained(tiny: Make, tmp_path: Path) -> None:
     finish(tiny(), tmp_path, control=iter([*[Control.CONTINUE] * 12, Control.PAUSE]).__next__)
     run = only_run(tmp_path)
+    fingerprint = run.status.fingerprint
     for name in ("recipe.toml", "status.json", "data.json", "environment.json", "metrics.jsonl"):
         (run.path / name).unlink()
-    assert load_checkpoint(run.path / "checkpoints") is not None
+    assert load_checkpoint(run.path / "checkpoints", fingerprint) is not None
 
     again = finish(tiny(), tmp_path)
 

@@ -185,10 +185,10 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(
     def killed(step: int) -> Callable[..., None]:
         original = state.save_checkpoint
 
-        def save(folder: Path, at: int, state: object) -> None:
+        def save(folder: Path, at: int, state: object, run: str) -> None:
             if at == step:
                 raise KeyboardInterrupt  # nothing catches it, as nothing catches a kill
-            original(folder, at, state)
+            original(folder, at, state, run)
 
         return save
 

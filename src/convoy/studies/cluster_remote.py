@@ -16,7 +16,7 @@ from convoy.files import write_bytes
 from convoy.models import user
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
-from convoy.run_files import sha256_of
+from convoy.run_files import sealed, sha256_of
 from convoy.runs import Run
 from convoy.studies import cluster_host as host
 from convoy.studies.child import Data
@@ -136,7 +136,7 @@ class Remote:
             if name == "status.json":
                 status = json.loads(content)
                 status["files"] = {**status.get("files", {}), "recipe.toml": sha256_of(run.path / "recipe.toml")}
-                content = json.dumps(status, indent=1).encode()
+                content = (json.dumps(sealed(status), indent=1) + "\n").encode()
             (run.path / name).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(run.path / name, content)
             self._copied[name] = files[name]

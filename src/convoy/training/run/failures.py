@@ -61,7 +61,7 @@ class Failures:
         where = f"{error.filename or self._run.path}: {error.strerror or error}"
         if self._run.finished:
             return f"{where}; {advice}the trained weights are saved; {_repeat('to continue')}"
-        step = saved_step(self._run.path / "checkpoints")
+        step = saved_step(self._run.path / "checkpoints", self._run.status.fingerprint)
         if step is None:
             return f"{where}; {advice}no checkpoint was saved yet; {_repeat('to start again')}"
         return f"{where}; {advice}{_repeat(f'to resume from the checkpoint of step {step:,}')}"

@@ -65,7 +65,7 @@ def run_one(
             with Failures(existing, recipe):
                 yield from reuse.finished_run(existing, plan, workspace, test=test)
             return
-    if recipe.model.is_pretrained and (fresh or existing is None or not _has_checkpoint(existing)):
+    if recipe.model.is_pretrained and (fresh or existing is None or not _has_checkpoint(existing, plan)):
         yield Note(_("loading the pretrained weights"))
         plan = plan.with_pretrained()
     run = workspace.open_run(recipe, plan.fingerprint)
@@ -86,7 +86,7 @@ def run_one(
             if twin is not None:
                 yield from reuse.run_from_twin(run, plan, twin, workspace, test=test)
                 return
-            if fresh or not (run.path / "data.json").is_file():  # a partly deleted run cannot be resumed
+            if fresh or not _has_checkpoint(run, plan):
                 run.clear()
             run_files.remove_abandoned(run.path)
             with denormals_as_zero(), restored_threads():
@@ -96,6 +96,6 @@ def run_one(
         lock.release()
 
 
-def _has_checkpoint(run: Run) -> bool:
+def _has_checkpoint(run: Run, plan: Plan) -> bool:
     """Whether the run resumes from a checkpoint and therefore needs no initial weights."""
-    return (run.path / "data.json").is_file() and saved_step(run.path / "checkpoints") is not None
+    return saved_step(run.path / "checkpoints", plan.fingerprint) is not None

@@ -21,12 +21,12 @@ from convoy.training.step.ranks import Command, Ranks
 
 class Selection:
     def __init__(
-        self, run: Run, plan: Plan, workspace: Workspace, *, resumed: bool, ranks: Ranks | None = None
+        self, run: Run, plan: Plan, workspace: Workspace, *, openings: int = 0, ranks: Ranks | None = None
     ) -> None:
         self._run, self._ready, self._workspace = run, plan, workspace
         self._ranks = ranks if plan.selection == "validation" and not augments(plan) else None
         # How often the test set had been opened in this workspace when this run last opened it.
-        self.openings = run.data.test_openings if resumed else 0
+        self.openings = openings
         self._test = self._open_test() if plan.selection == "test" else None
         self.outputs: np.ndarray | None = None  # [N, classes]: outputs for the first images after the last epoch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,6 +13,8 @@ import torch
 
 from convoy.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from convoy.files import write_arrays
+from convoy.run_contents import Environment, EpochMetrics
+from convoy.run_files import sha256_of
 from convoy.runs import Run
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
@@ -30,6 +33,10 @@ class TrainingState:
         self.probe = StepProbe(every_steps, seed) if every_steps else None
         self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
         self.best_outputs: np.ndarray | None = None  # outputs of `best` for the first selection images
+        self.metrics: list[dict[str, float | None]] = []  # lines of metrics.jsonl
+        self.epoch_weights: dict[str, str] = {}  # SHA-256 of kept weights, by file
+        self.environment: Environment | None = None  # of the run so far
+        self.openings = 0  # of the test set in this workspace, when this run last opened it
         self.start_clock()
 
     def start_clock(self) -> None:
@@ -53,39 +60,57 @@ class TrainingState:
 
     def save_epoch_weights(self, epoch: int) -> None:
         if self.plan.recipe.probe.keep_weights:
-            save_weights(self.run.path / "weights" / f"epoch-{epoch:05}.safetensors", self.learner.network.state_dict())
+            path = self.run.path / "weights" / f"epoch-{epoch:05}.safetensors"
+            save_weights(path, self.learner.network.state_dict())
+            self.epoch_weights[path.name] = sha256_of(path)
+
+    def append_metrics(self, metrics: EpochMetrics) -> None:
+        self.metrics.append(metrics.as_line())
+        self.run.append_metrics(metrics)
 
     def save(self) -> None:
         self.update_total_seconds()
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
         outputs = None if self.best_outputs is None else torch.from_numpy(self.best_outputs)
-        state = {"learner": self.learner.state(), "ledger": asdict(self.ledger), "best": self.best, "outputs": outputs}
+        state: dict[str, Any] = {
+            "learner": self.learner.state(),
+            "ledger": asdict(self.ledger),
+            "best": self.best,
+            "outputs": outputs,
+        }
         state |= {} if self.probe is None else {"probe": self.probe.state()}
-        save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state)
+        state |= {"steps": {name: torch.from_numpy(values) for name, values in steps.items()}, "metrics": self.metrics}
+        state |= {"environment": None if self.environment is None else asdict(self.environment)}
+        state |= {"openings": self.openings, "epoch_weights": self.epoch_weights}
+        save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state, self.plan.fingerprint)
 
-    def resume(self, steps_per_epoch: int) -> bool:
-        """Loads the newest valid checkpoint and truncates the logs to it. Returns False if there is none.
+    def resume(self) -> bool:
+        """Loads the newest valid checkpoint and writes the files of the run as they were. Returns False without one.
 
-        Raises ValueError if the checkpoint has another format or steps.npz has too few steps.
+        No other file of the run is read, so that a damaged one does no harm: only kept weights of single epochs cannot
+        be restored, and if they have changed, the run starts from scratch. Raises ValueError for another format.
         """
-        folder, hint = self.run.path / "checkpoints", "use --fresh to train the run from scratch"
+        folder = self.run.path / "checkpoints"
         try:
-            state = load_checkpoint(folder)
-            if state is None:
-                self.run.cut_metrics(0)
+            state = load_checkpoint(folder, self.plan.fingerprint)
+            if state is None or not self._has_epoch_weights(state["epoch_weights"]):
+                shutil.rmtree(folder, ignore_errors=True)
+                self.run.write_metrics([])
                 return False
             self._load(**state)
         except (KeyError, TypeError):
+            hint = "use --fresh to train the run from scratch"
             raise ValueError(f"{folder}: the checkpoint has the format of another version; {hint}") from None
         if self.best:  # epochs after the checkpoint may have written other weights
             save_weights(self.run.path / "best.safetensors", self.best)
-        self.run.cut_metrics(self.ledger.step // steps_per_epoch)
-        steps = self.run.steps
-        if any(len(steps.get(name, ())) < self.ledger.step for name in self.steps):
-            raise ValueError(f"{self.run.path / 'steps.npz'} has fewer steps than the checkpoint; {hint}")
-        self.steps = {name: [values[: self.ledger.step]] for name, values in steps.items()}
+        self.run.write_metrics(self.metrics)
+        write_arrays(self.run.path / "steps.npz", {name: values for name, (values,) in self.steps.items()})
         return True
+
+    def _has_epoch_weights(self, digests: Mapping[str, str]) -> bool:
+        paths = {self.run.path / "weights" / name: digest for name, digest in digests.items()}
+        return all(path.is_file() and sha256_of(path) == digest for path, digest in paths.items())
 
     def _load(
         self,
@@ -94,7 +119,13 @@ class TrainingState:
         best: dict[str, torch.Tensor],
         outputs: torch.Tensor | None,
         probe: Mapping[str, Any] | None = None,
+        **record: Any,
     ) -> None:
+        steps, environment = record["steps"], record["environment"]
+        self.metrics, self.openings = record["metrics"], record["openings"]
+        self.epoch_weights = record["epoch_weights"]
+        self.environment = None if environment is None else Environment(**environment)
+        self.steps = {name: [steps[name].numpy()] for name in self.steps}
         self.learner.load(**learner)
         self.ledger, self.best = Ledger(**ledger), best
         self.best_outputs = None if outputs is None else outputs.numpy()

@@ -84,8 +84,8 @@ class Training:
     def _start(self) -> Iterator[Event]:
         """Resumes from a checkpoint if there is one and writes the run's recipe, environment and data description."""
         run, plan, state = self.run, self.plan, self.state
-        resumed = state.resume(self.batches.steps_per_epoch)
-        before = run.environment if resumed else None
+        resumed = state.resume()
+        before = state.environment
         started_with = None if before is None else before.threads
         if self.ranks is None:
             fix_threads(self.recipe.compute.threads, started_with=started_with)
@@ -95,11 +95,12 @@ class Training:
             self.ranks.from_leader(state.learner.state())
         if state.ledger.step == 0:
             state.save_epoch_weights(0)
-        self.selection = Selection(run, plan, self.workspace, resumed=resumed, ranks=self.ranks)
+        self.selection = Selection(run, plan, self.workspace, openings=state.openings, ranks=self.ranks)
         weights = plan.weights if before is None else before.weights
         assert weights is not None or not self.recipe.model.is_pretrained
         environment = describe(plan.device, plan.recipe, before, ranks=1 if self.ranks is None else self.ranks.size)
         environment = replace(environment, training_revision=TRAINING_REVISION, weights=weights)
+        state.environment = environment
         write_json(run.path / "environment.json", asdict(environment))
         write_json(run.path / "data.json", asdict(finish.describe_data(plan, self.selection.openings)))
         finish.copy_code(run, plan)
@@ -154,7 +155,7 @@ class Training:
             state.best_outputs = self.selection.outputs
         state.save_epoch_weights(epoch)
         ledger.begin_epoch()
-        self.run.append_metrics(metrics)
+        state.append_metrics(metrics)
         text = lines.epoch(metrics, self.recipe.train.epochs, self.plan.selection)
         self.run.log(text)
         return EpochEnded(text, metrics, self.run.path)
@@ -178,6 +179,7 @@ class Training:
     def _save(self) -> None:
         started_at = time.perf_counter()
         self.failures.check_folder()
+        self.state.openings = self.selection.openings
         self.state.save()
         self.autosave.saved(started_at, time.perf_counter())
 
