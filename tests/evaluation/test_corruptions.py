@@ -137,6 +137,9 @@ def test_scores_are_stored_in_the_run_and_in_its_report_with_one_opening(run: Ru
     assert json.loads(out)["openings"] == 2
     assert json.loads(out)["corruptions"]["mean_error"]["mean"] == pytest.approx(mean)
     assert len(section.run_section(read_run(run)).blocks) == 3  # type: ignore[union-attr]
+    models = section.models_section({"Tiny": [read_run(run)]})
+    assert models is not None
+    assert models.blocks[0].rows[0][1].text == f"{100 * mean:.2f}"  # type: ignore[union-attr]
     assert robustness.of_run(archive_run(run, tmp_path / "archive")) == result
     run.check_files()
 

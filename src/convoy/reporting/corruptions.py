@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
@@ -11,7 +12,8 @@ from convoy.evaluation import robustness
 from convoy.evaluation.robustness import Robustness
 from convoy.reporting.content import Cell, Chart, Field, Panel, Prose, Section, Table, TextField, table_of
 from convoy.reporting.palette import INK, MODELS
-from convoy.reporting.reading import RunView
+from convoy.reporting.reading import Groups, RunView
+from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
 
 ROW = 0.27  # inches
@@ -27,6 +29,44 @@ def run_section(view: RunView) -> Section | None:
     panel = Panel("", partial(draw, result=result), ROW * len(result.kinds) + 0.75, left=left, bottom=0.6, top=0.15)
     chart = Chart("corruptions", _("Accuracy on corrupted images"), (panel,), caption(result))
     return Section(_("Corruptions"), (Prose(f"{sentence(result)}."), chart, table(result)))
+
+
+class ModelRobustness(NamedTuple):
+    """Means over the seeds of a model that were tested with corruptions."""
+
+    label: str
+    error: Estimate
+    clean: Estimate  # error without corruption
+    hardest: str  # kind, of the first seed
+
+
+def models_section(groups: Groups) -> Section | None:
+    """The mean corruption errors of several models; None if no run was tested with corruptions."""
+    results = {
+        label: [found for view in group if (found := robustness.of_run(view.run)) is not None]
+        for label, group in groups.items()
+    }
+    rows = [
+        ModelRobustness(
+            label,
+            t_interval([each.mean_error.mean for each in found]),
+            t_interval([1 - each.clean.mean for each in found]),
+            found[0].hardest,
+        )
+        for label, found in results.items()
+        if found
+    ]
+    if not rows:
+        return None
+    fields: list[Field[ModelRobustness]] = [
+        TextField(_("Model"), lambda row: Cell(row.label, model=row.label)),
+        Field(_("Mean corruption error"), lambda row: Cell(*row.error.parts(scale=100)), "%"),
+        Field(_("Error without corruption"), lambda row: Cell(*row.clean.parts(scale=100)), "%"),
+        TextField(_("Hardest kind"), lambda row: row.hardest),
+        Field(_("Seeds"), lambda row: str(row.error.n)),
+    ]
+    note = _("Runs that were tested with convoy test --corruptions. ±: half the 95 % interval over seeds.")
+    return Section(_("Corruptions"), (table_of(fields, rows, note),))
 
 
 def sentence(result: Robustness) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from matplotlib.axes import Axes
 
-from convoy.reporting import calibration, sections, ticks
+from convoy.reporting import calibration, corruptions, sections, ticks
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import rows as rows_
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
@@ -55,6 +55,7 @@ def page(study: Study, finding: CompareFinding, folder: Path) -> Page:
             _training(ranked, look),
             sections.errors(ranked, finding.part, look, tiles=TILES),
             calibration.models_section(ranked, finding.part),
+            corruptions.models_section(ranked),
             sections.data(ranked),
             sections.setup(groups, folder, [study.command]),
         ),
