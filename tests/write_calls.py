@@ -33,7 +33,7 @@ class Calls:
         self.seen: list[tuple[str, str]] = []
 
     def happens(self, call: str, path: str) -> bool:
-        """Whether `action` is to be called now; counts the call."""
+        """Counts the call; returns whether `action` must be called."""
         if not path.startswith(self.root):
             return False
         self.seen.append((call, path))
@@ -48,7 +48,7 @@ class _File(io.FileIO):
     def write(self, content: Any) -> int:
         path = os.fspath(self.name)
         if self.calls.happens("write", path):
-            super().write(memoryview(content)[: len(content) // 2])  # what fits
+            super().write(memoryview(content)[: len(content) // 2])  # as on a disk that becomes full
             self.calls.action("write", path)
         return super().write(content)
 

@@ -1,8 +1,8 @@
-"""How well the confidences of a network match its accuracy: calibration errors and temperature scaling. No torch.
+"""How well the confidences of a network match its accuracy: calibration errors and temperature scaling.
 
-Everything is computed from stored outputs when it is shown. Sources: the expected calibration error of the predicted
+Computed from stored outputs when a page is made, without torch. Sources: expected calibration error of the predicted
 class and temperature scaling, Guo et al. (2017), arXiv 1706.04599; bins of equal mass, Nixon et al. (2019), arXiv
-1904.01685; the comparison with a calibrated network, Bröcker and Smith (2007).
+1904.01685; comparison with a calibrated network, Bröcker and Smith (2007).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from convoy.stats import TAILS, Estimate, wilson
 
 BINS = 15
 RESAMPLES = 1000  # of the bootstrap, and draws of labels for a calibrated network
-SMALLEST = 2.0**-149  # of float32: stands for a probability of 0 in the log-likelihood
+SMALLEST = 2.0**-149  # the smallest float32; replaces a probability of 0 in the log-likelihood
 TEMPERATURES = 0.02, 50.0  # limits of the search
 MIN_IMAGES = 20  # with fewer, there are no bootstrap intervals, and no temperature is fitted
 
@@ -41,7 +41,7 @@ class Calibration:
     confidence: float  # mean over the images, of the predicted class
     accuracy: float
     ece: Estimate  # expected calibration error: mean over the bins of |accuracy - confidence|
-    chance_ece: float  # 95 % of calibrated networks with the same confidences have a lower ECE, by chance alone
+    chance_ece: float  # 95 % quantile of the ECE of a calibrated network with the same confidences
     brier: Estimate  # mean squared distance from the true class, summed over the classes: 0 to 2
     nll: Estimate  # mean negative log-likelihood in nats
     bins: tuple[Bin, ...]  # at most BINS, of equal numbers of images, the lowest confidence first
@@ -49,16 +49,16 @@ class Calibration:
 
     @property
     def is_distinguishable(self) -> bool:
-        """Whether the ECE is larger than that of most calibrated networks."""
+        """Whether the ECE is larger than `chance_ece`."""
         return self.ece.mean > self.chance_ece
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """The number by which the logits are divided. It changes no predicted class."""
+    """The number by which the logits are divided; the predicted classes stay the same."""
 
     value: float  # above 1 for a network that is overconfident
-    n: int  # images that it was fitted on
+    n: int  # number of images that it was fitted on
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def of_run(run: Run, part: str) -> PartCalibration | None:
 def of_outputs(
     part: str, outputs: np.ndarray, labels: np.ndarray, stored: Mapping[str, np.ndarray]
 ) -> PartCalibration | None:
-    """As `of_run`, for outputs [N, classes] and labels [N]. `stored` may have the outputs of the validation part."""
+    """Like `of_run`, for outputs [N, classes] and labels [N]. `stored` may have the outputs of the validation part."""
     if not _finite(outputs).any():
         return None
     raw = calibration(outputs, labels)
@@ -102,7 +102,7 @@ class Points(NamedTuple):
 
 
 def points_of_run(run: Run, part: str) -> Points | None:
-    """As `of_run`, without intervals."""
+    """Like `of_run`, without intervals."""
     stored = run.predictions
     if f"{part}_logits" not in stored:
         return None
@@ -127,7 +127,7 @@ def arrays_of(stored: Mapping[str, np.ndarray], part: str) -> tuple[np.ndarray, 
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:
-    """Whether outputs [N, classes] already are probabilities, as those of a network that ends in a softmax."""
+    """Whether outputs [N, classes] already are probabilities, because the network ends in a softmax."""
     rows = outputs[_finite(outputs)].astype(np.float64)
     return bool(len(rows) and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, rtol=0, atol=1e-4))
 
@@ -149,9 +149,9 @@ def log_probabilities(outputs: np.ndarray, temperature: float = 1.0) -> np.ndarr
 def calibration(outputs: np.ndarray, labels: np.ndarray, *, temperature: float = 1.0, seed: int = 0) -> Calibration:
     """Calibration of outputs [N, classes], logits or probabilities, with labels int64 [N].
 
-    The intervals are bootstrap intervals over images with RESAMPLES resamples. Noise raises an ECE, and that of a
-    resample twice, so its interval is mirrored (the "basic" bootstrap); it begins at 0 for a network that cannot be
-    distinguished from a calibrated one. Raises ValueError if no image has finite outputs.
+    The intervals are bootstrap intervals over images with RESAMPLES resamples. Sampling noise biases an ECE upwards,
+    and the ECE of a resample twice, so its interval is mirrored (basic bootstrap); it begins at 0 for a network that
+    cannot be distinguished from a calibrated one. Raises ValueError if no image has finite outputs.
     """
     confidence, hits, losses = _scored(outputs, labels, temperature)
     n = len(hits)
@@ -212,18 +212,18 @@ def _scored(outputs: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -
 def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> Temperature | None:
     """The temperature with the lowest negative log-likelihood on outputs [N, classes], logits or probabilities.
 
-    None if these do not determine one: fewer than MIN_IMAGES with finite outputs, or an optimum outside of
-    TEMPERATURES, as for a network without an error.
+    None if there are fewer than MIN_IMAGES images with finite outputs, or if the optimum is outside of TEMPERATURES,
+    for example because all images are classified correctly.
     """
     finite = _finite(outputs)
     if finite.sum() < MIN_IMAGES:
         return None
     logs, labels = log_probabilities(outputs[finite]), labels[finite]
-    logs = np.maximum(logs, math.log(SMALLEST))  # finite, so that their products with probabilities are
+    logs = np.maximum(logs, math.log(SMALLEST))  # finite, because 0 * -inf is NaN
     of_true = logs[np.arange(len(labels)), labels]
 
     def slope(log_temperature: float) -> float:
-        """The sign of the derivative of the log-likelihood, which is concave in 1 / temperature."""
+        """Has the sign of the derivative of the log-likelihood, which is concave in 1 / temperature."""
         scaled = logs / math.exp(log_temperature)
         likely = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         expected = (likely * logs).sum(axis=1) / likely.sum(axis=1)

@@ -59,28 +59,26 @@ def sentence(found: PartCalibration) -> str:
             n=raw.n,
             least=numbers_of.MIN_IMAGES,
         )
-    values = {
-        "confidence": f"{100 * raw.confidence:.2f}", "accuracy": f"{100 * raw.accuracy:.2f}",
-        "ece": f"{100 * raw.ece.mean:.2f}", "part": part_name(found.part),
-    }  # fmt: skip
+    confidence, accuracy = f"{100 * raw.confidence:.2f}", f"{100 * raw.accuracy:.2f}"
+    ece, part = f"{100 * raw.ece.mean:.2f}", part_name(found.part)
     if not raw.is_distinguishable:
         text = _(
             "On the {part} part, the mean confidence is {confidence} % and the accuracy {accuracy} %: with an ECE of "
             "{ece} % over {n:,} images, the network cannot be distinguished from a calibrated one",
             n=raw.n,
-            confidence=values["confidence"], accuracy=values["accuracy"], ece=values["ece"], part=values["part"],
+            confidence=confidence, accuracy=accuracy, ece=ece, part=part,
         )  # fmt: skip
     elif raw.confidence > raw.accuracy:
         text = _(
             "On the {part} part, the network is overconfident: the mean confidence is {confidence} %, the accuracy "
             "{accuracy} %, the ECE {ece} %",
-            confidence=values["confidence"], accuracy=values["accuracy"], ece=values["ece"], part=values["part"],
+            confidence=confidence, accuracy=accuracy, ece=ece, part=part,
         )  # fmt: skip
     else:
         text = _(
             "On the {part} part, the network is underconfident: the mean confidence is {confidence} %, the accuracy "
             "{accuracy} %, the ECE {ece} %",
-            confidence=values["confidence"], accuracy=values["accuracy"], ece=values["ece"], part=values["part"],
+            confidence=confidence, accuracy=accuracy, ece=ece, part=part,
         )  # fmt: skip
     if found.scaled is None or found.temperature is None:
         return text

@@ -1,4 +1,4 @@
-"""Checks of finished runs: what their scores can show, and what affected them. Subject: `Records`."""
+"""Checks of finished runs: mistakes that affected their scores, and what the scores can show. Subject: `Records`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
     if recipe.model.seed is not None:
         raise ValueError("model.seed is set by this study: leave it out")
     if recipe.data.split.folds:
-        raise ValueError("data.split.folds does not go with this study: it varies one split")
+        raise ValueError("data.split.folds cannot be set in this study: it varies a single split")
     first, split = recipe.seed, recipe.data.split.seed
 
     def changes(source: Source, offset: int) -> dict[str, int]:
@@ -48,7 +48,10 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
 
 
 def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[float]) -> Study | None:
-    """Trains the missing runs and writes the finding. Returns None if interrupted. Raises ValueError for the input."""
+    """Trains the missing runs and writes the finding. Returns None if interrupted.
+
+    Raises ValueError like `entries_of`, and if no images would be scored.
+    """
     entries = entries_of(recipe, seeds)
     prepared = plan_one(recipe).prepared
     if prepared.validation is None and (prepared.test is None or not session.test):
