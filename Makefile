@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check types plain-kernels coverage bench soak results docs site messages notebooks schema
+.PHONY: demo test check types plain-kernels coverage bench soak fuzz results docs site messages notebooks schema
 .DEFAULT_GOAL := demo
 
 # Otherwise each of the processes that tests start would compile Convoy again.
@@ -72,6 +72,14 @@ bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
 
 soak: .venv/dev  ## fail write calls, kill processes 300 times, and compare the results with those of uninterrupted work
 	@$(BIN)/python -m tools.soak $(SOAK)
+
+# atheris has no wheel for all systems, so it is not in the dependencies of the tests.
+.venv/fuzz: .venv/dev
+	$(PIP) --target $@ "atheris>=3"
+
+fuzz: .venv/fuzz  ## fuzz each parser: a million inputs, or ten minutes if it reads files; ONLY="idx npz": these; FUZZ="--seconds 60"
+	@for target in $(or $(ONLY),$$($(BIN)/python -c "from tests.fuzz_targets import TARGETS; print(*TARGETS)")); do \
+	echo "$$target"; PYTHONPATH=.venv/fuzz $(BIN)/python -m tools.fuzz $$target $(FUZZ) || exit 1; done
 
 results: .venv/core  ## train the next missing results of docs/results in the background; CIFAR=FOLDER: CIFAR-10-JPEG
 	@$(BIN)/python -m tools.results --minutes $(MINUTES) --jobs $(JOBS) $(if $(CIFAR),--cifar "$(CIFAR)")

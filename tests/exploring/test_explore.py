@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.conftest import Call
+from tests.exploring.networks import SHAPE, content_of, page_content
 from tests.fake_runs import Setting, fake_run
+from tests.reporting.parsed import Page
+from torch import nn
 
 import convoy
 from convoy.api.arguments import distinct_labels
 from convoy.exploring.arrays import Arrays
 from convoy.exploring.bundle import bundle
+from convoy.exploring.content import Images
+from convoy.exploring.page import html
 from convoy.exploring.sample import scored_images
 
 
@@ -78,3 +84,20 @@ def test_a_comparison_writes_the_page_of_its_best_run(call: Call, stripes: Path,
     assert (page.name, report.name) == ("explore.html", "report.html")
     assert page.parent == report.parent
     assert 'id="pad"' not in page.read_text(encoding="utf-8")
+
+
+def test_names_of_classes_data_and_runs_cannot_become_markup() -> None:
+    hostile = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)><!--\u202e"
+
+    def page_with(name: str) -> Page:
+        scored = Images(np.zeros((1, *SHAPE), np.uint8), np.zeros(1, np.int64))
+        network = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(SHAPE)), 10))
+        content = page_content((content_of(network, name, scored),), scored)
+        data = replace(content.data, name=name, classes=[name, *content.data.classes[1:]])
+        return Page(html(replace(content, data=data)))
+
+    page, plain = page_with(hostile), page_with("plain")
+    assert [(tag, [*attributes]) for tag, attributes in page.tags] == [
+        (tag, [*attributes]) for tag, attributes in plain.tags
+    ]
+    assert hostile.partition("\u202e")[0].replace("<", "\\u003c").replace('"', '\\"') in page.text

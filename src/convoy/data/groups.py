@@ -21,7 +21,7 @@ import numpy as np
 
 from convoy.data.cache import cache_folder
 from convoy.data.duplicates import REVISION, find_duplicates
-from convoy.data.imageset import DataError, DataSet, ImageSet
+from convoy.data.imageset import DataError, DataSet, ImageSet, first_line
 from convoy.files import write_bytes
 from convoy.recipe.files import GROUP_FILES
 
@@ -68,9 +68,11 @@ def _values_from_file(path: Path, suffix: str) -> np.ndarray:
             rows = list(csv.reader(lines)) if suffix == ".csv" else [[line] for line in lines]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_KEY}): {error.strerror or error}") from None
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+    except Exception as error:  # numpy and zip files, which np.load also reads, raise many types of errors
+        raise DataError(f"{path}: cannot be read: {first_line(error)}") from None
     if suffix == ".npy":
+        if not isinstance(values, np.ndarray):
+            raise DataError(f"{path}: expected one array, got several")
         if values.ndim != 1:
             raise DataError(f"{path}: expected one value per image, got an array of shape {values.shape}")
         return values

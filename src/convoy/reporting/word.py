@@ -6,12 +6,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from convoy.reporting.content import MANY_COLUMNS, Block, Cell, Code, Page, Prose, Table, readable
+from convoy.reporting.content import MANY_COLUMNS, Block, Cell, Code, Page, Prose, Table, readable, short
 from convoy.reporting.figure_files import WIDTH, inches_of, png_of
 from convoy.reporting.render import FIGURES, figure_titles, full_stop, readable_lines
 from convoy.text import page_language
 
 BODY, SMALL, TINY = 10.5, 8.5, 7.5  # points
+MAX_PROPERTY = 255  # characters of a property of a document, a limit of the format
 LONGEST = 45  # characters; a longer text does not widen its column further
 GREY = "595959"
 CODE_FONT = "Consolas"
@@ -76,7 +77,8 @@ class _Document:
         paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER
         _child(paragraph._p, "w:fldSimple", instr="PAGE")
         properties = self.document.core_properties
-        properties.title, properties.author, properties.comments = readable(page.title), "", ""
+        title = short(readable(page.title), MAX_PROPERTY)
+        properties.title, properties.author, properties.comments = title, "", ""
         properties.language = language
 
     def _paragraph(self, text: str, style: str | None = None) -> Any:
