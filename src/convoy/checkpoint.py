@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from convoy.files import flush, write_bytes
 
-MAX_CHECKPOINTS = 2  # the older one is used if the newest is damaged
+MAX_CHECKPOINTS = 2  # the older one is loaded if the newest is damaged
 FILES = ("tensors.safetensors", "state.json")
 TENSOR = "$tensor"
 WRAPPERS = ("module.", "_orig_mod.")
@@ -136,7 +136,7 @@ def _by_step(folder: Path) -> list[Path]:
 
 
 def _is_valid(candidate: Path, run: str) -> bool:
-    """Whether the files are those of the manifest, and the manifest is of this run and step."""
+    """Whether the files have the hashes in the manifest, and the manifest is of this run and step."""
     try:
         manifest = json.loads((candidate / "manifest.json").read_bytes())
         files = {name: hashlib.sha256((candidate / name).read_bytes()).hexdigest() for name in FILES}
@@ -146,7 +146,7 @@ def _is_valid(candidate: Path, run: str) -> bool:
 
 
 def pack(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> bytes:
-    """A safetensors file, which accepts only contiguous tensors that do not share memory; `facts` are its metadata."""
+    """Returns the bytes of a safetensors file with `facts` as metadata. Tied tensors are stored once."""
     stored: dict[str, torch.Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}

@@ -1,4 +1,4 @@
-"""SHA-256 of the files in a run folder, their comparison with those in status.json, and `Contradiction`. No torch."""
+"""SHA-256 of the files in a run folder, their comparison with status.json, and `Contradiction`. Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from convoy.text import gettext as _
 
 RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors", "code/**/*.py")  # except status.json
 STATUS, SEAL = "status.json", "seal"
-# What each finished run has, so that none of them can lose its hash:
+# Files of every finished run; each must have a hash:
 WRITTEN = ("scores.json", "predictions.npz", "metrics.jsonl", "data.json", "environment.json", "cost.json")
 HASH, CONTENT = "SHA-256", "content"  # values of Contradiction.quantity
 _ADVICE = "delete the folder, or run its command with --fresh, to train it again"
@@ -22,14 +22,14 @@ _ADVICE = "delete the folder, or run its command with --fresh, to train it again
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two files of a run of which at least one is not what the run wrote."""
+    """Two files of a run that disagree: at least one was changed after the run wrote it."""
 
     run: str
-    file: str  # that states the value, such as "scores.json"
-    against: str  # that contradicts it, such as "predictions.npz"
+    file: str  # the file with the value, such as "scores.json"
+    against: str  # the file that contradicts it, such as "predictions.npz"
     quantity: str  # HASH, CONTENT (`found` is the error of a file that cannot be read) or a name: "test.accuracy"
     stated: Any = None
-    found: Any = None  # in `against`, or computed from it. HASH: `stated` is None without file, `found` without hash
+    found: Any = None  # value in `against`, or computed from it. HASH: None for a missing file (stated) or hash (found)
 
     def __str__(self) -> str:
         if self.quantity == CONTENT:
@@ -74,14 +74,14 @@ def _value(value: Any) -> str:
 
 
 def sealed(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the table of status.json with the SHA-256 of its other values, which finds accidental changes."""
+    """Returns the table of status.json with the SHA-256 of its other values, to detect accidental changes."""
     values = {name: value for name, value in status.items() if name != SEAL}
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return {**values, SEAL: hashlib.sha256(text.encode()).hexdigest()}
 
 
 def has_valid_seal(folder: Path) -> bool:
-    """Whether status.json is readable and as a run or an archive wrote it. A run of an older version has no seal."""
+    """Whether status.json is readable and unchanged since a run or an archive wrote it. Older runs have no seal."""
     try:
         status = read_json(folder / STATUS)
     except ValueError:

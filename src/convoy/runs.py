@@ -1,4 +1,4 @@
-"""Run folders, study folders and the workspace that contains them: create, append, read, list, lock. No torch.
+"""Run folders, study folders and the workspace that contains them: create, append, read, list, lock.
 
 OUT/runs/<model>-s<seed>-<fingerprint>/    one run; docs/architecture.md lists its files
 OUT/studies/<name>/                        study.toml, finding.json, report.html, report.md, figures/
@@ -80,11 +80,11 @@ class Run:
 
     @property
     def flags(self) -> Sequence[str]:
-        """Sentences that every output of the run shows; if none are recorded, those of the recipe's faults."""
+        """Warnings that every output of the run shows; if none are recorded, those of the recipe's faults."""
         return self.status.flags or [fault.flag for fault in self.recipe.protocol.faults]
 
     def file(self, name: str) -> Path:
-        """Returns the path of one of its files, after `check_file`."""
+        """Returns the path of one of its files. Raises ValueError like `check_file`."""
         self.check_file(name)
         return self.path / name
 
@@ -93,7 +93,7 @@ class Run:
         run_files.check(self.path, name)
 
     def check_files(self) -> None:
-        """Calls `check_file` for all files but the weights of single epochs, which are checked when they are read."""
+        """Calls `check_file` for all files except the weights of each epoch, which are checked when they are read."""
         for name in run_files.recorded_hashes(self.path):
             if not name.startswith("weights/"):
                 self.check_file(name)
@@ -129,7 +129,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """The state in status.json, except that a killed run is "interrupted", not "running"."""
+        """The state in status.json; that of a killed run is "interrupted" instead of "running"."""
         state = self.status.state
         if state not in list(RunState):
             raise ValueError(f"{self.path / 'status.json'} is damaged: unknown state {state!r}")
@@ -170,7 +170,7 @@ class Run:
         return held_out
 
     def contradicted_scores(self) -> Iterator[tuple[str, Score, Contradiction]]:
-        """Yields what `counts.contradicted_scores` does, even if scores.json has changed since the run wrote it."""
+        """Yields the same as `counts.contradicted_scores`, even if scores.json has changed since the run wrote it."""
         if predictions := self.predictions:
             yield from counts.contradicted_scores(self.name, self.stated_scores, predictions, self.data.classes)
 

@@ -34,8 +34,8 @@ class TrainingState:
         self.best: dict[str, torch.Tensor] = {}  # the weights of the ledger's best epoch; empty in the first
         self.best_outputs: np.ndarray | None = None  # outputs of `best` for the first selection images
         self.metrics: list[dict[str, float | None]] = []  # lines of metrics.jsonl
-        self.epoch_weights: dict[str, str] = {}  # SHA-256 of kept weights, by file
-        self.environment: Environment | None = None  # of the run so far
+        self.epoch_weights: dict[str, str] = {}  # SHA-256 of the saved weights of each epoch, by file
+        self.environment: Environment | None = None  # recorded by the run so far
         self.openings = 0  # of the test set in this workspace, when this run last opened it
         self.start_clock()
 
@@ -86,7 +86,7 @@ class TrainingState:
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state, self.plan.fingerprint)
 
     def resume(self) -> bool:
-        """Loads the newest valid checkpoint and writes the files of the run as they were. Returns False without one.
+        """Loads the newest valid checkpoint and rewrites the files of the run from it. Returns False without one.
 
         No other file of the run is read, so that a damaged one does no harm: only kept weights of single epochs cannot
         be restored, and if they have changed, the run starts from scratch. Raises ValueError for another format.
