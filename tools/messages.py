@@ -30,7 +30,8 @@ WORDS = {"about", "title", "sentence", "hardware", "notes", "reason"}  # keys of
 def collected() -> Catalog:
     """All messages, by file: arguments of gettext calls, and texts that are translated when they are shown."""
     catalog = Catalog(project="convoy", fuzzy=False)
-    for file, line, message, _comments, _context in extract_from_dir(PACKAGE, keywords=KEYWORDS):
+    rows = sorted(extract_from_dir(PACKAGE, keywords=KEYWORDS), key=lambda row: row[:2])  # not the file system's order
+    for file, line, message, _comments, _context in rows:
         catalog.add(message[:2] if isinstance(message, tuple) else message, locations=[(f"src/convoy/{file}", line)])
     for file, text in (*_help_texts(), *_summaries(), *_recipes()):
         catalog.add(text, locations=[(f"src/convoy/{file}", 1)])

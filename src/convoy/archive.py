@@ -33,6 +33,7 @@ from convoy.recipe import Recipe
 from convoy.registry import HUB, is_user_class
 from convoy.run_files import result_hashes, sealed
 from convoy.runs import Run, Study
+from convoy.text import gettext as _
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json", "corruptions.json")
 MAX_STEPS = 2000  # points per curve; figures are at most this many pixels wide
@@ -51,7 +52,7 @@ def archive_run(run: Run, folder: str | Path, *, measured: Mapping[str, float] |
     replaced by their last part, so that no home directory is published. Raises ValueError for an unfinished run.
     """
     if not run.finished:
-        raise ValueError(f"{run.path} is {run.state}: only finished runs are archived")
+        raise ValueError(_("{path} is {state}: only finished runs are archived", path=run.path, state=run.state))
     target = Path(folder) / run.name
     if not _is_archived(target, run, measured or {}):
         _check_archive(Path(folder))
@@ -133,7 +134,7 @@ def restore(folder: str | Path, out: str | Path) -> int:
     Raises ValueError if the folder does not exist or contains runs with weights.
     """
     if not Path(folder).is_dir():
-        raise ValueError(f"--archive {folder}: expected an existing folder")
+        raise ValueError(_("--archive {folder}: expected an existing folder", folder=folder))
     _check_archive(Path(folder))
     copied = 0
     for recipe in sorted(Path(folder).glob("*/recipe.toml")):
@@ -188,7 +189,13 @@ def _check_archive(folder: Path) -> None:
     """Raises ValueError for a folder of complete runs, because archiving into it would delete their weights."""
     weights = next(folder.glob("*/best.safetensors"), None)
     if weights is not None:
-        raise ValueError(f"--archive {folder}: expected archived runs only, but {weights.parent.name} has weights")
+        raise ValueError(
+            _(
+                "--archive {folder}: expected archived runs only, but {name} has weights",
+                folder=folder,
+                name=weights.parent.name,
+            )
+        )
 
 
 def thin_steps(steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from convoy.files import flush, write_bytes
+from convoy.text import gettext as _
 
 MAX_CHECKPOINTS = 2  # the older one is loaded if the newest is damaged
 FILES = ("tensors.safetensors", "state.json")
@@ -39,24 +40,32 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises ValueError for a missing or damaged file, another format, or a pickle of objects other than tensors.
     """
     if not path.is_file():
-        raise ValueError(f"weights file {str(path)!r} does not exist")
+        raise ValueError(_("weights file {path!r} does not exist", path=str(path)))
     if path.suffix == ".safetensors":
         return _unpack(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
-            f"{path}: expected a state_dict, but the file is damaged or contains objects other than tensors; not loaded"
+            _(
+                "{path}: expected a state_dict, but the file is damaged or contains objects other than "
+                "tensors; not loaded",
+                path=path,
+            )
         ) from None
     except Exception as error:  # zip, tar and pickle readers fail in many ways
         raise ValueError(
-            f"{path}: not a readable weights file: {(str(error) or type(error).__name__).splitlines()[0]}"
+            _(
+                "{path}: not a readable weights file: {reason}",
+                path=path,
+                reason=(str(error) or type(error).__name__).splitlines()[0],
+            )
         ) from None
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise ValueError(f"{path}: expected a state_dict of names and tensors")
+        raise ValueError(_("{path}: expected a state_dict of names and tensors", path=path))
     return {str(name): tensor for name, tensor in content.items()}
 
 
@@ -67,7 +76,13 @@ def load_into(module: torch.nn.Module, path: Path) -> None:
     for name, tensor in weights.items():
         if tensor.shape != expected[name].shape:
             raise ValueError(
-                f"{path}: expected shape {list(expected[name].shape)} for {name}, got {list(tensor.shape)}"
+                _(
+                    "{path}: expected shape {shape} for {name}, got {found_shape}",
+                    path=path,
+                    shape=list(expected[name].shape),
+                    name=name,
+                    found_shape=list(tensor.shape),
+                )
             )
     module.load_state_dict(weights)
 
@@ -84,7 +99,9 @@ def load_named(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, to
     by_kind = {"missing": sorted(expected.keys() - weights.keys()), "unknown": sorted(weights.keys() - expected.keys())}
     differences = [f"{len(names)} {kind} ({names[0]})" for kind, names in by_kind.items() if names]
     if differences:
-        raise ValueError(f"{path}: weights of another network: {', '.join(differences)}")
+        raise ValueError(
+            _("{path}: weights of another network: {differences}", path=path, differences=", ".join(differences))
+        )
     return weights
 
 
@@ -167,7 +184,7 @@ def _unpack(path: Path) -> dict[str, torch.Tensor]:
             aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
         return tensors | {name: tensors[original] for name, original in aliases.items()}
     except (SafetensorError, OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from None
+        raise ValueError(_("{path}: not a readable safetensors file: {error}", path=path, error=error)) from None
 
 
 def _detach_tensors(node: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -14,6 +14,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from convoy.text import gettext as _
+
 _flushes = True
 
 
@@ -74,12 +76,14 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path} does not exist") from None
+        raise ValueError(_("{path} does not exist", path=path)) from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(_("{path} is damaged: {error}", path=path, error=error)) from None
     missing = [key for key in keys if not isinstance(value, dict) or key not in value]
     if missing or not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: expected {missing[0] if missing else 'a JSON object'}")
+        raise ValueError(
+            _("{path} is damaged: expected {value}", path=path, value=missing[0] if missing else "a JSON object")
+        )
     return value
 
 
@@ -91,7 +95,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (BadZipFile, EOFError, ValueError, KeyError):
-        raise ValueError(f"{path} is damaged: not a readable .npz file") from None
+        raise ValueError(_("{path} is damaged: not a readable .npz file", path=path)) from None
 
 
 def file_name(text: str) -> str:

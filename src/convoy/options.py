@@ -26,6 +26,7 @@ from typing import (
 )
 
 from convoy.registry import unknown
+from convoy.text import gettext as _
 
 DEFAULT_OUT = Path("convoy-runs")
 FILES = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".html", ".md")  # pictures and pages
@@ -121,7 +122,9 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
         for name in kwargs.keys() - options.keys():
             raise TypeError(str(unknown("option", name, options, f"{function.__name__}()")))
         if Path(str(kwargs.get("out", ""))).suffix.lower() in FILES:
-            raise ValueError(f"--out {kwargs['out']}: expected a folder for runs and studies, got the name of a file")
+            raise ValueError(
+                _("--out {out}: expected a folder for runs and studies, got the name of a file", out=kwargs["out"])
+            )
         if missing := [name for name, option in options.items() if option.required and name not in kwargs]:
             raise TypeError(f"{function.__name__}() needs {', '.join(missing)}")
         return function(*args, **(defaults | kwargs))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from convoy.stats import Estimate, t_quantile, wilson_ends
+from convoy.text import gettext as _
 
 
 class Verdict(StrEnum):
@@ -78,7 +79,11 @@ def prediction_interval(runs: Estimate, *, step: float = 0.0) -> Estimate:
     """
     if runs.interval != "t" or runs.high is None or runs.n < 2:
         raise ValueError(
-            f"a prediction interval needs the t interval of 2 runs or more, got {runs.interval}, n = {runs.n}"
+            _(
+                "a prediction interval needs the t interval of 2 runs or more, got {interval}, n = {n}",
+                interval=runs.interval,
+                n=runs.n,
+            )
         )
     floor = t_quantile(runs.n - 1) * step / math.sqrt(12 * runs.n)
     half = max(runs.high - runs.mean, floor) * math.sqrt(runs.n + 1)
@@ -102,7 +107,9 @@ def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
     """
     for share, n in ((a, n_a), (b, n_b)):
         if not (0 <= share <= 1 and n > 0):
-            raise ValueError(f"expected a share between 0 and 1 of 1 image or more, got {share} of {n}")
+            raise ValueError(
+                _("expected a share between 0 and 1 of 1 image or more, got {share} of {n}", share=share, n=n)
+            )
     (low_a, high_a), (low_b, high_b) = wilson_ends(a, n_a), wilson_ends(b, n_b)
     low = a - b - math.hypot(a - low_a, high_b - b)
     high = a - b + math.hypot(high_a - a, b - low_b)

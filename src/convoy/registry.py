@@ -5,6 +5,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from convoy.text import gettext as _
+
 T = TypeVar("T")
 
 HUB = "hf:"  # prefix of a data set or model of the Hugging Face Hub
@@ -87,7 +89,7 @@ class Registry(Generic[T]):
 
     def add(self, name: str, entry: T) -> None:
         if name in self._entries:
-            raise ValueError(f"{self.kind} {name!r} is registered twice")
+            raise ValueError(_("{kind} {name!r} is registered twice", kind=self.kind, name=name))
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> T:

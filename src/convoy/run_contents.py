@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from convoy.files import read_json
+from convoy.text import gettext as _
 
 T = TypeVar("T")
 
@@ -268,4 +269,4 @@ def read_study(path: Path) -> StudyContents:
         runs = [from_table(StudyRun, entry) for entry in table.get("runs", ())]
         return from_table(StudyContents, {**table, "runs": runs})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(_("{path} is damaged: {error}", path=path, error=error)) from None

@@ -120,7 +120,14 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
     path = folder / STATUS
     files: Any = read_json(path).get("files", {}) if path.is_file() else {}
     if not isinstance(files, dict):
-        raise ValueError(f"{path} is damaged: expected a table of files, got {files!r}; {_ADVICE}")
+        raise ValueError(
+            _(
+                "{path} is damaged: expected a table of files, got {files!r}; {advice}",
+                path=path,
+                files=files,
+                advice=_ADVICE,
+            )
+        )
     return files
 
 
@@ -132,11 +139,19 @@ def check(folder: Path, name: str) -> None:
     path, digest = folder / name, recorded.get(name)
     if not path.is_file():
         if digest is not None:
-            raise ValueError(f"{path} is missing (status.json has its SHA-256); {_ADVICE}")
+            raise ValueError(_("{path} is missing (status.json has its SHA-256); {advice}", path=path, advice=_ADVICE))
     elif digest is None:
-        raise ValueError(f"{path} has no SHA-256 in status.json, but other files have; {_ADVICE}")
+        raise ValueError(
+            _("{path} has no SHA-256 in status.json, but other files have; {advice}", path=path, advice=_ADVICE)
+        )
     elif sha256_of(path) != digest:
-        raise ValueError(f"{path} has changed since the run wrote it (its SHA-256 differs from status.json); {_ADVICE}")
+        raise ValueError(
+            _(
+                "{path} has changed since the run wrote it (its SHA-256 differs from status.json); {advice}",
+                path=path,
+                advice=_ADVICE,
+            )
+        )
 
 
 def changed(folder: Path) -> tuple[Contradiction, ...]:

@@ -30,6 +30,7 @@ from convoy.options import DEFAULT_OUT
 from convoy.recipe import Recipe
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status, StudyContents
 from convoy.run_files import Contradiction
+from convoy.text import gettext as _
 
 WEIGHTS, SCORES = "best.safetensors", "scores.json"
 
@@ -40,7 +41,9 @@ def _with_advice(prefix: str = "") -> Iterator[None]:
     try:
         yield
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"{prefix}{error}; delete the folder to train it again") from None
+        raise ValueError(
+            _("{prefix}{error}; delete the folder to train it again", prefix=prefix, error=error)
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Run:
 
     def __post_init__(self) -> None:
         if not (self.path / "recipe.toml").is_file():
-            raise ValueError(f"{str(self.path)!r} is not a run folder: it has no recipe.toml")
+            raise ValueError(_("{path!r} is not a run folder: it has no recipe.toml", path=str(self.path)))
 
     _repr_html_ = html_of
 
@@ -132,7 +135,9 @@ class Run:
         """The state in status.json; that of a killed run is "interrupted" instead of "running"."""
         state = self.status.state
         if state not in list(RunState):
-            raise ValueError(f"{self.path / 'status.json'} is damaged: unknown state {state!r}")
+            raise ValueError(
+                _("{path} is damaged: unknown state {state!r}", path=self.path / "status.json", state=state)
+            )
         is_killed = state == RunState.RUNNING and not self._is_locked()
         return RunState.INTERRUPTED if is_killed else RunState(state)
 
@@ -166,7 +171,13 @@ class Run:
         held_out = {part: score for part, score in self.stated_scores.items() if part != "train"}
         has_hash = SCORES in run_files.recorded_hashes(self.path)
         if has_hash and (first := next(self.contradicted_scores(), None)) is not None:
-            raise ValueError(f"{self.path}: {first[2]}; delete the folder, or use --fresh, to train it again")
+            raise ValueError(
+                _(
+                    "{path}: {first}; delete the folder, or use --fresh, to train it again",
+                    path=self.path,
+                    first=first[2],
+                )
+            )
         return held_out
 
     def contradicted_scores(self) -> Iterator[tuple[str, Score, Contradiction]]:
@@ -190,7 +201,7 @@ class Run:
         with _with_advice():
             scores = read_json(path) if path.is_file() else {}
             if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= {*part} for part in scores.values()):
-                raise ValueError(f"{path} is damaged: a part has no accuracy")
+                raise ValueError(_("{path} is damaged: a part has no accuracy", path=path))
         return {part: run_contents.score_of(score) for part, score in scores.items()}
 
     @property
@@ -231,7 +242,7 @@ class Run:
         try:
             return counts.predicted_in(self.predictions, part)
         except KeyError:
-            raise ValueError(f"{self.path} has no predictions of the {part} part") from None
+            raise ValueError(_("{path} has no predictions of the {part} part", path=self.path, part=part)) from None
 
     @property
     def gallery(self) -> dict[str, np.ndarray]:
@@ -301,7 +312,7 @@ class Study:
 
     def __post_init__(self) -> None:
         if not (self.path / "study.toml").is_file():
-            raise ValueError(f"{str(self.path)!r} is not a study folder: it has no study.toml")
+            raise ValueError(_("{path!r} is not a study folder: it has no study.toml", path=str(self.path)))
 
     _repr_html_ = html_of
 
@@ -331,7 +342,13 @@ class Study:
         """Raises ValueError if a run is missing."""
         runs = self.contents.runs
         if missing := [each.run for each in runs if not (self.path / each.run).is_dir()]:
-            raise ValueError(f"run {Path(missing[0]).name} of {self.path} is missing: run the study's command again")
+            raise ValueError(
+                _(
+                    "run {name} of {path} is missing: run the study's command again",
+                    name=Path(missing[0]).name,
+                    path=self.path,
+                )
+            )
         return [Member(each.label, each.seed, Run(self.path / each.run)) for each in runs]
 
 
@@ -341,14 +358,16 @@ class Workspace:
     def __init__(self, out: str | Path = DEFAULT_OUT) -> None:
         self.path = Path(out)
         if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"--out {out}: expected a folder for runs and studies, got a file")
+            raise ValueError(_("--out {out}: expected a folder for runs and studies, got a file", out=out))
 
     def folder(self, *parts: str) -> Path:
         """Returns a folder in the workspace. Creates it if necessary; raises ValueError if this fails."""
         try:
             (path := self.path.joinpath(*parts)).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"--out {self.path}: cannot create a folder there: {error.strerror}") from None
+            raise ValueError(
+                _("--out {path}: cannot create a folder there: {strerror}", path=self.path, strerror=error.strerror)
+            ) from None
         return path
 
     def runs(self) -> Iterator[Run]:

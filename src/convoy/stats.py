@@ -154,7 +154,7 @@ def wilson(correct: int, n: int) -> Estimate:
     Raises ValueError for invalid counts.
     """
     if not (0 <= correct <= n and n > 0):
-        raise ValueError(f"expected 0 to n correct of n > 0 images, got {correct} of {n}")
+        raise ValueError(_("expected 0 to n correct of n > 0 images, got {correct} of {n}", correct=correct, n=n))
     share = correct / n
     low, high = wilson_ends(share, n)
     return Estimate(mean=share, sd=None, n=n, low=low, high=high, interval="wilson")
@@ -177,7 +177,7 @@ def t_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
     is not affected. Raises ValueError if there are no values or a value is not finite.
     """
     if not values or not all(math.isfinite(value) for value in values):
-        raise ValueError(f"expected finite values for an estimate, got {list(values)}")
+        raise ValueError(_("expected finite values for an estimate, got {values}", values=list(values)))
     n, mean = len(values), fmean(values)
     if n == 1:
         return Estimate(mean=mean, sd=None, n=1, low=None, high=None, interval="t")
@@ -195,7 +195,7 @@ def spread_interval(values: Sequence[float], *, step: float = 0.0) -> Estimate:
 
     n = len(values)
     if n < 2:
-        raise ValueError(f"a standard deviation needs at least 2 values, got {n}")
+        raise ValueError(_("a standard deviation needs at least 2 values, got {n}", n=n))
     sd = stdev(values)
     # chdtri(df, p) is the value that a chi-squared variable exceeds with probability p.
     low, high = (math.sqrt((n - 1) / chdtri(n - 1, p)) for p in TAILS)
@@ -230,7 +230,9 @@ def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step:
     `step`: as in `t_interval`. Raises ValueError for fewer than two values in `a` or `b`.
     """
     if min(len(a), len(b)) < 2:
-        raise ValueError(f"expected at least two values on each side for Welch's test, got {len(a)} and {len(b)}")
+        raise ValueError(
+            _("expected at least two values on each side for Welch's test, got {n} and {m}", n=len(a), m=len(b))
+        )
     errors = [max(stdev(values) ** 2, step**2 / 12) * (1 / len(values) + overlap) for values in (a, b)]
     shares = sum(error**2 / (len(values) - 1) for error, values in zip(errors, (a, b), strict=True))
     df = sum(errors) ** 2 / shares if shares > 0 else len(a) + len(b) - 2
@@ -240,7 +242,7 @@ def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step:
 
 def _differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
     if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"expected at least two pairs for a paired test, got {len(a)} and {len(b)} values")
+        raise ValueError(_("expected at least two pairs for a paired test, got {n} and {m} values", n=len(a), m=len(b)))
     return [x - y for x, y in zip(a, b, strict=True)]
 
 
@@ -260,9 +262,21 @@ def mcnemar(a_right: npt.ArrayLike, b_right: npt.ArrayLike) -> McNemar:
     """
     a, b = np.asarray(a_right), np.asarray(b_right)
     if a.dtype != bool or b.dtype != bool:
-        raise ValueError(f"expected two boolean arrays (image correct) for McNemar's test, got {a.dtype} and {b.dtype}")
+        raise ValueError(
+            _(
+                "expected two boolean arrays (image correct) for McNemar's test, got {dtype} and {other}",
+                dtype=a.dtype,
+                other=b.dtype,
+            )
+        )
     if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"expected the same images twice for McNemar's test, got shapes {a.shape} and {b.shape}")
+        raise ValueError(
+            _(
+                "expected the same images twice for McNemar's test, got shapes {shape} and {other}",
+                shape=a.shape,
+                other=b.shape,
+            )
+        )
     return mcnemar_counts(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
 
 
@@ -274,7 +288,14 @@ def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
     invalid counts.
     """
     if not (only_a >= 0 and only_b >= 0 and n >= 1 and only_a + only_b <= n):
-        raise ValueError(f"expected two counts of n images for McNemar's test, got {only_a} and {only_b} of {n}")
+        raise ValueError(
+            _(
+                "expected two counts of n images for McNemar's test, got {only_a} and {only_b} of {n}",
+                only_a=only_a,
+                only_b=only_b,
+                n=n,
+            )
+        )
     from scipy.special import bdtr
 
     p = min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
@@ -297,7 +318,7 @@ def nadeau_bengio(values: Sequence[float], n_train: float, n_test: float, *, ste
     """
     plain = t_interval(list(values))
     if plain.sd is None:
-        raise ValueError("expected at least two values for the corrected interval, got 1")
+        raise ValueError(_("expected at least two values for the corrected interval, got 1"))
     half = t_quantile(plain.n - 1) * max(plain.sd, step / math.sqrt(12)) * _correction(plain.n, n_train, n_test)
     return replace(plain, low=plain.mean - half, high=plain.mean + half, interval="corrected_t")
 
@@ -314,7 +335,9 @@ def nadeau_bengio_test(
 
 def _correction(n: int, n_train: float, n_test: float) -> float:
     if not (0 < n_train < math.inf and 0 < n_test < math.inf):
-        raise ValueError(f"expected n_train > 0 and n_test > 0, got {n_train} and {n_test}")
+        raise ValueError(
+            _("expected n_train > 0 and n_test > 0, got {n_train} and {n_test}", n_train=n_train, n_test=n_test)
+        )
     return math.sqrt(1 / n + n_test / n_train)
 
 

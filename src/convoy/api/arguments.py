@@ -106,7 +106,14 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] 
         return fitting[0]
     if not fitting:
         hint = _close_names(str(argument), candidates)
-        raise ValueError(f"no run or study {str(argument)!r}, neither at this path nor in {workspace.path}{hint}")
+        raise ValueError(
+            _(
+                "no run or study {argument!r}, neither at this path nor in {path}{hint}",
+                argument=str(argument),
+                path=workspace.path,
+                hint=hint,
+            )
+        )
     raise AmbiguousNameError(str(argument), sorted(fitting, key=_changed, reverse=True), workspace.path)
 
 
@@ -140,8 +147,10 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
     argument = None if recipe is None or _is_recipe(recipe) else str(recipe)
     if recipe is None and model is None and data is None and not {"model.name", "data.name"} & dict(overrides).keys():
         raise ValueError(
-            "expected a model or recipe, as in `convoy train fast-mnist` (MNIST, in seconds), or your own network and "
-            "images, as in `convoy train net.py --data my_images/`"
+            _(
+                "expected a model or recipe, as in `convoy train fast-mnist` (MNIST, in seconds), or "
+                "your own network and images, as in `convoy train net.py --data my_images/`"
+            )
         )
     named = [("model.name", argument), ("model.name", model), ("data.name", data)]
     check_once([*((path, value) for path, value in named if value is not None), *overrides])
@@ -223,7 +232,7 @@ def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: st
     """Raises ValueError for a key that starts with one of `paths`, which the study sets itself."""
     for path, _value in overrides_of(options):
         if path.startswith(paths):
-            raise ValueError(f"{study} sets {path} itself; {instead}")
+            raise ValueError(_("{study} sets {path} itself; {instead}", study=study, path=path, instead=instead))
 
 
 def _pairs(set: Mapping[str, Any] | Sequence[Override]) -> list[Override]:  # noqa: A002
@@ -247,7 +256,14 @@ def numbers(name: str, values: Sequence[float] | str) -> list[float]:
         try:
             parsed.append(float(part))
         except ValueError:
-            raise ValueError(f"{name} = {values}: expected numbers such as 1e-3,2e-3,1e-4, got {part!r}") from None
+            raise ValueError(
+                _(
+                    "{name} = {values}: expected numbers such as 1e-3,2e-3,1e-4, got {part!r}",
+                    name=name,
+                    values=values,
+                    part=part,
+                )
+            ) from None
     return parsed
 
 
@@ -289,11 +305,11 @@ def distinct_labels(runs: Sequence[Run]) -> list[str]:
 def find_run(run: Run | str | Path, out: str | Path) -> Run:
     """Raises ValueError if no run matches, if several match, and if a study matches."""
     if not isinstance(run, Run) and Path(run).is_file():
-        raise ValueError(f"expected a run, but {str(run)!r} is a file; {_use_of(Path(run))}")
+        raise ValueError(_("expected a run, but {run!r} is a file; {use_of}", run=str(run), use_of=_use_of(Path(run))))
     target = run if isinstance(run, Run) else locate(run, out, Run)
     if isinstance(target, Study):
         names = ", ".join(member.run.name for member in target.members[:4])
-        raise ValueError(f"expected a run, but {str(run)!r} is a study; its runs: {names}")
+        raise ValueError(_("expected a run, but {run!r} is a study; its runs: {names}", run=str(run), names=names))
     return target
 
 
@@ -320,9 +336,9 @@ def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:
     if init is None:
         return None
     if not isinstance(init, Run) and Path(init).is_file() and Path(init).suffix not in WEIGHTS:
-        raise ValueError(f"{init}: expected a weights file ({', '.join(WEIGHTS)})")
+        raise ValueError(_("{init}: expected a weights file ({weights})", init=init, weights=", ".join(WEIGHTS)))
     if not str(init):
-        raise ValueError("init is empty: expected a run or a weights file")
+        raise ValueError(_("init is empty: expected a run or a weights file"))
     target = weights_target(init, out)
     return str((target.file("best.safetensors") if isinstance(target, Run) else target).resolve())
 

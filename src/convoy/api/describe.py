@@ -12,6 +12,7 @@ from convoy.exploring.options import ExploreOptions
 from convoy.notebook import html_of
 from convoy.options import ARGUMENTS, takes_options
 from convoy.profiling.options import ProfileOptions
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.datasheet.facts import Facts
@@ -62,13 +63,15 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
     image, data = options["input"], options["data"]
     if not models:
-        raise ValueError("a profile needs at least one model: a name, a net.py or a recipe")
+        raise ValueError(_("a profile needs at least one model: a name, a net.py or a recipe"))
     if data is not None and image is not None:
-        raise ValueError(f"expected either input or data, got input = {image!r} and data = {data!r}")
+        raise ValueError(
+            _("expected either input or data, got input = {image!r} and data = {data!r}", image=image, data=data)
+        )
     subjects: dict[str, Any] = {}
     for label, model in with_labels(models):
         if label in subjects:
-            raise ValueError(f"model {label!r} is given twice")
+            raise ValueError(_("model {label!r} is given twice", label=label))
         from_data = image is None and (data is not None or names_data(model, options))
         recipe = (recipe_to_train if from_data else recipe_of)(model, options)
         subjects[label] = measure.subject_of(
@@ -167,7 +170,7 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
     from convoy.studies.compare.finding import conclude
 
     if not runs:
-        raise ValueError("expected a run: its folder, or its name in --out")
+        raise ValueError(_("expected a run: its folder, or its name in --out"))
     runtime = _onnx_runtime(options["engine"], options["ort"])
     found = [newest(find_run, run, options["out"]) for run in runs]
     labels = distinct_labels(found)
@@ -189,7 +192,7 @@ def _onnx_runtime(engine: str, folder: str | Path | None) -> OnnxRuntime | None:
         raise unknown("engine", engine, ENGINES)
     if engine == "js":
         if folder is not None:
-            raise ValueError("--ort needs --engine onnx")
+            raise ValueError(_("--ort needs --engine onnx"))
         return None
     check_packages("onnx", "--engine onnx")
     return read_runtime(Path(folder or DEFAULT_FOLDER))

@@ -35,6 +35,7 @@ from convoy.recipe import Recipe
 from convoy.recipe.sections import LARGEST_IMAGE
 from convoy.run_contents import DIVERGED
 from convoy.runs import Run
+from convoy.text import gettext as _
 from convoy.training.machine.device import device_of
 from convoy.training.run.plan import plan_one
 from convoy.training.run.run_one import run_one
@@ -152,7 +153,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(f"expected at least two classes in y, got one class: {classes[0]!r}")
+            raise ValueError(_("expected at least two classes in y, got one class: {classes!r}", classes=classes[0]))
         self.classes_, self.range_ = classes, _range_of(rows)
         self.image_shape_ = shape if len(shape) > 1 else _shape_of(shape[0], self.image_shape)
         options = self._options()
@@ -181,13 +182,19 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         rows, shape = _flattened(X)
         rows = validate_data(self, rows, reset=False)
         if len(shape) > 1 and shape != self.image_shape_:
-            raise ValueError(f"expected images of shape {self.image_shape_}, as in fit, got {shape}")
+            raise ValueError(
+                _(
+                    "expected images of shape {image_shape}, as in fit, got {shape}",
+                    image_shape=self.image_shape_,
+                    shape=shape,
+                )
+            )
         data, device = self.network_.data, device_of(self.recipe_)
         pixels = resize(self._images(rows), data.image_size, data.image_size)
         logits = predict(self.network_.to(device), pixels, normaliser_of(data, device))
         self.network_.to("cpu")  # so that a pickle can be read on another machine
         if not np.isfinite(logits).all():
-            raise ValueError("the outputs of the network are not finite; train it with a lower lr")
+            raise ValueError(_("the outputs of the network are not finite; train it with a lower lr"))
         return probabilities(logits)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -215,7 +222,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     def _options(self) -> dict[str, object]:
         """The options of `convoy.train`."""
         if not isinstance(self.set, Mapping | None):
-            raise ValueError(f"set = {self.set!r}: expected recipe keys with values, as in {{'optim.lr': 0.01}}")
+            raise ValueError(
+                _("set = {set!r}: expected recipe keys with values, as in {{'optim.lr': 0.01}}", set=self.set)
+            )
         seed = self.random_state
         if seed is not None and not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31)
@@ -257,7 +266,9 @@ def _shape_of(features: int, image_shape: Sequence[int] | None) -> tuple[int, ..
         shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
         if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != features:
             expected = f"(H, W), (H, W, C) or (C, H, W) with {features:,} values in all"
-            raise ValueError(f"image_shape = {image_shape!r}: expected {expected}")
+            raise ValueError(
+                _("image_shape = {image_shape!r}: expected {expected}", image_shape=image_shape, expected=expected)
+            )
         return shape
     side = math.isqrt(features)
     return (side, side) if side**2 == features else (1, features)
@@ -293,6 +304,11 @@ def _side(images: np.ndarray, recipe: Recipe) -> int:
     side = max(height, width, models.MODELS[name].smallest_image if name in models.MODELS else 1)
     if side > LARGEST_IMAGE:
         raise ValueError(
-            f"images of {height} x {width} pixels: expected at most {LARGEST_IMAGE} per side, or image_shape"
+            _(
+                "images of {height} x {width} pixels: expected at most {largest_image} per side, or image_shape",
+                height=height,
+                width=width,
+                largest_image=LARGEST_IMAGE,
+            )
         )
     return side

@@ -26,6 +26,7 @@ from convoy.options import (
     takes_options,
 )
 from convoy.registry import unknown
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy import runs
@@ -148,14 +149,14 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     given: dict[str, Any] = {key: value for key, value in options.items() if key in Settings.__dataclass_fields__}
     for name in ("seeds", "limit", "epochs"):
         if given[name] is not None and given[name] < 1:
-            raise ValueError(f"{name} = {given[name]}: must be at least 1")
+            raise ValueError(_("{name} = {given}: must be at least 1", name=name, given=given[name]))
     chosen = tuple(part for part in EXPERIMENT_PARTS if part in only) or EXPERIMENT_PARTS
     overrides = tuple(overrides_of({"set": options["set"]}))
     given |= {"only": chosen, "models": tuple(parts_of(options["models"])), "data": None, "set": overrides}
     settings = Settings(**given)
     for name, value in options.items():
         if options["archived"] and name in OF_TRAINING and value:
-            raise ValueError(f"--archived trains nothing and takes no --{name.replace('_', '-')}")
+            raise ValueError(_("--archived trains nothing and takes no --{option}", option=name.replace("_", "-")))
     names = published.names() if experiment == ALL else [str(experiment)]
     experiments = [published.load(name) for name in names]
     for label in settings.models:
@@ -164,7 +165,9 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
             raise unknown("model", label, labels, str(experiment))
     if data is not None and data.partition("=")[0] not in [each.data for each in experiments]:
         accepted = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in experiments))
-        raise ValueError(f"data = {data!r}: {experiment} takes {accepted}")
+        raise ValueError(
+            _("data = {data!r}: {experiment} takes {accepted}", data=data, experiment=experiment, accepted=accepted)
+        )
     studies: dict[str, runs.Study] = {}
     with session_of(None, options) as session:
         stage, say = partial(display, show=show, track=session.show), partial(_say, show=show)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict, Unpack
 
 from convoy.api.runs import TrustCode
 from convoy.options import ARGUMENTS, Flag, Out, takes_options
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.exporting.content import Parity
@@ -78,7 +79,9 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
     to, out, preprocessing = options["to"], options["out"], options["preprocessing"]
     if to in tracking.TRACKERS:
         if len(names) > 1 or preprocessing is not None:
-            raise ValueError(f"--to {to}: expected at most one name, of a folder or project, and no --preprocessing")
+            raise ValueError(
+                _("--to {to}: expected at most one name, of a folder or project, and no --preprocessing", to=to)
+            )
         place = str(names[0]) if names else tracking.default_place(to, out)
         tracking.export(newest(locate, target, out), to, place)
         return Exported([], None)
@@ -127,6 +130,6 @@ def push(run: Run | str | Path, repository: str, **options: Unpack[PushOptions])
     if (folder := options["save"]) is None:
         return hub.push(trained, repository, private=options["private"], licence=options["license"])
     if Path(folder).exists():
-        raise ValueError(f"--save {folder} already exists: expected the name of a new folder")
+        raise ValueError(_("--save {folder} already exists: expected the name of a new folder", folder=folder))
     hub.write(trained, Path(folder), repository, licence=options["license"])
     return str(folder)

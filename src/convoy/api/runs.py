@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict, Unpack
 
 from convoy.api.session import Stopped, display, resume_hint, session_of
 from convoy.options import ARGUMENTS, Data, Flag, Limit, Out, Set, Show, TrainOptions, takes_options
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
@@ -150,11 +151,11 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
     samples, picture, model, size = options["samples"], options["save"], options["model"], options["size"]
     mean, std = options["mean"], options["std"]
     if samples < 1:
-        raise ValueError(f"samples = {samples}: a gallery needs at least one image")
+        raise ValueError(_("samples = {samples}: a gallery needs at least one image", samples=samples))
     target, pairs = weights_target(weights, options["out"]), list(overrides_of(options))
     if mean is not None or std is not None:
         if mean is None or std is None:
-            raise ValueError("a normalisation needs both mean and std")
+            raise ValueError(_("a normalisation needs both mean and std"))
         pairs.append(("data.normalise", [numbers("mean", mean), numbers("std", std)]))
     overrides = pairs + ([("data.size", size)] if size is not None else [])
     check_once(overrides)
@@ -310,9 +311,9 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
     suffix, author, overwrite = options["format"], options["author"], options["overwrite"]
     checklist = options["checklist"]
     if checklist is not None and suffix is not None:
-        raise ValueError("--checklist and --format write different documents: use one of them")
+        raise ValueError(_("--checklist and --format write different documents: use one of them"))
     if suffix is None and (author is not None or (overwrite and checklist is None)):
-        raise ValueError("--author and --overwrite are for lab reports: use them with --format")
+        raise ValueError(_("--author and --overwrite are for lab reports: use them with --format"))
     try:
         if checklist is not None:
             path = write_checklist(subject, checklist, overwrite=overwrite)
@@ -324,4 +325,6 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
         return write_report(subject, page_of=kinds.page_of)
     except OSError as error:
         where = f"{error.filename or subject.path}: {error.strerror or error}"
-        raise ValueError(f"{where}; the results are kept; for the report run: convoy report {subject.path}") from error
+        raise ValueError(
+            _("{where}; the results are kept; for the report run: convoy report {path}", where=where, path=subject.path)
+        ) from error

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from convoy.process import continuing_command, in_torchrun, interruptible
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy import runs
@@ -35,7 +36,7 @@ def session_of(names: Sequence[str] | None, options: Mapping[str, Any], *, joins
     from convoy.studies.shards import Shard
 
     if in_torchrun() and not joins:
-        raise ValueError("torchrun: only `train` uses several processes per run; start studies without torchrun")
+        raise ValueError(_("torchrun: only `train` uses several processes per run; start studies without torchrun"))
     with ExitStack() as stack:
         session = Session(
             options["out"],

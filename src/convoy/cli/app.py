@@ -16,6 +16,7 @@ from cyclopts import App, Parameter, Token, convert
 from convoy import api
 from convoy.cli.help import HelpFormatter
 from convoy.options import ARGUMENTS, Option, options_of, positional_of
+from convoy.text import gettext as _
 from convoy.text.wrap import columns, typeset, wrapped
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -35,7 +36,7 @@ def _converted(type_: Any, tokens: Sequence[Token]) -> Any:
     """Converts like cyclopts, but rejects "2.5" for an integer, which cyclopts would read as 2."""
     for token in tokens:
         if type_ is int and not re.fullmatch(r"[+-]?\d+", token.value):
-            raise ValueError(f"expected an integer, got {token.value!r}")
+            raise ValueError(_("expected an integer, got {value!r}", value=token.value))
     return convert(type_, tokens)
 
 

@@ -27,7 +27,7 @@ def start(
     try:
         from convoy.studies import cluster_tls
     except ImportError:
-        raise ValueError("a cluster needs Dask: pip install 'convoy-ml[cluster]'") from None
+        raise ValueError(_("a cluster needs Dask: pip install 'convoy-ml[cluster]'")) from None
     cluster_tls.write_keys(folder, address)
     worker, where = cluster_tls.commands(folder)
     print(_("keys: {folder}; copy it to each host, readable only by you", folder=folder))

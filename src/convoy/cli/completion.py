@@ -61,7 +61,7 @@ def install_completion(
     except ShellDetectionError:
         chosen = "powershell"
     if chosen == "powershell":
-        raise ValueError("expected --shell bash, zsh or fish; this command is not run by one of them")
+        raise ValueError(_("expected --shell bash, zsh or fish; this command is not run by one of them"))
     path = Path(get_default_completion_path(chosen, "convoy"))
     script = bash_script() if chosen == "bash" else app.generate_completion(prog_name="convoy", shell=chosen)
     path.write_text(script, encoding="utf-8")

@@ -128,7 +128,7 @@ def predict(call: Call, as_json: bool) -> None:
     from convoy.api.arguments import find_run
 
     if not call.args[1]:
-        raise ValueError("expected an image or a folder of images after the run")
+        raise ValueError(_("expected an image or a folder of images after the run"))
     call, run = _with_newest(call, find_run)
     flags = run.status.flags
     predictions = call()

@@ -17,6 +17,7 @@ from hashlib import md5
 from pathlib import Path
 
 from convoy.data.imageset import DataError
+from convoy.text import gettext as _
 
 _MAX_HEADER_BYTES = 1_000_000
 
@@ -59,14 +60,25 @@ class Layout:
         except DataError:
             raise
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-            raise DataError(f"{source}: damaged or truncated: {error}") from None  # RuntimeError: an encrypted .zip
+            raise DataError(
+                _("{source}: damaged or truncated: {error}", source=source, error=error)
+            ) from None  # RuntimeError: an encrypted .zip
         except OSError as error:  # gzip.BadGzipFile is one
-            raise DataError(f"{error.filename or source}: cannot be read: {error.strerror or error}") from None
+            raise DataError(
+                _("{file}: cannot be read: {reason}", file=error.filename or source, reason=error.strerror or error)
+            ) from None
         for name, expected in self.hashes.items():
             if name not in contents:
-                raise DataError(f"{source}: {name} is missing")
+                raise DataError(_("{source}: {name} is missing", source=source, name=name))
             if expected is not None and md5(contents[name], usedforsecurity=False).hexdigest() != expected:
-                raise DataError(f"{source}: {name} is not the published file (expected MD5 {expected})")
+                raise DataError(
+                    _(
+                        "{source}: {name} is not the published file (expected MD5 {expected})",
+                        source=source,
+                        name=name,
+                        expected=expected,
+                    )
+                )
         return contents
 
     def _contents(self, source: Path) -> Iterator[tuple[str, bytes]]:
@@ -99,7 +111,15 @@ class Layout:
 
     def _check_length(self, size_bytes: int, name: str, source: Path) -> None:
         if size_bytes > self.max_bytes:
-            raise DataError(f"{source}: {name}: expected {self.max_bytes:,} bytes or less, got {size_bytes:,}")
+            raise DataError(
+                _(
+                    "{source}: {name}: expected {max_bytes:,} bytes or less, got {size_bytes:,}",
+                    source=source,
+                    name=name,
+                    max_bytes=self.max_bytes,
+                    size_bytes=size_bytes,
+                )
+            )
 
 
 class _LimitedHeader(tarfile.TarInfo):
@@ -109,5 +129,5 @@ class _LimitedHeader(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _LimitedHeader:
         entry = super().frombuf(buf, encoding, errors)
         if entry.type not in tarfile.REGULAR_TYPES and entry.size > _MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header claims {entry.size:,} bytes")
+            raise tarfile.ReadError(_("a header claims {size:,} bytes", size=entry.size))
         return entry

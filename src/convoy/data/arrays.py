@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
+from convoy.text import gettext as _
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow's mode L
 _CHANNELS = (1, 3)
@@ -41,14 +42,27 @@ def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[
     notes: list[str] = []
     parts = Parts(**{label: _converted(part, size, notes) for label, part in parts.items()})
     lowest, names = _class_names(parts.train, classes)
-    for _, part in parts.items():
+    for _label, part in parts.items():
         if part.images.shape[1:] != parts.train.images.shape[1:]:
             shapes = f"{_shape(parts.train.images[0])} and {_shape(part.images[0])}"
-            raise DataError(f"{part.where}: the parts have images of different shapes, {shapes}; set data.size")
+            raise DataError(
+                _(
+                    "{where}: the parts have images of different shapes, {shapes}; set data.size",
+                    where=part.where,
+                    shapes=shapes,
+                )
+            )
         outside = part.labels[(part.labels < lowest) | (part.labels >= lowest + len(names))]
         if len(outside):
             expected = f"{lowest} to {lowest + len(names) - 1}"
-            raise DataError(f"{part.where_labels}: label {outside[0]} is out of range, expected {expected}")
+            raise DataError(
+                _(
+                    "{where_labels}: label {outside} is out of range, expected {expected}",
+                    where_labels=part.where_labels,
+                    outside=outside[0],
+                    expected=expected,
+                )
+            )
     train, validation, test = (
         None if part is None else ImageSet(part.images, part.labels - lowest, names) for part in parts
     )
@@ -66,7 +80,14 @@ def _converted(part: Part, size: int | None, notes: list[str]) -> Part:
     images = resize_and_crop(as_images(part.images, part.where), size, notes)
     labels = as_labels(part.labels, part.where_labels)
     if len(labels) != len(images):
-        raise DataError(f"{part.where_labels}: {len(labels):,} labels for {len(images):,} images")
+        raise DataError(
+            _(
+                "{where_labels}: {n:,} labels for {images:,} images",
+                where_labels=part.where_labels,
+                n=len(labels),
+                images=len(images),
+            )
+        )
     return part._replace(images=images, labels=labels)
 
 
@@ -80,13 +101,17 @@ def as_images(values: np.ndarray, where: str) -> np.ndarray:
     if values.ndim == 3:
         values = values[:, None]  # (N, H, W) -> (N, 1, H, W)
     if values.ndim != 4:
-        raise DataError(f"{where}: expected shape [N, H, W], [N, C, H, W] or [N, H, W, C], got {shape}")
+        raise DataError(
+            _("{where}: expected shape [N, H, W], [N, C, H, W] or [N, H, W, C], got {shape}", where=where, shape=shape)
+        )
     if values.shape[1] not in _CHANNELS and values.shape[3] in _CHANNELS:
         values = values.transpose(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
     if values.shape[1] not in _CHANNELS:
-        raise DataError(f"{where}: expected 1 or 3 channels, first or last, got shape {shape}")
+        raise DataError(
+            _("{where}: expected 1 or 3 channels, first or last, got shape {shape}", where=where, shape=shape)
+        )
     if values.size == 0:
-        raise DataError(f"{where}: no images (shape {shape})")
+        raise DataError(_("{where}: no images (shape {shape})", where=where, shape=shape))
     return np.ascontiguousarray(_as_levels(values, where))
 
 
@@ -96,12 +121,17 @@ def _as_levels(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype.kind not in "uif":
-        raise DataError(f"{where}: expected numbers as images, got {values.dtype}")
+        raise DataError(_("{where}: expected numbers as images, got {dtype}", where=where, dtype=values.dtype))
     low, high = float(values.min()), float(values.max())  # NaN passes through both
     scale = 255 if values.dtype.kind == "f" and high * 255 <= 255 + _HALF_LEVEL else 1
     if not (low * scale >= -_HALF_LEVEL and high * scale <= 255 + _HALF_LEVEL):
         raise DataError(
-            f"{where}: expected images in 0..1 or 0..255, not normalised, got values from {low:.4g} to {high:.4g}"
+            _(
+                "{where}: expected images in 0..1 or 0..255, not normalised, got values from {low:.4g} to {high:.4g}",
+                where=where,
+                low=low,
+                high=high,
+            )
         )
     levels = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _CHUNK):  # in chunks, because float64 images need eight times the memory
@@ -116,9 +146,9 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
         values = values[:, 0]
     if values.ndim != 1 or values.dtype.kind not in "ui":
         actual = f"{values.dtype} of shape {_shape(values)}"
-        raise DataError(f"{where}: expected one integer label per image, got {actual}")
+        raise DataError(_("{where}: expected one integer label per image, got {actual}", where=where, actual=actual))
     if len(values) and values.max() > np.iinfo(np.int64).max:
-        raise DataError(f"{where}: label {values.max()} is out of range")
+        raise DataError(_("{where}: label {highest} is out of range", where=where, highest=values.max()))
     return values.astype(np.int64)
 
 
@@ -128,13 +158,33 @@ def _class_names(train: Part, classes: Sequence[str] | None) -> tuple[int, tuple
     lowest = int(labels[0]) if classes is None and labels[0] in (0, 1) else 0
     names = tuple(classes) if classes is not None else tuple(str(lowest + index) for index in range(len(labels)))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{where}: expected unique class names, got {repeated[0]!r} {names.count(repeated[0])} times")
+        raise DataError(
+            _(
+                "{where}: expected unique class names, got {repeated!r} {count} times",
+                where=where,
+                repeated=repeated[0],
+                count=names.count(repeated[0]),
+            )
+        )
     outside = labels[(labels < lowest) | (labels >= lowest + len(names))]
     if len(outside):
         expected = "labels from 0 without gaps" if classes is None else f"0 to {len(names) - 1}"
-        raise DataError(f"{where}: label {outside[-1]} is out of range, expected {expected}")
+        raise DataError(
+            _(
+                "{where}: label {outside} is out of range, expected {expected}",
+                where=where,
+                outside=outside[-1],
+                expected=expected,
+            )
+        )
     if len(names) < 2 or len(labels) < 2:
-        raise DataError(f"{where}: expected at least two classes, but all images have the label {labels[0]}")
+        raise DataError(
+            _(
+                "{where}: expected at least two classes, but all images have the label {labels}",
+                where=where,
+                labels=labels[0],
+            )
+        )
     return lowest, names
 
 

@@ -13,16 +13,18 @@ import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor
 
+from convoy.text import gettext as _
+
 
 def _pair(value: Any) -> tuple[Any, Any]:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError("expected two numbers, the lower one first")
+        raise ValueError(_("expected two numbers, the lower one first"))
     return value[0], value[1]
 
 
 def _ascending(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] > value[1]:
-        raise ValueError("expected the lower number first")
+        raise ValueError(_("expected the lower number first"))
     return value
 
 

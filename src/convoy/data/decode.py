@@ -74,7 +74,13 @@ def _most_frequent(sizes: Counter[Size]) -> Size:
 
 def _shorter_side(size: Size) -> int:
     if min(size) > LARGEST_IMAGE:
-        raise DataError(f"most images are {min(size)} pixels or larger: set data.size to at most {LARGEST_IMAGE}")
+        raise DataError(
+            _(
+                "most images are {size} pixels or larger: set data.size to at most {largest_image}",
+                size=min(size),
+                largest_image=LARGEST_IMAGE,
+            )
+        )
     return min(size)
 
 
@@ -154,5 +160,11 @@ class _Worker:
         shape = (len(paths), 3, size, size)
         body = replies.read(math.prod(shape)) if reply is not None else b""
         if reply is None or len(body) != math.prod(shape):
-            raise DataError(f"{paths[0]} or one of the next {len(paths) - 1} images crashed the decoding process")
+            raise DataError(
+                _(
+                    "{paths} or one of the next {n} images crashed the decoding process",
+                    paths=paths[0],
+                    n=len(paths) - 1,
+                )
+            )
         return np.frombuffer(body, np.uint8).reshape(shape), [(width, height) for width, height in reply]

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 
 from convoy.data.arrays import LUMINANCE
 from convoy.data.imageset import DataError
+from convoy.text import gettext as _
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 Size = tuple[int, int]  # width, height
@@ -77,7 +78,9 @@ def read_content(path: str) -> bytes:
         with open(path, "rb", buffering=0) as file:
             return file.read()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read as an image: {error.strerror}") from None
+        raise DataError(
+            _("{path}: cannot be read as an image: {strerror}", path=path, strerror=error.strerror)
+        ) from None
 
 
 def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
@@ -99,7 +102,7 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, Image.UnidentifiedImageError):
             reason = f"it is not one of {', '.join(FORMATS)}"
-        raise DataError(f"{path}: cannot be read as an image: {reason}") from None
+        raise DataError(_("{path}: cannot be read as an image: {reason}", path=path, reason=reason)) from None
     raise DataError(f"{path}: {_SIXTEEN_BITS}")
 
 

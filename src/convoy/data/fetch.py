@@ -89,7 +89,9 @@ def _lock(folder: Path) -> Iterator[None]:
         with held:
             yield
     except OSError as error:
-        raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from None
+        raise DataError(
+            _("{file}: cannot be written: {reason}", file=error.filename or folder, reason=error.strerror or error)
+        ) from None
 
 
 def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
@@ -102,8 +104,12 @@ def _fetch_file(name: str, file: RemoteFile, folder: Path) -> None:
         except _MirrorError as error:
             problems.append(f"{url}: {error}")
     raise DataError(
-        f"{name}: cannot download {file.name}: {'; '.join(problems)}; download it yourself and run "
-        f"`convoy data add {name} FILE`"
+        _(
+            "{name}: cannot download {file}: {problems}; download it yourself and run `convoy data add {name} FILE`",
+            name=name,
+            file=file.name,
+            problems="; ".join(problems),
+        )
     )
 
 
@@ -131,7 +137,13 @@ def _from_mirror(
     size_bytes = _size_bytes(partial)
     partial.unlink()
     if not (is_resumed and may_restart):
-        raise _MirrorError(f"sent a different file of {size_bytes:,} bytes (expected SHA-256 {file.sha256[:12]}...)")
+        raise _MirrorError(
+            _(
+                "sent a different file of {size_bytes:,} bytes (expected SHA-256 {sha256}...)",
+                size_bytes=size_bytes,
+                sha256=file.sha256[:12],
+            )
+        )
     _from_mirror(url, file, folder, show_progress, may_restart=False)
 
 
@@ -147,13 +159,19 @@ def _receive(url: str, file: RemoteFile, partial: Path, show_progress: ShowProgr
         if response.status != 206:
             start = 0  # the server sends the complete file
         elif not (content_range := response.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
-            raise _MirrorError(f"expected bytes from {start:,}, got Content-Range {content_range!r}")
+            raise _MirrorError(
+                _(
+                    "expected bytes from {start:,}, got Content-Range {content_range!r}",
+                    start=start,
+                    content_range=content_range,
+                )
+            )
         content_length = response.length
         received = start
         chunks = _chunks(response)
         chunk = next(chunks, b"")
         if start == 0 and _HTML.match(chunk):
-            raise _MirrorError("answered with an HTML page instead of the file")
+            raise _MirrorError(_("answered with an HTML page instead of the file"))
         with open(partial, "ab" if start else "wb") as out:
             while chunk:
                 out.write(chunk)
@@ -161,11 +179,15 @@ def _receive(url: str, file: RemoteFile, partial: Path, show_progress: ShowProgr
                 show_progress(received)
                 if file.size_bytes is not None and received > file.size_bytes:
                     partial.unlink()
-                    raise _MirrorError(f"sent more than the {file.size_bytes:,} bytes of the file")
+                    raise _MirrorError(
+                        _("sent more than the {size_bytes:,} bytes of the file", size_bytes=file.size_bytes)
+                    )
                 chunk = next(chunks, b"")
     expected = file.size_bytes if file.size_bytes is not None else start + (content_length or 0)
     if received < expected:
-        raise _IncompleteError(f"ended after {received:,} of {expected:,} bytes")
+        raise _IncompleteError(
+            _("ended after {received:,} of {expected:,} bytes", received=received, expected=expected)
+        )
 
 
 def _request(url: str, start: int) -> http.client.HTTPResponse | None:
@@ -182,7 +204,7 @@ def _request(url: str, start: int) -> http.client.HTTPResponse | None:
         error.close()
         if error.code == 416 and start:
             return None
-        raise _MirrorError(f"HTTP {error.code} {error.reason}") from None
+        raise _MirrorError(_("HTTP {code} {reason}", code=error.code, reason=error.reason)) from None
     except (OSError, http.client.HTTPException) as error:
         raise _MirrorError(_reason(error)) from None
 
@@ -202,7 +224,9 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         elapsed = time.monotonic() - window_start
         if elapsed >= TIMEOUT_SECONDS:
             if window_bytes < MIN_BYTES_PER_SECOND * elapsed:
-                raise _IncompleteError(f"too slow: {window_bytes:,} bytes in {elapsed:.0f} s")
+                raise _IncompleteError(
+                    _("too slow: {window_bytes:,} bytes in {elapsed:.0f} s", window_bytes=window_bytes, elapsed=elapsed)
+                )
             window_start, window_bytes = time.monotonic(), 0
 
 
@@ -218,7 +242,14 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
     try:
         shutil.copyfile(path, copy)
     except OSError as error:
-        raise DataError(f"{path}: cannot be copied to {folder}: {error.strerror or error}") from None
+        raise DataError(
+            _(
+                "{path}: cannot be copied to {folder}: {reason}",
+                path=path,
+                folder=folder,
+                reason=error.strerror or error,
+            )
+        ) from None
     digest = _sha256(copy)
     for file in download.files:
         if file.sha256 == digest:
@@ -228,7 +259,15 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
         actual = "an HTML page" if _HTML.match(added.read(4096)) else f"a file with SHA-256 {digest}"
     copy.unlink()
     expected = ", ".join(f"{file.name} ({file.sha256})" for file in download.files)
-    raise DataError(f"{path}: expected a published file of {name}, {expected}; got {actual}")
+    raise DataError(
+        _(
+            "{path}: expected a published file of {name}, {expected}; got {actual}",
+            path=path,
+            name=name,
+            expected=expected,
+            actual=actual,
+        )
+    )
 
 
 def _size_bytes(partial: Path) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 from convoy.data.arrays import Part, Parts, from_arrays
 from convoy.data.imageset import DataError, DataSet, first_line
 from convoy.files import write_bytes
+from convoy.text import gettext as _
 
 TENSOR_FILES = ("train_data.pth", "train_labels.pth", "test_data.pth", "test_labels.pth")
 _IDX_NAME = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?$")
@@ -44,13 +45,29 @@ def idx_files(folder: Path) -> list[Path]:
         role = (match[1] != "train", match[2])
         first = roles.setdefault(role, path)
         if first is not path and path.name != first.name + ".gz":
-            raise DataError(f"{folder}: both {first.name} and {path.name} could be the {match[1]} {match[2]}")
+            raise DataError(
+                _(
+                    "{folder}: both {name} and {file} could be the {match} {match_2}",
+                    folder=folder,
+                    name=first.name,
+                    file=path.name,
+                    match=match[1],
+                    match_2=match[2],
+                )
+            )
     if not roles:
         return []
-    for is_test in sorted({is_test for is_test, _ in roles} | {False}):
+    for is_test in sorted({is_test for is_test, _role in roles} | {False}):
         for kind in ("images", "labels"):
             if (is_test, kind) not in roles:
-                raise DataError(f"{folder}: the IDX file of the {'test' if is_test else 'training'} {kind} is missing")
+                raise DataError(
+                    _(
+                        "{folder}: the IDX file of the {value} {kind} is missing",
+                        folder=folder,
+                        value="test" if is_test else "training",
+                        kind=kind,
+                    )
+                )
     return [roles[role] for role in sorted(roles)]
 
 
@@ -74,7 +91,7 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         return read_idx_bytes(path.read_bytes(), str(path))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(_("{path}: cannot be read: {reason}", path=path, reason=error.strerror or error)) from None
 
 
 def read_idx_bytes(content: bytes, where: str) -> np.ndarray:
@@ -85,22 +102,38 @@ def read_idx_bytes(content: bytes, where: str) -> np.ndarray:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
             return _read_idx(unpacked, where, len(content) * _MAX_DEFLATE_RATIO)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{where}: damaged gzip file: {error}") from None
+        raise DataError(_("{where}: damaged gzip file: {error}", where=where, error=error)) from None
 
 
 def _read_idx(file: io.BytesIO | gzip.GzipFile, where: str, size_bytes: int) -> np.ndarray:
     magic = file.read(4)
     if len(magic) < 4 or magic[:3] != b"\x00\x00\x08" or magic[3] not in (1, 3, 4):
-        raise DataError(f"{where}: expected an IDX file of bytes, but it begins with {magic.hex(' ') or 'nothing'}")
+        raise DataError(
+            _(
+                "{where}: expected an IDX file of bytes, but it begins with {value}",
+                where=where,
+                value=magic.hex(" ") or "nothing",
+            )
+        )
     header = file.read(4 * magic[3])
     shape = tuple(int(length) for length in np.frombuffer(header[: len(header) // 4 * 4], ">u4"))
     expected_bytes = math.prod(shape)
     if len(shape) < magic[3] or expected_bytes > size_bytes:
-        raise DataError(f"{where}: truncated: the file is too short for the shape {shape} in its header")
+        raise DataError(
+            _("{where}: truncated: the file is too short for the shape {shape} in its header", where=where, shape=shape)
+        )
     body = file.read(expected_bytes + 1)  # one more byte reaches the end, where gzip checks its CRC
     if len(body) != expected_bytes:
         error = "truncated: fewer" if len(body) < expected_bytes else "damaged: more"
-        raise DataError(f"{where}: {error} than the {expected_bytes:,} bytes for the shape {shape} in its header")
+        raise DataError(
+            _(
+                "{where}: {error} than the {expected_bytes:,} bytes for the shape {shape} in its header",
+                where=where,
+                error=error,
+                expected_bytes=expected_bytes,
+                shape=shape,
+            )
+        )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
@@ -117,11 +150,24 @@ def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] 
             keys_in_file = ", ".join(sorted(file.files)) or "nothing"
             names = [str(name) for name in file[_CLASS_NAMES].tolist()] if _CLASS_NAMES in file.files else None
     except Exception as error:  # zip and numpy raise many types of errors
-        raise DataError(f"{path}: cannot be read as .npz: {first_line(error)}") from None
+        raise DataError(_("{path}: cannot be read as .npz: {reason}", path=path, reason=first_line(error))) from None
     if "train" not in parts:
-        raise DataError(f"{path}: expected x_train and y_train, or train_images and train_labels, got {keys_in_file}")
+        raise DataError(
+            _(
+                "{path}: expected x_train and y_train, or train_images and train_labels, got {keys_in_file}",
+                path=path,
+                keys_in_file=keys_in_file,
+            )
+        )
     if names is not None and classes is not None and names != list(classes):
-        raise DataError(f"{path}: expected the class_names of {name}, in this order: {', '.join(classes[:12])}")
+        raise DataError(
+            _(
+                "{path}: expected the class_names of {name}, in this order: {classes}",
+                path=path,
+                name=name,
+                classes=", ".join(classes[:12]),
+            )
+        )
     return from_arrays(name, Parts(**parts), size=size, classes=classes if classes is not None else names)
 
 
@@ -143,17 +189,36 @@ def read_tensor(path: Path) -> np.ndarray:
             warnings.simplefilter("ignore")  # warnings about old but readable files
             tensor = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
-        raise DataError(f"{path}: missing; the four tensor files are {', '.join(TENSOR_FILES)}") from None
+        raise DataError(
+            _(
+                "{path}: missing; the four tensor files are {tensor_files}",
+                path=path,
+                tensor_files=", ".join(TENSOR_FILES),
+            )
+        ) from None
     except pickle.UnpicklingError:
-        raise DataError(f"{path}: expected a tensor, but the file is damaged or contains other objects") from None
+        raise DataError(
+            _("{path}: expected a tensor, but the file is damaged or contains other objects", path=path)
+        ) from None
     except Exception as error:  # zip, tar and pickle readers raise many types of errors
-        raise DataError(f"{path}: cannot be read as a tensor file: {first_line(error)}") from None
+        raise DataError(
+            _("{path}: cannot be read as a tensor file: {reason}", path=path, reason=first_line(error))
+        ) from None
     if not isinstance(tensor, torch.Tensor):
-        raise DataError(f"{path}: expected a tensor, got {type(tensor).__name__}")
+        raise DataError(_("{path}: expected a tensor, got {name}", path=path, name=type(tensor).__name__))
     if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-        raise DataError(f"{path}: expected a dense tensor of real numbers, got {tensor.dtype}, {tensor.layout}")
+        raise DataError(
+            _(
+                "{path}: expected a dense tensor of real numbers, got {dtype}, {layout}",
+                path=path,
+                dtype=tensor.dtype,
+                layout=tensor.layout,
+            )
+        )
     if tensor.nbytes > path.stat().st_size:  # the strides of an expanded tensor allow any size
-        raise DataError(f"{path}: the file is too short for a tensor of shape {tuple(tensor.shape)}")
+        raise DataError(
+            _("{path}: the file is too short for a tensor of shape {shape}", path=path, shape=tuple(tensor.shape))
+        )
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return tensor.detach().resolve_conj().resolve_neg().contiguous().numpy()
@@ -165,7 +230,7 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
 
     if dataset.test is None or dataset.validation_indices is not None:
         part = "without a test part" if dataset.test is None else "with a validation part"
-        raise DataError(f"{dataset.name}: cannot write tensor files of a data set {part}")
+        raise DataError(_("{name}: cannot write tensor files of a data set {part}", name=dataset.name, part=part))
     paths = [folder / file for file in TENSOR_FILES]
     arrays = (array for part in (dataset.train, dataset.test) for array in (part.images / np.float32(255), part.labels))
     for path, array in zip(paths, arrays, strict=True):
@@ -173,5 +238,7 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
         try:
             write_bytes(path, buffer.getvalue())
         except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
+            raise DataError(
+                _("{path}: cannot be written: {reason}", path=path, reason=error.strerror or error)
+            ) from None
     return paths

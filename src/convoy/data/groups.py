@@ -24,6 +24,7 @@ from convoy.data.duplicates import REVISION, find_duplicates
 from convoy.data.imageset import DataError, DataSet, ImageSet, first_line
 from convoy.files import write_bytes
 from convoy.recipe.files import GROUP_FILES
+from convoy.text import gettext as _
 
 DUPLICATES = "duplicates"
 _KEY = "data.split.group_by"
@@ -50,12 +51,26 @@ def values_in_file(path: Path, n_images: int, images: str) -> np.ndarray:
     """Returns the values of a file, one per image. `images` names them in the error message. Raises DataError."""
     suffix = path.suffix.lower()
     if suffix not in GROUP_FILES:
-        raise DataError(f"{path}: expected a file with one value per image: {', '.join(GROUP_FILES)}")
+        raise DataError(
+            _(
+                "{path}: expected a file with one value per image: {group_files}",
+                path=path,
+                group_files=", ".join(GROUP_FILES),
+            )
+        )
     values = _values_from_file(path.expanduser(), suffix)
     if len(values) == n_images + 1 and suffix == ".csv" and values[0] not in values[1:]:
         values = values[1:]  # without the header
     if len(values) != n_images:
-        raise DataError(f"{path}: {len(values):,} values for the {n_images:,} {images}")
+        raise DataError(
+            _(
+                "{path}: {n:,} values for the {n_images:,} {images}",
+                path=path,
+                n=len(values),
+                n_images=n_images,
+                images=images,
+            )
+        )
     return values
 
 
@@ -67,37 +82,62 @@ def _values_from_file(path: Path, suffix: str) -> np.ndarray:
             lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
             rows = list(csv.reader(lines)) if suffix == ".csv" else [[line] for line in lines]
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_KEY}): {error.strerror or error}") from None
+        raise DataError(
+            _("{path}: cannot be read ({key}): {reason}", path=path, key=_KEY, reason=error.strerror or error)
+        ) from None
     except Exception as error:  # numpy and zip files, which np.load also reads, raise many types of errors
-        raise DataError(f"{path}: cannot be read: {first_line(error)}") from None
+        raise DataError(_("{path}: cannot be read: {reason}", path=path, reason=first_line(error))) from None
     if suffix == ".npy":
         if not isinstance(values, np.ndarray):
-            raise DataError(f"{path}: expected one array, got several")
+            raise DataError(_("{path}: expected one array, got several", path=path))
         if values.ndim != 1:
-            raise DataError(f"{path}: expected one value per image, got an array of shape {values.shape}")
+            raise DataError(
+                _("{path}: expected one value per image, got an array of shape {shape}", path=path, shape=values.shape)
+            )
         return values
     for number, row in enumerate(rows, start=1):
         if len(row) != 1 or not row[0].strip():
-            raise DataError(f"{path}, line {number}: expected one value, got {len(row) if ''.join(row).strip() else 0}")
+            raise DataError(
+                _(
+                    "{path}, line {number}: expected one value, got {value}",
+                    path=path,
+                    number=number,
+                    value=len(row) if "".join(row).strip() else 0,
+                )
+            )
     return np.array([row[0].strip() for row in rows])
 
 
 def _values_from_paths(dataset: DataSet, pattern: str) -> np.ndarray:
     if dataset.paths is None:
         raise DataError(
-            f"{_KEY} = {pattern!r}: {dataset.name} has no file names to search; expected a file "
-            f"({', '.join(GROUP_FILES)}) with one value per training image"
+            _(
+                "{key} = {pattern!r}: {name} has no file names to search; expected a file "
+                "({group_files}) with one value per training image",
+                key=_KEY,
+                pattern=pattern,
+                name=dataset.name,
+                group_files=", ".join(GROUP_FILES),
+            )
         )
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"{_KEY} = {pattern!r}: invalid regular expression: {error}") from None
+        raise DataError(
+            _("{key} = {pattern!r}: invalid regular expression: {error}", key=_KEY, pattern=pattern, error=error)
+        ) from None
     if not expression.groups:
-        raise DataError(f"{_KEY} = {pattern!r}: expected parentheses around the part of the path that is the group")
+        raise DataError(
+            _(
+                "{key} = {pattern!r}: expected parentheses around the part of the path that is the group",
+                key=_KEY,
+                pattern=pattern,
+            )
+        )
     matches = [expression.search(path) for path in dataset.paths]
     for path, match in zip(dataset.paths, matches, strict=True):
         if match is None or match[1] is None:
-            raise DataError(f"{_KEY} = {pattern!r}: does not match {path!r}")
+            raise DataError(_("{key} = {pattern!r}: does not match {path!r}", key=_KEY, pattern=pattern, path=path))
     return np.array([match[1] for match in matches if match is not None])
 
 

@@ -18,6 +18,7 @@ from convoy.data import cache
 from convoy.data.image_folder import PART_NAMES, PARTS, assemble
 from convoy.data.imageset import DataError, DataSet, first_line
 from convoy.registry import HUB
+from convoy.text import gettext as _
 
 MIN_MAJOR_VERSION = 4  # of `datasets`; older versions execute scripts of the data set
 _IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # two column names of the selected parts; the required split
@@ -43,22 +44,31 @@ def load(name: str, size: int | None) -> DataSet:
     """
     where = HUB + name
     if not name:
-        raise DataError(f"{where}: expected hf:owner/name, a data set of the Hugging Face Hub")
+        raise DataError(_("{where}: expected hf:owner/name, a data set of the Hugging Face Hub", where=where))
     try:
         import datasets
     except ImportError:
-        raise DataError(f"{where}: the Hugging Face Hub needs the package datasets: pip install datasets") from None
+        raise DataError(
+            _("{where}: the Hugging Face Hub needs the package datasets: pip install datasets", where=where)
+        ) from None
     if int(datasets.__version__.partition(".")[0]) < MIN_MAJOR_VERSION:
         raise DataError(
-            f"{where}: expected version {MIN_MAJOR_VERSION} or newer of the package datasets, got "
-            f"{datasets.__version__}, which may run code of the data set: pip install --upgrade datasets"
+            _(
+                "{where}: expected version {min_major_version} or newer of the package datasets, got "
+                "{version}, which may run code of the data set: pip install --upgrade datasets",
+                where=where,
+                min_major_version=MIN_MAJOR_VERSION,
+                version=datasets.__version__,
+            )
         )
-    owner, _, rest = name.partition("/")
-    set_name, _, configuration = rest.partition("/")
+    owner, _slash, rest = name.partition("/")
+    set_name, _slash, configuration = rest.partition("/")
     try:
         splits = datasets.load_dataset(f"{owner}/{set_name}" if rest else owner, configuration or None)
     except Exception as error:  # wrong names, formats and network errors raise many types
-        raise DataError(f"{where}: cannot be loaded by datasets: {first_line(error)}") from None
+        raise DataError(
+            _("{where}: cannot be loaded by datasets: {reason}", where=where, reason=first_line(error))
+        ) from None
     parts, notes = _parts(splits, where, datasets)
     fingerprints = [f"{part.name} {part.rows._fingerprint}" for part in parts]
     import PIL
@@ -70,16 +80,18 @@ def load(name: str, size: int | None) -> DataSet:
 def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_Part], tuple[str, ...]]:
     """Returns train, validation and test with only their image and label columns, and notes on ignored splits."""
     if _TRAIN not in splits:
-        raise DataError(f"{where}: expected a split 'train', got {', '.join(splits)}")
+        raise DataError(_("{where}: expected a split 'train', got {splits}", where=where, splits=", ".join(splits)))
     features = splits[_TRAIN].features
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     if len(images) != 1 or not labels:
         columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
-        raise DataError(f"{where}: expected one Image column and a ClassLabel column, got {columns}")
+        raise DataError(
+            _("{where}: expected one Image column and a ClassLabel column, got {columns}", where=where, columns=columns)
+        )
     label = _LABEL if _LABEL in labels else labels[0]
     if len(features[label].names) < 2:
-        raise DataError(f"{where}: expected at least two classes, got one")
+        raise DataError(_("{where}: expected at least two classes, got one", where=where))
     notes = [f"labels are from {label}, not from {', '.join(c for c in labels if c != label)}"] if labels[1:] else []
     parts: dict[str, Any] = {}
     for name, split in splits.items():
@@ -92,7 +104,7 @@ def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_
             renamed = split.select_columns([images[0], label]).rename_columns({images[0]: _IMAGE, label: _LABEL})
             parts[part] = renamed.cast_column(_IMAGE, datasets.Image(decode=False))
     if _TRAIN not in parts:
-        raise DataError(f"{where}: the split 'train' has images without labels")
+        raise DataError(_("{where}: the split 'train' has images without labels", where=where))
     return [_Part(part, parts[part]) for part in PARTS if part in parts], tuple(notes)
 
 
@@ -133,9 +145,11 @@ def _contents(images: list[_EncodedImage], where: str, start: int) -> Iterator[t
         if image.bytes is not None:
             yield name, image.bytes
         elif image.path is None:
-            raise DataError(f"{name}: expected an image, got None")
+            raise DataError(_("{name}: expected an image, got None", name=name))
         else:
             try:
                 yield name, Path(image.path).read_bytes()
             except OSError as error:
-                raise DataError(f"{name}: {image.path}: cannot be read: {error.strerror}") from None
+                raise DataError(
+                    _("{name}: {path}: cannot be read: {strerror}", name=name, path=image.path, strerror=error.strerror)
+                ) from None

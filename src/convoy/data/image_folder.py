@@ -15,6 +15,7 @@ import numpy as np
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.registry import missing, unknown
+from convoy.text import gettext as _
 
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
@@ -46,7 +47,9 @@ def list_folder(root: Path) -> Listing:
     train = parts["train"]
     classes = class_names(train)
     if len(classes) < 2:
-        raise DataError(f"{train}: expected at least two class folders, got only {classes[0]}")
+        raise DataError(
+            _("{train}: expected at least two class folders, got only {classes}", train=train, classes=classes[0])
+        )
     paths: list[str] = []
     labels: list[int] = []
     stamps: list[str] = []
@@ -58,11 +61,19 @@ def list_folder(root: Path) -> Listing:
         before = len(paths)
         for class_name in class_names(folder):
             if class_name not in classes:
-                raise DataError(f"{folder / class_name}: this class has no folder in {train}")
+                raise DataError(
+                    _("{value}: this class has no folder in {train}", value=folder / class_name, train=train)
+                )
             class_folder = folder / class_name
             files = list_images(class_folder, ignored)
             if not files:
-                raise DataError(f"{class_folder}: no {_FORMAT_NAMES} images directly in the class folder")
+                raise DataError(
+                    _(
+                        "{class_folder}: no {format_names} images directly in the class folder",
+                        class_folder=class_folder,
+                        format_names=_FORMAT_NAMES,
+                    )
+                )
             prefix = f"{class_folder}{os.sep}"
             paths += [prefix + name for name, _, _ in files]
             stamps += [f"{prefix}{name}|{size_bytes}|{mtime_ns}" for name, size_bytes, mtime_ns in files]
@@ -85,7 +96,9 @@ def _sampled_content(paths: Sequence[str]) -> str:
         try:
             content = Path(paths[index]).read_bytes()
         except OSError as error:
-            raise DataError(f"{paths[index]}: cannot be read: {error.strerror}") from None
+            raise DataError(
+                _("{paths}: cannot be read: {strerror}", paths=paths[index], strerror=error.strerror)
+            ) from None
         digest.update(sha256(content).digest())
     return digest.hexdigest()
 
@@ -105,7 +118,9 @@ def list_images(folder: Path, ignored: Counter[str]) -> list[tuple[str, int, int
             try:
                 status = entry.stat()
             except OSError as error:
-                raise DataError(f"{entry.path}: cannot be read: {error.strerror}") from None
+                raise DataError(
+                    _("{path}: cannot be read: {strerror}", path=entry.path, strerror=error.strerror)
+                ) from None
             if not stat.S_ISREG(status.st_mode):
                 ignored["folders"] += 1
                 continue
@@ -163,14 +178,16 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             images = list_images(path, Counter())
             if not images:
-                raise DataError(f"{path}: no {_FORMAT_NAMES} images in this folder")
+                raise DataError(
+                    _("{path}: no {format_names} images in this folder", path=path, format_names=_FORMAT_NAMES)
+                )
             files += [path / name for name, _, _ in images]
         elif path.exists():
             files.append(path)
         else:
             raise DataError(f"{path}: {missing(path)}")
     if not files:
-        raise DataError("no images given")
+        raise DataError(_("no images given"))
     return files
 
 
@@ -187,7 +204,12 @@ def class_names(folder: Path) -> tuple[str, ...]:
     """Returns the names of the class folders, numbers in numerical order. Raises DataError if there are none."""
     names = [path.name for path in _folders(folder)]
     if not names:
-        raise DataError(f"{folder}: no class folders; expected <class>/<image>, or the same in train/, val/ and test/")
+        raise DataError(
+            _(
+                "{folder}: no class folders; expected <class>/<image>, or the same in train/, val/ and test/",
+                folder=folder,
+            )
+        )
     return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
 
 
@@ -205,7 +227,9 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], lis
         paths += [str(folder / name / file) for file, _, _ in files]
         labels += [classes.index(name)] * len(files)
     if not paths:
-        raise DataError(f"{folder}: no {_FORMAT_NAMES} images in its class folders")
+        raise DataError(
+            _("{folder}: no {format_names} images in its class folders", folder=folder, format_names=_FORMAT_NAMES)
+        )
     return paths, labels
 
 
@@ -219,12 +243,16 @@ def _parts(root: Path) -> dict[str, Path]:
         folders.setdefault(PART_NAMES.get(folder.name.lower(), ""), []).append(folder)
     if not any(_folders(folder) for folder in folders.get("train", ())):
         if len(folders) == 1 and any(_folders(folder) for folder in folders.get("test", ())):
-            raise DataError(f"{root}: expected train/, got only the test part {folders['test'][0].name}/")
+            raise DataError(
+                _("{root}: expected train/, got only the test part {name}/", root=root, name=folders["test"][0].name)
+            )
         return {"train": root}
     for part in PARTS:
         if len(folders.get(part, ())) > 1:
             both = " and ".join(folder.name for folder in folders[part])
-            raise DataError(f"{root}: two folders for the {part} part, {both}: rename one")
+            raise DataError(
+                _("{root}: two folders for the {part} part, {both}: rename one", root=root, part=part, both=both)
+            )
     return {part: folders[part][0] for part in PARTS if part in folders}
 
 

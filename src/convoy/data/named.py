@@ -11,6 +11,7 @@ from typing import NamedTuple
 from convoy.data.archives import Layout
 from convoy.data.arrays import Part, Parts, from_arrays
 from convoy.data.imageset import DataError, DataSet, first_line
+from convoy.text import gettext as _
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class FileFormat(Layout):
             except DataError:
                 raise
             except Exception as error:  # the readers of other packages raise many types of errors
-                raise DataError(f"{files[0].where}: not in the published format: {first_line(error)}") from None
+                raise DataError(
+                    _("{where}: not in the published format: {reason}", where=files[0].where, reason=first_line(error))
+                ) from None
         return Parts(parts[0], test=parts[1])
 
 
@@ -93,5 +96,14 @@ def from_published(entry: NamedData, parts: Parts, size: int | None) -> DataSet:
     """Creates the data set from decoded parts. Raises DataError for a wrong number of images."""
     for (label, part), expected in zip(parts.items(), entry.counts, strict=True):
         if (actual := len(part.images)) != expected:
-            raise DataError(f"{part.where}: expected the {expected:,} {label} images of {entry.name}, got {actual:,}")
+            raise DataError(
+                _(
+                    "{where}: expected the {expected:,} {label} images of {name}, got {actual:,}",
+                    where=part.where,
+                    expected=expected,
+                    label=label,
+                    name=entry.name,
+                    actual=actual,
+                )
+            )
     return from_arrays(entry.name, parts, size=size, classes=entry.classes)

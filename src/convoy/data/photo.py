@@ -19,6 +19,7 @@ from convoy.data.decode_images import open_upright, read_content
 from convoy.data.image_folder import image_files
 from convoy.data.imageset import DataError
 from convoy.data.pixels import Source, as_list, frames_of, rgb_images
+from convoy.text import gettext as _
 
 SIDE = 28  # pixels
 BOX = 20  # pixels, the longer side of the character
@@ -54,7 +55,7 @@ def read_characters(paths: Iterable[str | Path], size: int) -> tuple[list[Path],
 def character_pixels(images: Source | Sequence[Source], size: int, in_chans: int = 1) -> np.ndarray:
     """Like `read_characters`, for images as in `as_pixels`. Warns if an image shows several characters."""
     characters = [each for source in as_list(images) for each in _characters(source, size)]
-    for number, (_, ink) in enumerate(characters, start=1):
+    for number, (_character, ink) in enumerate(characters, start=1):
         if ink is not None and ink.characters > 1:
             warnings.warn(f"image {number}: expected one character, found {ink.characters}", stacklevel=2)
     return np.repeat(np.stack([pixels for pixels, _ in characters]), in_chans, axis=1)
@@ -108,7 +109,10 @@ def find_ink(image: Image.Image) -> tuple[np.ndarray, Ink]:
     level = float(np.median(ink[strokes])) if strokes.any() else 0.0
     if level < MIN_CONTRAST:
         raise DataError(
-            f"no ink found: expected strokes that differ from the paper by {MIN_CONTRAST} of 255 levels or more"
+            _(
+                "no ink found: expected strokes that differ from the paper by {min_contrast} of 255 levels or more",
+                min_contrast=MIN_CONTRAST,
+            )
         )
     rows, columns = (np.flatnonzero(strokes.any(axis)) for axis in (1, 0))
     left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
@@ -148,7 +152,7 @@ def _highest(values: np.ndarray, width: int) -> np.ndarray:
 def _blurred(values: np.ndarray, sigma: float) -> np.ndarray:
     """Convolves with a Gaussian. `sigma` is in pixels."""
     radius = round(4 * sigma)
-    for _ in (0, 1):  # the columns, then the rows
+    for _axis in (0, 1):  # the columns, then the rows
         padded = np.pad(values, ((radius, radius), (0, 0)), "symmetric")
         distance = np.arange(len(padded)) - radius - np.arange(len(values))[:, None]
         weights = np.exp(-0.5 * (distance / sigma) ** 2).astype(np.float32)

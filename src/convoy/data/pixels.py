@@ -12,6 +12,7 @@ from PIL import Image
 
 from convoy.data.decode_images import fitted, open_upright, read_content, to_rgb, with_channels
 from convoy.data.imageset import DataError
+from convoy.text import gettext as _
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
 _CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency
@@ -42,7 +43,7 @@ def rgb_images(source: Source, size: int) -> list[Image.Image]:
             ]
         if hasattr(source, "getexif"):
             return [to_rgb(source.copy())]
-    raise DataError(f"expected paths, Pillow images or uint8 arrays, got {type(source).__name__}")
+    raise DataError(_("expected paths, Pillow images or uint8 arrays, got {name}", name=type(source).__name__))
 
 
 def _pixels(source: Source, size: int, in_chans: int) -> np.ndarray:
@@ -57,7 +58,7 @@ def _pixels(source: Source, size: int, in_chans: int) -> np.ndarray:
 def frames_of(array: np.ndarray) -> np.ndarray:
     """Returns [N, H, W, C]."""
     if array.dtype != np.uint8:
-        raise DataError(f"expected an array of uint8, 0 to 255, got {array.dtype}")
+        raise DataError(_("expected an array of uint8, 0 to 255, got {dtype}", dtype=array.dtype))
     frames = array
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS):
         frames = array[None]
@@ -66,5 +67,7 @@ def frames_of(array: np.ndarray) -> np.ndarray:
     if frames.ndim == 4 and frames.shape[3] not in _CHANNELS:
         frames = frames.transpose(0, 2, 3, 1)
     if frames.ndim != 4 or frames.shape[3] not in _CHANNELS or frames.size == 0:
-        raise DataError(f"expected an array [H, W], [H, W, C], [N, H, W] or [N, H, W, C], got {list(array.shape)}")
+        raise DataError(
+            _("expected an array [H, W], [H, W, C], [N, H, W] or [N, H, W, C], got {shape}", shape=list(array.shape))
+        )
     return frames

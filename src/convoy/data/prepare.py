@@ -14,6 +14,7 @@ from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.sources import load
 from convoy.data.splits import Split, limit_split, make_folds, make_split
 from convoy.recipe.sections import Data
+from convoy.text import gettext as _
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +165,9 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     # Variance * n^2, as an integer
     variances = [n_pixels * squares - levels**2 for levels, squares in zip(total, total_of_squares, strict=True)]
     if 0 in variances:
-        raise DataError(f"all training pixels of channel {variances.index(0)} have the same value: nothing to learn")
+        raise DataError(
+            _("all training pixels of channel {index} have the same value: nothing to learn", index=variances.index(0))
+        )
     return tuple(mean), tuple(math.sqrt(variance) / n_pixels / 255 for variance in variances)
 
 
@@ -175,6 +178,13 @@ def fixed_statistics(spec: Data, channels: int) -> tuple[tuple[float, ...], tupl
     for value in spec.normalise:
         values = value if isinstance(value, tuple) else (value,) * channels
         if len(values) != channels:
-            raise DataError(f"data.normalise has {len(values)} values for the {channels} channels of {spec.name}")
+            raise DataError(
+                _(
+                    "data.normalise has {n} values for the {channels} channels of {name}",
+                    n=len(values),
+                    channels=channels,
+                    name=spec.name,
+                )
+            )
         constants.append(tuple(float(number) for number in values))
     return constants[0], constants[1]

@@ -18,6 +18,7 @@ from convoy.data.arrays import Part, Parts
 from convoy.data.formats import read_idx_bytes
 from convoy.data.imageset import DataError
 from convoy.data.named import Content
+from convoy.text import gettext as _
 
 _CIFAR_BYTES = 3 * 32 * 32  # of an image, by colour plane
 _ARRAY_CONSTRUCTORS = {"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"}
@@ -28,7 +29,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in _ARRAY_CONSTRUCTORS:
-            raise pickle.UnpicklingError(f"expected only arrays, got {module}.{name}")
+            raise pickle.UnpicklingError(_("expected only arrays, got {module}.{name}", module=module, name=name))
         return super().find_class(module, name)
 
 
@@ -44,7 +45,14 @@ def read_cifar_binary(files: Sequence[Content], *, label_bytes: int = 1) -> Part
     length = label_bytes + _CIFAR_BYTES
     for file in files:
         if len(file.data) % length:
-            raise DataError(f"{file.where}: truncated: {len(file.data):,} bytes, expected a multiple of {length:,}")
+            raise DataError(
+                _(
+                    "{where}: truncated: {n:,} bytes, expected a multiple of {length:,}",
+                    where=file.where,
+                    n=len(file.data),
+                    length=length,
+                )
+            )
     records = np.frombuffer(b"".join(file.data for file in files), np.uint8).reshape(-1, length)
     return _cifar(records[:, label_bytes:], records[:, label_bytes - 1], files)
 

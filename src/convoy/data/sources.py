@@ -14,6 +14,7 @@ from convoy.data.catalogue import DATA_SETS
 from convoy.data.imageset import DataError, DataSet
 from convoy.data.named import Download, NamedData, from_published
 from convoy.registry import HUB, closest, missing, unknown
+from convoy.text import gettext as _
 
 
 def load(name: str, *, size: int | None = None) -> DataSet:
@@ -60,7 +61,7 @@ def add(name: str, paths: Sequence[Path]) -> DataSet | None:
     """Adds manually downloaded files of a registered data set and loads it; returns None if files are still missing."""
     origin = DATA_SETS[name].origin
     if not isinstance(origin, Download):
-        raise DataError(f"{name}: nothing to add, it is included in {origin.package}")
+        raise DataError(_("{name}: nothing to add, it is included in {package}", name=name, package=origin.package))
     fetch.add(name, origin, paths)
     return None if fetch.missing(origin) else _load_registered(name, size=None)
 
@@ -87,7 +88,9 @@ def _locate(name: str) -> tuple[str, Path | None]:
     if short_name and equals and not Path(name).exists():
         path = Path(path_text).expanduser()
         if not path.exists():
-            raise DataError(f"data {name!r}: {path_text} {missing(path)}")
+            raise DataError(
+                _("data {name!r}: {path_text} {missing}", name=name, path_text=path_text, missing=missing(path))
+            )
         return short_name, path
     if os.sep not in name and name not in (".", ".."):
         location = _in_convoy_data(name)
@@ -107,7 +110,7 @@ def _in_convoy_data(name: str) -> Path | None:
     if not folder:
         return None
     if not Path(folder).is_dir():
-        raise DataError(f"CONVOY_DATA = {folder}: this folder does not exist")
+        raise DataError(_("CONVOY_DATA = {folder}: this folder does not exist", folder=folder))
     return next((path for path in (Path(folder) / name, Path(folder) / f"{name}.npz") if path.exists()), None)
 
 
@@ -117,7 +120,11 @@ def _load_registered(name: str, size: int | None) -> DataSet:
     if isinstance(origin := entry.origin, Download):
         if fetch.missing(origin):
             raise DataError(
-                f"{name}: not on this machine; download it by `convoy data get {name}`, or give its folder: {name}=PATH"
+                _(
+                    "{name}: not on this machine; download it by `convoy data get {name}`, or give its "
+                    "folder: {name}=PATH",
+                    name=name,
+                )
             )
         source = str(fetch.folder_of(origin))
         dataset = _read(Path(source), name, size, entry)
@@ -127,8 +134,13 @@ def _load_registered(name: str, size: int | None) -> DataSet:
         dataset = cache.get_or_create(key, lambda: from_published(entry, origin.read(), size))
     if size is None and entry.content_hash is not None and dataset.content_hash != entry.content_hash:
         raise DataError(
-            f"{name}: the data in {source} are not {name}: expected content hash {entry.content_hash}, got "
-            f"{dataset.content_hash}"
+            _(
+                "{name}: the data in {source} are not {name}: expected content hash {content_hash}, got {found}",
+                name=name,
+                source=source,
+                content_hash=entry.content_hash,
+                found=dataset.content_hash,
+            )
         )
     return dataset
 
@@ -141,7 +153,13 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
         read: Callable[..., DataSet]
         if path.is_file():
             if path.suffix != ".npz":
-                raise DataError(f"{path}: expected a folder or an .npz file{_published_hint(entry)}")
+                raise DataError(
+                    _(
+                        "{path}: expected a folder or an .npz file{published_hint}",
+                        path=path,
+                        published_hint=_published_hint(entry),
+                    )
+                )
             read, files = formats.read_npz, [path]
         elif any((path / file).exists() for file in formats.TENSOR_FILES):
             read, files = formats.read_tensors, [path / file for file in formats.TENSOR_FILES]
@@ -151,7 +169,9 @@ def _read(path: Path, name: str, size: int | None, entry: NamedData | None) -> D
             return _read_images(path, name, size, entry)
         stamps = _stamps(files)
     except OSError as error:
-        raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(
+            _("{file}: cannot be read: {reason}", file=error.filename or path, reason=error.strerror or error)
+        ) from None
     key = cache.key_of(["arrays", str(size), str(classes), *stamps])
     return cache.get_or_create(key, lambda: read(path, name, size=size, classes=classes))
 
@@ -193,12 +213,24 @@ def _with_registered_classes(entry: NamedData, listing: image_folder.Listing, pa
     is_named_test = path.resolve().name.lower() == "test"
     if "test" not in listing.part_lengths and (is_named_test or (len(listing.paths),) == entry.counts[1:]):
         raise DataError(
-            f"{path}: looks like only the test part of {entry.name} ({len(listing.paths):,} images, no train/); "
-            f"expected {entry.name}=PATH with a folder that has train/ and test/"
+            _(
+                "{path}: looks like only the test part of {name} ({n:,} images, no train/); expected "
+                "{name}=PATH with a folder that has train/ and test/",
+                path=path,
+                name=entry.name,
+                n=len(listing.paths),
+            )
         )
     names = [entry.spellings.get(class_name, class_name) for class_name in listing.classes]
     if sorted(names) != sorted(entry.classes):
-        raise DataError(f"{path}: expected the classes of {entry.name}, got {', '.join(listing.classes[:12])}")
+        raise DataError(
+            _(
+                "{path}: expected the classes of {name}, got {classes}",
+                path=path,
+                name=entry.name,
+                classes=", ".join(listing.classes[:12]),
+            )
+        )
     labels = [entry.classes.index(class_name) for class_name in names]
     return replace(listing, classes=entry.classes, labels=tuple(labels[label] for label in listing.labels))
 

@@ -17,6 +17,7 @@ import numpy as np
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.randomness import derive_seed
 from convoy.recipe.sections import SplitSpec
+from convoy.text import gettext as _
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,14 @@ def _check_undivided(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> N
     if len(divided):
         count = int(np.isin(validation_groups, divided).sum())
         raise DataError(
-            f"data.split.group_by = {spec.group_by!r}: {count:,} of the {len(validation_groups):,} images in the "
-            f"validation part of {dataset.name} belong to groups with images in its training part"
+            _(
+                "data.split.group_by = {group_by!r}: {count:,} of the {n:,} images in the validation "
+                "part of {name} belong to groups with images in its training part",
+                group_by=spec.group_by,
+                count=count,
+                n=len(validation_groups),
+                name=dataset.name,
+            )
         )
 
 
@@ -98,7 +105,13 @@ def limit_split(dataset: DataSet, split: Split, limit: int, seed: int) -> Split:
         n_validation = max(n_validation, 1)
     n_train = min(limit, n_pool) - n_validation
     if n_train < 1:
-        raise DataError(f"data.limit = {limit}: no image left to train on, with {n_validation} for validation")
+        raise DataError(
+            _(
+                "data.limit = {limit}: no image left to train on, with {n_validation} for validation",
+                limit=limit,
+                n_validation=n_validation,
+            )
+        )
     test_labels = dataset.test_pool.labels
     return Split(
         limit_part(split.train, labels, n_train, seed, "train"),
@@ -152,11 +165,18 @@ def _assign_folds(dataset: DataSet, pool: np.ndarray, spec: SplitSpec, groups: n
     where = f"{dataset.name}: data.split.folds = {spec.folds}"
     if groups is None:
         if len(pool) < spec.folds:
-            raise DataError(f"{where} and {len(pool)} images: more folds than images")
+            raise DataError(_("{where} and {n} images: more folds than images", where=where, n=len(pool)))
         return assign_images(labels, spec.folds, seed)
     n_groups = len(np.unique(groups[pool]))
     if n_groups < spec.folds:
-        raise DataError(f"{where} and {n_groups} groups by {spec.group_by!r}: more folds than groups")
+        raise DataError(
+            _(
+                "{where} and {n_groups} groups by {group_by!r}: more folds than groups",
+                where=where,
+                n_groups=n_groups,
+                group_by=spec.group_by,
+            )
+        )
     return assign_groups(labels, groups[pool], [1 / spec.folds] * spec.folds, seed)
 
 
@@ -170,8 +190,15 @@ def _split_off(
     where = f"{dataset.name}: data.split.{part} = {fraction:g} of {len(indices):,} images"
     if not 1 <= count < len(indices):
         raise DataError(
-            f"{where} leaves {len(indices) - count} to train on and {count} for {part}: too few images; "
-            f"choose a {'larger' if count < 1 else 'smaller'} --data.split.{part}"
+            _(
+                "{where} leaves {value} to train on and {count} for {part}: too few images; choose a "
+                "{change} --data.split.{part}",
+                where=where,
+                value=len(indices) - count,
+                count=count,
+                part=part,
+                change="larger" if count < 1 else "smaller",
+            )
         )
     seed = derive_seed(spec.seed, f"split {part}")
     labels = _strata(dataset.train.labels, spec)
@@ -179,13 +206,27 @@ def _split_off(
         in_part = assign_groups(labels[indices], groups[indices], (1 - fraction, fraction), seed) == 1
         if not 0 < in_part.sum() < len(indices):
             n_groups = len(np.unique(groups[indices]))
-            raise DataError(f"{where}: their {n_groups} groups by {spec.group_by!r} are too few or too large to split")
+            raise DataError(
+                _(
+                    "{where}: their {n_groups} groups by {group_by!r} are too few or too large to split",
+                    where=where,
+                    n_groups=n_groups,
+                    group_by=spec.group_by,
+                )
+            )
         return indices[~in_part], indices[in_part]
     n_classes = len(np.unique(labels[indices]))
     if (smaller := min(count, len(indices) - count)) < n_classes:
         raise DataError(
-            f"{where} is {smaller} for {n_classes} classes: too few for a stratified split; choose a "
-            f"{'larger' if count == smaller else 'smaller'} --data.split.{part}, or --data.split.stratified false"
+            _(
+                "{where} is {smaller} for {n_classes} classes: too few for a stratified split; choose a "
+                "{change} --data.split.{part}, or --data.split.stratified false",
+                where=where,
+                smaller=smaller,
+                n_classes=n_classes,
+                change="larger" if count == smaller else "smaller",
+                part=part,
+            )
         )
     sample = stratified_sample(indices, labels, count, seed)
     return _without(indices, sample), sample

@@ -16,6 +16,7 @@ import numpy as np
 
 from convoy.runs import Run
 from convoy.stats import TAILS, Estimate, wilson
+from convoy.text import gettext as _
 
 BINS = 15
 RESAMPLES = 1000  # of the bootstrap, and draws of labels for a calibrated network
@@ -199,7 +200,7 @@ class _Scored(NamedTuple):
 def _scored(outputs: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> _Scored:
     finite = _finite(outputs)
     if not finite.any():
-        raise ValueError(f"calibration needs an image with finite outputs, got {len(outputs)} images without")
+        raise ValueError(_("calibration needs an image with finite outputs, got {n} images without", n=len(outputs)))
     logs, labels = log_probabilities(outputs[finite], temperature), labels[finite]
     likely, log_of_true = np.exp(logs), logs[np.arange(len(labels)), labels]
     brier = (likely**2).sum(axis=1) - 2 * np.exp(log_of_true) + 1
@@ -232,7 +233,7 @@ def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> Temperature | No
     low, high = (math.log(end) for end in TEMPERATURES)
     if slope(low) >= 0 or slope(high) <= 0:
         return None
-    for _ in range(30):  # halves 7.8 to 7e-9
+    for _halving in range(30):  # halves 7.8 to 7e-9
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return Temperature(math.exp((low + high) / 2), len(labels))

@@ -20,6 +20,7 @@ from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.run_contents import RunData
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 
 def build_network(recipe: Recipe, images: ImageSet) -> nn.Module:
@@ -56,10 +57,10 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
 def best_weights(run: Run) -> Path:
     """The file. Raises ValueError for a run without weights."""
     if run.is_archived:
-        raise ValueError(f"{run.path} was archived without weights; train its recipe.toml to get them")
+        raise ValueError(_("{path} was archived without weights; train its recipe.toml to get them", path=run.path))
     path = run.file("best.safetensors")
     if not path.is_file():
-        raise ValueError(f"{run.path} has no weights yet; its first epoch is not finished")
+        raise ValueError(_("{path} has no weights yet; its first epoch is not finished", path=run.path))
     return path
 
 
@@ -80,7 +81,9 @@ def trusted_code(run: Run, *, trust_code: bool) -> tuple[str, RunCode]:
     """The user's class in the run folder, as "code/net.py:MyNet" with its full path, and the code."""
     code = RunCode.read(run.path / "code")
     if not (trust_code or _mark(run, code).exists()):
-        raise ValueError(f"{run.path / 'code'} contains code from elsewhere; review it, then use --trust-code")
+        raise ValueError(
+            _("{value} contains code from elsewhere; review it, then use --trust-code", value=run.path / "code")
+        )
     return str(run.path / "code" / _entry(run)), code
 
 

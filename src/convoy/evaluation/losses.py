@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from convoy.evaluation.predict import BATCH
 from convoy.recipe.faults import Fault
 from convoy.recipe.sections import CrossEntropy, SquaredError, Train
+from convoy.text import gettext as _
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -74,9 +75,13 @@ def class_weights(spec: Train, counts: Sequence[int]) -> torch.Tensor | None:
     if setting == "none":
         return None
     if not isinstance(spec.loss, CrossEntropy):
-        raise ValueError(f"train.class_weights: the loss {spec.loss.name} does not support weights; expected 'none'")
+        raise ValueError(
+            _("train.class_weights: the loss {name} does not support weights; expected 'none'", name=spec.loss.name)
+        )
     if setting != "balanced" and len(setting) != len(counts):
-        raise ValueError(f"train.class_weights: expected {len(counts)} weights, one per class, got {len(setting)}")
+        raise ValueError(
+            _("train.class_weights: expected {n} weights, one per class, got {m}", n=len(counts), m=len(setting))
+        )
     images = torch.tensor(counts, dtype=torch.float64)
     weights = 1 / images.clamp(min=1) if setting == "balanced" else torch.tensor(setting, dtype=torch.float64)
     weights = weights * (images > 0)

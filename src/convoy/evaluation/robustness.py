@@ -12,6 +12,7 @@ from convoy.run_contents import from_table
 from convoy.run_files import recorded_hashes, sha256_of
 from convoy.runs import Run
 from convoy.stats import Estimate, wilson
+from convoy.text import gettext as _
 
 FILE = "corruptions.json"
 WEIGHTS = "best.safetensors"
@@ -102,7 +103,9 @@ def read(path: Path) -> Robustness:
         scores = tuple(_score(row) for row in table["scores"])
         return from_table(Robustness, {**table, "scores": scores, "mean_error": Estimate(**table["mean_error"])})
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}; run convoy test --corruptions again") from None
+        raise ValueError(
+            _("{path} is damaged: {error}; run convoy test --corruptions again", path=path, error=error)
+        ) from None
 
 
 def _score(row: Mapping[str, Any]) -> CorruptedScore:

@@ -39,6 +39,7 @@ from convoy.registry import missing
 from convoy.run_contents import Score
 from convoy.run_files import Contradiction
 from convoy.runs import WEIGHTS, Run, Workspace
+from convoy.text import gettext as _
 
 CORRUPTION_SEED = 0
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that can be set to test a run
@@ -171,7 +172,9 @@ def _check_corruptions(target: Run | Path, subject: _Subject) -> None:
     """Raises ValueError before the test set is opened, instead of after minutes of scoring."""
     if isinstance(target, Run):
         if not target.finished:
-            raise ValueError(f"{target.path} is {target.state}: corruptions are scored for finished runs")
+            raise ValueError(
+                _("{path} is {state}: corruptions are scored for finished runs", path=target.path, state=target.state)
+            )
         target.check_files()
     kinds_for(subject.test.channels, subject.test.size)
 
@@ -198,23 +201,44 @@ def _corruptions(target: Run | Path, subject: _Subject, images: ImageSet, clean:
 
 def _of_run(run: Run, request: Request) -> _Subject:
     model, data, overrides = request.model, request.data, request.overrides
-    for path, _ in overrides:
+    for path, _value in overrides:
         if not path.startswith(TEST_KEYS):
-            raise ValueError(f"{path}: cannot be set for a test of a run; expected one of {', '.join(TEST_KEYS)}")
+            raise ValueError(
+                _(
+                    "{path}: cannot be set for a test of a run; expected one of {test_keys}",
+                    path=path,
+                    test_keys=", ".join(TEST_KEYS),
+                )
+            )
     if model is not None and model != run.recipe.model.name:
-        raise ValueError(f"--model {model}: {run.path} is a run of {run.recipe.model.name}")
+        raise ValueError(
+            _("--model {model}: {path} is a run of {name}", model=model, path=run.path, name=run.recipe.model.name)
+        )
     named = [("data.name", data)] if data is not None else []
     spec = run.recipe.override([*named, *overrides]).data
     module, mean, std = network_of(run, trust_code=request.trust_code), tuple(run.data.mean), tuple(run.data.std)
     is_own = data is None or _is_data_of(run, data)
     if not is_own and (folder := folder_to_test(spec.name)) is not None:
         if spec.size not in (None, run.data.image_size):
-            raise ValueError(f"data.size = {spec.size}: {run.path} was trained on {run.data.image_size} pixels")
+            raise ValueError(
+                _(
+                    "data.size = {size}: {path} was trained on {image_size} pixels",
+                    size=spec.size,
+                    path=run.path,
+                    image_size=run.data.image_size,
+                )
+            )
         for path in dict(overrides):
             if path.startswith("data.split"):
-                raise ValueError(f"{path}: {folder} has no training part to split from; every image is scored")
+                raise ValueError(
+                    _(
+                        "{path}: {folder} has no training part to split from; every image is scored",
+                        path=path,
+                        folder=folder,
+                    )
+                )
         paths, labels = labelled_files(folder, run.data.classes)
-        _, pixels, inks = read_for(run.data, paths, raw=request.raw)
+        _files, pixels, inks = read_for(run.data, paths, raw=request.raw)
         images = ImageSet(pixels, np.array(labels, np.int64), tuple(run.data.classes))
         if "data.limit" in dict(overrides):  # ignores the limit of the training
             images = _limited(images, spec)
@@ -232,9 +256,9 @@ def _of_run(run: Run, request: Request) -> _Subject:
 def _of_file(path: Path, request: Request) -> _Subject:
     model = request.model
     if not path.is_file():
-        raise ValueError(f"weights file {str(path)!r} {missing(path)}")
+        raise ValueError(_("weights file {path!r} {missing}", path=str(path), missing=missing(path)))
     if model is None:
-        raise ValueError(f"{path}: a weights file needs the name of its network; use --model")
+        raise ValueError(_("{path}: a weights file needs the name of its network; use --model", path=path))
     recipe = resolve(model, data=request.data, overrides=request.overrides)
     spec = recipe.data
     if (folder := folder_to_test(spec.name)) is None:
@@ -246,12 +270,15 @@ def _of_file(path: Path, request: Request) -> _Subject:
     else:
         if spec.size is None or isinstance(spec.normalise, str):
             raise ValueError(
-                f"{path}: on a folder without a training part, weights without a recipe need the size and the "
-                "normalisation of their training, as in --size 28 --mean 0.1307 --std 0.3081 (of pixels in 0 to 1; "
-                "one value, or one per channel)"
+                _(
+                    "{path}: on a folder without a training part, weights without a recipe need the size and "
+                    "the normalisation of their training, as in --size 28 --mean 0.1307 --std 0.3081 (of "
+                    "pixels in 0 to 1; one value, or one per channel)",
+                    path=path,
+                )
             )
         paths, labels = labelled_files(folder, class_names(folder))
-        pixels, _ = decode_files(paths, spec.size)
+        pixels, _notes = decode_files(paths, spec.size)
         name, n_train = _folder_name(spec), {"train": len(labels)}
         dataset = assemble(name, class_names(folder), pixels, np.array(labels, np.int64), n_train, ())
         mean, std = fixed_statistics(spec, dataset.train.channels)
@@ -308,7 +335,7 @@ def _folder_name(spec: Data) -> str:
 
 def _test_of(prepared: Prepared) -> SealedTest:
     if prepared.test is None:
-        raise ValueError(f"{prepared.name} has no test set")
+        raise ValueError(_("{name} has no test set", name=prepared.name))
     return prepared.test
 
 
@@ -317,16 +344,29 @@ def _check_same_split(run: Run, prepared: Prepared, overrides: Sequence[Override
     reason = f"the split differs from that of {run.path}"
     if prepared.data_hash != run.data.data_hash:
         reason = f"{prepared.name} has changed since {run.path} was trained"
-    elif not any(path.startswith("data.split") for path, _ in overrides):
+    elif not any(path.startswith("data.split") for path, _value in overrides):
         return
-    raise ValueError(f"{reason}: the test part may contain training images of that run; test on other data with --data")
+    raise ValueError(
+        _(
+            "{reason}: the test part may contain training images of that run; test on other data with --data",
+            reason=reason,
+        )
+    )
 
 
 def _check_fit(run: Run, prepared: Prepared) -> None:
     expected = (run.data.in_chans, run.data.image_size, tuple(run.data.classes))
     actual = (prepared.in_chans, prepared.image_size, tuple(prepared.classes))
     if actual != expected:
-        raise ValueError(f"{prepared.name} has {_shape(*actual)}; {run.path} was trained on {_shape(*expected)}")
+        raise ValueError(
+            _(
+                "{name} has {shape}; {path} was trained on {expected}",
+                name=prepared.name,
+                shape=_shape(*actual),
+                path=run.path,
+                expected=_shape(*expected),
+            )
+        )
 
 
 def _shape(in_chans: int, image_size: int, classes: tuple[str, ...]) -> str:

@@ -19,6 +19,7 @@ from convoy.recipe import Recipe, resolve
 from convoy.recipe.files import Override
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import NonNegative, Section
+from convoy.text import gettext as _
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 Words = Annotated[str, Field(min_length=1)]
@@ -75,18 +76,20 @@ class Claim(Section):
         check_settings(self.measure, self.settings)
         several = find(self.measure).several
         if self.b is None and (self.value is None or self.quantity == "ratio"):
-            raise ValueError(f"claim {self.id!r}: expected a side `b`, or a `value` to compare side `a` with")
+            raise ValueError(_("claim {id!r}: expected a side `b`, or a `value` to compare side `a` with", id=self.id))
         if self.quantity == "spread" and (self.b is not None or several or find(self.measure).exact):
-            raise ValueError(f"claim {self.id!r}: a spread is of one side, of a measure that seeds change")
+            raise ValueError(_("claim {id!r}: a spread is of one side, of a measure that seeds change", id=self.id))
         if several != (len(self.over) == 1) or any(len(values) < 2 for values in self.over.values()):
             names = ", ".join(name for name, measure in MEASURES.items() if measure.several)
-            raise ValueError(f"claim {self.id!r}: `over` is one key with 2 values or more, only for {names}")
+            raise ValueError(
+                _("claim {id!r}: `over` is one key with 2 values or more, only for {names}", id=self.id, names=names)
+            )
         if several and self.b is not None and self.quantity != "ratio":
-            raise ValueError(f"claim {self.id!r}: {self.measure} needs quantity = 'ratio'")
+            raise ValueError(_("claim {id!r}: {measure} needs quantity = 'ratio'", id=self.id, measure=self.measure))
         if any(value <= 0 for values in self.over.values() for value in values):
-            raise ValueError(f"claim {self.id!r}: the values of `over` must be greater than 0")
+            raise ValueError(_("claim {id!r}: the values of `over` must be greater than 0", id=self.id))
         if self.reduced is not None and self.full_size_only:
-            raise ValueError(f"claim {self.id!r} has both `full_size_only` and `reduced`: remove one")
+            raise ValueError(_("claim {id!r} has both `full_size_only` and `reduced`: remove one", id=self.id))
         return self
 
     def has(self, protocol: Protocol) -> bool:

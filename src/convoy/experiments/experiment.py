@@ -23,6 +23,7 @@ from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import Count, Section
 from convoy.registry import unknown
 from convoy.studies.landscape.design import Cut
+from convoy.text import gettext as _
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "seeds", "ladder")
@@ -73,7 +74,12 @@ class Model(Section):
     def _lists_are_by_epoch(self) -> Self:
         for measure, entry in self.published.items():
             if isinstance(entry, list) and measure in MEASURES:
-                raise ValueError(f"{measure}: expected a number, got a list; for a list use test_accuracy_by_epoch")
+                raise ValueError(
+                    _(
+                        "{measure}: expected a number, got a list; for a list use test_accuracy_by_epoch",
+                        measure=measure,
+                    )
+                )
         return self
 
 
@@ -105,12 +111,17 @@ class Fault(Section):
     def _makes_sense(self) -> Self:
         if self.against is not None and not self.of_one_seed:
             raise ValueError(
-                f"fault {self.name!r}: `against` needs a fault of one seed that has neither `set` nor `faults`"
+                _(
+                    "fault {name!r}: `against` needs a fault of one seed that has neither `set` nor `faults`",
+                    name=self.name,
+                )
             )
         try:
             self.first(Recipe())
         except (AttributeError, TypeError, ValueError):
-            raise ValueError(f"fault {self.name!r}: over = {self.over!r}: expected a key of an integer") from None
+            raise ValueError(
+                _("fault {name!r}: over = {over!r}: expected a key of an integer", name=self.name, over=self.over)
+            ) from None
         return self
 
     def first(self, recipe: Recipe) -> int:
@@ -200,7 +211,9 @@ class ExperimentStudy(Section):
         except ValidationError as error:
             missing = next((name for name, field in section.model_fields.items() if field.is_required()), "")
             if missing and missing not in table:
-                raise ValueError(f"the study {self.kind} needs {missing} among its arguments") from None
+                raise ValueError(
+                    _("the study {kind} needs {missing} among its arguments", kind=self.kind, missing=missing)
+                ) from None
             raise first_problem(section, error, table, f"the arguments of the study {self.kind}", []) from None
 
     @model_validator(mode="after")
@@ -210,7 +223,9 @@ class ExperimentStudy(Section):
         expected = RECIPES_OF.get(self.kind, 1)
         if expected is not None and len(self.recipes) != expected:
             number = "one recipe" if expected == 1 else "two recipes"
-            raise ValueError(f"the study {self.kind} expects {number}, got {len(self.recipes)}")
+            raise ValueError(
+                _("the study {kind} expects {number}, got {n}", kind=self.kind, number=number, n=len(self.recipes))
+            )
         return self
 
 
@@ -244,9 +259,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises ValueError for an override of a key that the experiment or another option sets."""
-        for path, _ in self.set:
+        for path, _value in self.set:
             if path in DECIDED or path.startswith(DECIDED_SECTIONS):
-                raise ValueError(f"--set cannot change {path}: {DECIDED.get(path, 'the experiment decides it')}")
+                raise ValueError(
+                    _(
+                        "--set cannot change {path}: {reason}",
+                        path=path,
+                        reason=DECIDED.get(path, "the experiment decides it"),
+                    )
+                )
 
     @property
     def is_sized_by_timing(self) -> bool:
@@ -292,7 +313,7 @@ class Experiment(Section):
     def _distinct(self) -> Self:
         for what, names in (("model", [m.label for m in self.model]), ("claim", [c.id for c in self.claim])):
             if twice := [name for name in names if names.count(name) > 1]:
-                raise ValueError(f"{what} {twice[0]!r} occurs twice")
+                raise ValueError(_("{what} {twice!r} occurs twice", what=what, twice=twice[0]))
         return self
 
     @property
@@ -322,7 +343,7 @@ def load(name: str) -> Experiment:
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise ValueError(f"experiment file {name!r} does not exist")
+            raise ValueError(_("experiment file {name!r} does not exist", name=name))
     elif name in names():
         path = Path(str(resources.files("convoy") / "recipes" / name / EXPERIMENT))
     else:
@@ -333,7 +354,7 @@ def load(name: str) -> Experiment:
         try:
             read = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"{file}: not valid TOML: {error}") from None
+            raise ValueError(_("{file}: not valid TOML: {error}", file=file, error=error)) from None
         claims += read.pop("claim", [])
         table = read | table
     names_of_classes = table.get("class_names", {})

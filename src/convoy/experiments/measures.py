@@ -20,6 +20,7 @@ from convoy.runs import Run
 from convoy.stats import Estimate, t_interval, wilson
 from convoy.studies.landscape import band
 from convoy.studies.landscape.arrays import Probes
+from convoy.text import gettext as _
 
 Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: percentage points
 Settings = Mapping[str, int | float | list[str]]
@@ -89,7 +90,15 @@ def check_settings(name: str, settings: Settings) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number if kind is float else isinstance(value, list) and value):
         expected = "a number" if kind is float else "a list of names"
-        raise ValueError(f"{key} = {value!r}: measure {name} expects {expected}")
+        raise ValueError(
+            _(
+                "{key} = {value!r}: measure {name} expects {expected}",
+                key=key,
+                value=value,
+                name=name,
+                expected=expected,
+            )
+        )
 
 
 def _score(part: str, key: str) -> Callable[[Run], float | None]:
@@ -195,7 +204,7 @@ def _confusion_lead(run: Run, classes: Sequence[str]) -> float | None:
     names = run.data.classes
     pair = frozenset(_known(classes, names))
     if len(pair) != 2:
-        raise ValueError(f"measure confusion_lead expects two classes, got {', '.join(classes)}")
+        raise ValueError(_("measure confusion_lead expects two classes, got {classes}", classes=", ".join(classes)))
     mistakes = {
         frozenset((names[i], names[j])): confusion[i][j] + confusion[j][i]
         for i, j in combinations(range(len(names)), 2)

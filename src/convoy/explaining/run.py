@@ -26,6 +26,7 @@ from convoy.explaining.layers import Layer, Passes, cam_layer, gradient_norms, l
 from convoy.explaining.result import Arrays, Attribution, Confusion, ExplainedImage, Explanation, MapFacts
 from convoy.registry import unknown
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 MAX_POINTS = 2000
 MAP_IMAGES = 3  # images whose feature maps are shown
@@ -46,9 +47,11 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("samples", "points", "steps"):
             if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} = {value}: expected at least 1")
+                raise ValueError(_("{name} = {value}: expected at least 1", name=name, value=value))
         if self.points > MAX_POINTS:
-            raise ValueError(f"points = {self.points}: expected at most {MAX_POINTS:,}")
+            raise ValueError(
+                _("points = {points}: expected at most {max_points:,}", points=self.points, max_points=MAX_POINTS)
+            )
 
 
 class _Scored(NamedTuple):
@@ -150,7 +153,7 @@ def explain_run(run: Run, settings: Settings) -> tuple[Explanation, Arrays]:
 def _scored_part(run: Run) -> str:
     part = next((part for part in PARTS if run.finished and part in run.scores), "")
     if not part:
-        raise ValueError(f"{run.path}: expected a finished run with a score on test or validation images")
+        raise ValueError(_("{path}: expected a finished run with a score on test or validation images", path=run.path))
     return part
 
 
@@ -158,9 +161,11 @@ def _prepared(run: Run) -> Prepared:
     try:
         prepared = prepare(run.recipe.data)
     except (ValueError, OSError) as error:
-        raise ValueError(f"the images of {run.path} cannot be read: {error}") from None
+        raise ValueError(_("the images of {path} cannot be read: {error}", path=run.path, error=error)) from None
     if (prepared.data_hash, prepared.split_hash) != (run.data.data_hash, run.data.split_hash):
-        raise ValueError(f"{run.recipe.data.name} has changed since {run.path} was trained on it")
+        raise ValueError(
+            _("{name} has changed since {path} was trained on it", name=run.recipe.data.name, path=run.path)
+        )
     return prepared
 
 
@@ -250,7 +255,14 @@ def _gradients(
 def _check_finite(run: Run, logits: np.ndarray) -> None:
     if not np.isfinite(logits).all():
         count = int((~np.isfinite(logits)).any(axis=1).sum())
-        raise ValueError(f"{run.path}: the outputs of {count:,} of {len(logits):,} images are not finite")
+        raise ValueError(
+            _(
+                "{path}: the outputs of {count:,} of {n:,} images are not finite",
+                path=run.path,
+                count=count,
+                n=len(logits),
+            )
+        )
 
 
 def _map_facts(embedding: Embedding, outputs: Passes, mistakes: int) -> MapFacts:

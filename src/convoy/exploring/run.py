@@ -27,6 +27,7 @@ from convoy.exporting.content import Settings
 from convoy.reporting.words import part_name
 from convoy.run_contents import RunData
 from convoy.runs import Member, Run
+from convoy.text import gettext as _
 
 MAX_EPOCHS = 40  # epochs whose weights the page contains; if there are more, evenly spaced ones
 EPOCH_NUMBERS = 1_500_000  # maximum number of weights over all epochs of a run: 6 MB
@@ -69,13 +70,29 @@ def _common_part(runs: Sequence[Run]) -> str:
     first, *others = runs
     parts = [part for part in PARTS if all(part in run.scores for run in runs)]
     if not parts:
-        raise ValueError(f"{first.path}: expected a finished run with a score on test or validation images")
+        raise ValueError(
+            _("{other}: expected a finished run with a score on test or validation images", other=first.path)
+        )
     for run in others:
         for key in ("classes", "in_chans", "image_size", "data_hash"):
             if getattr(run.data, key) != getattr(first.data, key):
-                raise ValueError(f"{run.path} and {first.path} differ in {key}: expected runs on the same images")
+                raise ValueError(
+                    _(
+                        "{path} and {other} differ in {key}: expected runs on the same images",
+                        path=run.path,
+                        other=first.path,
+                        key=key,
+                    )
+                )
         if run.data.parts_hash.get(parts[0]) != first.data.parts_hash.get(parts[0]):
-            raise ValueError(f"{run.path} was scored on different {part_name(parts[0])} images than {first.path}")
+            raise ValueError(
+                _(
+                    "{path} was scored on different {part_name} images than {other}",
+                    path=run.path,
+                    part_name=part_name(parts[0]),
+                    other=first.path,
+                )
+            )
     return parts[0]
 
 

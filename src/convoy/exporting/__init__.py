@@ -13,6 +13,7 @@ from convoy.exporting.content import Contents, Parity, Settings
 from convoy.files import write_bytes
 from convoy.registry import unknown
 from convoy.runs import Run
+from convoy.text import gettext as _
 from convoy.tracking import TRACKERS
 
 PREPROCESSING = ("inside", "outside")
@@ -45,7 +46,14 @@ def format_of(names: Sequence[Path]) -> str:
         return found
     formats = ", ".join(f"{suffix} ({name})" if name not in suffix else suffix for suffix, name in SUFFIXES.items())
     subject = f"{names[0]}: expected" if names else "expected a file name with"
-    raise ValueError(f"{subject} one of the suffixes {formats}, or --to with one of {', '.join(FORMATS)}")
+    raise ValueError(
+        _(
+            "{subject} one of the suffixes {formats}, or --to with one of {known}",
+            subject=subject,
+            formats=formats,
+            known=", ".join(FORMATS),
+        )
+    )
 
 
 def export(
@@ -65,7 +73,14 @@ def export(
     if preprocessing is not None:
         if not export_format.is_graph:
             graphs_ = " and ".join(name for name, each in FORMATS.items() if each.is_graph)
-            raise ValueError(f"--preprocessing {preprocessing}: only for --to {graphs_}, not for {to}")
+            raise ValueError(
+                _(
+                    "--preprocessing {preprocessing}: only for --to {graphs}, not for {to}",
+                    preprocessing=preprocessing,
+                    graphs=graphs_,
+                    to=to,
+                )
+            )
         if preprocessing not in PREPROCESSING:
             raise unknown("preprocessing", preprocessing, PREPROCESSING)
         settings = replace(settings, preprocessing=preprocessing)
@@ -78,20 +93,35 @@ def export(
 def check_packages(to: str, option: str) -> None:
     """Raises ValueError if a package that a format needs is missing. `option`: the option that selects the format."""
     if missing := [package for package in FORMATS[to].packages if find_spec(package) is None]:
-        raise ValueError(f"{option} needs {', '.join(missing)}: pip install 'convoy-ml[{to}]'")
+        raise ValueError(
+            _(
+                "{option} needs {missing}: pip install 'convoy-ml[{to}]'",
+                option=option,
+                missing=", ".join(missing),
+                to=to,
+            )
+        )
 
 
 def _check_names(names: Sequence[Path], to: str, export_format: Format, *, overwrite: bool) -> None:
     if not export_format.required <= len(names) <= len(export_format.files):
         expected = ", then ".join(f"a file name for {file}" for file in export_format.files)
         optional = " (optional)" * (export_format.required < len(export_format.files))
-        raise ValueError(f"--to {to}: expected {expected}{optional}; got {len(names)} names")
+        raise ValueError(
+            _(
+                "--to {to}: expected {expected}{optional}; got {n} names",
+                to=to,
+                expected=expected,
+                optional=optional,
+                n=len(names),
+            )
+        )
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{name}: expected a different name for each file")
+            raise ValueError(_("{name}: expected a different name for each file", name=name))
         if name.is_dir():
-            raise ValueError(f"{name}: expected a file name, got a folder")
+            raise ValueError(_("{name}: expected a file name, got a folder", name=name))
         if not name.parent.is_dir():
-            raise ValueError(f"{name}: the folder {name.parent} does not exist")
+            raise ValueError(_("{name}: the folder {parent} does not exist", name=name, parent=name.parent))
         if name.exists() and not overwrite:
-            raise ValueError(f"{name} already exists; use another name or --overwrite")
+            raise ValueError(_("{name} already exists; use another name or --overwrite", name=name))

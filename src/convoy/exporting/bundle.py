@@ -71,7 +71,7 @@ numpy.save(folder + "/logits.npy", torch.cat(parts).numpy())
 def contents(run: Run, settings: Settings) -> Contents:
     """Raises ValueError for a network of another library, and if network.py does not run on its own."""
     if is_external(name := run.recipe.model.name):
-        raise ValueError(f"--to bundle: {name} is defined in another library; use --to onnx or --to pt2")
+        raise ValueError(_("--to bundle: {name} is defined in another library; use --to onnx or --to pt2", name=name))
     network = network_of(run, trust_code=settings.trust_code)
     files = {"network.py": network_py(run, settings).encode(), "weights.pth": weights.pth(run, settings).files[0]}
     if is_user_class(name):
@@ -109,7 +109,7 @@ def _logits_alone(folder: Path, images: np.ndarray) -> np.ndarray:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         error = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ValueError(f"--to bundle: the network does not run without Convoy: {error}")
+        raise ValueError(_("--to bundle: the network does not run without Convoy: {error}", error=error))
     logits: np.ndarray = np.load(folder / "logits.npy")
     return logits
 

@@ -21,6 +21,7 @@ from convoy.exporting.content import Contents, Settings
 from convoy.exporting.weights import facts
 from convoy.models.entry import one_line
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 INPUT, OUTPUT = "images", "logits"
 
@@ -77,7 +78,12 @@ def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
         program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # any error of torch's tracer or of the user's code
         raise ValueError(
-            f"{run.path}: torch.export cannot trace {run.label} for batches of any size: {one_line(error)}"
+            _(
+                "{path}: torch.export cannot trace {label} for batches of any size: {reason}",
+                path=run.path,
+                label=run.label,
+                reason=one_line(error),
+            )
         ) from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # contains paths of this machine

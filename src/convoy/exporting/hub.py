@@ -84,7 +84,9 @@ def download(name: str) -> Path:
     with _request(repository) as api:
         snapshot = Path(api.snapshot_download(repository, allow_patterns=list(FILES)))
     if not (snapshot / WEIGHTS).is_file():
-        raise ValueError(f"{name}: expected a model with {WEIGHTS}, as `convoy push` writes it")
+        raise ValueError(
+            _("{name}: expected a model with {weights}, as `convoy push` writes it", name=name, weights=WEIGHTS)
+        )
     # A separate workspace with real files, because the snapshot has links to names without a suffix.
     target = cache_folder() / "hub" / "runs" / f"{file_name(repository)}-{snapshot.name[:12]}"
     if not target.is_dir():
@@ -99,15 +101,19 @@ def find(name: str) -> Run:
     """Returns the run of "hf:owner/name"."""
     folder = download(name)
     if not (folder / "recipe.toml").is_file():
-        raise ValueError(f"{name}: expected a run that `convoy push` wrote, found only weights; --init can use them")
+        raise ValueError(
+            _("{name}: expected a run that `convoy push` wrote, found only weights; --init can use them", name=name)
+        )
     return Run(folder)
 
 
 def _library(repository: str) -> Any:
     if find_spec("huggingface_hub") is None:
-        raise ValueError(f"{HUB}{repository} needs huggingface_hub: pip install 'convoy-ml[hub]'")
+        raise ValueError(
+            _("{hub}{repository} needs huggingface_hub: pip install 'convoy-ml[hub]'", hub=HUB, repository=repository)
+        )
     if not _REPOSITORY.fullmatch(repository):
-        raise ValueError(f"expected owner/name, as in ada/lenet-mnist, got {repository!r}")
+        raise ValueError(_("expected owner/name, as in ada/lenet-mnist, got {repository!r}", repository=repository))
     import huggingface_hub.errors
     import huggingface_hub.utils
 
@@ -125,13 +131,27 @@ def _request(repository: str) -> Iterator[Any]:
     try:
         yield hub.HfApi()
     except errors.RepositoryNotFoundError:
-        raise ValueError(f"{HUB}{repository}: no such model, or a private one: {login}") from None
+        raise ValueError(
+            _(
+                "{hub}{repository}: no such model, or a private one: {login}",
+                hub=HUB,
+                repository=repository,
+                login=login,
+            )
+        ) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         reason = {401: f"not logged in: {login}", 403: f"the token has no write access: {login}"}.get(status)
         raise ValueError(f"{HUB}{repository}: {reason or _first_line(error)}") from None
     except Exception as error:  # connections fail in many ways
-        raise ValueError(f"{HUB}{repository}: the Hub cannot be reached: {_first_line(error)}") from None
+        raise ValueError(
+            _(
+                "{hub}{repository}: the Hub cannot be reached: {reason}",
+                hub=HUB,
+                repository=repository,
+                reason=_first_line(error),
+            )
+        ) from None
     finally:
         if has_bars:
             utils.enable_progress_bars()

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from convoy.exporting.content import Contents, Settings
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 
 def contents(run: Run, settings: Settings) -> Contents:
     if not run.metrics:
-        raise ValueError(f"{run.path} has no finished epoch")
+        raise ValueError(_("{path} has no finished epoch", path=run.path))
     texts = [_epoch_log(run), *([_test_log(run)] if settings.files > 1 else [])]
     return Contents([text.encode() for text in texts])
 
@@ -27,8 +28,12 @@ def _epoch_log(run: Run) -> str:
         if epoch.validation is None:
             selection = run.data.selection or "nothing"
             raise ValueError(
-                f"{run.path}: the log of the epochs needs a validation score in each epoch, but this run was scored on "
-                f"{'the test set' if selection == 'test' else selection} (data.split.validation, protocol.faults)"
+                _(
+                    "{path}: the log of the epochs needs a validation score in each epoch, but this run was "
+                    "scored on {value} (data.split.validation, protocol.faults)",
+                    path=run.path,
+                    value="the test set" if selection == "test" else selection,
+                )
             )
         scores = (epoch.train, epoch.validation)
         lines.append(_line(epoch.epoch, [value for score in scores for value in (score.loss, score.accuracy)]))
@@ -42,8 +47,11 @@ def _test_log(run: Run) -> str:
             continue
         if epoch.test is None:
             raise ValueError(
-                f"{run.path}: the log of the test accuracies needs a test score at each new best epoch "
-                "(protocol.faults: test_opened_at_each_best), which this run does not have"
+                _(
+                    "{path}: the log of the test accuracies needs a test score at each new best epoch "
+                    "(protocol.faults: test_opened_at_each_best), which this run does not have",
+                    path=run.path,
+                )
             )
         lines.append(_line(epoch.epoch, [epoch.test.accuracy]))
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from convoy.evaluation.loaded import normaliser_of
 from convoy.evaluation.predict import predict
 from convoy.exporting.content import LIMIT, Parity
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 IMAGES = 1000
 ROUNDING = 4  # accepted multiple of the rounding error of PyTorch, if that is larger than LIMIT
@@ -37,7 +38,9 @@ def images_of(run: Run) -> Images:
         prepared = prepare(run.recipe.data)
     except (ValueError, OSError) as error:
         if (samples := run.gallery.get("samples_images")) is None:  # a run from the Hugging Face Hub
-            raise ValueError(f"{run.path}: no images here to compare the export with: {error}") from None
+            raise ValueError(
+                _("{path}: no images here to compare the export with: {error}", path=run.path, error=error)
+            ) from None
         return Images("train", samples)
     part = prepared.validation or prepared.train
     if part.images.shape[1:] != shape:  # the data have changed
@@ -57,8 +60,14 @@ def check(run: Run, network: nn.Module, exported: Callable[[np.ndarray], np.ndar
         rounding = _rounding(run, network, images, expected)
     if rounding is not None and not difference <= ROUNDING * rounding:
         raise ValueError(
-            f"{run.path}: the exported network differs from the trained one: on {len(images.pixels):,} images, the "
-            f"largest difference between two logits is {difference:.2g} of the largest logit; limit: {LIMIT:g}"
+            _(
+                "{path}: the exported network differs from the trained one: on {n:,} images, the largest "
+                "difference between two logits is {difference:.2g} of the largest logit; limit: {limit:g}",
+                path=run.path,
+                n=len(images.pixels),
+                difference=difference,
+                limit=LIMIT,
+            )
         )
     agreeing = int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum())
     return Parity(len(images.pixels), images.part, difference, agreeing, rounding)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convoy.text import gettext as _
+
 if TYPE_CHECKING:
     from convoy.reporting.content import Page
     from convoy.runs import Run, Study
@@ -34,6 +36,6 @@ def write_lab_report(
         raise unknown("format", suffix, formats.FORMATS)
     path = target.path / f"{NAME}.{suffix}"
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} already exists and may have been edited; rename it or use --overwrite")
+        raise ValueError(_("{path} already exists and may have been edited; rename it or use --overwrite", path=path))
     formats.FORMATS[suffix].check()
     return formats.write(lab_page(target, page_of, author), target.path, NAME, suffix)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from convoy.models.catalogue import MODELS
 from convoy.models.entry import Geometry, ModelEntry, Option, defaults_of
 from convoy.registry import is_external, is_user_class, unknown
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +42,12 @@ def create(
     entry = MODELS[name]
     if image_size < entry.smallest_image:
         raise ValueError(
-            f"images of {image_size} pixels are too small for {name}: expected {entry.smallest_image} or more"
+            _(
+                "images of {image_size} pixels are too small for {name}: expected {smallest_image} or more",
+                image_size=image_size,
+                name=name,
+                smallest_image=entry.smallest_image,
+            )
         )
     for option, value in options.items():
         _check_option(entry, option, value)
@@ -64,14 +70,25 @@ def default_options(name: str) -> dict[str, Option]:
 def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
     if option == "pretrained":
         raise ValueError(
-            f"{entry.name} has no pretrained weights; use --init RUN, or a network of timm:NAME or torchvision:NAME"
+            _(
+                "{name} has no pretrained weights; use --init RUN, or a network of timm:NAME or torchvision:NAME",
+                name=entry.name,
+            )
         )
     if option not in entry.options:
         raise unknown("option", option, entry.options, f"model.options of {entry.name}")
     expected = type(entry.options[option])
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number if expected is float else type(value) is expected):
-        raise ValueError(f"{option} = {value!r} in model.options of {entry.name}: expected {_TYPE_NAMES[expected]}")
+        raise ValueError(
+            _(
+                "{option} = {value!r} in model.options of {name}: expected {type_names}",
+                option=option,
+                value=value,
+                name=entry.name,
+                type_names=_TYPE_NAMES[expected],
+            )
+        )
 
 
 _TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import dropout, interpolate
 
 from convoy.registry import unknown
+from convoy.text import gettext as _
 
 Key = TypeVar("Key")
 Choice = TypeVar("Choice")
@@ -46,7 +47,14 @@ def choice(option: str, value: Key, allowed: Mapping[Key, Choice]) -> Choice:
         return allowed[value]
     if isinstance(value, str):
         raise unknown(option, value, map(str, allowed), "model.options")
-    raise ValueError(f"{option} = {value} in model.options: expected one of {', '.join(map(str, allowed))}")
+    raise ValueError(
+        _(
+            "{option} = {value} in model.options: expected one of {names}",
+            option=option,
+            value=value,
+            names=", ".join(map(str, allowed)),
+        )
+    )
 
 
 def activation(name: str) -> nn.Module:
@@ -140,21 +148,21 @@ def conv_stages(
 def checked_rate(option: str, rate: float) -> float:
     """Returns the rate. Raises ValueError if it is not in [0, 1)."""
     if not 0 <= rate < 1:
-        raise ValueError(f"{option} = {rate} in model.options: expected a value in [0, 1)")
+        raise ValueError(_("{option} = {rate} in model.options: expected a value in [0, 1)", option=option, rate=rate))
     return rate
 
 
 def checked_count(option: str, count: int) -> int:
     """Returns the count. Raises ValueError if it is less than 1."""
     if count < 1:
-        raise ValueError(f"{option} = {count} in model.options: expected at least 1")
+        raise ValueError(_("{option} = {count} in model.options: expected at least 1", option=option, count=count))
     return count
 
 
 def checked_factor(option: str, factor: float) -> float:
     """Returns the factor. Raises ValueError unless it is positive and finite."""
     if not 0 < factor < math.inf:
-        raise ValueError(f"{option} = {factor} in model.options: expected above 0")
+        raise ValueError(_("{option} = {factor} in model.options: expected above 0", option=option, factor=factor))
     return factor
 
 
@@ -163,7 +171,15 @@ def blocks_of_stage(depth: int, layers: int, others: int) -> int:
     blocks, rest = divmod(depth - others, layers)
     if blocks < 1 or rest:
         depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))
-        raise ValueError(f"depth = {depth} in model.options: expected {layers}n + {others}, with n >= 1: {depths}, ...")
+        raise ValueError(
+            _(
+                "depth = {depth} in model.options: expected {layers}n + {others}, with n >= 1: {depths}, ...",
+                depth=depth,
+                layers=layers,
+                others=others,
+                depths=depths,
+            )
+        )
     return blocks
 
 

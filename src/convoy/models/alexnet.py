@@ -21,6 +21,7 @@ from torch import nn
 from convoy.models import _blocks
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 WIDTHS = {
     "half": (48, 128, 192, 192, 128),
@@ -51,8 +52,15 @@ class AlexNet(Network):
         if side < 1:
             smallest = 7 * stride + kernel - 4
             raise ValueError(
-                f"upsample = {upsample} in model.options: images of {geometry.image_size} pixels become "
-                f"{geometry.image_size * upsample}, and stem = {stem!r} needs at least {smallest}"
+                _(
+                    "upsample = {upsample} in model.options: images of {image_size} pixels become {value}, "
+                    "and stem = {stem!r} needs at least {smallest}",
+                    upsample=upsample,
+                    image_size=geometry.image_size,
+                    value=geometry.image_size * upsample,
+                    stem=stem,
+                    smallest=smallest,
+                )
             )
 
         def activation_and_pool() -> tuple[nn.Module, nn.Module]:

@@ -18,6 +18,7 @@ from torch import nn
 from convoy.models.entry import Geometry, Option, one_line
 from convoy.models.network import error_of_output
 from convoy.registry import is_external, unknown
+from convoy.text import gettext as _
 
 SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's argument for Geometry.image_size
 # Options that load other weights than `pretrained` does.
@@ -40,20 +41,38 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
     Raises ValueError if the library or the network is missing, if it rejects an option, if the network does not run on
     these images or would ignore a part of them, or if the output is not [2, num_classes].
     """
-    library, _, name = spec.partition(":")
+    library, _colon, name = spec.partition(":")
     package = package_of(library, spec)
     for option in options:
         if option in (*Geometry._fields, SIZE_WORDS[library]):
-            raise ValueError(f"{option} in model.options of {spec}: cannot be set, because it comes from the data")
+            raise ValueError(
+                _(
+                    "{option} in model.options of {spec}: cannot be set, because it comes from the data",
+                    option=option,
+                    spec=spec,
+                )
+            )
         if option in WEIGHT_OPTIONS:
             raise ValueError(
-                f"{option} in model.options of {spec}: cannot be set; for the library's own weights use pretrained = "
-                "true, for those in a file --init FILE"
+                _(
+                    "{option} in model.options of {spec}: cannot be set; for the library's own weights use "
+                    "pretrained = true, for those in a file --init FILE",
+                    option=option,
+                    spec=spec,
+                )
             )
     if options.get("transform_input") and geometry.in_chans == 1:
-        raise ValueError(f"transform_input = true in model.options of {spec}: needs colour images, and these are grey")
+        raise ValueError(
+            _("transform_input = true in model.options of {spec}: needs colour images, and these are grey", spec=spec)
+        )
     if not isinstance(options.get("pretrained", False), bool):
-        raise ValueError(f"pretrained = {options['pretrained']!r} in model.options of {spec}: expected true or false")
+        raise ValueError(
+            _(
+                "pretrained = {pretrained!r} in model.options of {spec}: expected true or false",
+                pretrained=options["pretrained"],
+                spec=spec,
+            )
+        )
     # torchvision also has detectors and other networks; the classifiers are in its package `models`.
     names = package.list_models() if library == "timm" else package.models.list_models(module=package.models)
     if (name.partition(".")[0] if library == "timm" else name) not in names:  # timm:NAME.WEIGHTS
@@ -62,7 +81,14 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
         module = _build(package, spec, geometry, build_options(spec, options))
     except Exception as error:
         settings = ", ".join(f"{key} = {value!r}" for key, value in options.items()) or "none"
-        raise ValueError(f"{spec} cannot be built (model.options: {settings}): {one_line(error)}") from None
+        raise ValueError(
+            _(
+                "{spec} cannot be built (model.options: {settings}): {reason}",
+                spec=spec,
+                settings=settings,
+                reason=one_line(error),
+            )
+        ) from None
     _check_output(spec, module, geometry)
     _check_patches(spec, module, geometry.image_size)
     module.flaws = ()  # type: ignore[assignment]
@@ -99,13 +125,22 @@ def package_of(library: str, spec: str) -> ModuleType:
     try:
         return importlib.import_module(library)
     except ImportError as error:
-        raise ValueError(f"{spec} needs {library}: pip install 'convoy-ml[zoo]' ({error})") from None
+        raise ValueError(
+            _("{spec} needs {library}: pip install 'convoy-ml[zoo]' ({error})", spec=spec, library=library, error=error)
+        ) from None
     except Exception as error:  # torchvision for another torch raises RuntimeError
-        raise ValueError(f"{library} is not compatible with torch {torch.__version__}: {one_line(error)}") from None
+        raise ValueError(
+            _(
+                "{library} is not compatible with torch {version}: {reason}",
+                library=library,
+                version=torch.__version__,
+                reason=one_line(error),
+            )
+        ) from None
 
 
 def _build(package: ModuleType, spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.Module:
-    library, _, name = spec.partition(":")
+    library, _colon, name = spec.partition(":")
     if library == "timm":
         return build_timm(package, name, geometry, options)
     if geometry.in_chans == 1 and "transform_input" in options:  # it needs three channels; see `pretrained.expected`
@@ -139,11 +174,19 @@ def _sized(make: Callable[..., nn.Module], word: str, image_size: int) -> nn.Mod
 
 
 def _check_output(spec: str, module: nn.Module, geometry: Geometry) -> None:
-    in_chans, _, size = geometry
+    in_chans, _classes, size = geometry
     try:
         problem = error_of_output(module, geometry)
     except Exception as error:
-        raise ValueError(f"{spec} does not run on images of {in_chans}x{size}x{size}: {one_line(error)}") from None
+        raise ValueError(
+            _(
+                "{spec} does not run on images of {in_chans}x{size}x{size}: {reason}",
+                spec=spec,
+                in_chans=in_chans,
+                size=size,
+                reason=one_line(error),
+            )
+        ) from None
     if problem:
         raise ValueError(f"{spec}: {problem}")
 
@@ -158,8 +201,15 @@ def _check_patches(spec: str, module: nn.Module, image_size: int) -> None:
     pads = any(getattr(part, "dynamic_img_pad", False) for part in module.modules())
     if not pads and left_out > SHARE_LEFT_OUT * image_size:
         raise ValueError(
-            f"{spec} uses patches of {patch} pixels and would ignore {left_out} of {image_size} rows and columns; set "
-            f"data.size to a multiple of {patch}, or model.options.patch_size if the network has it"
+            _(
+                "{spec} uses patches of {patch} pixels and would ignore {left_out} of {image_size} rows "
+                "and columns; set data.size to a multiple of {patch}, or model.options.patch_size if the "
+                "network has it",
+                spec=spec,
+                patch=patch,
+                left_out=left_out,
+                image_size=image_size,
+            )
         )
 
 

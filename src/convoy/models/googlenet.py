@@ -16,6 +16,7 @@ from torch import nn
 from convoy.models._blocks import Style, Upsample, checked_rate, choice
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 EPSILON = 1e-3  # of batch norm in all Inception networks
 
@@ -75,8 +76,14 @@ class GoogLeNet(Network):
         side = geometry.image_size * upsample
         if (stem, pools) == ("paper", "torchvision") and side < SMALLEST_SIDE:
             raise ValueError(
-                f"upsample = {upsample} in model.options: images of {geometry.image_size} pixels become {side}, "
-                f"and stem = 'paper' with pools = 'torchvision' needs at least {SMALLEST_SIDE}"
+                _(
+                    "upsample = {upsample} in model.options: images of {image_size} pixels become {side}, "
+                    "and stem = 'paper' with pools = 'torchvision' needs at least {smallest_side}",
+                    upsample=upsample,
+                    image_size=geometry.image_size,
+                    side=side,
+                    smallest_side=SMALLEST_SIDE,
+                )
             )
         style = Style(norm, activation, epsilon=EPSILON)
         conv = style.conv_norm_act

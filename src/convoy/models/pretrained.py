@@ -15,6 +15,7 @@ from torch import nn
 
 from convoy.models.entry import Geometry, Option, one_line
 from convoy.models.external import PRETRAINED_PRESETS, build_options, build_timm, first_convolution, package_of
+from convoy.text import gettext as _
 
 SET_BY_WEIGHTS = ("transform_input", "init_weights", "aux_logits")  # by torchvision itself
 Levels = tuple[float, ...]  # by colour
@@ -40,7 +41,7 @@ class Expected(NamedTuple):
 
 def expected(spec: str) -> Expected:
     """Describes the weights without loading them. Raises ValueError if the library has none for this network."""
-    library, _, name = spec.partition(":")
+    library, _colon, name = spec.partition(":")
     package = package_of(library, spec)
     try:
         if library == "timm":
@@ -53,9 +54,22 @@ def expected(spec: str) -> Expected:
             description = Expected(weights.url, tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
             description = description._replace(centred="transform_input" in PRETRAINED_PRESETS.get(spec, {}))
     except Exception as error:
-        raise ValueError(f"{spec}: {library} has no pretrained weights for this network ({one_line(error)})") from None
+        raise ValueError(
+            _(
+                "{spec}: {library} has no pretrained weights for this network ({reason})",
+                spec=spec,
+                library=library,
+                reason=one_line(error),
+            )
+        ) from None
     if not description.source:
-        raise ValueError(f"{spec}: {library} has no pretrained weights for this network; start from random ones")
+        raise ValueError(
+            _(
+                "{spec}: {library} has no pretrained weights for this network; start from random ones",
+                spec=spec,
+                library=library,
+            )
+        )
     return description
 
 
@@ -69,7 +83,7 @@ def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str,
 
     Raises ValueError if the weights cannot be loaded or do not fit images of this size.
     """
-    library, _, name = spec.partition(":")
+    library, _colon, name = spec.partition(":")
     package, arguments = package_of(library, spec), build_options(spec, options)
     try:
         if library == "timm":
@@ -80,9 +94,14 @@ def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str,
             weights = package.models.get_model(name, weights=default, **arguments).state_dict()
     except Exception as error:
         raise ValueError(
-            f"{spec}: cannot load the pretrained weights {expected(spec).source} ({one_line(error)}); the "
-            "library downloads them once: check the connection and repeat the command, or give a file with --init "
-            "FILE instead of --pretrained"
+            _(
+                "{spec}: cannot load the pretrained weights {source} ({reason}); the library downloads "
+                "them once: check the connection and repeat the command, or give a file with --init FILE "
+                "instead of --pretrained",
+                spec=spec,
+                source=expected(spec).source,
+                reason=one_line(error),
+            )
         ) from None
     initial = module.state_dict()
     fitted = {key: _fit(key, tensor, weights[key], module, spec, geometry) for key, tensor in initial.items()}
@@ -93,7 +112,7 @@ def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str,
     }
     loaded = {key: tensor for key, tensor in fitted.items() if key.rpartition(".")[0] not in layers}
     if not any(tensor.ndim > 1 for tensor in loaded.values()):
-        raise ValueError(f"{spec}: no tensor of the pretrained weights fits this network")
+        raise ValueError(_("{spec}: no tensor of the pretrained weights fits this network", spec=spec))
     module.load_state_dict(fitted)
     return Loaded(_digest(loaded), sorted(layers))
 
@@ -111,8 +130,16 @@ def _fit(
         return weights.sum(1, keepdim=True)
     expects = expected(spec).image_size
     raise ValueError(
-        f"{spec}: the pretrained weights are for images of {expects} pixels, not {geometry.image_size} ({key} has "
-        f"shape {list(weights.shape)}, expected {list(own.shape)}); set data.size = {expects}"
+        _(
+            "{spec}: the pretrained weights are for images of {expects} pixels, not {image_size} "
+            "({key} has shape {shape}, expected {found_shape}); set data.size = {expects}",
+            spec=spec,
+            expects=expects,
+            image_size=geometry.image_size,
+            key=key,
+            shape=list(weights.shape),
+            found_shape=list(own.shape),
+        )
     )
 
 

@@ -82,7 +82,9 @@ class ResNet(Network):
         counts, bottleneck = _blocks.choice("depth", depth, _blocks.RESNET_BLOCKS), depth >= 50
         shares = _blocks.choice("shortcut", shortcut, SHORTCUTS)
         if shares and bottleneck:
-            raise ValueError(f"shortcut = 'shared' in model.options: expected depth 18 or 34, got {depth}")
+            raise ValueError(
+                _("shortcut = 'shared' in model.options: expected depth 18 or 34, got {depth}", depth=depth)
+            )
         style = _blocks.Style(norm, activation, residual=residual, attention=attention, bottleneck=bottleneck)
         self.upsample = _blocks.Upsample(upsample)
         self.stem = _blocks.imagenet_stem(stem, geometry.in_chans, WIDTHS[0], style.conv_norm_act)

@@ -18,6 +18,8 @@ from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
+from convoy.text import gettext as _
+
 
 @dataclass(frozen=True)
 class RunCode:
@@ -30,7 +32,7 @@ class RunCode:
     def read(cls, folder: Path) -> RunCode:
         """Reads all files recursively. Raises ValueError for anything but folders and regular .py files."""
         if folder.is_symlink() or not folder.is_dir():
-            raise ValueError(f"{folder}: expected a folder with the code of the run's network")
+            raise ValueError(_("{folder}: expected a folder with the code of the run's network", folder=folder))
         files: dict[str, bytes] = {}
         pending = [folder]
         while pending:
@@ -43,7 +45,13 @@ class RunCode:
                         files[path.relative_to(folder).as_posix()] = path.read_bytes()
                     else:
                         kind = "a symbolic link" if entry.is_symlink() else "not a .py file"
-                        raise ValueError(f"{path} is {kind}: code/ of a run may contain only .py files; delete it")
+                        raise ValueError(
+                            _(
+                                "{path} is {kind}: code/ of a run may contain only .py files; delete it",
+                                path=path,
+                                kind=kind,
+                            )
+                        )
         return cls(folder.resolve(), files)
 
     def digest(self, *details: str) -> str:

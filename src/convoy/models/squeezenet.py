@@ -15,6 +15,7 @@ from torch import nn
 from convoy.models._blocks import Style, checked_rate, choice, init_weights
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
 # Channels and kernel of the first convolution, indices of the fire modules after a pooling, and the smallest image in
@@ -54,7 +55,11 @@ class SqueezeNet(Network):
         stride, padding = choice("stem", stem, {"small": (1, kernel // 2), "paper": (2, 0)})
         if stem == "paper" and geometry.image_size < smallest:
             raise ValueError(
-                f"images of {geometry.image_size} pixels are too small for stem = 'paper': at least {smallest}"
+                _(
+                    "images of {image_size} pixels are too small for stem = 'paper': at least {smallest}",
+                    image_size=geometry.image_size,
+                    smallest=smallest,
+                )
             )
         style = Style(norm, activation)
         first = nn.Conv2d(geometry.in_chans, width, kernel, stride, padding, bias=norm == "none")

@@ -25,6 +25,7 @@ from convoy.models.entry import Geometry, Option, one_line
 from convoy.models.network import error_of_output
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, missing, unknown
+from convoy.text import gettext as _
 
 # Folders whose code is loaded once and is not the user's, even in the user's folder (a .venv, this package).
 INSTALLED = (
@@ -45,7 +46,7 @@ def load_factory(spec: str, code: RunCode | None = None) -> Factory:
     if value is None:
         raise unknown("class or function", name, _factories(module), str(path))
     if not (_is_network_class(value) or isinstance(value, FunctionType)):
-        raise ValueError(f"{path}: expected {name} to be {EXPECTED}")
+        raise ValueError(_("{path}: expected {name} to be {expected}", path=path, name=name, expected=EXPECTED))
     return value
 
 
@@ -59,8 +60,16 @@ def only_factory(file: str) -> str:
     if len(names) == 1:
         return f"{file}:{names[0]}"
     if not names:
-        raise ValueError(f"{path}: expected {EXPECTED}, found none")
-    raise ValueError(f"{path}: expected one network, found {', '.join(names)}; name one, as in {file}:{names[-1]}")
+        raise ValueError(_("{path}: expected {expected}, found none", path=path, expected=EXPECTED))
+    raise ValueError(
+        _(
+            "{path}: expected one network, found {names}; name one, as in {file}:{last}",
+            path=path,
+            names=", ".join(names),
+            file=file,
+            last=names[-1],
+        )
+    )
 
 
 def _factories(module: ModuleType) -> list[str]:
@@ -92,7 +101,9 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option], code: R
     module = _build(path, name, factory, taken)
     _check_output(path, factory, module, geometry, taken)
     if not list(module.parameters()):
-        raise ValueError(f"{_location(path, factory)}: {name} has no parameters to train")
+        raise ValueError(
+            _("{location}: {name} has no parameters to train", location=_location(path, factory), name=name)
+        )
     if not hasattr(module, "flaws"):
         module.flaws = ()  # type: ignore[assignment]
     return module
@@ -116,15 +127,15 @@ def source_files(spec: str) -> list[Path]:
 
 
 def _locate(spec: str) -> tuple[Path, str]:
-    file, _, name = spec.rpartition(":")
+    file, _colon, name = spec.rpartition(":")
     if not name.isidentifier():
-        raise ValueError(f"model {spec!r}: expected path/to/net.py:MyNet")
+        raise ValueError(_("model {spec!r}: expected path/to/net.py:MyNet", spec=spec))
     return _existing(file, spec), name
 
 
 def _existing(file: str, spec: str) -> Path:
     if not Path(file).is_file():
-        raise ValueError(f"file {file!r} of model {spec!r} {missing(file)}")
+        raise ValueError(_("file {file!r} of model {spec!r} {missing}", file=file, spec=spec, missing=missing(file)))
     return Path(file).resolve()
 
 
@@ -162,7 +173,9 @@ def _own_package(path: Path, search: list[str]) -> str:
 
 def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
     if path in _loading:
-        raise ValueError(f"{path} starts its own training when imported; move that under if __name__ == '__main__':")
+        raise ValueError(
+            _("{path} starts its own training when imported; move that under if __name__ == '__main__':", path=path)
+        )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -269,7 +282,13 @@ def arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     for option in options:
         if option in Geometry._fields:
-            raise ValueError(f"{option} in model.options of {spec}: cannot be set, because it comes from the data")
+            raise ValueError(
+                _(
+                    "{option} in model.options of {spec}: cannot be set, because it comes from the data",
+                    option=option,
+                    spec=spec,
+                )
+            )
         if option not in named and not takes_all:
             raise unknown("option", option, named - set(Geometry._fields), f"model.options of {spec}")
     return {key: value for key, value in geometry._asdict().items() if takes_all or key in named} | dict(options)
@@ -284,7 +303,14 @@ def _build(path: Path, name: str, factory: Factory, arguments: Mapping[str, Opti
         raise _failure(path, error, _location(path, method, factory), prefix) from None
     if not isinstance(module, nn.Module):
         kind = type(module).__name__
-        raise ValueError(f"{_location(path, factory)}: expected {name} to return a torch.nn.Module, got {kind}")
+        raise ValueError(
+            _(
+                "{location}: expected {name} to return a torch.nn.Module, got {kind}",
+                location=_location(path, factory),
+                name=name,
+                kind=kind,
+            )
+        )
     return module
 
 

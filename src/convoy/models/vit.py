@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from convoy.models._blocks import StochasticDepth, activation, checked_count, checked_rate, choice
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 EXPANSION = 4
 EPSILON = 1e-6  # of all norms
@@ -71,7 +72,13 @@ class VisionTransformer(Network):
         for option, value in (("patch", patch), ("width", width), ("depth", depth), ("heads", heads)):
             checked_count(option, value)
         if width % heads:
-            raise ValueError(f"width = {width} in model.options of vit_tiny: expected a multiple of heads = {heads}")
+            raise ValueError(
+                _(
+                    "width = {width} in model.options of vit_tiny: expected a multiple of heads = {heads}",
+                    width=width,
+                    heads=heads,
+                )
+            )
         rate = checked_rate("drop_rate", drop_rate)
         rate_increase = checked_rate("drop_path_rate", drop_path_rate) / max(1, depth - 1)  # from block to block
         has_class = choice("readout", readout, {"class": True, "mean": False})

@@ -12,13 +12,19 @@ from torch import nn
 
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
+from convoy.text import gettext as _
 
 
 class WideKernelCNN(Network):
     def __init__(self, geometry: Geometry, *, keep_prob: float = 0.7, softmax_output: bool = False) -> None:
         super().__init__()
         if not 0 < keep_prob <= 1:
-            raise ValueError(f"keep_prob = {keep_prob} in model.options of wide_kernel_cnn: expected in (0, 1]")
+            raise ValueError(
+                _(
+                    "keep_prob = {keep_prob} in model.options of wide_kernel_cnn: expected in (0, 1]",
+                    keep_prob=keep_prob,
+                )
+            )
         side = geometry.image_size // 4
         self.features = nn.Sequential(
             nn.Conv2d(geometry.in_chans, 32, 7, padding=3), nn.MaxPool2d(2), nn.ReLU(),

@@ -21,6 +21,7 @@ from convoy.profiling.result import Activations, Latency, Layer, LayerNote, Prof
 from convoy.recipe import Recipe
 from convoy.recipe.sections import LARGEST_IMAGE
 from convoy.registry import is_user_class
+from convoy.text import gettext as _
 
 LARGE_BATCH = 128
 QUICK_SECONDS = 0.2
@@ -56,7 +57,11 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
     if from_data and image is None:
         if classes is not None:
             raise ValueError(
-                f"classes = {classes}: cannot be set, because the data {recipe.data.name} define the classes"
+                _(
+                    "classes = {classes}: cannot be set, because the data {name} define the classes",
+                    classes=classes,
+                    name=recipe.data.name,
+                )
             )
         train = load(recipe.data.name, size=recipe.data.size).train
         in_chans, default_classes, size = train.channels, len(train.classes), train.size
@@ -65,7 +70,7 @@ def subject_of(label: str, recipe: Recipe, *, image: str | None, classes: int | 
         if image is not None:
             in_chans, size = _channels_and_size(image)
         if classes is not None and classes < 1:
-            raise ValueError(f"classes = {classes}: expected at least 1")
+            raise ValueError(_("classes = {classes}: expected at least 1", classes=classes))
     subject = Subject(label, recipe, in_chans, classes or default_classes, size)
     shape_of(subject)
     return subject
@@ -94,12 +99,25 @@ def network_of(subject: Subject) -> nn.Module:
 def _channels_and_size(image: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)[x×]([1-9]\d*)", image.strip())
     if match is None:
-        raise ValueError(f"input {image!r}: expected channels x height x width, such as 1x28x28")
+        raise ValueError(_("input {image!r}: expected channels x height x width, such as 1x28x28", image=image))
     channels, height, width = map(int, match.groups())
     if height != width:
-        raise ValueError(f"input {image!r}: expected a square image, got {height} x {width} pixels")
+        raise ValueError(
+            _(
+                "input {image!r}: expected a square image, got {height} x {width} pixels",
+                image=image,
+                height=height,
+                width=width,
+            )
+        )
     if max(channels, height) > LARGEST_IMAGE:
-        raise ValueError(f"input {image!r}: expected at most {LARGEST_IMAGE} channels and pixels per side")
+        raise ValueError(
+            _(
+                "input {image!r}: expected at most {largest_image} channels and pixels per side",
+                image=image,
+                largest_image=LARGEST_IMAGE,
+            )
+        )
     return channels, height
 
 

@@ -21,6 +21,7 @@ from convoy.recipe.files import Override, apply, builtin_names, read_chain
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import Section, non_default_values, with_default_name
 from convoy.registry import is_external, is_user_class, unknown
+from convoy.text import gettext as _
 
 
 class Recipe(Section):
@@ -55,8 +56,12 @@ class Recipe(Section):
     def _check_warmup(self) -> Self:
         if self.schedule.warmup_epochs > self.train.epochs:
             raise ValueError(
-                f"schedule.warmup_epochs = {self.schedule.warmup_epochs:g} exceeds train.epochs = {self.train.epochs}: "
-                "the learning rate would never reach optim.lr"
+                _(
+                    "schedule.warmup_epochs = {warmup_epochs:g} exceeds train.epochs = {epochs}: the "
+                    "learning rate would never reach optim.lr",
+                    warmup_epochs=self.schedule.warmup_epochs,
+                    epochs=self.train.epochs,
+                )
             )
         return self
 
@@ -67,8 +72,10 @@ class Recipe(Section):
             self.__dict__["data"] = self.data.model_copy(update={"normalise": "weights"})
         if self.data.normalise == "weights" and not self.model.is_pretrained:
             raise ValueError(
-                "data.normalise = 'weights' needs pretrained weights: model.options.pretrained = true with a network "
-                "of timm or torchvision"
+                _(
+                    "data.normalise = 'weights' needs pretrained weights: model.options.pretrained = true "
+                    "with a network of timm or torchvision"
+                )
             )
         return self
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy.registry import is_user_class, missing, unknown
+from convoy.text import gettext as _
 
 Override = tuple[str, Any]
 GROUP_FILES = (".npy", ".csv", ".txt")  # file types of data.split.group_by; other values are not files
@@ -31,7 +32,9 @@ def full_name(name: str) -> str:
     names = builtin_names()
     matches = [full for full in names if full.rpartition("/")[2] == name]
     if len(matches) > 1 and name not in names:
-        raise ValueError(f"recipe {name!r} is ambiguous; expected one of {', '.join(matches)}")
+        raise ValueError(
+            _("recipe {name!r} is ambiguous; expected one of {matches}", name=name, matches=", ".join(matches))
+        )
     return matches[0] if matches and name not in names else name
 
 
@@ -48,11 +51,15 @@ def check_once(overrides: Iterable[Override], varied: Iterable[str] = ()) -> Non
     values: dict[str, Any] = {}
     for path, value in overrides:
         if path in values:
-            raise ValueError(f"{path} is set twice: to {values[path]!r} and to {value!r}")
+            raise ValueError(
+                _("{path} is set twice: to {values!r} and to {value!r}", path=path, values=values[path], value=value)
+            )
         values[path] = value
     for path in varied:
         if path in values:
-            raise ValueError(f"{path} is both set and varied: to {values[path]!r} and over its values")
+            raise ValueError(
+                _("{path} is both set and varied: to {values!r} and over its values", path=path, values=values[path])
+            )
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
@@ -61,9 +68,9 @@ def parse_values(text: str) -> tuple[str, list[Any]]:
     Parses the list as TOML if possible; otherwise splits it at commas and parses each value like an override. Raises
     ValueError if the key or the values are missing.
     """
-    path, _, listed = text.partition("=")
+    path, _equals, listed = text.partition("=")
     if not (path.strip() and listed.strip()):
-        raise ValueError(f"expected a key and its values, as in train.batch_size=64,128, got {text!r}")
+        raise ValueError(_("expected a key and its values, as in train.batch_size=64,128, got {text!r}", text=text))
     try:
         values = tomllib.loads(f"values = [{listed}]")["values"]
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -83,19 +90,21 @@ def read_chain(name: str, relative_to: Path, seen: tuple[Path, ...] = ()) -> tup
     path = _find(name, relative_to)
     if path in seen:
         cycle = " -> ".join(file.stem for file in (*seen, path))
-        raise ValueError(f"{path}: circular extends: {cycle}")
+        raise ValueError(_("{path}: circular extends: {cycle}", path=path, cycle=cycle))
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from None
+        raise ValueError(_("{path}: not valid TOML: {error}", path=path, error=error)) from None
     if table.get("expected") == {}:  # archived runs have this key
         del table["expected"]
     _resolve_paths(table, path.parent)
     parent = table.pop("extends", None)
     if parent is not None:
         if not isinstance(parent, str):
-            raise ValueError(f"{path}: extends = {parent!r}: expected a recipe's name or path")
-        inherited, _ = read_chain(parent, path.parent, (*seen, path))
+            raise ValueError(
+                _("{path}: extends = {parent!r}: expected a recipe's name or path", path=path, parent=parent)
+            )
+        inherited, _paths = read_chain(parent, path.parent, (*seen, path))
         inherited.pop("chosen", None)
         table = _merge(inherited, table)
     return table, str(path)
@@ -105,7 +114,7 @@ def _find(name: str, relative_to: Path) -> Path:
     if name.endswith(".toml"):
         path = relative_to / name
         if not path.is_file():
-            raise ValueError(f"recipe file {str(path)!r} {missing(path)}")
+            raise ValueError(_("recipe file {path!r} {missing}", path=str(path), missing=missing(path)))
         return path.resolve()
     full = full_name(name)
     if full not in builtin_names():
@@ -123,7 +132,7 @@ def _resolve_paths(table: dict[str, Any], folder: Path) -> None:
     if isinstance(model, dict):
         name, init = model.get("name"), model.get("init")
         if isinstance(name, str) and is_user_class(name):
-            file, _, class_name = name.rpartition(":")
+            file, _colon, class_name = name.rpartition(":")
             model["name"] = f"{anchored(file)}:{class_name}"
         elif isinstance(name, str) and name.endswith(".py"):
             model["name"] = anchored(name)
@@ -163,6 +172,12 @@ def apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, Any
         for depth, section in enumerate(sections):
             node = node.get(section, {})
             if not isinstance(node, Mapping):
-                raise ValueError(f"cannot set {path!r}: {'.'.join(sections[: depth + 1])} is a value, not a table")
+                raise ValueError(
+                    _(
+                        "cannot set {path!r}: {sections} is a value, not a table",
+                        path=path,
+                        sections=".".join(sections[: depth + 1]),
+                    )
+                )
         table = _merge(table, nested)
     return table

@@ -16,7 +16,7 @@ from convoy.text import gettext as _
 
 def _refuse_boolean(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("expected a number, not true or false")
+        raise ValueError(_("expected a number, not true or false"))
     return value
 
 
@@ -81,11 +81,18 @@ class SplitSpec(Section):
     @model_validator(mode="after")
     def _check_fold(self) -> Self:
         if self.folds == 1:
-            raise ValueError("data.split.folds = 1: expected 0 (no folds) or at least 2")
+            raise ValueError(_("data.split.folds = 1: expected 0 (no folds) or at least 2"))
         if not self.folds and (self.fold or self.repeat):
-            raise ValueError("data.split.fold and data.split.repeat need data.split.folds of at least 2")
+            raise ValueError(_("data.split.fold and data.split.repeat need data.split.folds of at least 2"))
         if self.folds and self.fold >= self.folds:
-            raise ValueError(f"data.split.fold = {self.fold}: expected 0 to {self.folds - 1}, for {self.folds} folds")
+            raise ValueError(
+                _(
+                    "data.split.fold = {fold}: expected 0 to {value}, for {folds} folds",
+                    fold=self.fold,
+                    value=self.folds - 1,
+                    folds=self.folds,
+                )
+            )
         return self
 
 
@@ -106,9 +113,9 @@ class Data(Section):
     @classmethod
     def _check_augmentations(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise ValueError('expected a list of tables, such as [{name = "flip"}]')
+            raise ValueError(_('expected a list of tables, such as [{{name = "flip"}}]'))
         if any(isinstance(entry, dict) and "name" not in entry for entry in value):
-            raise ValueError("each augmentation needs a name")
+            raise ValueError(_("each augmentation needs a name"))
         return value
 
     @field_validator("normalise")
@@ -117,7 +124,7 @@ class Data(Section):
         if not isinstance(value, str):
             deviations = value[1] if isinstance(value[1], tuple) else (value[1],)
             if not all(math.isfinite(deviation) and deviation > 0 for deviation in deviations):
-                raise ValueError("the standard deviation must be greater than 0")
+                raise ValueError(_("the standard deviation must be greater than 0"))
         return value
 
 
@@ -153,7 +160,13 @@ class Train(Section):
     @model_validator(mode="after")
     def _check_accumulate(self) -> Self:
         if self.accumulate > self.batch_size:
-            raise ValueError(f"train.accumulate = {self.accumulate} exceeds train.batch_size = {self.batch_size}")
+            raise ValueError(
+                _(
+                    "train.accumulate = {accumulate} exceeds train.batch_size = {batch_size}",
+                    accumulate=self.accumulate,
+                    batch_size=self.batch_size,
+                )
+            )
         return self
 
     @field_validator("class_weights", mode="before")
@@ -163,7 +176,7 @@ class Train(Section):
             isinstance(weight, int | float) and 0 < weight < math.inf for weight in value
         )
         if not is_list and not isinstance(value, str):
-            raise ValueError("expected 'none', 'balanced' or a list with a number above 0 for each class")
+            raise ValueError(_("expected 'none', 'balanced' or a list with a number above 0 for each class"))
         return value
 
     @field_validator("loss", mode="before")
@@ -306,12 +319,12 @@ class Protocol(Section):
         names = (value,) if isinstance(value, str) else value
         for fault in names if isinstance(names, list | tuple) else ():
             if not isinstance(fault, str):
-                raise ValueError(f"expected names of faults, got {fault!r}")
+                raise ValueError(_("expected names of faults, got {fault!r}", fault=fault))
             if names.count(fault) > 1:
-                raise ValueError(f"{fault!r} is given twice")
+                raise ValueError(_("{fault!r} is given twice", fault=fault))
             if "," in fault:
                 listed = json.dumps([name.strip() for name in fault.split(",")])
-                raise ValueError(f"expected several faults in a list: '{listed}'")
+                raise ValueError(_("expected several faults in a list: '{listed}'", listed=listed))
             if fault not in list(Fault):
                 raise unknown("fault", fault, [known.value for known in Fault])
         return names

@@ -34,9 +34,9 @@ def draw_gallery(tiles: Sequence[Tile], path: Path) -> None:
     Raises ValueError for another suffix or without images.
     """
     if not tiles:
-        raise ValueError("a gallery needs at least one image, got none")
+        raise ValueError(_("a gallery needs at least one image, got none"))
     if path.suffix.lower() not in (".png", ".svg"):
-        raise ValueError(f"{str(path)!r}: expected the suffix .png or .svg")
+        raise ValueError(_("{path!r}: expected the suffix .png or .svg", path=str(path)))
     columns = min(COLUMNS, max(1, math.ceil(math.sqrt(1.5 * len(tiles)))))
     path.parent.mkdir(parents=True, exist_ok=True)
     with canvas.style():

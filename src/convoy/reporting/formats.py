@@ -10,6 +10,7 @@ from typing import NamedTuple
 from convoy.files import write_bytes
 from convoy.reporting import pdf, raster, render
 from convoy.reporting.content import Drawing, Page
+from convoy.text import gettext as _
 
 Charts = Mapping[str, str]  # see `render.html`
 
@@ -35,7 +36,7 @@ def write(page: Page, folder: Path, name: str, suffix: str) -> Path:
 
 def _check_docx() -> None:
     if find_spec("docx") is None:
-        raise ValueError("a Word document needs python-docx: pip install 'convoy-ml[lab]'")
+        raise ValueError(_("a Word document needs python-docx: pip install 'convoy-ml[lab]'"))
 
 
 def _docx(page: Page, folder: Path, charts: Charts) -> bytes:

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from convoy.text import gettext as _
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
 COMPILERS = ("xelatex", "lualatex", "pdflatex")
@@ -22,8 +24,12 @@ def program() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise ValueError(
-        f"a PDF needs Chromium ({', '.join(BROWSERS)}) or LaTeX ({', '.join(COMPILERS)}), and neither is installed; "
-        "--format html writes a page that any browser prints, --format docx or tex need neither"
+        _(
+            "a PDF needs Chromium ({browsers}) or LaTeX ({compilers}), and neither is installed; "
+            "--format html writes a page that any browser prints, --format docx or tex need neither",
+            browsers=", ".join(BROWSERS),
+            compilers=", ".join(COMPILERS),
+        )
     )
 
 
@@ -65,8 +71,15 @@ def _run(command: list[str], folder: Path, result: Path) -> None:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=MAX_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ValueError(f"{command[0]} made no PDF: {error}") from error
+        raise ValueError(_("{command} made no PDF: {error}", command=command[0], error=error)) from error
     if done.returncode or not result.is_file():
         lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
         problem = next((line for line in lines if line.startswith("!")), lines[-1] if lines else "no message")
-        raise ValueError(f"{command[0]} made no PDF (exit code {done.returncode}): {problem}")
+        raise ValueError(
+            _(
+                "{command} made no PDF (exit code {returncode}): {problem}",
+                command=command[0],
+                returncode=done.returncode,
+                problem=problem,
+            )
+        )

@@ -14,6 +14,7 @@ from convoy.reporting.content import no_name
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, Score, Status
 from convoy.run_files import Contradiction
 from convoy.runs import Run, Study
+from convoy.text import gettext as _
 
 PARTS = ("test", "fold", "validation")
 
@@ -88,7 +89,7 @@ def read_study(study: Study) -> dict[str, list[RunView]]:
     for member in study.members:
         groups.setdefault(member.label, []).append(RunView(member.label, member.seed, member.run))
     if not groups:
-        raise ValueError(f"{study.path / 'study.toml'} has no runs, so there is nothing to report")
+        raise ValueError(_("{path} has no runs, so there is nothing to report", path=study.path / "study.toml"))
     return groups
 
 

@@ -166,7 +166,14 @@ class _Driver:
             with suppress(WorkerLostError):  # the worker has just ended
                 remote = Remote(self.client, address, self.name)
                 if remote.host != (ours := host.here()):
-                    raise ValueError(f"{remote.host.name}: expected {_versions(ours)}, got {_versions(remote.host)}")
+                    raise ValueError(
+                        _(
+                            "{name}: expected {ours}, got {theirs}",
+                            name=remote.host.name,
+                            ours=_versions(ours),
+                            theirs=_versions(remote.host),
+                        )
+                    )
                 self.slots[address] = _Slot(remote)
         for address, slot in list(self.slots.items()):
             if address in known and slot.task is not None:

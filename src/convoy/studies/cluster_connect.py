@@ -13,6 +13,7 @@ from distributed import Client, LocalCluster
 
 from convoy.studies.cluster_tls import security_of
 from convoy.studies.session import Session
+from convoy.text import gettext as _
 
 LOST_WORKER_SECONDS = 60  # without a heartbeat
 LOOPBACK = ("127.", "localhost", "[::1]")
@@ -31,7 +32,7 @@ def connected(session: Session) -> Iterator[Client]:
         try:
             client = _client(where)
         except (OSError, TimeoutError) as error:
-            raise ValueError(f"--where {where}: no scheduler answers: {error}") from None
+            raise ValueError(_("--where {where}: no scheduler answers: {error}", where=where, error=error)) from None
         try:
             _check_security(client.scheduler.addr, session)
             # An external scheduler may have other settings; Dask must not restart tasks.
@@ -51,7 +52,7 @@ def _client(where: str) -> Client:
         path = Path(address)
         if not path.is_file():
             advice = f"the scheduler writes it: dask scheduler --scheduler-file {path}"
-            raise ValueError(f"--where {where}: this file does not exist; {advice}")
+            raise ValueError(_("--where {where}: this file does not exist; {advice}", where=where, advice=advice))
         return Client(scheduler_file=str(path), security=security_of(path.parent))
     if kind == "dask" and address.startswith("//"):
         has_tls = dask.config.get("distributed.comm.tls.ca-file", None)
@@ -62,7 +63,7 @@ def _client(where: str) -> Client:
             n_workers=int(address), threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
         )
         return Client(cluster)
-    raise ValueError(f"--where {where}: expected dask:N, dask://HOST:PORT or dask-file:FILE")
+    raise ValueError(_("--where {where}: expected dask:N, dask://HOST:PORT or dask-file:FILE", where=where))
 
 
 def _check_security(address: str, session: Session) -> None:
@@ -70,8 +71,13 @@ def _check_security(address: str, session: Session) -> None:
     protocol, _separator, host = address.partition("://")
     if not (protocol in ("tls", "inproc") or session.insecure or host.startswith(LOOPBACK)):
         raise ValueError(
-            f"--where {session.where}: {address} has no TLS, so anyone on its network can execute code on its workers; "
-            "start it by `convoy cluster start`, or use --insecure on a network that you trust"
+            _(
+                "--where {where}: {address} has no TLS, so anyone on its network can execute code on its "
+                "workers; start it by `convoy cluster start`, or use --insecure on a network that you "
+                "trust",
+                where=session.where,
+                address=address,
+            )
         )
 
 

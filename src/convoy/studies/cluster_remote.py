@@ -20,6 +20,7 @@ from convoy.run_files import sealed, sha256_of
 from convoy.runs import Run
 from convoy.studies import cluster_host as host
 from convoy.studies.child import Data
+from convoy.text import gettext as _
 
 PIECE_BYTES = 16 << 20
 MOST_DATA_BYTES = 2 << 30  # larger data are not sent
@@ -44,7 +45,7 @@ class Remote:
         try:
             return self._client.run(function, *arguments, workers=[self.address], on_error="raise")[self.address]
         except (KeyError, OSError) as error:  # TimeoutError is an OSError
-            raise WorkerLostError(f"{self.address} does not answer") from error
+            raise WorkerLostError(_("{address} does not answer", address=self.address)) from error
 
     def folder_of(self, run: Run) -> str:
         return f"{self.scratch}/runs/{run.name}"
@@ -84,7 +85,13 @@ class Remote:
             return None
         dataset = sources.load(name, size=recipe.data.size)
         if (key := dataset.cache_key) is None:
-            raise ValueError(f"data {name!r} cannot be sent to a cluster: {cache.cache_folder()} is not writable")
+            raise ValueError(
+                _(
+                    "data {name!r} cannot be sent to a cluster: {folder} is not writable",
+                    name=name,
+                    folder=cache.cache_folder(),
+                )
+            )
         if not self.call(host.has_data, key):
             self._send_entry(dataset, key)
         return Data(key=key, name=dataset.name, paths=dataset.paths)
@@ -94,14 +101,23 @@ class Remote:
         size_bytes = sum(path.stat().st_size for path in files)
         if size_bytes > MOST_DATA_BYTES:
             raise ValueError(
-                f"{dataset.name} has {size_bytes / 2**30:.1f} GiB, more than the {MOST_DATA_BYTES >> 30} GiB that are "
-                f"sent to a host: copy {cache.entry_of(key)} to the same folder of the cache on {self.host.name}"
+                _(
+                    "{name} has {value:.1f} GiB, more than the {limit} GiB that are sent to a host: copy "
+                    "{folder} to the same folder of the cache on {host}",
+                    name=dataset.name,
+                    value=size_bytes / 2**30,
+                    limit=MOST_DATA_BYTES >> 30,
+                    folder=cache.entry_of(key),
+                    host=self.host.name,
+                )
             )
         incoming = self.call(host.incoming_data, key)
         for path in files:
             self.send(path, f"{incoming}/{path.name}")
         if not self.call(host.accept_data, key, [path.name for path in files]):
-            raise ValueError(f"{dataset.name}: the data could not be stored on {self.host.name}")
+            raise ValueError(
+                _("{name}: the data could not be stored on {host}", name=dataset.name, host=self.host.name)
+            )
 
     def send(self, path: Path, target: str) -> None:
         size_bytes = path.stat().st_size
@@ -119,7 +135,9 @@ class Remote:
         try:
             self._copy_run(run)
         except OSError as error:
-            raise ValueError(f"{run.path}: cannot write the files of the run: {error.strerror or error}") from None
+            raise ValueError(
+                _("{path}: cannot write the files of the run: {reason}", path=run.path, reason=error.strerror or error)
+            ) from None
 
     def _copy_run(self, run: Run) -> None:
         folder = self.folder_of(run)

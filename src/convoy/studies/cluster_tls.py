@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from distributed import Security
 
+from convoy.text import gettext as _
+
 KEY, CERTIFICATE, SCHEDULER = "key.pem", "cert.pem", "scheduler.json"
 VALID_DAYS = 365
 
@@ -81,10 +83,17 @@ def commands(folder: Path) -> tuple[str, str]:
 def become_scheduler(folder: Path, address: str, port: int) -> NoReturn:
     """Replaces this process by the scheduler, so that signals reach it. Raises ValueError for an unusable address."""
     try:
-        family, *_, listened_at = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        family, *_others, listened_at = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
         socket.create_server(listened_at[:2], family=family).close()
     except OSError as error:
-        raise ValueError(f"no scheduler can listen on {address}, port {port}: {error.strerror}") from None
+        raise ValueError(
+            _(
+                "no scheduler can listen on {address}, port {port}: {strerror}",
+                address=address,
+                port=port,
+                strerror=error.strerror,
+            )
+        ) from None
     (folder / SCHEDULER).unlink(missing_ok=True)  # left by a scheduler that has ended
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", f"tls://{address}"]
     options = ["--port", str(port), "--scheduler-file", str(folder / SCHEDULER)]

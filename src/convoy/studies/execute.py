@@ -18,6 +18,7 @@ from convoy.process import command_line, cores
 from convoy.recipe import Recipe
 from convoy.studies.child import Child, Job
 from convoy.studies.session import Session
+from convoy.text import gettext as _
 from convoy.training.run.plan import plan_one
 from convoy.training.run.run_one import run_one
 
@@ -57,7 +58,7 @@ def execute(
         try:
             from convoy.studies.cluster import on_cluster
         except ImportError:
-            raise ValueError("--where needs Dask: pip install 'convoy-ml[cluster]'") from None
+            raise ValueError(_("--where needs Dask: pip install 'convoy-ml[cluster]'")) from None
 
         return on_cluster(enumerate(recipes), session, until, prune)
     return (_here if where == "here" else _in_workers)(enumerate(recipes), session, until, prune)
@@ -139,7 +140,7 @@ def _in_workers(
                 failure = f"a worker process died (exit code {code}); run the same command again to resume"
             elif isinstance(message, Failed):
                 if message.is_bug:
-                    raise RuntimeError(f"in a worker process: {message.text}")
+                    raise RuntimeError(_("in a worker process: {text}", text=message.text))
                 failure = message.text
             elif message is not None and worker.position is not None:
                 if isinstance(message, EpochEnded) and prune(worker.position, message):

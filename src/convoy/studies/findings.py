@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from convoy.files import write_json
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.runs import Study
@@ -24,10 +25,25 @@ def read(study: Study, kind: type[Finding]) -> Finding:
     table, expected = study.finding_json, {field: getattr(kind, field) for field in ("kind", "schema")}
     for field, value in expected.items():
         if table.get(field) != value:
-            raise ValueError(f"{study.path / 'finding.json'}: expected {field} {value!r}, found {table.get(field)!r}")
+            raise ValueError(
+                _(
+                    "{path}: expected {field} {value!r}, found {found!r}",
+                    path=study.path / "finding.json",
+                    field=field,
+                    value=value,
+                    found=table.get(field),
+                )
+            )
     try:
         return TypeAdapter(kind).validate_python(table)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{study.path / 'finding.json'} is damaged: {where}: {first['msg']}") from None
+        raise ValueError(
+            _(
+                "{path} is damaged: {where}: {problem}",
+                path=study.path / "finding.json",
+                where=where,
+                problem=first["msg"],
+            )
+        ) from None

@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from convoy import studies
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -56,5 +57,12 @@ def page_of(study: Study, folder: Path, kinds: Mapping[str, str] = KINDS) -> Pag
 def _module(study: Study, part: str, kinds: Mapping[str, str]) -> ModuleType:
     name = study.contents.kind
     if name not in kinds:
-        raise ValueError(f"{study.path}: expected a study of kind {', '.join(kinds)}; found {name!r}")
+        raise ValueError(
+            _(
+                "{path}: expected a study of kind {kinds}; found {name!r}",
+                path=study.path,
+                kinds=", ".join(kinds),
+                name=name,
+            )
+        )
     return import_module(f"{kinds[name]}.{part}")

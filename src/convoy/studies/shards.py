@@ -21,7 +21,7 @@ class Shard:
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         shard = cls(*map(int, match.groups())) if match else cls(0, 0)
         if not 1 <= shard.number <= shard.count:
-            raise ValueError(f"--shard {text}: expected K/N with K from 1 to N, as in 3/8")
+            raise ValueError(_("--shard {text}: expected K/N with K from 1 to N, as in 3/8", text=text))
         return shard
 
     def of(self, positions: Sequence[int], work: Mapping[int, float]) -> list[int]:

@@ -16,6 +16,7 @@ from convoy.studies.execute import choose, execute
 from convoy.studies.expectation import Expectation
 from convoy.studies.session import RetrainOnce, Session
 from convoy.studies.shards import ShardEnded
+from convoy.text import gettext as _
 from convoy.training.run import faults
 from convoy.training.run.plan import plan_all
 
@@ -30,11 +31,11 @@ class Entry(NamedTuple):
 def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -> None:
     """Raises ValueError for repeated labels and without a recipe or seed."""
     if not recipes or seeds < 1:
-        raise ValueError(f"a {study} needs at least one recipe and one seed")
+        raise ValueError(_("a {study} needs at least one recipe and one seed", study=study))
     labels = [label for label, _ in recipes]
     for label in labels:
         if labels.count(label) > 1:
-            raise ValueError(f"{label!r} occurs twice in the {study}")
+            raise ValueError(_("{label!r} occurs twice in the {study}", label=label, study=study))
 
 
 def study_name(kind: str, labels: Sequence[str], digest: str) -> str:
@@ -74,7 +75,11 @@ def train_all(
         other = entries[first_of.setdefault(job.fingerprint, position)].label
         if distinct and other != entries[position].label:
             raise ValueError(
-                f"{other!r} and {entries[position].label!r} are the same recipe: expected different recipes"
+                _(
+                    "{other!r} and {label!r} are the same recipe: expected different recipes",
+                    other=other,
+                    label=entries[position].label,
+                )
             )
     if name is not None:
         session.name_study(file_name(name(digest_of(job.fingerprint for job in jobs))))

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, TextIO
 from convoy import files
 from convoy.events import Control, Event, Failed, to_json
 from convoy.studies.child import SCRATCH, Job
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.data import LastPrepared
@@ -108,7 +109,9 @@ def _received(data: Data) -> DataSet:
     from convoy.data import cache
 
     if (dataset := cache.read(data.key)) is None:
-        raise ValueError(f"the data {data.name!r} are damaged on this host: {cache.entry_of(data.key)}")
+        raise ValueError(
+            _("the data {name!r} are damaged on this host: {folder}", name=data.name, folder=cache.entry_of(data.key))
+        )
     return replace(dataset, name=data.name, paths=None if data.paths is None else tuple(data.paths))
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from convoy.registry import unknown
 from convoy.runs import Run, Study
+from convoy.text import gettext as _
 
 PROJECT = "convoy"
 
@@ -35,7 +36,14 @@ def check(name: str, flag: str) -> None:
     if name not in TRACKERS:
         raise unknown("tracker", name, TRACKERS, flag)
     if find_spec(name) is None:
-        raise ValueError(f"{flag} {name} needs the package {name}: pip install {TRACKERS[name].install}")
+        raise ValueError(
+            _(
+                "{flag} {name} needs the package {name}: pip install {install}",
+                flag=flag,
+                name=name,
+                install=TRACKERS[name].install,
+            )
+        )
 
 
 def default_place(name: str, out: str | Path) -> str:
@@ -52,10 +60,10 @@ def export(target: Run | Study, name: str, place: str) -> None:
 
     check(name, "--to")
     if TRACKERS[name].is_folder and Path(place).is_file():
-        raise ValueError(f"{place}: expected a folder, got a file")
+        raise ValueError(_("{place}: expected a folder, got a file", place=place))
     runs = [target] if isinstance(target, Run) else [member.run for member in target.members]
     if missing := [run.path for run in runs if not run.metrics]:
-        raise ValueError(f"{missing[0]} has no finished epoch")
+        raise ValueError(_("{missing} has no finished epoch", missing=missing[0]))
     feed = Feed(name, place)
     for run in runs:
         feed.update(run.path, None if isinstance(target, Run) else target.name)

@@ -40,7 +40,14 @@ def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> Check
     if not run.finished:
         return unknown(run.name, Check.TRAINING, _("the run is not finished"))
     if not 1 <= epochs <= len(run.metrics):
-        raise ValueError(f"--stretch {epochs}: expected 1 to {len(run.metrics)}, the complete epochs of {run.name}")
+        raise ValueError(
+            _(
+                "--stretch {epochs}: expected 1 to {n}, the complete epochs of {name}",
+                epochs=epochs,
+                n=len(run.metrics),
+                name=run.name,
+            )
+        )
     try:
         plan = _retrainable(run, trust_code=trust_code)
         with TemporaryDirectory(prefix="convoy-verify-") as folder:

@@ -16,6 +16,7 @@ import numpy as np
 from convoy.evaluation.corruptions import blur, digital, noise, shapes, weather
 from convoy.randomness import derive_seed
 from convoy.registry import unknown
+from convoy.text import gettext as _
 
 SEVERITIES = (1, 2, 3, 4, 5)
 REVISION = 1  # increased when corrupted images change
@@ -111,7 +112,12 @@ def kinds_for(channels: int, size: int) -> tuple[Kind, ...]:
     """
     if channels not in (1, 3) or size < SMALLEST:
         raise ValueError(
-            f"corruptions are for grey and colour images of {SMALLEST} pixels or more, got {channels}x{size}x{size}"
+            _(
+                "corruptions are for grey and colour images of {smallest} pixels or more, got {channels}x{size}x{size}",
+                smallest=SMALLEST,
+                channels=channels,
+                size=size,
+            )
         )
     return GREY if channels == 1 else COLOUR
 
@@ -125,7 +131,7 @@ def corrupt(images: np.ndarray, kind: str, severity: int, *, seed: int = 0) -> n
     if kind not in kinds:
         raise unknown("corruption", kind, kinds)
     if severity not in SEVERITIES:
-        raise ValueError(f"severity = {severity}: expected 1 to 5")
+        raise ValueError(_("severity = {severity}: expected 1 to 5", severity=severity))
     chosen = kinds[kind]
     corrupted = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), CHUNK):

@@ -110,7 +110,9 @@ def read_results(study: Study, finding: Reproduction) -> Results:
             for name in model.side(protocol).runs:
                 if name not in runs:
                     path = study.path / "finding.json"
-                    raise ValueError(f"{path} names the run {name!r}, which is not in study.toml")
+                    raise ValueError(
+                        _("{path} names the run {name!r}, which is not in study.toml", path=path, name=name)
+                    )
                 view = RunView(model.label, runs[name].seed, runs[name].run, finding.class_names)
                 by_protocol.setdefault(protocol, {}).setdefault(model.label, []).append(view)
     return Results(models, by_protocol)
@@ -286,7 +288,7 @@ def _networks(study: Study, results: Results) -> Section | None:
         return None
     stored = read_profiles(path.read_bytes())
     if stored is None:
-        raise ValueError(f"{path} is damaged")
+        raise ValueError(_("{path} is damaged", path=path))
     profiles = stored.profiles
     comparison = profile_page.cost_comparison(profiles, results.look).blocks if len(profiles) > 1 else ()
     tables = [table for profile in profiles for table in profile_page.layer_tables(profile, named=True)]

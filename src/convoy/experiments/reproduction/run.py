@@ -34,6 +34,7 @@ from convoy.studies import findings
 from convoy.studies.session import RetrainOnce, Session
 from convoy.studies.shards import ShardEnded
 from convoy.studies.train_all import Entry, train_all
+from convoy.text import gettext as _
 from convoy.training.run.plan import plan_all
 
 OWN_PARTS = ("models", "faults", "claims")  # all other parts are studies
@@ -102,10 +103,14 @@ class Reproduction:
         if self.no_data:
             raise ValueError(self.no_data)
         if self.settings.is_sized_by_timing:
-            raise ValueError("--shard: --quick chooses the runs by a timing, which differs between jobs; set --limit")
+            raise ValueError(
+                _("--shard: --quick chooses the runs by a timing, which differs between jobs; set --limit")
+            )
         wanted = self._wanted()
         if "search" in wanted:
-            raise ValueError("--shard cannot split a search: leave it out by --only, or use --where for several hosts")
+            raise ValueError(
+                _("--shard cannot split a search: leave it out by --only, or use --where for several hosts")
+            )
         self.session.name_study(self.folder.name)
         own = [part for part in wanted if part in OWN_PARTS]
         groups: list[tuple[OpenTest, list[Entry]]] = [(True, [e for part in own for e in self.scope.entries(part)])]

@@ -36,6 +36,7 @@ from convoy.studies.landscape.design import Design, Spec
 from convoy.studies.seeds import run as seeds
 from convoy.studies.session import Session, Show
 from convoy.studies.train_all import Entry
+from convoy.text import gettext as _
 from convoy.training.run.plan import plan_all
 from convoy.training.run.revisions import TRAINING_REVISION
 
@@ -146,7 +147,7 @@ def _entries(recipes: Named, options: Arguments) -> list[Entry]:
         case Landscape():
             return landscape.planned(_varied(recipes, options)[1], design_of(options), _surfaces_of(options))
         case Search():
-            raise ValueError("the runs of a search are chosen while it runs")
+            raise ValueError(_("the runs of a search are chosen while it runs"))
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:

@@ -15,6 +15,7 @@ from convoy.reporting.checklist import neurips, reforms
 from convoy.reporting.checklist.answers import Item, Row
 from convoy.reporting.checklist.evidence import Subject
 from convoy.runs import Run, Study
+from convoy.text import gettext as _
 
 CHECKLISTS: Mapping[str, Callable[[], tuple[Row, ...]]] = {"neurips": neurips.rows, "reforms": reforms.rows}
 
@@ -38,5 +39,7 @@ def write_checklist(target: Run | Study, name: str, *, overwrite: bool = False) 
     answered = items(target, name)
     for path in (target.path / f"checklist-{name}{suffix}" for suffix in (".html", ".md")):
         if path.exists() and not overwrite:
-            raise ValueError(f"{path} already exists and may have been edited; rename it or use --overwrite")
+            raise ValueError(
+                _("{path} already exists and may have been edited; rename it or use --overwrite", path=path)
+            )
     return render.write(page(target, name, answered), target.path, f"checklist-{name}")

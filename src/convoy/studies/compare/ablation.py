@@ -22,6 +22,7 @@ from convoy.registry import is_user_class
 from convoy.runs import Member
 from convoy.stats import Estimate, paired_difference, t_interval
 from convoy.studies.compare.pair import Pair, corrected
+from convoy.text import gettext as _
 
 MAX_VALUE_LENGTH = 28  # characters of a value in a label
 RECIPE = "recipe"  # the key for several recipes
@@ -104,11 +105,11 @@ def combine(recipes: Sequence[tuple[str, Recipe]], varied: Varied) -> tuple[Desi
     for path, values in vary:
         _check(path, values, paths)
     names = _short_names(paths)
-    texts = [_distinct([_text(value) for value in values]) for _, values in vary]
+    texts = [_distinct([_text(value) for value in values]) for _key, values in vary]
     points: list[tuple[str, Recipe]] = []
     levels: dict[str, Levels] = {}
     for label, recipe in recipes:
-        for chosen in product(*(range(len(values)) for _, values in vary)):
+        for chosen in product(*(range(len(values)) for _key, values in vary)):
             level = tuple(text[i] for text, i in zip(texts, chosen, strict=True))
             name = ", ".join([label, *(f"{key} = {text}" for key, text in zip(names, level, strict=True))])
             overrides: list[Override] = [(path, values[i]) for (path, values), i in zip(vary, chosen, strict=True)]
@@ -121,16 +122,16 @@ def combine(recipes: Sequence[tuple[str, Recipe]], varied: Varied) -> tuple[Desi
 
 def _check(path: str, values: Sequence[Any], paths: Sequence[str]) -> None:
     if not path or not all(path.split(".")):
-        raise ValueError(f"expected a key to vary as in model.options.norm, got {path!r}")
+        raise ValueError(_("expected a key to vary as in model.options.norm, got {path!r}", path=path))
     if paths.count(path) > 1:
-        raise ValueError(f"{path} is given twice")
+        raise ValueError(_("{path} is given twice", path=path))
     if path == "seed":
-        raise ValueError("seed cannot be varied: every combination is trained with all `seeds`")
+        raise ValueError(_("seed cannot be varied: every combination is trained with all `seeds`"))
     if isinstance(values, str) or len(values) < 2:
-        raise ValueError(f"{path} = {values!r}: expected two values or more")
+        raise ValueError(_("{path} = {values!r}: expected two values or more", path=path, values=values))
     for i, value in enumerate(values):
         if any(value == other and type(value) is type(other) for other in values[:i]):
-            raise ValueError(f"{path}: {_text(value)} is given twice")
+            raise ValueError(_("{path}: {text} is given twice", path=path, text=_text(value)))
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:

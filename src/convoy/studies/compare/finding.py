@@ -24,6 +24,7 @@ from convoy.studies.compare import ablation
 from convoy.studies.compare.ablation import Ablation, Design
 from convoy.studies.compare.images import ImagePair, Untested, compare_images
 from convoy.studies.compare.pair import Pair, between, corrected
+from convoy.text import gettext as _
 
 Part = Literal["test", "validation"]
 Groups = Mapping[str, Sequence[Member]]
@@ -163,8 +164,11 @@ def _part(members: Sequence[Member]) -> Part:
     counts = Counter(part for member in members for part in parts if part in member.run.scores)
     if not counts:
         raise ValueError(
-            f"none of the {len(members)} runs has a test or validation score: "
-            "set data.split.validation above 0 or leave the test set open"
+            _(
+                "none of the {n} runs has a test or validation score: set data.split.validation above 0 "
+                "or leave the test set open",
+                n=len(members),
+            )
         )
     return max(parts, key=lambda part: counts[part])
 

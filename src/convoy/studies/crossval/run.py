@@ -17,6 +17,7 @@ from convoy.studies import findings
 from convoy.studies.crossval.finding import FOLD, conclude, fold_label
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.text import gettext as _
 
 MANY_FOLDS = 100
 
@@ -42,7 +43,9 @@ def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: st
 def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
     """Creates a recipe for each fold of each repeat. Repeats differ in folds and seed. Raises ValueError."""
     if folds < 2 or repeats < 1:
-        raise ValueError(f"expected 2 folds and 1 repeat or more, got {folds} and {repeats}")
+        raise ValueError(
+            _("expected 2 folds and 1 repeat or more, got {folds} and {repeats}", folds=folds, repeats=repeats)
+        )
     if folds > MANY_FOLDS:  # fails early if there are fewer images than folds
         prepare(recipe.override({"data.split.folds": folds}).data)
     entries = []

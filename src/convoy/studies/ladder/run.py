@@ -17,6 +17,7 @@ from convoy.studies import findings
 from convoy.studies.ladder.finding import LadderFinding, Measured, Setting, conclude
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.text import gettext as _
 from convoy.training.run.plan import plan_one
 
 MAX_VALUE_LENGTH = 60  # characters
@@ -113,16 +114,18 @@ def build(first: tuple[str, Recipe], second: tuple[str, Recipe], *, seeds: int) 
     Raises ValueError for recipes that are equal, use different data or cannot be trained.
     """
     if seeds < 1:
-        raise ValueError(f"seeds = {seeds}: must be at least 1")
+        raise ValueError(_("seeds = {seeds}: must be at least 1", seeds=seeds))
     (label, start), (other, end) = first, second
     if start.data.name != end.data.name:
-        raise ValueError(f"expected two recipes for the same data, got {start.data.name} and {end.data.name}")
+        raise ValueError(
+            _("expected two recipes for the same data, got {name} and {data}", name=start.data.name, data=end.data.name)
+        )
     if start.data.split.folds or end.data.split.folds:
-        raise ValueError("data.split.folds does not go with this study")
+        raise ValueError(_("data.split.folds does not go with this study"))
     end = end.override({"seed": start.seed})
     changes = changes_between(start, end)
     if not changes:
-        raise ValueError(f"{label} and {other} are the same recipe: nothing to explain")
+        raise ValueError(_("{label} and {other} are the same recipe: nothing to explain", label=label, other=other))
     data = LastPrepared()
     for recipe in (start, end):
         plan_one(recipe, data.prepare(recipe.data))
@@ -140,7 +143,7 @@ def _steps(start: Recipe, end: Recipe, changes: Sequence[Change], data: LastPrep
         recipe, waiting = changed, []
     if waiting:
         names = ", ".join(change.key for change in waiting)
-        raise ValueError(f"{names}: no recipe between the two has these changes and can be trained")
+        raise ValueError(_("{names}: no recipe between the two has these changes and can be trained", names=names))
 
 
 def _trainable(recipe: Recipe, changes: Sequence[Change], data: LastPrepared, *, undone: bool = False) -> Recipe | None:

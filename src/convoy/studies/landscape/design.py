@@ -36,12 +36,12 @@ class Design:
         """Raises ValueError for invalid, too few or repeated rates, or an unknown cut."""
         for lr in self.lrs:
             if not 0 < lr < math.inf:
-                raise ValueError(f"learning rate {lr:g}: expected a finite number greater than 0")
+                raise ValueError(_("learning rate {lr:g}: expected a finite number greater than 0", lr=lr))
         if len(self.lrs) < 2 or len(set(self.lrs)) < len(self.lrs):
             rates = ", ".join(f"{lr:g}" for lr in self.lrs) or "none"
-            raise ValueError(f"learning rates {rates}: expected two or more different rates")
+            raise ValueError(_("learning rates {rates}: expected two or more different rates", rates=rates))
         if self.cut not in ("all", "each"):
-            raise ValueError(f"cut = {self.cut!r}: expected 'all' or 'each'")
+            raise ValueError(_("cut = {cut!r}: expected 'all' or 'each'", cut=self.cut))
 
     def settings(self, recipes: Named) -> Iterator[Setting]:
         """Yields the runs in the order of recipe, rate, repeat."""
@@ -71,6 +71,8 @@ class Spec(NamedTuple):
 
     def check(self) -> None:
         if self.images < 1:
-            raise ValueError(f"surface images = {self.images}: expected 1 or more")
+            raise ValueError(_("surface images = {images}: expected 1 or more", images=self.images))
         if not 3 <= self.resolution <= 501:
-            raise ValueError(f"resolution = {self.resolution}: expected 3 to 501 points per side")
+            raise ValueError(
+                _("resolution = {resolution}: expected 3 to 501 points per side", resolution=self.resolution)
+            )

@@ -110,7 +110,9 @@ def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, p
     def scene() -> Scene:
         plan = plan_one(run.recipe)
         if plan.fingerprint != run.status.fingerprint:
-            raise ValueError(f"{run.path}: recipe.toml, the data or the code changed after the run was trained")
+            raise ValueError(
+                _("{path}: recipe.toml, the data or the code changed after the run was trained", path=run.path)
+            )
         images = min(spec.images, len(plan.prepared.train))
         report(_("computing the loss around the saved weights, {n:,} training images", n=images))
         return Scene(run, plan, spec.images)

@@ -10,6 +10,7 @@ import numpy as np
 
 from convoy.notebook import html_of
 from convoy.runs import Run
+from convoy.text import gettext as _
 
 FEWEST_STEPS = 100  # needed for smoothing; determines the number of epochs
 ERRORS_OF_A_FALL = 10  # minimum fall in standard errors of a smoothed loss; noise alone falls by 4 over 25 windows
@@ -46,7 +47,9 @@ def conclude(label: str, run: Run) -> LrRangeFinding:
     lr, loss = (run.steps[key].astype(np.float64) for key in ("lr", "loss"))
     finite = np.isfinite(loss)
     if finite.sum() < FEWEST_STEPS // 4:
-        raise ValueError(f"{run.path}: only {finite.sum()} steps had a finite loss: start at a lower rate")
+        raise ValueError(
+            _("{path}: only {n} steps had a finite loss: start at a lower rate", path=run.path, n=finite.sum())
+        )
     unbounded = lr[~finite]
     lr, loss = lr[finite], loss[finite]
     smooth, error = smoothed(loss)

@@ -14,6 +14,7 @@ from convoy.studies import findings
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.text import gettext as _
 from convoy.training.run.plan import plan_one
 
 
@@ -32,7 +33,9 @@ def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> S
 def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
     """Returns the recipe with a rising rate, without early stopping, and with enough epochs."""
     if not 0 < lowest < highest < math.inf:
-        raise ValueError(f"expected 0 < lowest < highest rate, got {lowest:g} and {highest:g}")
+        raise ValueError(
+            _("expected 0 < lowest < highest rate, got {lowest:g} and {highest:g}", lowest=lowest, highest=highest)
+        )
     rising = recipe.override(
         {
             "optim.lr": highest,

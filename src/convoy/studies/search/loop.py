@@ -21,6 +21,7 @@ from convoy.recipe import Recipe
 from convoy.studies.search import finding
 from convoy.studies.search.finding import Importance, Pruner, Sampler, State
 from convoy.studies.search.space import MOST_POINTS, Point, Space
+from convoy.text import gettext as _
 
 FACTOR = 3  # halving and hyperband keep 1/FACTOR of the trials and train them FACTOR times as long
 DUPLICATES = 100  # consecutive repeated suggestions after which the search ends
@@ -99,7 +100,7 @@ class Trials:
         """Returns an unfinished trial with its parameters, otherwise a new one; None if there are enough."""
         if self._left_running:
             return Trial(self.study, self._left_running.pop(0)._trial_id)
-        for _ in range(DUPLICATES):
+        for _attempt in range(DUPLICATES):
             points = self.known
             if len(points) >= self.count:
                 return None
@@ -261,7 +262,9 @@ def winner(study: optuna.Study) -> FrozenTrial:
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sound = [frozen for frozen in ended if not has_diverged(frozen)]
     if not sound:
-        raise ValueError(f"all {len(ended)} trials that were trained to the end diverged: search lower learning rates")
+        raise ValueError(
+            _("all {n} trials that were trained to the end diverged: search lower learning rates", n=len(ended))
+        )
     return max(sound, key=lambda frozen: (frozen.values[0], -frozen.number))
 
 

@@ -49,17 +49,24 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.trials is None and not self.space.is_grid:
-            raise ValueError("a range has no full grid: use --trials, or --grid")
+            raise ValueError(_("a range has no full grid: use --trials, or --grid"))
         if (self.trials is not None and self.trials < 2) or self.space.size == 1:
-            raise ValueError("a search needs 2 trials or more")
+            raise ValueError(_("a search needs 2 trials or more"))
         if self.trials is None and self.sampler is not Sampler.RANDOM:
-            raise ValueError(f"the sampler {self.sampler} needs --trials: a full grid trains all points")
+            raise ValueError(
+                _("the sampler {sampler} needs --trials: a full grid trains all points", sampler=self.sampler)
+            )
         if self.seeds < 1:
-            raise ValueError(f"seeds = {self.seeds}: expected 1 or more for the winner")
+            raise ValueError(_("seeds = {seeds}: expected 1 or more for the winner", seeds=self.seeds))
         if self.pruner is not Pruner.NONE and "train.epochs" in self.space.paths:
-            raise ValueError(f"the pruner {self.pruner} cannot search train.epochs: use --pruner none")
+            raise ValueError(_("the pruner {pruner} cannot search train.epochs: use --pruner none", pruner=self.pruner))
         if self.pruner is Pruner.HALVING and self.sampler is not Sampler.RANDOM and self.trials is not None:
-            raise ValueError(f"halving starts all trials at once: the sampler {self.sampler} has no results to use")
+            raise ValueError(
+                _(
+                    "halving starts all trials at once: the sampler {sampler} has no results to use",
+                    sampler=self.sampler,
+                )
+            )
 
     @property
     def count(self) -> int:
@@ -99,7 +106,7 @@ class Search:
             at = " and ".join(f"{path} = {value}" for path, value in points[len(plans)][0])
             raise ValueError(f"at {at}: {error}") from error
         if plans[0].selection is None:
-            raise ValueError("data.split.validation = 0: a search needs a validation part to score its trials")
+            raise ValueError(_("data.split.validation = 0: a search needs a validation part to score its trials"))
         faults.check_test_closed(self.base, may_select=True)
         return plans
 
@@ -144,7 +151,9 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
     Returns None if interrupted; the same call resumes. Raises ValueError for an invalid search before writing anything.
     """
     if session.shard is not None:
-        raise ValueError("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
+        raise ValueError(
+            _("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
+        )
     images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
     # Chosen once for all trials, including finished ones, because workers and this process give different bits.
     where, workspace = choose([plan.recipe for plan in search.plans], images, session), Workspace(session.out)
@@ -163,7 +172,9 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         )
         owners = {frozen.user_attrs.get("owner", "") for frozen in trials.known}
         if search.pruner is Pruner.HALVING and owners - {trials.owner}:
-            raise ValueError("another process works on this search: halving compares all trials and cannot be shared")
+            raise ValueError(
+                _("another process works on this search: halving compares all trials and cannot be shared")
+            )
         first = len(search.names) - search.seeds  # position of the winner's first run
         train_trials = loop.halve if search.pruner is Pruner.HALVING else loop.ask_in_turn
         expectation = _expectation(search, session, sum(frozen.state.is_finished() for frozen in trials.known))
@@ -172,7 +183,9 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         if not train_trials(trials, _Training(of_trials, where, search.scored_on)) or session.interrupted():
             return None
         if any(not frozen.state.is_finished() for frozen in trials.known):
-            raise ValueError("other processes are training the last trials: the last process to end writes the finding")
+            raise ValueError(
+                _("other processes are training the last trials: the last process to end writes the finding")
+            )
         winner = trials.recipe(loop.winner(trials.study))
         entries = [Entry(search.label, winner.override({"seed": seed})) for seed in search.fresh_seeds]
         of_winner = replace(session, fresh=False, show=lambda position, event: session.show(first + position, event))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from convoy.options import full_key
 from convoy.recipe import Recipe
 from convoy.recipe.files import Override, parse_override, parse_values
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -37,10 +38,10 @@ class Values:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise ValueError(f"{self.path}: expected values, as in {self.path}=1,2,3")
+            raise ValueError(_("{path}: expected values, as in {path}=1,2,3", path=self.path))
         for value in self.values:
             if self.values.count(value) > 1:
-                raise ValueError(f"{self.path}: {value!r} is given twice")
+                raise ValueError(_("{path}: {value!r} is given twice", path=self.path, value=value))
 
     @property
     def distribution(self) -> BaseDistribution:
@@ -66,7 +67,14 @@ class Range:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"{self.path}: expected a range LOW..HIGH with LOW < HIGH, got {self.low}..{self.high}")
+            raise ValueError(
+                _(
+                    "{path}: expected a range LOW..HIGH with LOW < HIGH, got {low}..{high}",
+                    path=self.path,
+                    low=self.low,
+                    high=self.high,
+                )
+            )
 
     @property
     def is_log(self) -> bool:
@@ -102,14 +110,14 @@ class Space:
 
     def __post_init__(self) -> None:
         if not self.axes:
-            raise ValueError("a search needs a key to vary, as in --grid optim.lr=1e-4,1e-3,1e-2")
+            raise ValueError(_("a search needs a key to vary, as in --grid optim.lr=1e-4,1e-3,1e-2"))
         paths = [axis.path for axis in self.axes]
         for path in paths:
             if paths.count(path) > 1:
-                raise ValueError(f"{path} is given twice: give all its values at once")
+                raise ValueError(_("{path} is given twice: give all its values at once", path=path))
             for excluded, why in NOT_SEARCHED.items():
                 if path == excluded or path.startswith(f"{excluded}."):
-                    raise ValueError(f"{path} cannot be searched: {why}")
+                    raise ValueError(_("{path} cannot be searched: {why}", path=path, why=why))
 
     @property
     def paths(self) -> list[str]:
@@ -147,7 +155,13 @@ class Space:
         """
         corners = math.prod(len(axis.extremes) for axis in self.axes)
         if corners > MOST_POINTS:
-            raise ValueError(f"the grid has {corners:,} points, the limit is {MOST_POINTS:,}: use ranges")
+            raise ValueError(
+                _(
+                    "the grid has {corners:,} points, the limit is {most_points:,}: use ranges",
+                    corners=corners,
+                    most_points=MOST_POINTS,
+                )
+            )
         for point in product(*(axis.extremes for axis in self.axes)):
             base.override(list(zip(self.paths, point, strict=True)))
         return [(point, base.override(point)) for point in self._each_value_once()]
@@ -175,15 +189,15 @@ def axes_of(
 def _parse_range(text: str) -> tuple[str, tuple[float, float]]:
     match = re.fullmatch(r"(.+?)=(.+?)\.\.(.+)", text)
     if match is None:
-        raise ValueError(f"{text!r}: expected KEY=LOW..HIGH, as in optim.lr=1e-4..1e-1")
+        raise ValueError(_("{text!r}: expected KEY=LOW..HIGH, as in optim.lr=1e-4..1e-1", text=text))
     path, low, high = (part.strip() for part in match.groups())
     return path, (_number(path, low), _number(path, high))
 
 
 def _number(path: str, text: str) -> float:
-    _, value = parse_override(path, text)
+    _key, value = parse_override(path, text)
     if not is_number(value):
-        raise ValueError(f"{path}: expected a number as an end of the range, got {text!r}")
+        raise ValueError(_("{path}: expected a number as an end of the range, got {text!r}", path=path, text=text))
     return value
 
 

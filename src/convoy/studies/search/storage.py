@@ -13,6 +13,8 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from convoy.text import gettext as _
+
 
 def open_study(folder: Path, pruner: optuna.pruners.BasePruner, url: str | None) -> optuna.Study:
     """Opens the Optuna study of the trials. Raises ValueError if the storage cannot be opened."""
@@ -70,5 +72,8 @@ def locked(folder: Path) -> filelock.BaseFileLock:
         return lock
     except filelock.Timeout:
         raise ValueError(
-            f"{folder} is in use by another process; to share its search, use another --out and the same --storage"
+            _(
+                "{folder} is in use by another process; to share its search, use another --out and the same --storage",
+                folder=folder,
+            )
         ) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 
 from convoy.api.session import finished, session_of
 from convoy.options import Epochs, Flag, Fresh, Init, Model, StudyOptions, Test, takes_options
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
@@ -53,7 +54,7 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     from convoy.studies.seeds.run import entries_of, run
 
     if bad := [points for points in options["difference"] if not 0 < points < 100]:
-        raise ValueError(f"difference = {bad[0]:g}: expected points of accuracy, between 0 and 100")
+        raise ValueError(_("difference = {bad:g}: expected points of accuracy, between 0 and 100", bad=bad[0]))
     resolved = recipe_to_train(recipe, options)
     names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries_of(resolved, options["seeds"])]
     differences = [points / 100 for points in options["difference"]]

@@ -13,6 +13,7 @@ from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
 from convoy.studies.seeds.words import source_name
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.text import gettext as _
 from convoy.training.run.plan import plan_one
 
 
@@ -22,11 +23,11 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
     Raises ValueError for fewer than two seeds, and for a recipe that sets a seed or fold varied by the study.
     """
     if seeds < 2:
-        raise ValueError(f"seeds = {seeds}: a spread needs at least 2")
+        raise ValueError(_("seeds = {seeds}: a spread needs at least 2", seeds=seeds))
     if recipe.model.seed is not None:
-        raise ValueError("model.seed is set by this study: leave it out")
+        raise ValueError(_("model.seed is set by this study: leave it out"))
     if recipe.data.split.folds:
-        raise ValueError("data.split.folds cannot be set in this study: it varies a single split")
+        raise ValueError(_("data.split.folds cannot be set in this study: it varies a single split"))
     first, split = recipe.seed, recipe.data.split.seed
 
     def changes(source: Source, offset: int) -> dict[str, int]:
@@ -55,7 +56,7 @@ def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[f
     entries = entries_of(recipe, seeds)
     prepared = plan_one(recipe).prepared
     if prepared.validation is None and (prepared.test is None or not session.test):
-        raise ValueError("neither test nor validation images would be scored: set data.split.validation above 0")
+        raise ValueError(_("neither test nor validation images would be scored: set data.split.validation above 0"))
     name = partial(study_name, "seeds", [recipe.label])
     members = train_all(entries, session, distinct=False, name=name)
     if members is None:

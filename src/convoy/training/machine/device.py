@@ -19,14 +19,22 @@ def device_of(recipe: Recipe) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"compute.device = {name!r}: expected auto, cpu, cuda, cuda:N or mps")
+        raise ValueError(_("compute.device = {name!r}: expected auto, cpu, cuda, cuda:N or mps", name=name))
     if device.type == "mps":
         if not torch.backends.mps.is_available():
-            raise ValueError("compute.device = 'mps': needs a Mac with Apple silicon; expected auto, cpu or cuda")
+            raise ValueError(_("compute.device = 'mps': needs a Mac with Apple silicon; expected auto, cpu or cuda"))
         if recipe.compute.precision not in ("float32", "auto"):
-            raise ValueError(f"compute.precision = {recipe.compute.precision!r} with mps: expected float32")
+            raise ValueError(
+                _("compute.precision = {precision!r} with mps: expected float32", precision=recipe.compute.precision)
+            )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"compute.device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise ValueError(
+            _(
+                "compute.device = {name!r}: this machine has {device_count} CUDA devices",
+                name=name,
+                device_count=torch.cuda.device_count(),
+            )
+        )
     return device
 
 

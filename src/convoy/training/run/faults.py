@@ -28,7 +28,11 @@ def check_test_closed(recipe: Recipe, *, may_select: bool = False) -> None:
     for fault in recipe.protocol.faults:
         if fault.info.opens_test and not (may_select and fault.info.selects_on_test):
             raise ValueError(
-                f"protocol.faults: {fault} opens the test set, which stays closed with --no-test, search and landscape"
+                _(
+                    "protocol.faults: {fault} opens the test set, which stays closed with --no-test, search "
+                    "and landscape",
+                    fault=fault,
+                )
             )
 
 
@@ -40,7 +44,7 @@ def check(recipe: Recipe, prepared: Prepared) -> None:
     for fault in recipe.protocol.faults:
         for need in fault.info.needs:
             if (problem := need(context)) is not None:
-                raise ValueError(f"protocol.faults: {fault} {problem}")
+                raise ValueError(_("protocol.faults: {fault} {problem}", fault=fault, problem=problem))
 
 
 def flags(recipe: Recipe, prepared: Prepared) -> list[str]:

@@ -22,6 +22,7 @@ from convoy.randomness import derive_seed
 from convoy.recipe import Recipe
 from convoy.registry import is_user_class
 from convoy.run_contents import RunState
+from convoy.text import gettext as _
 from convoy.training.machine.denormals import denormals_as_zero
 from convoy.training.machine.memory import MemoryRetention
 from convoy.training.machine.threads import fix_threads, restored_threads
@@ -46,11 +47,14 @@ def plan_together(recipe: Recipe, ranks: Ranks) -> Plan:
     try:
         plan = plan_one(recipe)
         if plan.recipe.probe.every_steps:
-            raise ValueError("probe.every_steps: the probe needs a single process, not torchrun")
+            raise ValueError(_("probe.every_steps: the probe needs a single process, not torchrun"))
         if plan.device.type == "mps" or plan.device.index is not None:
             raise ValueError(
-                f"compute.device = {plan.recipe.compute.device!r} with torchrun: expected auto, cpu or cuda; each "
-                "process uses a CUDA device of its own"
+                _(
+                    "compute.device = {device!r} with torchrun: expected auto, cpu or cuda; each process "
+                    "uses a CUDA device of its own",
+                    device=plan.recipe.compute.device,
+                )
             )
         readiness = _Readiness(fingerprint=plan.fingerprint)
     except ValueError as raised:

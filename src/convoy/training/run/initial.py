@@ -25,7 +25,9 @@ def about_pretrained(recipe: Recipe, prepared: Prepared) -> list[str]:
     if not recipe.model.is_pretrained:
         return []
     if recipe.model.init is not None:
-        raise ValueError("model.options.pretrained and model.init both set the initial weights; expected one of them")
+        raise ValueError(
+            _("model.options.pretrained and model.init both set the initial weights; expected one of them")
+        )
     expected, notes = pretrained.expected(recipe.model.name), []
     mean, std = expected.statistics(prepared.in_chans)
     levels, deviations = (", ".join(f"{level:.3f}" for level in values) for values in (mean, std))
@@ -89,7 +91,7 @@ def _load_matching(module: nn.Module, path: Path) -> str:
     weights = load_named(path, own)
     mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
     if not any(tensor.ndim > 1 and name not in mismatched for name, tensor in own.items()):
-        raise ValueError(f"{path}: no tensor has the same shape as in the network")
+        raise ValueError(_("{path}: no tensor has the same shape as in the network", path=path))
     module.load_state_dict(weights | {name: own[name] for name in mismatched})
     shapes = [f"{name} ({_shape(weights[name].shape)} -> {_shape(own[name].shape)})" for name in mismatched]
     if not shapes:
@@ -108,7 +110,9 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
         parameters[name].requires_grad_(False)
     trained = [name for name, parameter in parameters.items() if parameter.requires_grad]
     if not trained:
-        raise ValueError(f"model.freeze = {list(patterns)}: freezes all parameters, so nothing is left to train")
+        raise ValueError(
+            _("model.freeze = {patterns}: freezes all parameters, so nothing is left to train", patterns=list(patterns))
+        )
     layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in trained))
     return _(
         "{trained:,} of {total:,} parameters are trained ({layers}); frozen: {frozen} of {tensors} tensors",

@@ -197,7 +197,7 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
         keys = [f"stop.{rule.field}" for rule in stopping.active(recipe) if rule.needs_selection]
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
         if keys:
-            raise ValueError(f"{keys[0]} needs a validation part, but data.split.validation is 0")
+            raise ValueError(_("{keys} needs a validation part, but data.split.validation is 0", keys=keys[0]))
     notes = about_pretrained(recipe, prepared)
     network, tested = _build_tested(recipe, prepared)
     notes += init_and_freeze(network, recipe.model)
@@ -222,19 +222,30 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Mod
         return module, None
     init_and_freeze(module, recipe.model)
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise ValueError(f"{name}: all parameters are frozen (requires_grad = False)")
+        raise ValueError(_("{name}: all parameters are frozen (requires_grad = False)", name=name))
     names = module.state_dict().keys()
     try:
         step = subject_of(recipe, prepared, module).first_step
     except (Exception, SystemExit) as error:
         if is_ours:  # with one image, this is the only possible error
             hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
-            raise ValueError(f"train.batch_size = {recipe.train.batch_size} with {name}: {hint}") from error
+            raise ValueError(
+                _(
+                    "train.batch_size = {batch_size} with {name}: {hint}",
+                    batch_size=recipe.train.batch_size,
+                    name=name,
+                    hint=hint,
+                )
+            ) from error
         raise (user if is_user_class(name) else external).failure(name, error) from None
     if added := sorted(module.state_dict().keys() - names):
         raise ValueError(
-            f"{name}: forward creates {', '.join(added)} in training, too late for the optimizer; "
-            "create parameters and buffers in __init__"
+            _(
+                "{name}: forward creates {added} in training, too late for the optimizer; create "
+                "parameters and buffers in __init__",
+                name=name,
+                added=", ".join(added),
+            )
         )
     _check_tensors(name, module, step.gradients)
     return build(recipe, prepared), module
@@ -264,12 +275,20 @@ def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, Gradien
     for key, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor) or value.is_quantized:
             raise ValueError(
-                f"{name}: {key} is quantized or not a tensor; train in floating point and quantize after training"
+                _(
+                    "{name}: {key} is quantized or not a tensor; train in floating point and quantize after training",
+                    name=name,
+                    key=key,
+                )
             )
     for key, gradient in gradients.items():
         if gradient is Gradient.SPARSE:
             raise ValueError(
-                f"{name}: the gradient of {key} is sparse; the optimizers need dense gradients (sparse=False)"
+                _(
+                    "{name}: the gradient of {key} is sparse; the optimizers need dense gradients (sparse=False)",
+                    name=name,
+                    key=key,
+                )
             )
 
 

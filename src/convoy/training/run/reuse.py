@@ -42,7 +42,13 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
     run.record_files()
     run.check_files()
     for contradiction in contradictions(run):
-        raise ValueError(f"{contradiction}; delete {run.path}, or use --fresh, to train the run again")
+        raise ValueError(
+            _(
+                "{contradiction}; delete {path}, or use --fresh, to train the run again",
+                contradiction=contradiction,
+                path=run.path,
+            )
+        )
     finish.delete_checkpoints(run)  # left by a process that was killed after the run had finished
     if not run.is_archived and plan.prepared.test is not None:
         epochs = sum(epoch.test is not None for epoch in run.metrics)

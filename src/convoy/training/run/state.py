@@ -16,6 +16,7 @@ from convoy.files import write_arrays
 from convoy.run_contents import Environment, EpochMetrics
 from convoy.run_files import sha256_of
 from convoy.runs import Run
+from convoy.text import gettext as _
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 from convoy.training.step.loop import Record
@@ -101,7 +102,9 @@ class TrainingState:
             self._load(**state)
         except (KeyError, TypeError):
             hint = "use --fresh to train the run from scratch"
-            raise ValueError(f"{folder}: the checkpoint has the format of another version; {hint}") from None
+            raise ValueError(
+                _("{folder}: the checkpoint has the format of another version; {hint}", folder=folder, hint=hint)
+            ) from None
         if self.best:  # epochs after the checkpoint may have written other weights
             save_weights(self.run.path / "best.safetensors", self.best)
         self.run.write_metrics(self.metrics)

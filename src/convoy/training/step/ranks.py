@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 
 from convoy.process import cores, in_torchrun
+from convoy.text import gettext as _
 
 T = TypeVar("T")
 
@@ -63,13 +64,19 @@ class Ranks:
             self.on_this_host = int(os.environ["LOCAL_WORLD_SIZE"])
             local_rank = int(os.environ["LOCAL_RANK"])
         except (KeyError, ValueError) as error:
-            raise ValueError(f"torchrun: RANK, WORLD_SIZE, LOCAL_RANK or LOCAL_WORLD_SIZE: {error}") from None
+            raise ValueError(
+                _("torchrun: RANK, WORLD_SIZE, LOCAL_RANK or LOCAL_WORLD_SIZE: {error}", error=error)
+            ) from None
         on_gpu = torch.cuda.is_available()
         if on_gpu:
             if self.on_this_host > torch.cuda.device_count():
                 raise ValueError(
-                    f"torchrun: {self.on_this_host} processes on a machine with {torch.cuda.device_count()} CUDA "
-                    "devices; expected at most one per device"
+                    _(
+                        "torchrun: {on_this_host} processes on a machine with {device_count} CUDA devices; "
+                        "expected at most one per device",
+                        on_this_host=self.on_this_host,
+                        device_count=torch.cuda.device_count(),
+                    )
                 )
             torch.cuda.set_device(local_rank)
         with connected():
