@@ -16,6 +16,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 import convoy
+from convoy.cli import guesses
 from convoy.cli import help as help_pages
 from convoy.cli.main import app
 from convoy.data import DATA_SETS
@@ -48,6 +49,8 @@ def _summaries() -> Iterator[tuple[str, str]]:
         yield "models/catalogue.py", MODELS[name].summary
     for name in DATA_SETS:
         yield "data/catalogue.py", DATA_SETS[name].summary
+    for sentence in guesses.SENTENCES:
+        yield "cli/guesses.py", sentence
 
 
 def _recipes() -> Iterator[tuple[str, str]]:

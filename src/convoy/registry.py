@@ -16,13 +16,35 @@ MAX_LISTED = 100  # names in an error message
 def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> ValueError:
     """Returns the error for an unknown name, with close matches or, if there are none, the allowed names."""
     names = sorted(allowed)
-    place = f" in {where}" if where else ""
+    place = _(" in {where}", where=where) if where else ""
     close = get_close_matches(value, names, n=3, cutoff=0.6)
     if close:
-        return ValueError(f"unknown {kind} {value!r}{place}; did you mean {' or '.join(map(repr, close))}?")
+        return ValueError(
+            _(
+                "unknown {kind} {value!r}{place}; did you mean {names}?",
+                kind=kind,
+                value=value,
+                place=place,
+                names=one_of(close),
+            )
+        )
     if len(names) > MAX_LISTED:
         names = [*names[:MAX_LISTED], f"... ({len(names):,} in total)"]
-    return ValueError(f"unknown {kind} {value!r}{place}; known: {', '.join(names) or 'none'}")
+    known = ", ".join(names) or _("none")
+    return ValueError(
+        _(
+            "unknown {kind} {value!r}{place}; known: {names}",
+            kind=kind,
+            value=value,
+            place=place,
+            names=known,
+        )
+    )
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Returns "'lenet' or 'alexnet'"."""
+    return _(" or ").join(map(repr, names))
 
 
 def closest(path: str | Path) -> Path | None:
@@ -39,7 +61,7 @@ def closest(path: str | Path) -> Path | None:
 def missing(path: str | Path) -> str:
     """Returns "does not exist", with the closest name if there is one."""
     other = closest(path)
-    return "does not exist" if other is None else f"does not exist; did you mean {str(other)!r}?"
+    return _("does not exist") if other is None else _("does not exist; did you mean {name!r}?", name=str(other))
 
 
 def is_user_class(name: str) -> bool:

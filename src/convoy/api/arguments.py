@@ -16,7 +16,7 @@ from convoy.options import DEFAULT_OUT, KEYS, full_key
 from convoy.recipe import Recipe, few_images, resolve
 from convoy.recipe.files import Override, apply, builtin_names, check_once, read_chain
 from convoy.recipe.files import full_name as full_name_of_recipe
-from convoy.registry import HUB, is_external, is_user_class, labels_of, unknown
+from convoy.registry import HUB, is_external, is_user_class, labels_of, one_of, unknown
 from convoy.runs import Run, Study, Workspace
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -123,8 +123,8 @@ def _close_names(argument: str, candidates: Sequence[Run | Study]) -> str:
     beginnings = {name.rsplit("-", cut)[0] for name in names for cut in (0, 1, 2)}
     close = get_close_matches(Path(argument).name, sorted(beginnings), n=2, cutoff=0.6)
     if close:
-        return f"; did you mean {' or '.join(map(repr, close))}?"
-    return "; convoy list runs and convoy list studies show what is there" if names else ""
+        return _("; did you mean {names}?", names=one_of(close))
+    return _("; convoy list runs and convoy list studies show what is there") if names else ""
 
 
 def _changed(candidate: Run | Study) -> float:
@@ -206,7 +206,7 @@ def _check_known(name: str) -> None:
     if not ("/" in name or name.endswith(".py") or is_user_class(name) or is_external(name) or name in MODELS):
         short_names = {full.rpartition("/")[2] for full in builtin_names()}
         if name not in short_names:
-            raise unknown("model or recipe", name, short_names.union(MODELS))
+            raise unknown(_("model or recipe"), name, short_names.union(MODELS))
 
 
 def named_recipes(

@@ -189,7 +189,7 @@ def _onnx_runtime(engine: str, folder: str | Path | None) -> OnnxRuntime | None:
     from convoy.registry import unknown
 
     if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+        raise unknown(_("engine"), engine, ENGINES)
     if engine == "js":
         if folder is not None:
             raise ValueError(_("--ort needs --engine onnx"))

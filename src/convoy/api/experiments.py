@@ -145,7 +145,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     only, data, show = parts_of(options["only"]), options["data"], options["show"]
     for part in only:
         if part not in EXPERIMENT_PARTS:
-            raise unknown("part", part, EXPERIMENT_PARTS, "an experiment")
+            raise unknown(_("part"), part, EXPERIMENT_PARTS, "an experiment")
     given: dict[str, Any] = {key: value for key, value in options.items() if key in Settings.__dataclass_fields__}
     for name in ("seeds", "limit", "epochs"):
         if given[name] is not None and given[name] < 1:
@@ -162,7 +162,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     for label in settings.models:
         labels = [model.label for each in experiments for model in each.model]
         if label not in labels:
-            raise unknown("model", label, labels, str(experiment))
+            raise unknown(_("model"), label, labels, str(experiment))
     if data is not None and data.partition("=")[0] not in [each.data for each in experiments]:
         accepted = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in experiments))
         raise ValueError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from convoy.options import KEYS
+from convoy.text import gettext as _
+from convoy.text import translated
 
 _WORDS = {  # by the recipe's key
     "optim.lr": "learning-rate eta",
@@ -33,7 +35,7 @@ _WORDS = {  # by the recipe's key
     "compute.deterministic": "deterministic",
     "seed": "random-seed random-state manual-seed",
 }
-_SENTENCES = {
+SENTENCES = {
     "a network is the first argument, without a flag": "model-name arch architecture net network",
     "--device cuda, cuda:N or mps selects a GPU; cuda is the default where it exists": "gpu gpus cuda use-gpu use-cuda",
     "--device cpu selects the processor": "cpu no-cuda no-gpu",
@@ -49,7 +51,7 @@ _SENTENCES = {
     ),
 }
 _KEYS = {word: key for key, words in _WORDS.items() for word in words.split()}
-_ADVICE = {word: sentence for sentence, words in _SENTENCES.items() for word in words.split()}
+_ADVICE = {word: sentence for sentence, words in SENTENCES.items() for word in words.split()}
 _FLAGS = {key: name for name, key in KEYS.items()} | {
     "data.name": "data",
     "model.init": "init",
@@ -63,7 +65,7 @@ def advice(flag: str, flags: Collection[str]) -> str:
     key = _KEYS.get(word) or KEYS.get(word.replace("-", "_"), "")
     own = f"--{_FLAGS.get(key, '').replace('_', '-')}"
     if own in flags:
-        return f"use {own}"
+        return _("use {flag}", flag=own)
     if "--set" not in flags:
         return ""
-    return f"use --{key}" if key else _ADVICE.get(word, "")
+    return _("use {flag}", flag=f"--{key}") if key else translated(_ADVICE[word]) if word in _ADVICE else ""

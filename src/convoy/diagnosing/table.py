@@ -108,7 +108,7 @@ def selected(only: Collection[str]) -> tuple[Check, ...]:
     names = {*Topic, *(check.name for check in CHECKS)}
     for name in only:
         if name not in names:
-            raise unknown("check", name, names)
+            raise unknown(_("check"), name, names)
     return tuple(check for check in CHECKS if not only or {check.name, check.topic} & {*only})
 
 

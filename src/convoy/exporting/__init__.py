@@ -45,13 +45,21 @@ def format_of(names: Sequence[Path]) -> str:
     if names and (found := SUFFIXES.get(names[0].suffix.lower())):
         return found
     formats = ", ".join(f"{suffix} ({name})" if name not in suffix else suffix for suffix, name in SUFFIXES.items())
-    subject = f"{names[0]}: expected" if names else "expected a file name with"
+    known = ", ".join(FORMATS)
+    if not names:
+        raise ValueError(
+            _(
+                "expected a file name with one of the suffixes {formats}, or --to with one of {known}",
+                formats=formats,
+                known=known,
+            )
+        )
     raise ValueError(
         _(
-            "{subject} one of the suffixes {formats}, or --to with one of {known}",
-            subject=subject,
+            "{name}: expected one of the suffixes {formats}, or --to with one of {known}",
+            name=names[0],
             formats=formats,
-            known=", ".join(FORMATS),
+            known=known,
         )
     )
 
@@ -66,7 +74,7 @@ def export(
     is written.
     """
     if to not in FORMATS:
-        raise unknown("format", to, [*FORMATS, *TRACKERS])
+        raise unknown(_("format"), to, [*FORMATS, *TRACKERS])
     export_format = FORMATS[to]
     check_packages(to, f"--to {to}")
     _check_names(names, to, export_format, overwrite=overwrite)
@@ -82,7 +90,7 @@ def export(
                 )
             )
         if preprocessing not in PREPROCESSING:
-            raise unknown("preprocessing", preprocessing, PREPROCESSING)
+            raise unknown(_("preprocessing"), preprocessing, PREPROCESSING)
         settings = replace(settings, preprocessing=preprocessing)
     contents = export_format.contents(run, replace(settings, files=len(names)))
     for name, content in zip(names, contents.files, strict=True):

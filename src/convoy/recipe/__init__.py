@@ -143,7 +143,7 @@ def resolve(argument: str | None, *, data: str | None = None, overrides: Iterabl
         other_data = [("data.name", data)] if data is not None else []
         return Recipe.load(argument, other_data + overrides)
     if argument is not None and "/" in argument and not is_user_class(argument) and not is_external(argument):
-        raise unknown("recipe", argument, builtin)
+        raise unknown(_("recipe"), argument, builtin)
     data = dict(overrides).get("data.name", "mnist" if data is None else data)
     default = f"defaults/{data.partition('=')[0]}"  # "mnist=PATH" is MNIST
     base = default if default in builtin else "defaults/images"

@@ -118,7 +118,7 @@ def _find(name: str, relative_to: Path) -> Path:
         return path.resolve()
     full = full_name(name)
     if full not in builtin_names():
-        raise unknown("recipe", name, builtin_names())
+        raise unknown(_("recipe"), name, builtin_names())
     return Path(str(resources.files("convoy") / "recipes" / f"{full}.toml"))
 
 

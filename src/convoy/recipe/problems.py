@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from convoy.registry import unknown
+from convoy.text import gettext as _
 
 
 def first_problem(
@@ -37,7 +38,7 @@ def first_problem(
         origin = ""
     if kind == "extra_forbidden":
         parent = ".".join(path[:-1])
-        return unknown("key", dotted, [f"{parent}.{name}" if parent else name for name in keys], origin)
+        return unknown(_("key"), dotted, [f"{parent}.{name}" if parent else name for name in keys], origin)
     if kind.startswith("union_tag"):
         allowed = str(context.get("expected_tags", "")).replace("'", "").split(", ")
         name = node.get("name") if isinstance(node, Mapping) else node
@@ -46,12 +47,31 @@ def first_problem(
         takes_list = any(other["type"] == "tuple_type" for other in error.errors())
         allowed = _literals(str(context["expected"])) + ["a list"] * takes_list
         return unknown(dotted, node, allowed, origin)
-    message = problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
-    message = re.sub("^Input should be (?=greater|less)", "expected a value ", message)
+    message = _expected(kind, context) or problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     message = re.sub("^Input should be ", "expected ", message)
     if isinstance(section, type) and issubclass(section, BaseModel):  # a model validator's message names the keys
         return ValueError(f"{origin}: {message}" if origin else message)
-    return ValueError(f"{dotted} = {node!r}{f' in {origin}' if origin else ''}: {message[:1].lower()}{message[1:]}")
+    place = _(" in {where}", where=origin) if origin else ""
+    message = f"{message[:1].lower()}{message[1:]}"
+    return ValueError(_("{key} = {value!r}{place}: {message}", key=dotted, value=node, place=place, message=message))
+
+
+def _expected(kind: str, context: Mapping[str, Any]) -> str:
+    """Returns the message for one of pydantic's most frequent errors, otherwise ""."""
+    match kind:
+        case "greater_than":
+            return _("expected a value greater than {limit}", limit=context["gt"])
+        case "greater_than_equal":
+            return _("expected a value greater than or equal to {limit}", limit=context["ge"])
+        case "less_than":
+            return _("expected a value less than {limit}", limit=context["lt"])
+        case "less_than_equal":
+            return _("expected a value less than or equal to {limit}", limit=context["le"])
+        case "int_parsing" | "int_type":
+            return _("expected a valid integer")
+        case "float_parsing" | "float_type":
+            return _("expected a valid number")
+    return ""
 
 
 def _literals(expected: str) -> list[str]:

@@ -326,7 +326,7 @@ class Protocol(Section):
                 listed = json.dumps([name.strip() for name in fault.split(",")])
                 raise ValueError(_("expected several faults in a list: '{listed}'", listed=listed))
             if fault not in list(Fault):
-                raise unknown("fault", fault, [known.value for known in Fault])
+                raise unknown(_("fault"), fault, [known.value for known in Fault])
         return names
 
     @field_validator("faults")

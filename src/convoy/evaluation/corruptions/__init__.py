@@ -129,7 +129,7 @@ def corrupt(images: np.ndarray, kind: str, severity: int, *, seed: int = 0) -> n
     """
     kinds = {each.name: each for each in kinds_for(images.shape[1], images.shape[-1])}
     if kind not in kinds:
-        raise unknown("corruption", kind, kinds)
+        raise unknown(_("corruption"), kind, kinds)
     if severity not in SEVERITIES:
         raise ValueError(_("severity = {severity}: expected 1 to 5", severity=severity))
     chosen = kinds[kind]

@@ -23,7 +23,7 @@ CHECKLISTS: Mapping[str, Callable[[], tuple[Row, ...]]] = {"neurips": neurips.ro
 def items(target: Run | Study, name: str) -> tuple[Item, ...]:
     """The answered questions of a checklist. Raises ValueError: unknown name, a missing or damaged run."""
     if name not in CHECKLISTS:
-        raise unknown("checklist", name, CHECKLISTS)
+        raise unknown(_("checklist"), name, CHECKLISTS)
     subject = Subject.of(target)
     return tuple(row.answered(subject) for row in CHECKLISTS[name]())
 

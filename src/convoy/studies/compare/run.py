@@ -12,6 +12,7 @@ from convoy.studies.compare.ablation import Design
 from convoy.studies.compare.finding import conclude
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, check_named, study_name, train_all, write_study
+from convoy.text import gettext as _
 
 
 def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]:
@@ -19,7 +20,7 @@ def with_seeds(recipes: Sequence[tuple[str, Recipe]], seeds: int) -> list[Entry]
 
     Raises ValueError for repeated labels and without a recipe or seed.
     """
-    check_named(recipes, seeds, "comparison")
+    check_named(recipes, seeds, _("comparison"))
     return [
         Entry(label, recipe.override({"seed": recipe.seed + offset}))
         for label, recipe in recipes

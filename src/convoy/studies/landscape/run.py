@@ -61,7 +61,7 @@ def run(
 
 def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry]:
     """Returns the runs in the order of recipe, rate, seed. Raises the same errors as `run`."""
-    check_named(recipes, design.seeds, "landscape")
+    check_named(recipes, design.seeds, _("landscape"))
     design.check()
     if surfaces is not None:
         surfaces.check()

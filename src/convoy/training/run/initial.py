@@ -131,7 +131,7 @@ def _matching(module: nn.Module, pattern: str) -> list[str]:
     names = [name for name, _ in module.named_parameters()]
     matching = [name for name in names if name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)]
     if not matching:
-        raise unknown("layer or pattern", pattern, [ALL_BUT_HEAD, *names], "model.freeze")
+        raise unknown(_("layer or pattern"), pattern, [ALL_BUT_HEAD, *names], "model.freeze")
     return matching
 
 
