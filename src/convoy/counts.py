@@ -62,9 +62,14 @@ def predicted_in(arrays: Mapping[str, np.ndarray], part: str) -> tuple[np.ndarra
     return labels.astype(np.int64), predicted.astype(np.int64)
 
 
+def divides_twice(faults: Collection[Fault]) -> bool:
+    """Whether the reported losses are the sum of the batch means, divided by the number of images."""
+    return Fault.LOSS_DIVIDED_TWICE in faults
+
+
 def epoch_mean(total: float, steps: int, images: int, faults: Collection[Fault]) -> float:
     """The reported training loss of an epoch, from the sum of the losses of its steps."""
-    return total / (images if Fault.LOSS_DIVIDED_TWICE in faults else steps)
+    return total / (images if divides_twice(faults) else steps)
 
 
 def agree(stated: Any, value: Any) -> bool:

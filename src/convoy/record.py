@@ -15,7 +15,6 @@ import numpy as np
 
 from convoy import run_files
 from convoy.counts import agree, epoch_mean
-from convoy.recipe.faults import Fault
 from convoy.run_contents import EpochMetrics, PartScore, Score
 from convoy.run_files import CONTENT, STATUS, Contradiction
 from convoy.runs import Run
@@ -134,7 +133,7 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
         yield from _means(run, metrics, steps)
     if not files.has(SCORES, DATA) or (part := run.data.selection) is None:
         return
-    keeps_last = Fault.LAST_WEIGHTS in faults or run.status.best_epoch == 0
+    keeps_last = any(fault.info.keeps_last for fault in faults) or run.status.best_epoch == 0
     kept = len(metrics) if keeps_last else run.status.best_epoch
     epoch = next((each for each in metrics if each.epoch == kept), None)
     if keeps_last and (epoch is None or epoch.step != run.status.steps):

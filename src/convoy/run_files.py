@@ -73,7 +73,7 @@ def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def sealed(status: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(status: Mapping[str, object]) -> dict[str, object]:
     """Returns the table of status.json with the SHA-256 of its other values, to detect accidental changes."""
     values = {name: value for name, value in status.items() if name != SEAL}
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))

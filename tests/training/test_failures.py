@@ -96,7 +96,6 @@ def test_error_for_a_full_disk_while_scoring_names_the_file_and_the_same_command
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch_writing(patch, full_disk(name))
-        patch.setattr("convoy.runs.write_json", files.write_json)
         with pytest.raises(ValueError, match=rf"{name}: No space left .*step 16") as caught:
             finish(tiny(), tmp_path)
     assert "\n" not in str(caught.value)

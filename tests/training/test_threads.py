@@ -4,20 +4,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.training.test_run_one import finish, pause_after
 
-from convoy.files import write_json
 from convoy.process import cores
 from convoy.recipe import Recipe
+from convoy.run_contents import Environment
 from convoy.runs import Run
 from convoy.studies.execute import execute
 from convoy.studies.session import Session
 from convoy.training.machine import threads
+from convoy.training.machine.environment import describe
 from convoy.training.machine.threads import fix_threads
 from convoy.training.run import training
 from convoy.training.step import loop
@@ -70,8 +72,12 @@ def test_a_run_started_with_two_threads_resumes_with_two_even_if_one_is_the_defa
 
 @pytest.mark.parametrize(("key", "value"), [("cpu", "Another"), ("torch", "2.0"), ("threads", 64)])
 def test_a_run_resumed_on_another_machine_has_a_flag(tiny: Make, tmp_path: Path, key: str, value: object) -> None:
-    broken = finish(tiny(AUTO), tmp_path, control=pause_after(3))
-    write_json(broken.path / "environment.json", {**asdict(broken.environment), key: value})
+    def elsewhere(*arguments: Any, **options: Any) -> Environment:
+        return replace(describe(*arguments, **options), **{key: value})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convoy.training.run.training.describe", elsewhere)
+        finish(tiny(AUTO), tmp_path, control=pause_after(3))
     again = finish(tiny(AUTO), tmp_path, control=pause_after(2))
     resumed = finish(tiny(AUTO), tmp_path)  # a second time, on the same machine: the first change is still reported
     for run in (again, resumed):

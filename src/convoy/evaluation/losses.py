@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from convoy.counts import divides_twice
 from convoy.evaluation.predict import BATCH
 from convoy.recipe.faults import Fault
 from convoy.recipe.sections import CrossEntropy, SquaredError, Train
@@ -33,7 +34,7 @@ def build(
 
 def reported(mean: float, loss: Loss, logits: np.ndarray, labels: np.ndarray, faults: Collection[Fault]) -> float:
     """The reported loss of an evaluation: `mean`, or with the fault, sum of batch means / number of images."""
-    if Fault.LOSS_DIVIDED_TWICE not in faults:
+    if not divides_twice(faults):
         return mean
     batches = zip(torch.tensor(logits).split(BATCH), torch.tensor(labels).split(BATCH), strict=True)
     return float(torch.stack([loss(*batch) for batch in batches]).sum() / len(labels))

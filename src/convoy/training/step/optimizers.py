@@ -159,6 +159,10 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
         for (factor, decays), tensors in by_rule.items()
         if tensors
     ]
+    tables = [  # for torch's optimizers
+        {"params": group.parameters, "weight_decay": group.weight_decay, "lr_factor": group.lr_factor}
+        for group in groups
+    ]
     match spec:
         case sections.SGD():
             names = ("momentum_buffer",) if spec.momentum else ()
@@ -168,10 +172,6 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
             kernel = partial(_adam, betas=spec.betas, eps=spec.eps, decoupled=decoupled)
             return FusedOptimizer(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
         case sections.RMSprop():
-            tables = [
-                {"params": group.parameters, "weight_decay": group.weight_decay, "lr_factor": group.lr_factor}
-                for group in groups
-            ]
             return TorchOptimizer(
                 torch.optim.RMSprop(tables, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
             )
