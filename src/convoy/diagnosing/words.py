@@ -44,7 +44,7 @@ def lines(finding: Finding) -> list[str]:
         texts.append(_("Evidence: {values}", values=values))
     if finding.cost is not None:
         texts.append(_("Effect on the accuracy: {points}", points=finding.cost.points()))
-    texts.append(_("Mend: {how}", how=finding.mend))
+    texts.append(_("Fix: {how}", how=finding.mend))
     return texts
 
 

@@ -41,8 +41,8 @@ def caveats(explanation: Explanation) -> Iterator[str]:
         yield _("No convolution gives maps of several pixels, so there are no class activation maps")
     elif explanation.cam_is_early:
         yield _(
-            "The first convolution, {layer}, is the last layer with maps: its class activation maps show single "
-            "patches, not what later layers combine",
+            "The first convolution, {layer}, is the last layer with maps, so the class activation maps show only "
+            "what small patches contribute",
             layer=explanation.cam_layer,
         )
     if explanation.map is None:

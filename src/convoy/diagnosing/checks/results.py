@@ -126,7 +126,7 @@ def test_set_reused(records: Records) -> Iterator[Finding]:
     yield Finding(
         Severity.WARNING if optimism.mean > 0.005 else Severity.HINT,
         _(
-            "The test set was opened {openings} times; the best of {runs} runs is expected to be too high by {points}",
+            "The test set was opened {openings} times; the best score of {runs} runs is on average {points} too high",
             openings=openings,
             runs=len(rows),
             points=optimism.points(),
