@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from scipy.stats import t as student
 from sqlalchemy import event
@@ -23,7 +25,8 @@ from convoy.events import Ended, EpochEnded, Event
 from convoy.recipe import Recipe
 from convoy.runs import Run, Study, Workspace
 from convoy.studies import kinds
-from convoy.studies.search.finding import SearchFinding, State
+from convoy.studies.search.finding import Sampler, SearchFinding, State
+from convoy.studies.search.loop import Trials
 from convoy.studies.search.run import Search, prepare
 from convoy.studies.search.run import run as search
 from convoy.studies.search.space import Space, axes_of
@@ -189,6 +192,46 @@ def test_killed_search_resumes_to_the_finding_of_an_uninterrupted_one(
     assert timeless(killed) == timeless(study)
     for path in paused:  # no epoch was trained twice
         assert path.read_text().count("epoch 1/3") == 1
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("by", [Sampler.TPE, Sampler.RANDOM, "grid"])
+@pytest.mark.parametrize("call", [4, 5])  # of the third trial: no parameter is stored, and one of two
+def test_a_trial_whose_parameters_were_not_all_stored_gets_those_of_an_uninterrupted_search(
+    by: Sampler | str, call: int, base: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = by == "grid"
+    space = Space(axes_of(GRID, ()) if grid else axes_of((), ("optim.lr=1e-4..1e-1", "train.batch_size=8..64")))
+    options = {"owner": "", "count": None if grid else 4, "by": Sampler.TPE if grid else by}
+
+    def asked(study: optuna.Study) -> Iterator[None]:
+        trials = Trials(study, space, base, **options)
+        while (trial := trials.next()) is not None:
+            study.tell(trial, trial.params["optim.lr"])
+            yield
+
+    uninterrupted, killed = optuna.create_study(), optuna.create_study()
+    all(True for _ in asked(uninterrupted))
+    calls, suggest = count(), optuna.Trial._suggest
+
+    def suggest_until_killed(self: optuna.Trial, name: str, distribution: Any) -> Any:
+        if next(calls) == call:
+            raise KilledError
+        return suggest(self, name, distribution)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Trial, "_suggest", suggest_until_killed)
+        with pytest.raises(KilledError):
+            all(True for _ in asked(killed))
+    assert len(killed.trials[2].params) == call - 4
+    all(True for _ in asked(killed))
+
+    first, second = ([(trial.state, trial.params) for trial in study.trials] for study in (uninterrupted, killed))
+    assert first == second
+    assert len(first) == (9 if grid else 4)
 
 
 def _wait_for(there: Callable[[], bool], seconds: float = 300) -> None:

@@ -85,16 +85,24 @@ class Trials:
         self.is_grid = count is None
         self.count = min(size for size in (count, space.size) if size is not None)
         self._sampler = by
-        running = [frozen for frozen in self.known if frozen.state == TrialState.RUNNING]
-        self._left_running = [frozen for frozen in running if frozen.user_attrs.get("owner", "") == owner]
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        own = [frozen for frozen in running if frozen.user_attrs.get("owner", "") == owner]
+        self._left_running = [frozen for frozen in own if self._has_parameters(frozen)]
+        self._incomplete = [frozen for frozen in own if not self._has_parameters(frozen)]
         if self.is_grid:
             self._lay_out_grid()
 
     @property
     def known(self) -> list[FrozenTrial]:
-        """The trials ordered by number, without repeated points."""
+        """The trials ordered by number, without repeated points, and without those of which a parameter is missing."""
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        return self.study.get_trials(deepcopy=False, states=states)
+        return [
+            frozen for frozen in self.study.get_trials(deepcopy=False, states=states) if self._has_parameters(frozen)
+        ]
+
+    def _has_parameters(self, frozen: FrozenTrial) -> bool:
+        """Optuna stores a trial, then one parameter after the other: a kill may have come between."""
+        return self.space.distributions.keys() <= frozen.params.keys()
 
     def next(self) -> Trial | None:
         """Returns an unfinished trial with its parameters, otherwise a new one; None if there are enough."""
@@ -104,10 +112,7 @@ class Trials:
             points = self.known
             if len(points) >= self.count:
                 return None
-            # A new sampler for each trial depends only on the stored trials, so that a killed search can resume.
-            number = len(self.study.get_trials(deepcopy=False))
-            self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", number))
-            trial = self.study.ask(self.space.distributions)
+            trial = self._ask()
             is_stray = self.is_grid and "point" not in trial.user_attrs  # another process took the grid's last point
             if not is_stray and all(other.params != trial.params for other in points):
                 trial.set_user_attr("owner", self.owner)
@@ -115,6 +120,22 @@ class Trials:
             self.study.tell(trial, state=TrialState.FAIL)
             self._propose_untried([other.params for other in points])
         return None
+
+    def _ask(self) -> Trial:
+        """Returns a new trial, or an incomplete one with all its parameters.
+
+        A new sampler for each trial depends only on the stored trials, so that a killed search can resume.
+        """
+        incomplete = self._incomplete.pop(0) if self._incomplete else None
+        number = len(self.study.get_trials(deepcopy=False)) if incomplete is None else incomplete.number
+        self.study.sampler = sampler(self._sampler, derive_seed(self.base.seed, "sampler", number))
+        if incomplete is None:
+            return self.study.ask(self.space.distributions)
+        trial = Trial(self.study, incomplete._trial_id)
+        trial._cached_frozen_trial.params, trial._cached_frozen_trial.distributions = {}, {}  # all are drawn again
+        for path, distribution in self.space.distributions.items():
+            trial._suggest(path, distribution)
+        return trial
 
     def recipe(self, trial: Trial | FrozenTrial) -> Recipe:
         return self.base.override(self.space.overrides(trial.params))
