@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from convoy import cli
 from convoy.recipe import Recipe
 
 Call = Callable[..., tuple[int, str, str]]
+
+settings.register_profile("suite", deadline=None)  # a busy machine is slow now and then
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
