@@ -31,7 +31,7 @@ def test_a_damaged_file_is_only_a_data_error(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
 
     @seed(0)
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
     @given(changed(target))
     def check_changed(content: bytes) -> None:
         check(target, content, tmp_path / "input")

@@ -17,16 +17,10 @@ from convoy import run_files
 from convoy.counts import agree, epoch_mean
 from convoy.run_contents import EpochMetrics, PartScore, Score
 from convoy.run_files import CONTENT, STATUS, Contradiction
-from convoy.runs import Run
+from convoy.runs import SCORES, Run
 
-RECIPE, SCORES, PREDICTIONS, METRICS, STEPS, DATA = (
-    "recipe.toml",
-    "scores.json",
-    "predictions.npz",
-    "metrics.jsonl",
-    "steps.npz",
-    "data.json",
-)
+RECIPE, PREDICTIONS, DATA = "recipe.toml", "predictions.npz", "data.json"
+METRICS, STEPS = "metrics.jsonl", "steps.npz"
 # The saved weights are scored in another memory format than in training, which changes the last bits of the outputs.
 CHANGED_IMAGES = 0.001  # share of images whose class may change
 LOSS_TOLERANCE = 1e-3  # relative
@@ -127,13 +121,13 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
     run = files.run
     if not files.has(METRICS, RECIPE):
         return
-    metrics, faults = run.metrics, run.recipe.protocol.faults
+    metrics = run.metrics
     yield from _within(run, metrics)
     if files.has(STEPS) and "step" not in (steps := run.steps):  # an archived run has a part of the steps
         yield from _means(run, metrics, steps)
     if not files.has(SCORES, DATA) or (part := run.data.selection) is None:
         return
-    keeps_last = any(fault.info.keeps_last for fault in faults) or run.status.best_epoch == 0
+    keeps_last = run.recipe.protocol.keeps_last(run.status.best_epoch)
     kept = len(metrics) if keeps_last else run.status.best_epoch
     epoch = next((each for each in metrics if each.epoch == kept), None)
     if keeps_last and (epoch is None or epoch.step != run.status.steps):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -19,13 +19,11 @@ def part(labels: list[int], side: int = 8) -> Part:
     return Part(images, np.array(labels), "images.npy", "labels.npy")
 
 
-@settings(deadline=None)
 @given(levels, st.sampled_from([np.float16, np.float32, np.float64]))
 def test_floats_from_0_to_1_are_converted_to_their_original_levels(images: np.ndarray, dtype: type) -> None:
     assert np.array_equal(as_images(images.astype(dtype) / dtype(255), "here"), images)
 
 
-@settings(deadline=None)
 @given(levels.filter(lambda images: images.max() > 1), st.sampled_from([np.float32, np.int64, np.uint16]))
 def test_numbers_from_0_to_255_are_kept_as_levels(images: np.ndarray, dtype: type) -> None:
     assert np.array_equal(as_images(images.astype(dtype), "here"), images)

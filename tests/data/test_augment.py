@@ -16,7 +16,7 @@ from convoy.data.augment_geometric import resample, rotation, translation
 
 ALL: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
 GEOMETRIC: list[dict[str, Any]] = [{"name": name} for name in ("crop", "flip", "rotate", "scale", "shift")]
-with_settings = settings(deadline=None, max_examples=30)
+with_settings = settings(max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
 shapes = st.tuples(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(4, 20)).map(lambda s: (*s, s[2]))
 

@@ -24,7 +24,7 @@ labels_of_any_balance = st.builds(
     st.lists(st.integers(1, 40), min_size=2, max_size=6).filter(lambda counts: sum(counts) >= 10),
     st.integers(0, 99),
 )
-with_settings = settings(deadline=None, max_examples=60)
+with_settings = settings(max_examples=60)
 
 
 def images(labels: np.ndarray) -> ImageSet:

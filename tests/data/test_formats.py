@@ -29,7 +29,7 @@ from convoy.data.formats import (
 from convoy.data.imageset import DataError, DataSet
 
 Change = Callable[[bytes], bytes]
-with_one_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+with_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -33,7 +33,7 @@ specs = st.builds(
     seed=st.integers(0, 2**40),
     stratified=st.booleans(),
 )
-with_settings = settings(deadline=None, max_examples=60)
+with_settings = settings(max_examples=60)
 
 
 @with_settings

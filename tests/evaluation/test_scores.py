@@ -23,7 +23,7 @@ def random_case(seed: int, classes: int = 7, n: int = 40) -> tuple[np.ndarray, n
 
 
 @given(seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_scores_agree_with_scikit_learn(seed: int) -> None:
     from sklearn import metrics
 

@@ -329,6 +329,10 @@ class Protocol(Section):
                 raise unknown(_("fault"), fault, [known.value for known in Fault])
         return names
 
+    def keeps_last(self, best_epoch: int) -> bool:
+        """Returns whether the last weights are kept: with a fault, or if training stopped in the first epoch."""
+        return best_epoch == 0 or Fault.LAST_WEIGHTS in self.faults
+
     @field_validator("faults")
     @classmethod
     def _sorted(cls, value: tuple[Fault, ...]) -> tuple[Fault, ...]:

@@ -38,7 +38,7 @@ def score_and_describe(state: TrainingState, workspace: Workspace, peak: PeakMem
     run, plan, ledger = state.run, state.plan, state.ledger
     flags = run.status.flags
     epoch = kept_epoch(plan, ledger.best_epoch, ledger.step)
-    last_is_kept = keeps_last(plan, ledger.best_epoch)
+    last_is_kept = plan.recipe.protocol.keeps_last(ledger.best_epoch)
     if last_is_kept:
         state.keep_best()
     elif ledger.best_epoch < len(run.metrics):
@@ -80,15 +80,10 @@ def delete_checkpoints(run: Run) -> None:
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
-def keeps_last(plan: Plan, best_epoch: int) -> bool:
-    """Returns whether the last weights are kept: with a fault, or if training stopped in the first epoch."""
-    return best_epoch == 0 or Fault.LAST_WEIGHTS in plan.recipe.protocol.faults
-
-
 def kept_epoch(plan: Plan, best_epoch: int, steps: int) -> int:
     """Returns the epoch (from 1) whose weights are kept."""
     per_epoch = steps_per_epoch(len(plan.prepared.train), plan.recipe.train.batch_size)
-    return 1 + (steps - 1) // per_epoch if keeps_last(plan, best_epoch) else best_epoch
+    return 1 + (steps - 1) // per_epoch if plan.recipe.protocol.keeps_last(best_epoch) else best_epoch
 
 
 def describe_data(plan: Plan, openings: int) -> RunData:
