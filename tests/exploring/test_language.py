@@ -100,6 +100,26 @@ def test_the_page_starts_in_the_language_of_messages(
     assert browser.evaluate("document.documentElement.lang") == "zh-CN"
 
 
+def test_the_page_follows_the_browser_unless_its_language_was_chosen(
+    browser: Browser, translated_page: Path, tmp_path: Path
+) -> None:
+    agent = browser.evaluate("navigator.userAgent")
+    content = translated_page.read_text(encoding="utf-8")
+    free = tmp_path / "page.html"
+    free.write_text(content.replace('"isLanguageChosen":true', '"isLanguageChosen":false'), encoding="utf-8")
+    browser.open(translated_page)
+    browser.evaluate("localStorage.clear()")
+
+    languages = []
+    for accepted, page in (("fr,zh-TW", free), ("fr", free), ("zh-TW", translated_page)):
+        browser.send("Network.setUserAgentOverride", userAgent=agent, acceptLanguage=accepted)
+        browser.open(page)
+        languages.append(browser.evaluate("document.documentElement.lang"))
+    browser.send("Network.setUserAgentOverride", userAgent="")
+
+    assert languages == ["zh-CN", "en", "en"]
+
+
 def test_without_a_catalog_there_is_no_switch(digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "CATALOGS", tmp_path)
 

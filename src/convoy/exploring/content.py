@@ -12,6 +12,7 @@ from convoy.exploring.graph import Graph
 from convoy.exploring.onnx_graph import OnnxModel
 from convoy.exploring.onnx_runtime import OnnxRuntime
 from convoy.run_contents import RunData
+from convoy.text import is_language_chosen
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, Mapping
         "runs": [_run_table(run, arrays) for run in content.runs],
         "runtime": content.runtime and [_bytes(content.runtime.module, arrays), _bytes(content.runtime.wasm, arrays)],
         "words": words,
+        "isLanguageChosen": is_language_chosen(),  # otherwise the page opens in the language of the browser
         "arrays": arrays.table,
     }
 

@@ -48,6 +48,11 @@ def language() -> str:
     return code.partition(".")[0].replace("-", "_")
 
 
+def is_language_chosen() -> bool:
+    """Returns whether the language is the user's choice (`--lang`, CONVOY_LANG) instead of the locale's."""
+    return bool(_chosen.get() or os.environ.get("CONVOY_LANG"))
+
+
 def languages() -> list[str]:
     """Returns the languages in which messages exist: English, then those with a catalog."""
     return ["en", *sorted(file.parents[1].name for file in CATALOGS.glob("*/LC_MESSAGES/*.po"))]

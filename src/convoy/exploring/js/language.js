@@ -1,4 +1,5 @@
-// The language of the page: that of the address, else the last choice on this device, else the one it was made in.
+// The language of the page: that of the address, else the last choice on this device, else the one chosen when the page
+// was made, else the one of the browser.
 
 import { byId, element } from "./elements.js";
 import { announce, listen, store } from "./store.js";
@@ -9,7 +10,8 @@ const REMEMBERED = "convoy-language";
 export function startLanguage(fromAddress) {
   const codes = Object.keys(store.page.words);
   const isKnown = (code) => codes.includes(code);
-  store.language = [fromAddress, remembered(), document.documentElement.lang].find(isKnown);
+  const preferred = store.page.isLanguageChosen ? null : ofBrowser(codes);
+  store.language = [fromAddress, remembered(), preferred, document.documentElement.lang].find(isKnown);
   showLanguage();
   if (codes.length < 2) return;
   const buttons = codes.map((code) => element("button", { type: "button", class: "link", lang: code, onclick: () => selectLanguage(code) }, nameOf(code)));
@@ -42,6 +44,11 @@ function remembered() {
   } catch {
     return null;
   }
+}
+
+function ofBrowser(codes) {
+  const main = (code) => code.split("-")[0];
+  return navigator.languages.map((wanted) => codes.find((code) => main(code) === main(wanted))).find(Boolean);
 }
 
 function nameOf(code) {
