@@ -51,6 +51,15 @@ def test_a_drawn_digit_is_recognised(
     assert browser.text("#answer") == digit
     assert browser.count("#steps figure:not([hidden])") == 3
 
+    picture, pixels = (
+        np.array(browser.evaluate(f"[...convoy.store.{of}]")) for of in ("source.picture.grey", "pixels")
+    )
+    shown = np.array(browser.evaluate("[...document.getElementById('pad').getContext('2d').getImageData(0, 0, 256, 256)"
+                                      ".data.filter((_, i) => i % 4 === 3)]"))  # fmt: skip
+    expected, _ink = find_ink(Image.fromarray(picture.reshape(256, 256).astype(np.uint8)))
+    assert np.abs(pixels.reshape(28, 28) - expected).max() <= 3  # of 255 levels: as by `convoy predict`
+    assert np.abs(shown - (255 - picture)).max() <= 1  # nothing of the stroke is missing
+
 
 def test_the_arrow_keys_draw(browser: Browser, page: Path) -> None:
     browser.open(page)

@@ -53,12 +53,19 @@ export function later(task, milliseconds) {
   };
 }
 
-export function nearFirst(target, task) {
-  // Returns a function that runs the task at once while the element is near the window, otherwise when there is time.
-  let isNear = true; // until the observer reports
+export function setText(target, text) {
+  // A new text costs the browser a layout, also if it is the same. Returns whether it is another.
+  const isOther = target.textContent !== text;
+  if (isOther) target.textContent = text;
+  return isOther;
+}
+
+export function visibleFirst(target, task) {
+  // Returns a function that runs the task at once while the element is in the window, otherwise when there is time.
+  let isVisible = true; // until the observer reports
   const far = later(task, FAR_MS);
-  new IntersectionObserver((entries) => (isNear = entries.at(-1).isIntersecting), { rootMargin: "20%" }).observe(target);
-  return () => (isNear ? task() : far());
+  new IntersectionObserver((entries) => (isVisible = entries.at(-1).isIntersecting)).observe(target);
+  return () => (isVisible ? task() : far());
 }
 
 export function pause() {

@@ -126,6 +126,7 @@ export function imageFigure(images, index, caption) {
 function markChosen() {
   const chosen = store.source?.kind === "scored" ? String(store.source.index) : "";
   for (const button of document.querySelectorAll("button.image")) {
-    button.setAttribute("aria-pressed", String(button.dataset.index === chosen));
+    const isChosen = String(button.dataset.index === chosen);
+    if (button.getAttribute("aria-pressed") !== isChosen) button.setAttribute("aria-pressed", isChosen);
   }
 }

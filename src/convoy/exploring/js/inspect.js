@@ -1,6 +1,6 @@
 // The open map, enlarged; a pixel to point at; and how its number was computed.
 
-import { byId, element, nearFirst } from "./elements.js";
+import { byId, element, visibleFirst } from "./elements.js";
 import { explain, resultAt } from "./explain.js";
 import { largest, paintMap } from "./painting.js";
 import { drawLines, parametersOf, titleOf } from "./layers.js";
@@ -13,7 +13,7 @@ let frame = 0;
 let refresh = null; // once per frame, however often the pointer moves
 
 export function startInspector() {
-  refresh = nearFirst(byId("inspector"), () => {
+  refresh = visibleFirst(byId("inspector"), () => {
     if (!frame) frame = requestAnimationFrame(show);
   });
   listen("values", refresh);

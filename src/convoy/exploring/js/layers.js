@@ -1,7 +1,7 @@
 // The picture of the network: a row for each operation with its maps, and lines for shortcuts.
 
-import { byId, element, nearFirst } from "./elements.js";
-import { largest, paintTile } from "./painting.js";
+import { byId, element, visibleFirst } from "./elements.js";
+import { contextOf, largest, paintTile } from "./painting.js";
 import { currentRun, listen, mapOf, mapsOf, selectMap, store, weightOf, weightShape } from "./store.js";
 import { sizeOf } from "./tensors.js";
 import { hasMessage, number, say, sides, write } from "./text.js";
@@ -116,7 +116,7 @@ function makeRow(operation, index) {
   const row = element("div", { class: "layer", "data-index": index }, element("div", { class: "layer-name" }, title, notes), maps);
   rows.push({ index, operation, title, notes, canvas, maps, row, count: Math.min(count, MAX_MAPS), layout: null });
   const made = rows.at(-1);
-  made.paint = nearFirst(row, () => paintRow(made));
+  made.paint = visibleFirst(row, () => paintRow(made));
   nameRow(made);
   return row;
 }
@@ -143,9 +143,9 @@ function layOut() {
     const tile = single ? (each.count > 40 ? [7, 18] : [22, 22]) : [sideOf(columns, each.count), sideOf(height, each.count)];
     const gap = single && each.count > 40 ? 1 : GAP;
     const perLine = Math.max(1, Math.min(each.count, Math.floor((width + gap) / (tile[0] + gap))));
-    each.layout = { tile, gap, perLine };
-    each.canvas.width = perLine * (tile[0] + gap) - gap;
-    each.canvas.height = Math.ceil(each.count / perLine) * (tile[1] + gap) - gap;
+    const size = [perLine * (tile[0] + gap) - gap, Math.ceil(each.count / perLine) * (tile[1] + gap) - gap];
+    each.layout = { tile, gap, perLine, size, image: null };
+    contextOf(each.canvas, ...size);
   }
   drawLines();
 }
@@ -159,20 +159,21 @@ function sideOf(side, count) {
 function paintRows() {
   if (!store.values) return;
   for (const each of rows) if (each.layout) each.paint();
-  markSelection();
 }
 
-function paintRow({ index, canvas, layout, count, row }) {
+function paintRow(made) {
+  const { index, canvas, layout, count, row } = made;
   if (!layout || !row.isConnected || !store.values) return; // folded, or of another network
   const value = store.values[index + 1];
   const scale = largest(value.data);
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(canvas.width, canvas.height);
+  const context = contextOf(canvas, ...layout.size);
+  layout.image ??= context.createImageData(...layout.size);
   for (let map = 0; map < count; map++) {
     const [left, top] = placeOf(layout, map);
-    paintTile(image, left, top, layout.tile, mapOf(value, map), scale);
+    paintTile(layout.image, left, top, layout.tile, mapOf(value, map), scale);
   }
-  context.putImageData(image, 0, 0);
+  context.putImageData(layout.image, 0, 0);
+  if (index === store.operation) nameMap(made);
 }
 
 function placeOf({ tile, gap, perLine }, map) {
@@ -198,7 +199,8 @@ function moveMap(index, count, event) {
 }
 
 function markSelection() {
-  for (const { index, row, maps, layout } of rows) {
+  for (const made of rows) {
+    const { index, row, maps, layout } = made;
     const isOpen = index === store.operation;
     row.classList.toggle("open", isOpen);
     const block = row.closest("details");
@@ -213,10 +215,14 @@ function markSelection() {
     if (frame) frame.setAttribute("style", style);
     else maps.append(element("span", { class: "frame", style, "aria-hidden": "true" }));
     maps.setAttribute("aria-valuenow", store.map + 1);
-    const { data, start, rows: height, columns } = mapOf(store.values[index + 1], store.map);
-    const map = data.subarray(start, start + height * columns);
-    maps.setAttribute("aria-valuetext", say("map_spoken", { map: store.map + 1, low: number(map.reduce((a, b) => Math.min(a, b))), high: number(map.reduce((a, b) => Math.max(a, b))) }));
+    nameMap(made);
   }
+}
+
+function nameMap({ index, maps }) {
+  const { data, start, rows: height, columns } = mapOf(store.values[index + 1], store.map);
+  const map = data.subarray(start, start + height * columns);
+  maps.setAttribute("aria-valuetext", say("map_spoken", { map: store.map + 1, low: number(map.reduce((a, b) => Math.min(a, b))), high: number(map.reduce((a, b) => Math.max(a, b))) }));
 }
 
 export function drawLines() {

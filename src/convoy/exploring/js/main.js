@@ -29,6 +29,7 @@ async function start() {
   readColours();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     readColours();
+    announce("colours");
     announce("values");
   });
   startPasses(store.page, store.arrays);

@@ -5,7 +5,7 @@ import { byId, pause } from "./elements.js";
 import { colourOf } from "./painting.js";
 import { readCharacter, WORKING_SIDE } from "./photo.js";
 import { resample } from "./resample.js";
-import { change, store } from "./store.js";
+import { change, listen, store } from "./store.js";
 import { write } from "./text.js";
 
 const SIDE = WORKING_SIDE; // of the pad, in pixels
@@ -13,7 +13,10 @@ const RADIUS = 10; // of the pen, in pixels of the pad
 const KEY_STEP = 8; // pixels
 const WARM_UPS = 20;
 
-const pad = { ink: new Float32Array(SIDE * SIDE), last: null, pen: [SIDE / 2, SIDE / 2], isDown: false, hasKeys: false };
+const NOTHING = [SIDE, SIDE, 0, 0]; // left, top, right, bottom of a box
+const EVERYTHING = [0, 0, SIDE, SIDE];
+
+const pad = { ink: new Float32Array(SIDE * SIDE), image: null, unpainted: NOTHING, last: null, pen: [SIDE / 2, SIDE / 2], isDown: false, hasKeys: false };
 let frame = 0;
 
 export function startPad() {
@@ -33,8 +36,9 @@ export function startPad() {
   });
   canvas.addEventListener("pointerup", () => readPad(1));
   canvas.addEventListener("keydown", drawWithKeys);
-  canvas.addEventListener("focus", paintPad);
-  canvas.addEventListener("blur", paintPad);
+  canvas.addEventListener("focus", () => paintPad());
+  canvas.addEventListener("blur", () => paintPad());
+  listen("colours", () => paintPad());
   byId("clear").addEventListener("click", () => {
     clearInk();
     paintPad();
@@ -80,12 +84,12 @@ function drawWithKeys(event) {
 function drawTo(place, isStart = false) {
   // A line of round ends from the last place, with soft edges.
   const from = isStart || !pad.last ? place : pad.last;
-  const [left, right] = [Math.min(from[0], place[0]), Math.max(from[0], place[0])].map((x, k) => Math.round(x + (k ? 1 : -1) * (RADIUS + 1)));
-  const [top, bottom] = [Math.min(from[1], place[1]), Math.max(from[1], place[1])].map((y, k) => Math.round(y + (k ? 1 : -1) * (RADIUS + 1)));
+  const [left, top] = [0, 1].map((axis) => Math.max(0, Math.round(Math.min(from[axis], place[axis]) - RADIUS - 1)));
+  const [right, bottom] = [0, 1].map((axis) => Math.min(SIDE, Math.round(Math.max(from[axis], place[axis]) + RADIUS + 1) + 1));
   const [dx, dy] = [place[0] - from[0], place[1] - from[1]];
   const length = dx * dx + dy * dy;
-  for (let y = Math.max(0, top); y <= Math.min(SIDE - 1, bottom); y++) {
-    for (let x = Math.max(0, left); x <= Math.min(SIDE - 1, right); x++) {
+  for (let y = top; y < bottom; y++) {
+    for (let x = left; x < right; x++) {
       const share = length ? Math.min(1, Math.max(0, ((x - from[0]) * dx + (y - from[1]) * dy) / length)) : 0;
       const distance = Math.hypot(x - from[0] - share * dx, y - from[1] - share * dy);
       const ink = Math.min(1, Math.max(0, RADIUS + 0.5 - distance));
@@ -93,7 +97,8 @@ function drawTo(place, isStart = false) {
     }
   }
   pad.last = pad.pen = place;
-  paintPad();
+  const box = pad.unpainted;
+  pad.unpainted = [Math.min(box[0], left), Math.min(box[1], top), Math.max(box[2], right), Math.max(box[3], bottom)];
   if (!frame) frame = requestAnimationFrame(() => readPad(2));
 }
 
@@ -102,6 +107,7 @@ function readPad(step) {
   // pixel, which is four times faster, while a stroke is drawn; 1 at its end.
   cancelAnimationFrame(frame);
   frame = 0;
+  paintPad(pad.hasKeys ? EVERYTHING : pad.unpainted);
   const picture = pictureOf(step);
   const read = readCharacter(picture, store.page.size);
   if (!read) return;
@@ -112,7 +118,9 @@ function readPad(step) {
 function pictureOf(step) {
   const side = SIDE / step;
   const grey = new Float32Array(side * side);
-  for (let i = 0; i < grey.length; i++) grey[i] = Math.round(255 * (1 - pad.ink[Math.floor(i / side) * step * SIDE + (i % side) * step]));
+  for (let y = 0, i = 0; y < SIDE; y += step) {
+    for (let x = 0; x < SIDE; x += step) grey[i++] = Math.round(255 * (1 - pad.ink[y * SIDE + x]));
+  }
   return { grey, height: side, width: side };
 }
 
@@ -144,19 +152,23 @@ export function putOnPad(pixels) {
   paintPad();
 }
 
-function paintPad() {
+function paintPad([left, top, right, bottom] = EVERYTHING) {
   const canvas = byId("pad");
   const context = canvas.getContext("2d");
+  pad.image ??= context.createImageData(SIDE, SIDE);
+  pad.unpainted = NOTHING;
+  if (left >= right) return;
+  const { data } = pad.image;
   const [red, green, blue] = colourOf("--ink");
-  const image = context.createImageData(SIDE, SIDE);
-  for (let i = 0; i < pad.ink.length; i++) {
-    if (!pad.ink[i]) continue;
-    image.data[4 * i] = red;
-    image.data[4 * i + 1] = green;
-    image.data[4 * i + 2] = blue;
-    image.data[4 * i + 3] = 255 * pad.ink[i];
+  for (let y = top; y < bottom; y++) {
+    for (let i = y * SIDE + left; i < y * SIDE + right; i++) {
+      data[4 * i] = red;
+      data[4 * i + 1] = green;
+      data[4 * i + 2] = blue;
+      data[4 * i + 3] = 255 * pad.ink[i];
+    }
   }
-  context.putImageData(image, 0, 0);
+  context.putImageData(pad.image, 0, 0, left, top, right - left, bottom - top);
   if (document.activeElement === canvas && pad.hasKeys) {
     context.strokeStyle = `rgb(${colourOf("--m1").join(" ")})`;
     context.lineWidth = 2;

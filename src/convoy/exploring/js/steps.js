@@ -1,7 +1,7 @@
 // The steps from a picture to the network's input, as small pictures.
 
-import { byId, element } from "./elements.js";
-import { colourOf, largest, paintMap, paintPixels } from "./painting.js";
+import { byId, element, setText } from "./elements.js";
+import { colourOf, largest, paintMap, paintPixels, paintPlanes } from "./painting.js";
 import { normalised } from "./passes.js";
 import { currentRun, listen, store } from "./store.js";
 import { number, say } from "./text.js";
@@ -39,8 +39,8 @@ function showSteps() {
 }
 
 function name({ canvas, title, note }, text, more) {
-  title.textContent = text;
-  note.textContent = more;
+  const isOther = [setText(title, text), setText(note, more)].some(Boolean);
+  if (!isOther) return;
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `${text}. ${more}`);
 }
@@ -50,15 +50,7 @@ function boxWords([left, top, right, bottom]) {
 }
 
 function paintPicture(canvas, { planes, grey, width, height, ink }) {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height);
-  for (let i = 0; i < width * height; i++) {
-    for (let k = 0; k < 3; k++) image.data[4 * i + k] = planes ? planes[k][i] : grey[i];
-    image.data[4 * i + 3] = 255;
-  }
-  context.putImageData(image, 0, 0);
+  const context = paintPlanes(canvas, planes ?? [grey, grey, grey], width, height);
   if (!ink) return;
   context.strokeStyle = `rgb(${colourOf("--m1").join(" ")})`;
   context.lineWidth = Math.max(2, width / 100);

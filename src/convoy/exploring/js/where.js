@@ -1,6 +1,6 @@
 // Where the network looked: occlusion, class activation maps without gradients, and the nearest training images.
 
-import { byId, element, pause } from "./elements.js";
+import { byId, element, later, pause } from "./elements.js";
 import { imageFigure } from "./input.js";
 import { paintOverlay, paintPixels } from "./painting.js";
 import { probabilitiesOf } from "./norms.js";
@@ -9,6 +9,7 @@ import { classOf, currentRun, listen, mapOf, mapsOf, store } from "./store.js";
 import { number, say, write } from "./text.js";
 
 const QUICK_MS = 1200; // above it, a map is computed on request only
+const REST_MS = 150; // without a change, until the maps are computed: not for every step of a stroke
 const POSITIONS = 12; // of the occluding square, along each axis
 const MAX_MAPS = 48; // that a class activation map combines
 const NEIGHBOURS = 8;
@@ -25,7 +26,11 @@ export function startWhere() {
   );
   byId("where-class").addEventListener("change", () => showMaps(false));
   byId("where-compute").addEventListener("click", () => showMaps(true));
-  listen("values", () => showMaps(false));
+  const showLater = later(() => showMaps(false), REST_MS);
+  listen("values", () => {
+    turn += 1;
+    showLater();
+  });
   listen("language", showNeighbours);
   // Only a part that can be seen costs time.
   new IntersectionObserver((entries) => {
