@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
 from convoy import run_files
 from convoy.counts import agree, epoch_mean
-from convoy.run_contents import EpochMetrics, PartScore, Score
+from convoy.run_contents import EpochMetrics, PartScore, RunData, Score, Status
 from convoy.run_files import CONTENT, STATUS, Contradiction
 from convoy.runs import SCORES, Run
 
@@ -39,21 +40,24 @@ class Aspect(StrEnum):
 
 def contradictions(run: Run) -> tuple[Contradiction, ...]:
     """Returns what in a run's folder cannot be what the run wrote. Raises ValueError if status.json is damaged."""
-    return tuple(each for aspect in Aspect for each in contradictions_in(run, aspect))
+    files = Readable(run)
+    return tuple(each for aspect in Aspect for each in _compared(files, aspect))
 
 
 def contradictions_in(run: Run, aspect: Aspect) -> tuple[Contradiction, ...]:
     """`contradictions` in one aspect. A file that has changed or cannot be read is not compared with others."""
-    changed = run_files.changed(run.path)
+    return _compared(Readable(run), aspect)
+
+
+def _compared(files: Readable, aspect: Aspect) -> tuple[Contradiction, ...]:
     if aspect is Aspect.FILES:
-        return changed
-    readable = Readable(run, {each.file for each in changed})
-    if not run.finished:
+        return files.changed
+    if not files.finished:
         return ()
     try:
-        return tuple(COMPARED[aspect](readable))
+        return tuple(COMPARED[aspect](files))
     except (ValueError, KeyError, TypeError, IndexError) as error:  # a damaged file of a run without hashes
-        return (Contradiction(run.name, aspect, STATUS, CONTENT, found=str(error)),)
+        return (Contradiction(files.run.name, aspect, STATUS, CONTENT, found=str(error)),)
 
 
 def scores_of(run: Run) -> dict[str, Score]:
@@ -68,17 +72,41 @@ def scores_of(run: Run) -> dict[str, Score]:
 
 
 class Readable:
-    """A run, and which of its files can be compared."""
+    """The files of a run, each read once, and which of them can be compared.
 
-    def __init__(self, run: Run, changed: set[str]) -> None:
-        self.run, self._changed = run, changed
+    Raises ValueError if status.json is damaged.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.changed = run, run_files.changed(run.path)
+        self._names_of_changed = {each.file for each in self.changed}
 
     def has(self, *names: str) -> bool:
-        return not self._changed & {*names} and all((self.run.path / name).is_file() for name in names)
+        return not self._names_of_changed & {*names} and all((self.run.path / name).is_file() for name in names)
+
+    @cached_property
+    def finished(self) -> bool:
+        return self.run.finished
+
+    @cached_property
+    def status(self) -> Status:
+        return self.run.status
+
+    @cached_property
+    def data(self) -> RunData:
+        return self.run.data
+
+    @cached_property
+    def metrics(self) -> list[EpochMetrics]:
+        return self.run.metrics
+
+    @cached_property
+    def steps(self) -> dict[str, np.ndarray]:
+        return self.run.steps
 
 
 def _status(files: Readable) -> Iterator[Contradiction]:
-    run, status = files.run, files.run.status
+    run, status = files.run, files.status
     name = NAME.search(run.name)
     if name is not None and not status.fingerprint.startswith(name[2]):
         yield Contradiction(run.name, STATUS, "the folder's name", "fingerprint", status.fingerprint[:12], name[2])
@@ -89,26 +117,26 @@ def _status(files: Readable) -> Iterator[Contradiction]:
             yield Contradiction(run.name, STATUS, RECIPE, "seed", status.seed, run.recipe.seed)
         if status.stopped == "epochs" and status.epochs not in (0, run.recipe.train.epochs):
             yield Contradiction(run.name, STATUS, RECIPE, "epochs", status.epochs, run.recipe.train.epochs)
-        if files.has(DATA) and len(status.flags) < (warnings := _warnings(run)):
+        if files.has(DATA) and len(status.flags) < (warnings := _warnings(files)):
             yield Contradiction(run.name, STATUS, RECIPE, "warnings", len(status.flags), warnings)
     if files.has(METRICS) and status.epochs:  # 0 in early archived runs
-        metrics = run.metrics
+        metrics = files.metrics
         best = max((each.epoch for each in metrics if each.best), default=0)
         pairs = {"epochs": (status.epochs, len(metrics)), "best_epoch": (status.best_epoch, best)}
         for quantity, (stated, found) in pairs.items():
             if stated != found:
                 yield Contradiction(run.name, STATUS, METRICS, quantity, stated, found)
     if files.has(STEPS) and status.steps:
-        steps = run.steps
+        steps = files.steps
         count = int(steps["step"][-1]) + 1 if "step" in steps else len(steps["loss"])
         if count != status.steps:
             yield Contradiction(run.name, STATUS, STEPS, "steps", status.steps, count)
 
 
-def _warnings(run: Run) -> int:
+def _warnings(files: Readable) -> int:
     """How many sentences status.json has at least: for limited data and, if it has any, for each fault."""
-    limited = run.data.limit is not None
-    return limited + len(run.recipe.protocol.faults) if run.status.flags else int(limited)
+    limited = files.data.limit is not None
+    return limited + len(files.run.recipe.protocol.faults) if files.status.flags else int(limited)
 
 
 def _scores(files: Readable) -> Iterator[Contradiction]:
@@ -121,16 +149,16 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
     run = files.run
     if not files.has(METRICS, RECIPE):
         return
-    metrics = run.metrics
+    metrics = files.metrics
     yield from _within(run, metrics)
-    if files.has(STEPS) and "step" not in (steps := run.steps):  # an archived run has a part of the steps
+    if files.has(STEPS) and "step" not in (steps := files.steps):  # an archived run has a part of the steps
         yield from _means(run, metrics, steps)
-    if not files.has(SCORES, DATA) or (part := run.data.selection) is None:
+    if not files.has(SCORES, DATA) or (part := files.data.selection) is None:
         return
-    keeps_last = run.recipe.protocol.keeps_last(run.status.best_epoch)
-    kept = len(metrics) if keeps_last else run.status.best_epoch
+    keeps_last = run.recipe.protocol.keeps_last(files.status.best_epoch)
+    kept = len(metrics) if keeps_last else files.status.best_epoch
     epoch = next((each for each in metrics if each.epoch == kept), None)
-    if keeps_last and (epoch is None or epoch.step != run.status.steps):
+    if keeps_last and (epoch is None or epoch.step != files.status.steps):
         return  # the last epoch is incomplete and has no line
     curve, score = None if epoch is None else epoch.of(part), run.stated_scores.get(part)
     if curve is not None and score is not None:

@@ -49,8 +49,9 @@ class Measure:
     def grain(self, run: Run) -> float:
         """Returns the distance between two possible values; 0 for a continuous measure."""
         if self.images:
-            images = _scored(run, run.data.selection or "" if self.images == "selection" else self.images, "n")
-            return 1 / images if images else 0.0
+            part = run.data.selection or "" if self.images == "selection" else self.images
+            score = run.stated_scores.get(part)  # `of` compares it with the predictions
+            return 1 / score.n if score is not None and score.n else 0.0
         return 1.0 if self.kind == "epochs" else 0.0
 
 
