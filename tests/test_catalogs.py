@@ -76,6 +76,7 @@ def test_chinese_lines_break_between_characters_but_not_before_punctuation() -> 
 def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
     with text.in_language("zh_CN"):
         assert typeset("准确率, 损失; n = 2") == "准确率，损失；n = 2"
+        assert typeset("SHA-256 ea1e; 由 Convoy 训练") == "SHA-256 ea1e；由 Convoy 训练"
         assert typeset("lenet, vgg; n = 2") == "lenet, vgg; n = 2"
         assert typeset("更高 (测试准确率), f(x)") == "更高（测试准确率），f(x)"
     assert typeset("日本, 损失; n = 2") == "日本, 损失; n = 2"

@@ -54,6 +54,9 @@ def test_every_link_of_a_page_exists(tmp_path: Path) -> None:
         for name in CHECKLISTS:
             page = write_checklist(target, name)
             assert page.with_suffix(".md").is_file()
+            assert page.read_text(encoding="utf-8").count('data-label="Answer"') == len(
+                items(target, name)
+            )  # on a phone
             links = {item.link for item in items(target, name)} - {"", "report.html"}
             assert links
             assert [link for link in links if not (page.parent / link).exists()] == []

@@ -87,14 +87,20 @@ class Table:
     note: str = ""
     title: str = ""
     collapsed_title: str = ""  # if set, the page shows this line, which expands to the table
+    cards: bool = False  # on a phone, each row is a card: its first two cells are the title, the others have labels
 
 
 def table_of(
-    fields: Sequence[Field[T]], rows: Iterable[T], note: str = "", title: str = "", collapsed_title: str = ""
+    fields: Sequence[Field[T]],
+    rows: Iterable[T],
+    note: str = "",
+    title: str = "",
+    collapsed_title: str = "",
+    cards: bool = False,
 ) -> Table:
     contents = ([field.of(row) for field in fields] for row in rows)
     cells = (tuple(Cell(content) if isinstance(content, str) else content for content in row) for row in contents)
-    return Table(tuple(fields), tuple(cells), note, title, collapsed_title)
+    return Table(tuple(fields), tuple(cells), note, title, collapsed_title, cards)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ _PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（
 
 _CHINESE = re.compile("[\u3400-\u9fff]")
 _PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)")
+_MARKS = re.compile(r"(?<=[\u3400-\u9fff）”])[;,:](?= )|[;,](?= [\u3400-\u9fff（“])")
 _FULL_WIDTH = {";": "；", ",": "，", ":": "："}
 
 
@@ -32,10 +33,10 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def typeset(text: str) -> str:
-    """Corrects joined Chinese sentences: full-width punctuation after a Chinese character, without a space after it."""
+    """Corrects joined Chinese sentences: full-width punctuation next to Chinese characters, no space after it."""
     if page_language() == "en" or _CHINESE.search(text) is None:
         return text
     text = _PARENTHESES.sub(r"（\1）", text)
-    text = re.sub(r"(?<=[\u3400-\u9fff）”])[;,:](?= )", lambda mark: _FULL_WIDTH[mark.group()], text)
+    text = _MARKS.sub(lambda mark: _FULL_WIDTH[mark.group()], text)
     text = re.sub(r"(?<=[\u3400-\u9fff]) ([和或]) (?=[\u3400-\u9fff])", r"\1", text)
     return re.sub(r"(?<=[，。、：；！？）]) +(?=\S)", "", text)

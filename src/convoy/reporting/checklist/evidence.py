@@ -212,7 +212,7 @@ def outcome(subject: Subject) -> Evidence:
 
 
 def sample_size(subject: Subject) -> Evidence:
-    counts = ", ".join(f"{part_name(part)} {n:,}" for part, n in subject.data.counts.items() if n)
+    counts = _(", ").join(f"{part_name(part)} {n:,}" for part, n in subject.data.counts.items() if n)
     return Evidence(Answer.YES, _("images: {counts}", counts=counts), subject.link("data.json"))
 
 

@@ -69,7 +69,8 @@ def page(target: Run | Study, name: str, items: Sequence[Item]) -> Page:
         ),
         tables=(),
         sections=tuple(
-            Section(section, (table_of(fields, group),)) for section, group in groupby(items, lambda item: item.section)
+            Section(section, (table_of(fields, group, cards=True),))
+            for section, group in groupby(items, lambda item: item.section)
         ),
         labels=(),
     )
