@@ -26,7 +26,7 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def commit(self, repository: str) -> str:
-        """The id of the content."""
+        """Returns a hash of the content, as the id of its commit."""
         return hashlib.sha1(repr(sorted(self.repositories[repository].items())).encode()).hexdigest()
 
 
@@ -58,11 +58,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.token != WRITE:
             self.answer(403 if self.token == READ else 401, {"error": "Invalid credentials"})
         elif parts[:3] == ["api", "repos", "create"]:
-            asked = json.loads(content)
-            repository = f"{asked['organization']}/{asked['name']}"
+            request = json.loads(content)
+            repository = f"{request['organization']}/{request['name']}"
             exists = repository in hub.repositories
             hub.repositories.setdefault(repository, {})
-            if asked.get("private") or asked.get("visibility") == "private":
+            if request.get("private") or request.get("visibility") == "private":
                 hub.private.add(repository)
             self.answer(409 if exists else 200, {"url": f"{hub.address}/{repository}"})
         elif parts == ["api", "validate-yaml"]:

@@ -113,10 +113,10 @@ class Subject:
         Half of the kills are in a write call, after half of its bytes; the others are at a random time. Killed work is
         repeated, and may be killed again.
         """
-        aim = self.kills + count
-        while self.kills < aim:
+        target = self.kills + count
+        while self.kills < target:
             folder, begun = self.new_attempt(), self.kills
-            while self.kills < aim and self._is_killed(folder, draw):
+            while self.kills < target and self._is_killed(folder, draw):
                 self.kills += 1
                 if self.scenario.replaces:
                     self.check(folder)

@@ -38,7 +38,7 @@ R = TypeVar("R")
 _RECIPES = "Names of models or recipes, recipe files (.toml), or your own networks as net.py or net.py:Net."
 ARGUMENTS = {  # descriptions of positional arguments; modules with public functions add their own
     "recipe": "Name of a model or recipe, a recipe file (.toml), or your own network as net.py or net.py:Net. Default "
-    "with data: lenet.",
+    "with --data: lenet.",
     "recipes": _RECIPES,
     "models": _RECIPES,
     "target": "The folder, name or part of the name of a run or study.",

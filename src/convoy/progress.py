@@ -75,7 +75,7 @@ class Display:
             self._evaluation = None
 
     def show(self, position: int, event: Event) -> None:
-        if not isinstance(event, Progress) and self._prints(event):
+        if not isinstance(event, Progress) and self._is_printed(event):
             # Wrapped only on a terminal; elsewhere, each event is one line.
             self._console.print(self._prefix(position, event) + event.text, markup=False, soft_wrap=self._bars is None)
         if self._bars is None:
@@ -95,7 +95,7 @@ class Display:
         of_study = isinstance(event, Note) and event.of_study
         return f"{self._names[position]}: " if len(self._names) > 1 and not of_study else ""
 
-    def _prints(self, event: Started | EpochEnded | Note | Ended) -> bool:
+    def _is_printed(self, event: Started | EpochEnded | Note | Ended) -> bool:
         """With several runs, omits lines whose content is in the bars, and notes that another run has printed."""
         if len(self._names) == 1 or isinstance(event, Ended):
             return True
@@ -149,18 +149,18 @@ class NotebookDisplay(Display):
 
     def show_evaluation(self, done: int, images: int) -> None:
         self._scored = (done, images) if done < images else None
-        self._update_sometimes()
+        self._update_if_due()
 
     def show(self, position: int, event: Event) -> None:
         if isinstance(event, Progress):
             self._running[position] = event
-            self._update_sometimes()
+            self._update_if_due()
             return
         if isinstance(event, Ended):
             self._running.pop(position, None)
             self._ended += 1
         several = len(self._names) > 1
-        if self._prints(event) and not (several and isinstance(event, EpochEnded)):
+        if self._is_printed(event) and not (several and isinstance(event, EpochEnded)):
             if self._epoch_line is not None and isinstance(event, EpochEnded):
                 self._lines[self._epoch_line] = event.text
             else:
@@ -168,7 +168,7 @@ class NotebookDisplay(Display):
                 self._epoch_line = len(self._lines) - 1 if isinstance(event, EpochEnded) else self._epoch_line
         self._update()
 
-    def _update_sometimes(self) -> None:
+    def _update_if_due(self) -> None:
         if time.monotonic() > self._updated + UPDATE_SECONDS:
             self._update()
 

@@ -1,7 +1,7 @@
 """Compares the files of a run with each other: hashes, predictions, scores, curves, status. No torch.
 
-What an edit of one file contradicts, even if its hash in status.json was edited too. `convoy verify` also computes
-predictions from the weights (convoy.verifying).
+Detects an edit of one file, even if its hash in status.json was edited too, because other files contradict it.
+`convoy verify` also recomputes predictions from the weights (convoy.verifying).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Aspect(StrEnum):
 
 
 def contradictions(run: Run) -> tuple[Contradiction, ...]:
-    """Returns what in a run's folder cannot be what the run wrote. Raises ValueError if status.json is damaged."""
+    """Returns the contradictions between the files of a run. Raises ValueError if status.json is damaged."""
     files = Readable(run)
     return tuple(each for aspect in Aspect for each in _compared(files, aspect))
 
 
 def contradictions_in(run: Run, aspect: Aspect) -> tuple[Contradiction, ...]:
-    """`contradictions` in one aspect. A file that has changed or cannot be read is not compared with others."""
+    """Like `contradictions`, in one aspect. A file that has changed or cannot be read is not compared with others."""
     return _compared(Readable(run), aspect)
 
 
@@ -61,7 +61,7 @@ def _compared(files: Readable, aspect: Aspect) -> tuple[Contradiction, ...]:
 
 
 def scores_of(run: Run) -> dict[str, Score]:
-    """Returns the scores on held-out parts; where they contradict the predictions, those that follow from these.
+    """Returns the scores on held-out parts. Scores that contradict the predictions are recomputed from them.
 
     Raises ValueError for a damaged file, and if scores.json has changed but agrees with the predictions.
     """
@@ -134,14 +134,15 @@ def _status(files: Readable) -> Iterator[Contradiction]:
 
 
 def _warnings(files: Readable) -> int:
-    """How many sentences status.json has at least: for limited data and, if it has any, for each fault."""
+    """Returns the minimum number of flags in status.json: one for limited data and, if it has any, one per fault."""
     limited = files.data.limit is not None
     return limited + len(files.run.recipe.protocol.faults) if files.status.flags else int(limited)
 
 
 def _scores(files: Readable) -> Iterator[Contradiction]:
     run = files.run
-    if files.has(PREDICTIONS, DATA) and (run.path / SCORES).is_file():  # also if it has changed: this says what in it
+    # A changed scores.json is compared too, because this reports which of its values changed.
+    if files.has(PREDICTIONS, DATA) and (run.path / SCORES).is_file():
         yield from (difference for _part, _score, difference in run.contradicted_scores())
 
 

@@ -118,23 +118,25 @@ class Workspace:
         for path in sorted(self.path.glob("studies/*/study.toml")):
             yield Study(path.parent)
 
-    def find(self, digest: str) -> Run | None:
-        """Returns the run with this fingerprint, finished or not."""
-        paths = self.path.glob(f"runs/*-{digest[:12]}")
+    def find(self, fingerprint: str) -> Run | None:
+        """Returns the run with this fingerprint. If it is unfinished, repairs a damaged status.json."""
+        paths = self.path.glob(f"runs/*-{fingerprint[:12]}")
         runs = [Run(path) for path in paths if (path / "recipe.toml").is_file() and (path / "status.json").is_file()]
         for run in runs:
             if (run.path / "checkpoints").is_dir() and not run_files.has_valid_seal(run.path):
-                status = {"state": RunState.INTERRUPTED, "fingerprint": digest}  # the checkpoint has all else
+                # The checkpoint has what this status lacks.
+                status = {"state": RunState.INTERRUPTED, "fingerprint": fingerprint}
                 write_json(run.path / "status.json", run_files.sealed(status))
-        return next((run for run in runs if run.status.fingerprint == digest), None)
+        return next((run for run in runs if run.status.fingerprint == fingerprint), None)
 
-    def open_run(self, recipe: Recipe, digest: str) -> Run:
+    def open_run(self, recipe: Recipe, fingerprint: str) -> Run:
         """Returns the run with this fingerprint; creates its folder if necessary."""
         content = recipe.to_toml().encode()
         recipe_hash = {"recipe.toml": hashlib.sha256(content).hexdigest()}
-        if (existing := self.find(digest)) is not None:
+        if (existing := self.find(fingerprint)) is not None:
             recorded = run_files.recorded_hashes(existing.path).get("recipe.toml")
-            if recorded != run_files.sha256_of(existing.path / "recipe.toml"):  # the given recipe is trained
+            # A damaged recipe.toml is replaced: the fingerprint shows that the run belongs to the given recipe.
+            if recorded != run_files.sha256_of(existing.path / "recipe.toml"):
                 existing.write_status(files=run_files.recorded_hashes(existing.path) | recipe_hash)
                 write_bytes(existing.path / "recipe.toml", content)
             return existing
@@ -142,9 +144,9 @@ class Workspace:
         kinds = ["tuned"] * (recipe.model.init is not None) + ["range"] * (recipe.schedule.name == "range")
         if (split := recipe.data.split).folds:
             kinds += [f"f{split.fold + 1}of{split.folds}" + (f"r{split.repeat + 1}" if split.repeat else "")]
-        name = "-".join([file_name(recipe.label), *kinds, f"s{recipe.seed}", digest[:12]])
+        name = "-".join([file_name(recipe.label), *kinds, f"s{recipe.seed}", fingerprint[:12]])
         path = self.folder("runs", name)
-        status = {"state": RunState.RUNNING, "reason": "", "fingerprint": digest, "files": recipe_hash}
+        status = {"state": RunState.RUNNING, "reason": "", "fingerprint": fingerprint, "files": recipe_hash}
         write_json(path / "status.json", run_files.sealed(status))
         write_bytes(path / "recipe.toml", content)
         return Run(path)

@@ -19,9 +19,9 @@ from convoy.training.run import faults
 from convoy.training.run.plan import plan_one
 
 FEW = [("data.limit", 200), ("train.batch_size", 16)]
-FOUND = {name: experiments.load(name) for name in experiments.names()}
-MODELS = [(found, model) for found in FOUND.values() for model in found.model]
-FAULTS = [(found, fault) for found in FOUND.values() for fault in found.fault]
+EXPERIMENTS = {name: experiments.load(name) for name in experiments.names()}
+MODELS = [(experiment, model) for experiment in EXPERIMENTS.values() for model in experiment.model]
+FAULTS = [(experiment, fault) for experiment in EXPERIMENTS.values() for fault in experiment.fault]
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +39,16 @@ def few(recipe: Recipe, data: dict[str, str]) -> Recipe:
 
 
 def test_the_five_experiments_exist() -> None:
-    assert set(FOUND) == {"course-mnist", "cifar-course", "resnet-mnist", "classics-mnist", "tensor-mnist"}
+    assert set(EXPERIMENTS) == {"course-mnist", "cifar-course", "resnet-mnist", "classics-mnist", "tensor-mnist"}
 
 
-@pytest.mark.parametrize(("found", "model"), MODELS, ids=[model.label for _, model in MODELS])
+@pytest.mark.parametrize(("experiment", "model"), MODELS, ids=[model.label for _, model in MODELS])
 def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faults(
-    found: Experiment, model: Model, data: dict[str, str]
+    experiment: Experiment, model: Model, data: dict[str, str]
 ) -> None:
     assert model.as_published is not None
     published, corrected = (
-        plan_one(few(found.recipe(name, []), data)) for name in (model.as_published, model.corrected)
+        plan_one(few(experiment.recipe(name, []), data)) for name in (model.as_published, model.corrected)
     )
 
     assert published.recipe.protocol.faults
@@ -60,20 +60,20 @@ def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faul
     assert published.recipe.seed == corrected.recipe.seed
 
 
-@pytest.mark.parametrize(("found", "model"), MODELS, ids=[model.label for _, model in MODELS])
+@pytest.mark.parametrize(("experiment", "model"), MODELS, ids=[model.label for _, model in MODELS])
 def test_published_numbers_of_parameters_are_those_of_the_networks(
-    found: Experiment, model: Model, data: dict[str, str]
+    experiment: Experiment, model: Model, data: dict[str, str]
 ) -> None:
     if "parameters" not in model.published:
         pytest.skip("none is published")
-    network = plan_one(few(found.recipe(model.corrected, []), data)).network
+    network = plan_one(few(experiment.recipe(model.corrected, []), data)).network
 
     assert sum(parameter.numel() for parameter in network.parameters()) == model.published["parameters"]
 
 
-@pytest.mark.parametrize(("found", "fault"), FAULTS, ids=[f"{f.name}: {fault.name}" for f, fault in FAULTS])
-def test_a_fault_is_the_base_with_one_change(found: Experiment, fault: Fault, data: dict[str, str]) -> None:
-    without, with_ = fault.sides(found.recipe(fault.base, []))
+@pytest.mark.parametrize(("experiment", "fault"), FAULTS, ids=[f"{f.name}: {fault.name}" for f, fault in FAULTS])
+def test_a_fault_is_the_base_with_one_change(experiment: Experiment, fault: Fault, data: dict[str, str]) -> None:
+    without, with_ = fault.sides(experiment.recipe(fault.base, []))
 
     assert not without.protocol.faults
     if fault.of_one_seed:
@@ -84,45 +84,52 @@ def test_a_fault_is_the_base_with_one_change(found: Experiment, fault: Fault, da
     assert faulty.fingerprint != sound.fingerprint
 
 
-@pytest.mark.parametrize("name", list(FOUND))
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_every_recipe_of_the_experiment_is_used_by_it(name: str) -> None:
-    found = FOUND[name]
-    named = {recipe for model in found.model for recipe in (model.as_published, model.corrected)}
-    named |= {fault.base for fault in found.fault} | {recipe for part in found.study for recipe in part.recipes}
+    experiment = EXPERIMENTS[name]
+    named = {recipe for model in experiment.model for recipe in (model.as_published, model.corrected)}
+    named |= {fault.base for fault in experiment.fault} | {
+        recipe for part in experiment.study for recipe in part.recipes
+    }
 
     assert {recipe for recipe in builtin_names() if recipe.startswith(f"{name}/")} == named
 
 
-@pytest.mark.parametrize("name", list(FOUND))
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_its_claims_have_recipes_under_each_protocol(name: str) -> None:
-    checks = Scope(FOUND[name], Settings(full_size=True)).claims
+    checks = Scope(EXPERIMENTS[name], Settings(full_size=True)).claims
     for check in checks:
         for recipe in check.sides.values():
             validation = range(5000) if recipe.data.split.validation else None
             sizes: Any = SimpleNamespace(validation=validation, fold=None, test=range(10_000), classes=range(10))
             faults.check(recipe, sizes)
     assert {(check.claim.id, check.protocol) for check in checks} == {
-        (claim.id, side) for claim in FOUND[name].claim for side in SIDES if claim.has(side)
+        (claim.id, side) for claim in EXPERIMENTS[name].claim for side in SIDES if claim.has(side)
     }
 
 
-@pytest.mark.parametrize("name", list(FOUND))
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_the_guide_counts_its_claims_and_tests(name: str) -> None:
     guide = (Path(__file__).parents[2] / "docs" / "guides" / "ablation.md").read_text(encoding="utf-8")
-    tests = sum(bool(check.trials) for check in Scope(FOUND[name], Settings(full_size=True)).claims)
-    assert f"| `{name}` | {len(FOUND[name].claim)} | {tests} | {tests * 0.05:.3g} |" in guide
+    tests = sum(bool(check.trials) for check in Scope(EXPERIMENTS[name], Settings(full_size=True)).claims)
+    assert f"| `{name}` | {len(EXPERIMENTS[name].claim)} | {tests} | {tests * 0.05:.3g} |" in guide
 
 
 def test_claims_that_compare_two_measured_sides_have_a_margin_unless_their_grid_is_coarser() -> None:
-    compared = [claim for found in FOUND.values() for claim in found.claim if claim.b and claim.relation != "about"]
+    compared = [
+        claim
+        for experiment in EXPERIMENTS.values()
+        for claim in experiment.claim
+        if claim.b and claim.relation != "about"
+    ]
     without = {claim.measure for claim in compared if not claim.margin and not find(claim.measure).exact}
     assert without == {"highest_that_trains"}
 
 
 def test_classes_of_cifar_10_have_the_names_of_the_course_in_its_claims_and_are_measured_by_those_of_the_data() -> None:
-    found = FOUND["cifar-course"]
-    assert found.class_names == {"airplane": "plane", "automobile": "car"}
-    claim = next(claim for claim in found.claim if claim.id == "plane-car-ship")
+    experiment = EXPERIMENTS["cifar-course"]
+    assert experiment.class_names == {"airplane": "plane", "automobile": "car"}
+    claim = next(claim for claim in experiment.claim if claim.id == "plane-car-ship")
     assert claim.shown_settings["classes"] == ["plane", "car", "ship"]
     assert claim.settings["classes"] == ["airplane", "automobile", "ship"]
 

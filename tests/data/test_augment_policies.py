@@ -10,7 +10,7 @@ from torch import Tensor
 
 from convoy.data import load
 from convoy.data.augment import build
-from convoy.data.augment_colours import COLOURS, equalize, solarize
+from convoy.data.augment_colours import COLOUR_OPS, equalize, solarize
 from convoy.data.augment_policies import GEOMETRIC, OPERATIONS, RAND_AUGMENT_AMOUNTS, TRIVIAL_AUGMENT_AMOUNTS, apply
 
 SIDE = 32
@@ -36,7 +36,7 @@ def levels_of(image: Image.Image) -> np.ndarray:
 
 
 def ours(name: str, images: np.ndarray, amount: float) -> np.ndarray:
-    return COLOURS[name](torch.from_numpy(images) / 255, torch.full((len(images), 1, 1, 1), amount)).numpy() * 255
+    return COLOUR_OPS[name](torch.from_numpy(images) / 255, torch.full((len(images), 1, 1, 1), amount)).numpy() * 255
 
 
 def forced(x: Tensor, name: str, sign: float = 0.9, strength: float = 1.0) -> Tensor:
@@ -144,14 +144,14 @@ def test_the_sign_reverses_an_operation(name: str) -> None:
 
 @pytest.mark.parametrize("spec", [{"name": "rand_augment", "operations": 1}, {"name": "trivial_augment"}])
 def test_every_operation_is_equally_likely(spec: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    counts: dict[str, int] = dict.fromkeys(COLOURS, 0)
-    for name in COLOURS:
+    counts: dict[str, int] = dict.fromkeys(COLOUR_OPS, 0)
+    for name in COLOUR_OPS:
 
         def counted(x: Tensor, amount: Tensor, name: str = name) -> Tensor:
             counts[name] += len(x)
             return x
 
-        monkeypatch.setitem(COLOURS, name, counted)
+        monkeypatch.setitem(COLOUR_OPS, name, counted)
 
     build([spec])(torch.zeros(14_000, 1, 4, 4), torch.Generator().manual_seed(0))
 
@@ -162,7 +162,7 @@ def test_rand_augment_has_one_magnitude_and_trivial_augment_draws_it_per_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     amounts: list[float] = []
-    monkeypatch.setitem(COLOURS, "brightness", lambda x, amount: amounts.extend(amount.flatten().tolist()) or x)
+    monkeypatch.setitem(COLOUR_OPS, "brightness", lambda x, amount: amounts.extend(amount.flatten().tolist()) or x)
     x = torch.zeros(3000, 1, 4, 4)
 
     build([{"name": "rand_augment", "magnitude": 15}])(x, torch.Generator().manual_seed(0))

@@ -118,7 +118,7 @@ def test_characters_next_to_each_other_are_counted() -> None:
     assert sum(right) >= 27
 
 
-def test_characters_below_each_other_are_counted_and_a_bar_apart_belongs_to_its_character() -> None:
+def test_stacked_characters_are_counted_and_a_detached_bar_belongs_to_its_character() -> None:
     paper = Image.new("L", (200, 300), 220)
     draw = ImageDraw.Draw(paper)
     draw.rectangle((60, 60, 130, 68), fill=30)
@@ -128,7 +128,7 @@ def test_characters_below_each_other_are_counted_and_a_bar_apart_belongs_to_its_
     assert find_ink(paper)[1].characters == 2
 
 
-def test_pixels_of_a_photograph_are_the_same_for_a_loaded_image_which_warns_of_several(tmp_path: Path) -> None:
+def test_a_loaded_image_gives_the_pixels_of_its_file_and_a_warning_about_two_characters(tmp_path: Path) -> None:
     image = photograph(4, np.random.default_rng(2), 7)
     image.save(tmp_path / "two.png")
     pixels = read_characters([tmp_path], 28)[1]

@@ -46,7 +46,7 @@ def test_network_that_cannot_be_built_is_a_finding(call: Call, net: Path, stripe
     code, out, _ = call("doctor", net, "--data", stripes, "--json")
     [finding] = json.loads(out)["findings"]
     assert (code, finding["check"]) == (1, "cannot_train")
-    assert "net.py" in finding["what"]
+    assert "net.py" in finding["problem"]
 
 
 @pytest.mark.parametrize("arguments", [("lenot",), ("lenet", "--only", "dead_unit"), ("lenet", "--data", "mnits")])
@@ -67,7 +67,7 @@ def test_findings_before_a_training_are_printed_and_stored(
     run = finish(tiny(("train.epochs", 1)), tmp_path)
     [finding] = read_json(run.path / "doctor.json")["findings"]
     assert (finding["check"], finding["evidence"]["parameters"]) == ("unused_parameters", 12)
-    assert finding["what"] in (run.path / "log.txt").read_text()
+    assert finding["problem"] in (run.path / "log.txt").read_text()
     assert run.flags == []  # a warning
 
     monkeypatch.setenv("CONVOY_DOCTOR", "off")

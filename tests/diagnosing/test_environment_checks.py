@@ -47,7 +47,7 @@ PLANTED: list[tuple[str, Severity, dict[str, Any]]] = [
     ("network_file_system", WARNING, {"file_system": "nfs4"}),
     ("busy_cores", HINT, {"busy_cores": 6.0}),
     ("limited_threads", WARNING, {"threads": "64"}),
-    ("other_bits", HINT, {"earlier": (ELSEWHERE,)}),
+    ("trained_elsewhere", HINT, {"earlier": (ELSEWHERE,)}),
 ]
 
 

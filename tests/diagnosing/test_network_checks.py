@@ -126,7 +126,7 @@ def test_network_that_fails_in_a_check_is_a_hint() -> None:
 
     [finding] = found(network_of(FailsAlone), "output_depends_on_batch")
     assert finding.severity is HINT
-    assert "seven" in finding.what
+    assert "seven" in finding.problem
 
 
 @pytest.mark.parametrize(("lr", "count"), [(0.01, 0), (1e-8, 1), (500.0, 1)])

@@ -206,7 +206,7 @@ def noisy_outputs(share: float, images: int = 2000) -> tuple[np.ndarray, np.ndar
 
 
 @pytest.mark.parametrize("share", [0.2, 0.4])
-def test_suspect_labels_are_better_than_the_rule_predicted_is_not_given(share: float) -> None:
+def test_suspect_labels_have_a_higher_f1_than_the_rule_that_the_prediction_differs_from_the_label(share: float) -> None:
     logits, given, true = noisy_outputs(share)
     suspects, wrong = find_suspects(logits, given), given != true
 
@@ -225,7 +225,7 @@ def test_suspect_labels_of_a_cross_validation_are_listed_by_their_index(tmp_path
         write_arrays(run.path / "predictions.npz", {f"fold_{name}": values for name, values in arrays.items()})
     [finding] = found(Records(runs), "suspect_labels")
     assert finding.evidence["suspect"] == len(find_suspects(logits, given).flagged)
-    assert str(find_suspects(logits, given).flagged[0]) in finding.what
+    assert str(find_suspects(logits, given).flagged[0]) in finding.problem
 
 
 def test_number_of_a_report_that_no_run_has_is_found(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.fake_runs import FakeModel, fake_run
 
 from convoy import models
+from convoy.agreement import Reason, Verdict
 from convoy.api import check_claim
 from convoy.experiments.claims import Claim, check, read
 from convoy.experiments.reproduction.networks import ClaimCounter
@@ -20,7 +21,6 @@ from convoy.experiments.verdicts import FalseVerdicts, Inconclusive, JudgedClaim
 from convoy.experiments.words import claimed_words, non_breaking, reduced_to, remarks, result_words, side_words
 from convoy.files import write_json
 from convoy.power import detectable_by_mcnemar, detectable_share, smallest_detectable
-from convoy.prediction import Reason, Verdict
 from convoy.reporting.content import Table
 from convoy.stats import spread_interval
 
@@ -330,14 +330,14 @@ def test_a_claim_for_the_published_scale_is_withheld_at_a_reduced_one() -> None:
         ({"measure": "test_acuracy"}, "did you mean 'test_accuracy'"),
         ({"relation": "abuve"}, "did you mean 'above'"),
         ({"b": None}, "expected a side `b`"),
-        ({"over": {"optim.lr": [0.1, 0.2]}}, "`over` is one key"),
-        (SWEEP, "`over` is one key"),
+        ({"over": {"optim.lr": [0.1, 0.2]}}, "`over` needs one key"),
+        (SWEEP, "`over` needs one key"),
         (SWEEP | {"over": {"optim.lr": [0.1, 0.2]}}, "quantity = 'ratio'"),
         (SWEEP | {"over": {"optim.lr": [0.0, 0.2]}, "quantity": "ratio"}, "greater than 0"),
         ({"full_size_only": "x", "reduced": {"about": "y"}}, "remove one"),
         ({"seeds": 0}, "seeds = 0"),
         ({"margin": -1}, "margin = -1"),
-        ({"quantity": "spread"}, "a spread is of one side"),
+        ({"quantity": "spread"}, "a spread needs one side"),
         ({"sentnce": "x"}, "did you mean 'sentence'"),
     ],
 )

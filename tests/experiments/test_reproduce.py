@@ -14,6 +14,7 @@ from tests.experiments.small_digits import EXPERIMENT, PUBLISHED, again, found
 
 from convoy import api
 from convoy import archive as archives
+from convoy.agreement import Reason, Verdict
 from convoy.experiments import kinds
 from convoy.experiments.experiment import Settings, load
 from convoy.experiments.reproduction import words
@@ -21,7 +22,6 @@ from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict
 from convoy.experiments.reproduction.scope import Scope
 from convoy.experiments.verdicts import FalseVerdicts
 from convoy.experiments.words import reason_text
-from convoy.prediction import Reason, Verdict
 from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate, mean_of
 from convoy.studies import findings

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.fake_runs import FakeModel, Setting, epoch_metrics, fake_run, part_score, write_metrics
 
+from convoy.agreement import Reason
 from convoy.archive import archive_run
 from convoy.experiments.experiment import Fault, Model
 from convoy.experiments.reproduction.finding import (
@@ -26,7 +27,6 @@ from convoy.experiments.reproduction.finding import (
 from convoy.experiments.reproduction.words import fault_words, sentence
 from convoy.experiments.words import reason_text
 from convoy.files import write_arrays, write_json
-from convoy.prediction import Reason
 from convoy.runs import Run
 from convoy.stats import Estimate, nadeau_bengio_test, t_interval, welch, wilson
 
@@ -188,8 +188,7 @@ def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
     ]
     words = sentence(finding_of(*models))
 
-    assert "(lenet, alexnet)" in words
-    assert "below (googlenet)" in words
+    assert "googlenet" in words.partition("(lenet, alexnet)")[2]
     assert "97.02 % (googlenet)" in sentence(finding_of(*models, withheld=Reason.QUICK_TRY))
 
 

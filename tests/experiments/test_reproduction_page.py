@@ -14,6 +14,7 @@ from tests.reporting.parsed import Page
 
 import convoy
 from convoy import archive
+from convoy.agreement import Reason, Verdict
 from convoy.api import report as write_report
 from convoy.experiments import kinds
 from convoy.experiments.experiment import SIDES, Side
@@ -30,7 +31,6 @@ from convoy.experiments.reproductions.run import gather
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim
 from convoy.experiments.verdicts import Side as JudgedSide
 from convoy.experiments.words import reason_text
-from convoy.prediction import Reason, Verdict
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.stats import paired_t, t_interval
 from convoy.studies import findings

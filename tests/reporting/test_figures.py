@@ -36,7 +36,7 @@ from convoy.reporting.figures_curves import (
     step_numbers,
 )
 from convoy.reporting.figures_images import (
-    LARGEST,
+    MAX_HEIGHT,
     data_uri,
     draw_gallery,
     filter_tiles,
@@ -314,7 +314,7 @@ def test_the_page_of_a_run_on_large_photographs_is_below_2_mb(tmp_path: Path) ->
     assert len(html) < 2_000_000
     pictures = [Image.open(BytesIO(b64decode(each))) for each in re.findall(r"data:image/webp;base64,([^\"]+)", html)]
     assert len(pictures) > 40
-    assert {picture.height for picture in pictures} == {LARGEST}
+    assert {picture.height for picture in pictures} == {MAX_HEIGHT}
 
 
 def test_small_images_keep_their_pixels_on_a_page() -> None:

@@ -105,7 +105,7 @@ def test_steps_add_up_to_the_total_and_interaction_remains() -> None:
     steps = [rung.step.difference.mean for rung in finding.rungs]
     assert steps == pytest.approx([0.03, 0.03])
     assert sum(steps) == pytest.approx(finding.total.mean)
-    assert finding.taken_away == pytest.approx(0.05 + 0.03)
+    assert finding.leave_one_out_total == pytest.approx(0.05 + 0.03)
     assert finding.largest.step.difference.mean == pytest.approx(0.03)
 
 
@@ -114,17 +114,17 @@ def test_p_values_are_corrected_over_steps_and_leave_one_out_effects() -> None:
         ({1: 0.93, 2: 0.951, 3: 0.94}, {1: 0.91, 2: 0.935, 3: 0.92}),
         ({1: 0.98, 2: 0.96, 3: 0.97}, {1: 0.93, 2: 0.951, 3: 0.94}),
     )
-    effects = [effect for rung in finding.rungs for effect in (rung.step, rung.taken_away) if effect is not None]
+    effects = [effect for rung in finding.rungs for effect in (rung.step, rung.leave_one_out) if effect is not None]
     smallest = min(effects, key=lambda effect: effect.p or 1)
     assert smallest.p is not None
     assert smallest.p_holm == pytest.approx(3 * smallest.p), "of the last change, both effects are one test"
-    assert finding.rungs[-1].taken_away == finding.rungs[-1].step
+    assert finding.rungs[-1].leave_one_out == finding.rungs[-1].step
 
 
 def test_a_missing_leave_one_out_effect_leaves_no_sum() -> None:
     finding = found(({1: 0.93, 2: 0.951, 3: 0.94}, None), ({1: 0.98, 2: 0.96, 3: 0.97}, {1: 0.93, 2: 0.951, 3: 0.94}))
-    assert finding.taken_away is None
-    assert finding.rungs[0].taken_away is None
+    assert finding.leave_one_out_total is None
+    assert finding.rungs[0].leave_one_out is None
 
 
 def test_one_seed_gives_effects_without_intervals() -> None:

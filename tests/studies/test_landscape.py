@@ -146,7 +146,7 @@ def test_a_second_call_computes_nothing_and_keeps_the_finding(made: Made, monkey
     assert (again.path / "finding.json").read_bytes() == before
 
 
-def test_interrupted_at_any_point_it_resumes_to_the_same_finding_without_repeating_points(
+def test_a_landscape_that_is_interrupted_often_has_the_same_finding_and_computes_each_point_once(
     made: Made, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = count()
@@ -159,8 +159,8 @@ def test_interrupted_at_any_point_it_resumes_to_the_same_finding_without_repeati
     monkeypatch.setattr(Scene, "loss_at", counted)
     study = None
     for _ in range(40):
-        asked = count(1)
-        study = run(make, tmp_path, interrupted=lambda asked=asked: next(asked) > 45)  # type: ignore[misc]
+        calls = count(1)
+        study = run(make, tmp_path, interrupted=lambda calls=calls: next(calls) > 45)  # type: ignore[misc]
         if study is not None:
             break
     assert study is not None
@@ -196,7 +196,7 @@ def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(
     arrays, finding = read_arrays(study.path / "landscape.npz"), finding_of(study)
     assert len(arrays["1_step"]) == 2 * len(arrays["0_step"])
     assert [recipe.steps for recipe in finding.recipes] == [finding.steps.cut, 2 * finding.steps.cut]
-    assert finding.recipes[0].looks == 0
+    assert finding.recipes[0].probes == 0
     assert finding.pairs[0].ratios[Measure.LOSS][StepRange.ALL].ratio is not None
     assert finding.cut == "each"
     assert report(study).is_file()

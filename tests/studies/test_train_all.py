@@ -14,12 +14,12 @@ Make = Callable[..., Recipe]
 
 
 def test_members_are_in_the_order_of_the_entries(tiny: Make, tmp_path: Path) -> None:
-    shown: list[int] = []
+    positions: list[int] = []
     entries = [Entry("short", tiny(("train.epochs", 1))), Entry("long", tiny(("train.epochs", 3)))]
-    members = train_all(entries, Session(tmp_path, show=lambda position, event: shown.append(position)))
+    members = train_all(entries, Session(tmp_path, show=lambda position, event: positions.append(position)))
     assert members is not None
     assert [(member.label, len(member.run.metrics)) for member in members] == [("short", 1), ("long", 3)]
-    assert shown[0] == 1  # the long one begins
+    assert positions[0] == 1  # the longer run starts first
 
 
 def test_one_recipe_under_two_labels_is_an_error_before_anything_is_trained(tiny: Make, tmp_path: Path) -> None:
@@ -50,5 +50,5 @@ def test_an_interrupted_call_returns_none_and_is_resumed(tiny: Make, tmp_path: P
     assert all(member.run.finished for member in members)
 
 
-def test_nothing_to_train_has_no_members(tmp_path: Path) -> None:
+def test_without_entries_there_are_no_members(tmp_path: Path) -> None:
     assert train_all([], Session(tmp_path)) == []

@@ -13,7 +13,7 @@ from tests.forks import write_output
 from convoy import cli
 from convoy.recipe import resolve
 from convoy.training.run.plan import plan_one
-from convoy.training.step.ranks import Ranks, joined
+from convoy.training.step.ranks import Ranks, torchrun_ranks
 
 STEPS = 100
 NORMS = f"{Path(__file__).with_name('ranks_network.py')}:Net"
@@ -52,7 +52,7 @@ def train_cases(rank: int, environment: Mapping[str, str], folder: Path, cases: 
     """Trains each case with all ranks. Rank 0 writes losses.pt."""
     enter(rank, environment, folder)
     torch.set_num_threads(1)
-    found = {case: losses(case, joined()) for case in cases}
+    found = {case: losses(case, torchrun_ranks()) for case in cases}
     if rank == 0:
         torch.save(found, "losses.pt")
 

@@ -228,7 +228,7 @@ def overrides_of(options: Mapping[str, Any]) -> list[Override]:
     return overrides
 
 
-def check_left_out(options: Mapping[str, Any], paths: tuple[str, ...], study: str, instead: str) -> None:
+def refuse_keys(options: Mapping[str, Any], paths: tuple[str, ...], study: str, instead: str) -> None:
     """Raises ValueError for a key that starts with one of `paths`, which the study sets itself."""
     for path, _value in overrides_of(options):
         if path.startswith(paths):

@@ -34,19 +34,19 @@ TEXTS = (".md", ".txt", ".tex")
 def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: Unpack[DoctorOptions]) -> Diagnosis:
     """Find mistakes in networks, data, runs and reports, with measured evidence, and say how to fix them.
 
-    With an error, the exit code of the command is 1. Only `measure` trains and writes.
+    The command exits with 1 if it finds an error. Only --measure trains networks and writes files.
 
     Example: `convoy doctor net.py:Net --data mnist`
 
     Returns
     -------
     Diagnosis
-        The findings, errors first: what, evidence, effect on the accuracy where it can be computed, how to fix it.
+        The findings, errors first: problem, evidence, fix and, where it can be computed, effect on the accuracy.
 
     Examples
     --------
     >>> diagnosis = convoy.doctor("lenet", data="mnist", limit=500, quick=True)
-    >>> errors = [finding.what for finding in diagnosis.findings if finding.severity == "error"]
+    >>> errors = [finding.problem for finding in diagnosis.findings if finding.severity == "error"]
     """
     from convoy.api.arguments import parts_of
     from convoy.diagnosing.table import examine, selected
@@ -54,7 +54,7 @@ def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: 
     started = time.perf_counter()
     checks = [check for check in selected(parts_of(options["only"] or ())) if check.quick or not options["quick"]]
     findings: list[Finding] = []
-    made: list[str] = []
+    names: list[str] = []
     for part in _subjects(patient, options):
         if isinstance(part, Finding):
             findings.append(part)
@@ -62,9 +62,9 @@ def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: 
         topic, subject = part
         chosen = [check for check in checks if check.topic == topic]
         findings += examine(subject, chosen)
-        made += [check.name for check in chosen]
-    name = _("this machine") if patient is None else str(getattr(patient, "label", patient))
-    return Diagnosis(name, by_severity(findings), tuple(made), time.perf_counter() - started)
+        names += [check.name for check in chosen]
+    label = _("this machine") if patient is None else str(getattr(patient, "label", patient))
+    return Diagnosis(label, by_severity(findings), tuple(names), time.perf_counter() - started)
 
 
 def _subjects(patient: Any, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
@@ -191,7 +191,7 @@ def _of_runs(target: Run | Study, options: Mapping[str, Any]) -> Iterator[Subjec
     with suppress(ValueError, OSError):  # the data are not on this machine
         openings = max(len(opened) for opened in workspace.openings().values()) if workspace.openings() else 0
         images = None if options["quick"] else _images(runs[0].recipe)
-    with suppress(ValueError):  # it has changed: a finding of the results
+    with suppress(ValueError):  # recipe.toml has changed, which a check of the results reports
         yield Topic.PROTOCOL, runs[0].recipe
     yield Topic.RESULTS, Records(runs, others, openings, images)
 

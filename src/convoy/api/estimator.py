@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from convoy import models
-from convoy.api.arguments import check_left_out, recipe_of, recipe_to_train
+from convoy.api.arguments import recipe_of, recipe_to_train, refuse_keys
 from convoy.api.session import display
 from convoy.data import prepare
 from convoy.data.arrays import as_images, resize
@@ -232,7 +232,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         options = {name: _plain(value) for name, value in values.items()}
         pairs = {full_key(key): _plain(value) for key, value in dict(self.set or {}).items()}
         options |= {"set": list(({VALIDATION: 0.0} | pairs).items()), "augment": self.augment}
-        check_left_out({"set": tuple(pairs.items())}, FIXED, "ImageClassifier", "give the images to fit")
+        refuse_keys({"set": tuple(pairs.items())}, FIXED, "ImageClassifier", _("give the images to fit"))
         return options | {"data": NAME}
 
     def _images(self, rows: np.ndarray) -> np.ndarray:

@@ -55,9 +55,9 @@ def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOpti
     from convoy.runs import Run
     from convoy.training.run.follow import follow, lead
     from convoy.training.run.run_one import run_one
-    from convoy.training.step.ranks import joined
+    from convoy.training.step.ranks import torchrun_ranks
 
-    resolved, ranks = recipe_to_train(recipe, options), joined()
+    resolved, ranks = recipe_to_train(recipe, options), torchrun_ranks()
     if ranks is not None and not ranks.is_leader:
         if (path := follow(resolved, ranks)) is None:
             raise SystemExit(0)  # rank 0 reports why
@@ -275,7 +275,7 @@ class ReportOptions(TypedDict, total=False):
     overwrite: Annotated[bool, Flag("Replace an existing lab report or checklist.", False)]
     checklist: Annotated[
         str | None,
-        Flag("Write a checklist instead, answered as far as the run folders contain the answer: neurips or reforms."),
+        Flag("Write a checklist, neurips or reforms, instead. Run folders answer as many questions as possible."),
     ]
     out: Out
 
@@ -286,8 +286,8 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
 
     A lab report, lab-report.FORMAT, is the report with a description of the method, a diagram and the layers of each
     network, questions to discuss and references. A checklist, checklist-NAME.html and .md, has the questions of the
-    NeurIPS paper checklist or of REFORMS, with answers from the run folders and links to their files, as far as the
-    folders contain them.
+    NeurIPS paper checklist or of REFORMS. As many as possible are answered from the run folders, with links to their
+    files.
 
     Example: `convoy report compare-lenet-two_conv_cnn`
 

@@ -24,9 +24,9 @@ def verify(target: Run | Study | str | Path, **options: Unpack[VerifyOptions]) -
     Compares the SHA-256 of each file, scores with predictions, curves with scores and steps, and status.json with the
     recipe; then recomputes data hashes, fingerprint, predictions and scores from data and weights. Test images
     are predicted only if the run was scored on them; this is not counted as an opening of the test set, because
-    the predictions are only compared with stored ones. `stretch` trains the first epochs again: they must be equal
-    to the bit with the same CPU model, thread count and version of torch, otherwise to 1e-4 of the largest value.
-    If something differs, the exit code of the command is 1. Nothing is written.
+    the predictions are only compared with stored ones. --stretch retrains the first epochs: with
+    the same CPU model, thread count and version of torch they must be bit-identical, otherwise within 1e-4 of the
+    largest value. The command exits with 1 if something differs. It writes nothing.
 
     Example: `convoy verify lenet-s42 --stretch 1`
 

@@ -71,7 +71,7 @@ def equalize(x: Tensor, amount: Tensor) -> Tensor:
     return torch.where(step.view(*x.shape[:2], 1, 1) > 0, equal, x)
 
 
-COLOURS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+COLOUR_OPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "identity": unchanged,
     "autocontrast": autocontrast,
     "equalize": equalize,

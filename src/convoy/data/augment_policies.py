@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from convoy.data.augment_colours import COLOURS
+from convoy.data.augment_colours import COLOUR_OPS
 from convoy.data.augment_geometric import identity, resample, rotation
 from convoy.data.augment_kinds import PixelTransform, to_device_of
 
@@ -52,7 +52,7 @@ GEOMETRIC: dict[str, Callable[[Tensor, int], Tensor]] = {
     "translate_y": partial(translate, axis=1),
     "rotate": rotate,
 }
-OPERATIONS = (*COLOURS, *GEOMETRIC)
+OPERATIONS = (*COLOUR_OPS, *GEOMETRIC)
 SIGNED = ("brightness", "colour", "contrast", "sharpness", *GEOMETRIC)  # applied with a random sign
 
 # The amount of each operation at magnitude 30: bits of posterize, levels of solarize. Magnitude 0 changes nothing.
@@ -120,10 +120,10 @@ def apply(x: Tensor, operation: Tensor, sign: Tensor, strength: Tensor, largest:
     sorted_x = x.index_select(0, to_device_of(x, order)).to(dtype)
     images = sorted_x.split(counts)
     colour_amounts = to_device_of(x, amounts).to(dtype)[:, None, None, None].split(counts)
-    results = [COLOURS[name](images[i], colour_amounts[i]) for i, name in enumerate(COLOURS) if counts[i]]
-    n_geometric = sum(counts[len(COLOURS) :])
+    results = [COLOUR_OPS[name](images[i], colour_amounts[i]) for i, name in enumerate(COLOUR_OPS) if counts[i]]
+    n_geometric = sum(counts[len(COLOUR_OPS) :])
     if n_geometric:
-        geometric_amounts = zip(GEOMETRIC, amounts.split(counts)[len(COLOURS) :], strict=True)
+        geometric_amounts = zip(GEOMETRIC, amounts.split(counts)[len(COLOUR_OPS) :], strict=True)
         maps = torch.cat([GEOMETRIC[name](amount, x.shape[-1]) for name, amount in geometric_amounts])
         results.append(resample(sorted_x[len(x) - n_geometric :], maps[:, :2], "bilinear"))
     return torch.cat(results).index_select(0, to_device_of(x, order.argsort())).to(x.dtype)

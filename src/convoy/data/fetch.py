@@ -233,7 +233,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
-        return f"no answer in {TIMEOUT_SECONDS:g} s"
+        return _("no answer in {seconds:g} s", seconds=TIMEOUT_SECONDS)
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
@@ -256,7 +256,8 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
             copy.replace(folder / file.name)
             return
     with open(copy, "rb") as added:
-        actual = "an HTML page" if _HTML.match(added.read(4096)) else f"a file with SHA-256 {digest}"
+        is_page = _HTML.match(added.read(4096))
+    actual = _("an HTML page") if is_page else _("a file with SHA-256 {digest}", digest=digest)
     copy.unlink()
     expected = ", ".join(f"{file.name} ({file.sha256})" for file in download.files)
     raise DataError(

@@ -21,7 +21,8 @@ from convoy.registry import HUB
 from convoy.text import gettext as _
 
 MIN_MAJOR_VERSION = 4  # of `datasets`; older versions execute scripts of the data set
-_IMAGE, _LABEL, _TRAIN = "image", "label", "train"  # two column names of the selected parts; the required split
+_IMAGE, _LABEL = "image", "label"  # names of the selected columns after renaming
+_TRAIN = "train"  # the required split
 _CHUNK = 250  # images
 
 

@@ -27,18 +27,18 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A mistake. `what` and `mend` are sentences without a full stop at the end."""
+    """A mistake. `problem` and `fix` are sentences without a full stop at the end."""
 
     severity: Severity
-    what: str
-    mend: str
+    problem: str
+    fix: str
     evidence: Mapping[str, Value] = field(default_factory=dict)  # measured numbers, by name
     cost: Estimate | None = None  # change of accuracy due to the mistake, a fraction
     check: str = ""  # name of the check, set by `table.examine`
 
     @property
     def sentence(self) -> str:
-        return _("{what}. {mend}", what=self.what, mend=self.mend)
+        return _("{problem}. {fix}", problem=self.problem, fix=self.fix)
 
 
 @dataclass(frozen=True)

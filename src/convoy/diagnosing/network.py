@@ -68,7 +68,7 @@ class FirstStep:
 
 
 class Stepped(Protocol):
-    """As training.step.learner.StepOutcome."""
+    """The interface of training.step.learner.StepOutcome."""
 
     @property
     def loss(self) -> torch.Tensor: ...

@@ -4,7 +4,7 @@ The score of a label is the log ratio of the probability of the most probable ot
 scores of correct and of wrong labels are modelled by a mixture of two normal distributions with a common standard
 deviation, fitted by expectation maximisation. It gives the fraction of wrong labels and the probability that a label is
 wrong; Arazo et al. (2019, "Unsupervised Label Noise Modeling and Loss Correction") do the same with the training loss.
-Unlike the rule "predicted is not given", it uses the size of the disagreement: even a network trained on wrong labels
+Unlike the rule "prediction ≠ label", it uses the size of the disagreement: even a network trained on wrong labels
 rarely disagrees strongly with a correct label.
 """
 
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 ROUNDS = 200
-START = (0.25, 0.95)  # quantiles of the scores: the first means of the two groups
-LEAST = 1e-9  # minimum of a probability
+START_QUANTILES = (0.25, 0.95)  # of the scores: the first means of the two groups
+MIN_PROBABILITY = 1e-9
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """N images."""
+    """How probably each of N labels is wrong."""
 
     probability: np.ndarray  # float64 [N]: that the given label is wrong
-    better: np.ndarray  # int64 [N]: the most probable other class
+    suggested: np.ndarray  # int64 [N]: the most probable other class
 
     @property
     def flagged(self) -> np.ndarray:
@@ -34,7 +34,10 @@ class Suspects:
 
 
 def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
-    """`logits` [N, K] of networks that were not trained on these images; `labels` int64 [N]."""
+    """Estimates how probably each label is wrong.
+
+    `logits` [N, K] are of networks that were not trained on these images; `labels` int64 [N].
+    """
     shifted = (logits - logits.max(1, keepdims=True)).astype(np.float64)
     likely = np.exp(shifted)
     likely /= likely.sum(1, keepdims=True)
@@ -42,7 +45,7 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
     given = likely[rows, labels]
     others = likely.copy()
     others[rows, labels] = 0
-    scores = np.log(others.max(1) + LEAST) - np.log(given + LEAST)
+    scores = np.log(others.max(1) + MIN_PROBABILITY) - np.log(given + MIN_PROBABILITY)
     # Wrong labels are the group with the larger scores; for them, another class must be more probable than the label.
     probability = np.where(scores > 0, _of_larger_group(scores), 0.0)
     return Suspects(probability, others.argmax(1))
@@ -50,7 +53,7 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
 
 def _of_larger_group(scores: np.ndarray) -> np.ndarray:
     """Returns the probability that a score belongs to the group with the larger mean."""
-    means, shares = np.quantile(scores, START), np.array([0.8, 0.2])
+    means, shares = np.quantile(scores, START_QUANTILES), np.array([0.8, 0.2])
     deviation = scores.std() / 2 + 1e-6
     for _round in range(ROUNDS):
         exponent = -0.5 * np.square((scores[:, None] - means) / deviation) + np.log(shares + 1e-12)

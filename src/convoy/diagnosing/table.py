@@ -98,7 +98,7 @@ CHECKS = (
     Check(Topic.ENVIRONMENT, "network_file_system"),
     Check(Topic.ENVIRONMENT, "busy_cores"),
     Check(Topic.ENVIRONMENT, "limited_threads"),
-    Check(Topic.ENVIRONMENT, "other_bits"),
+    Check(Topic.ENVIRONMENT, "trained_elsewhere"),
 )
 # fmt: on
 
@@ -123,6 +123,6 @@ def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
             yield Finding(
                 Severity.HINT,
                 _("The check {check} failed: {error}", check=check.name, error=f"{type(error).__name__}: {text}"),
-                _("All other checks ran"),
+                _("If the error is in your code, correct it; all other checks ran"),
                 check=check.name,
             )

@@ -15,7 +15,7 @@ def severity(value: Severity) -> str:
 
 
 def summary(diagnosis: Diagnosis) -> str:
-    """ "1 error, 2 warnings"; "" without findings."""
+    """Counts the findings, such as "1 error, 2 warnings"; "" if there are none."""
     counts = Counter(finding.severity for finding in diagnosis.findings)
     texts = {
         Severity.ERROR: ngettext("{n} error", "{n} errors", counts[Severity.ERROR]),
@@ -37,14 +37,14 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def lines(finding: Finding) -> list[str]:
-    """Returns the lines of a finding: what, evidence, effect, how to fix it."""
-    texts = [finding.what]
+    """Returns the lines of a finding: problem, evidence, effect, how to fix it."""
+    texts = [finding.problem]
     if finding.evidence:
         values = "; ".join(f"{name_of(key)} {number(value)}" for key, value in finding.evidence.items())
         texts.append(_("Evidence: {values}", values=values))
     if finding.cost is not None:
         texts.append(_("Effect on the accuracy: {points}", points=finding.cost.points()))
-    texts.append(_("Fix: {how}", how=finding.mend))
+    texts.append(_("Fix: {fix}", fix=finding.fix))
     return texts
 
 

@@ -134,10 +134,10 @@ def are_probabilities(outputs: np.ndarray) -> bool:
 
 
 def log_probabilities(outputs: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Logarithms of the probabilities of the classes, float64 [N, classes], of logits or of probabilities.
+    """Returns the log probabilities of the classes, float64 [N, classes], from logits or from probabilities.
 
-    Probabilities are scaled by a temperature like logits of which they are the softmax. -inf among logits masks a
-    class. Expects finite rows otherwise.
+    A temperature scales probabilities like the logits whose softmax they are. -inf among logits masks a class. All
+    other values must be finite.
     """
     values = outputs.astype(np.float64)
     with np.errstate(divide="ignore"):

@@ -21,17 +21,17 @@ class Subgroup:
 
 
 def by_group(labels: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> tuple[Subgroup, ...]:
-    """The accuracy on each group, lowest first. All arrays are [N]."""
+    """Returns the accuracy on each group, lowest first. All arrays are [N]."""
     names, index = np.unique(groups, return_inverse=True)
-    return _counted(labels == predicted, index, names.tolist())
+    return _subgroups(labels == predicted, index, names.tolist())
 
 
 def by_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> tuple[Subgroup, ...]:
-    """The accuracy on each class with images, lowest first. Both arrays are int64 [N]."""
-    return _counted(labels == predicted, labels, classes)
+    """Returns the accuracy on each class with images, lowest first. Both arrays are int64 [N]."""
+    return _subgroups(labels == predicted, labels, classes)
 
 
-def _counted(hits: np.ndarray, index: np.ndarray, names: Sequence[str]) -> tuple[Subgroup, ...]:
+def _subgroups(hits: np.ndarray, index: np.ndarray, names: Sequence[str]) -> tuple[Subgroup, ...]:
     images = np.bincount(index, minlength=len(names)).tolist()
     correct = np.bincount(index[hits], minlength=len(names)).tolist()
     rows = zip(names, correct, images, strict=True)
@@ -44,7 +44,7 @@ def in_order(subgroups: Iterable[Subgroup]) -> tuple[Subgroup, ...]:
 
 
 def worst(subgroups: Sequence[Subgroup]) -> Subgroup | None:
-    """The subgroup of at least FEW images with the lowest accuracy, otherwise the first. None without subgroups.
+    """Returns the subgroup of at least FEW images with the lowest accuracy, or else the first; None without subgroups.
 
     `subgroups` are sorted as by `in_order`. The accuracy on new images of this subgroup is likely higher, because it
     was selected.

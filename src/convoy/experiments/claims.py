@@ -78,11 +78,11 @@ class Claim(Section):
         if self.b is None and (self.value is None or self.quantity == "ratio"):
             raise ValueError(_("claim {id!r}: expected a side `b`, or a `value` to compare side `a` with", id=self.id))
         if self.quantity == "spread" and (self.b is not None or several or find(self.measure).exact):
-            raise ValueError(_("claim {id!r}: a spread is of one side, of a measure that seeds change", id=self.id))
+            raise ValueError(_("claim {id!r}: a spread needs one side and a measure that varies by seed", id=self.id))
         if several != (len(self.over) == 1) or any(len(values) < 2 for values in self.over.values()):
             names = ", ".join(name for name, measure in MEASURES.items() if measure.several)
             raise ValueError(
-                _("claim {id!r}: `over` is one key with 2 values or more, only for {names}", id=self.id, names=names)
+                _("claim {id!r}: `over` needs one key with 2 values or more, only for {names}", id=self.id, names=names)
             )
         if several and self.b is not None and self.quantity != "ratio":
             raise ValueError(_("claim {id!r}: {measure} needs quantity = 'ratio'", id=self.id, measure=self.measure))

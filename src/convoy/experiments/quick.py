@@ -1,4 +1,4 @@
-"""The choice of a quick try: which networks are trained, on how many images, and why other parts are left out.
+"""What `convoy reproduce --quick` trains: which networks, on how many images, and why other parts are left out.
 
 quick_fit chooses once and stores the choice next to the finding, so that the same command finds the same runs.
 """
@@ -15,7 +15,7 @@ from convoy.recipe import Recipe
 SCHEMA = 2
 
 
-class LeftOutBecause(StrEnum):
+class LeftOutReason(StrEnum):
     TIME = "time"  # needs more time than its share
     SEEDS = "seeds"  # compares seeds, but there is only one
     NO_VERDICT = "no_verdict"  # a quick try does not decide trained claims
@@ -34,7 +34,7 @@ class Size:
 class LeftOut:
     part: str  # a part of the experiment
     name: str  # a network's label, a fault's name, a claim's id, a study's recipes
-    reason: LeftOutBecause
+    reason: LeftOutReason
     side: Literal["as_published", "corrected"] | None = None  # for a network
     seconds: float | None = None  # expected time on one core of this machine
     images_per_second: float | None = None  # in training, for a network that was only timed

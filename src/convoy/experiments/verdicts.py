@@ -20,9 +20,9 @@ from itertools import pairwise
 from typing import Literal
 
 from convoy import power
+from convoy.agreement import Reason, Verdict
 from convoy.experiments.claims import Check, Claim, Protocol, Relation
 from convoy.experiments.measures import Measure, Settings, comparable, find, over_runs
-from convoy.prediction import Reason, Verdict
 from convoy.runs import Member, Run
 from convoy.stats import LEVEL, Estimate, paired_difference, spread_interval, t_interval
 from convoy.studies.compare.images import compare_images

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from convoy.agreement import Reason, Verdict
 from convoy.experiments.measures import MEASURES, NONE, Kind, Measure, Settings
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim, Value
-from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import compact, listed, plain
 from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
@@ -237,7 +237,7 @@ def non_breaking(text: str) -> str:
 def remarks(claim: JudgedClaim) -> str:
     """Returns why the claim is inconclusive, and remarks on the numbers."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
-        return _("Not tried at this scale: {reason}", reason=claim.full_size_only)
+        return _("Not tested at this scale: {reason}", reason=claim.full_size_only)
     clauses = [_("nothing to compare")] if claim.result is None else []
     clauses += [] if claim.n or claim.result is None else [_("counted")]
     clauses += [_("one seed has no interval")] if claim.why is Inconclusive.ONE_SEED else []

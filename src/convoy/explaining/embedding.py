@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-FEWEST = 10  # images
+MIN_IMAGES = 10
 PERPLEXITY = 30.0
 COMPONENTS = 30  # principal components that t-SNE uses, as in the paper
 # For lenet's features of 2,000 MNIST images, twice as many iterations and the angle 0.5 take 3 times as long, but are
@@ -32,7 +32,7 @@ def embed(features: np.ndarray, seed: int) -> Embedding | None:
     from threadpoolctl import threadpool_limits
 
     features = features.astype(np.float64)
-    if len(features) < FEWEST or features.shape[1] < 2 or not np.ptp(features, axis=0).any():
+    if len(features) < MIN_IMAGES or features.shape[1] < 2 or not np.ptp(features, axis=0).any():
         return None
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     with threadpool_limits(1):  # with several threads, the rounding of sums would vary, and little time would be saved

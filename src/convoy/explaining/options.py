@@ -16,7 +16,7 @@ class ExplainOptions(TypedDict, total=False):
             (),
         ),
     ]
-    samples: Annotated[int, Flag("Number of images to explain, without `image`: up to a third are mistakes.", 24)]
+    samples: Annotated[int, Flag("Number of images to explain without --image; up to a third are mistakes.", 24)]
     layer: Annotated[
         Sequence[str] | str | None,
         Flag(
@@ -30,7 +30,7 @@ class ExplainOptions(TypedDict, total=False):
     save: Annotated[str | Path | None, Flag("Folder of the page. Default: explain in the folder of the run.")]
     raw: Annotated[
         bool,
-        Flag("Read image files unchanged, also photographs of characters for a network trained on MNIST.", False),
+        Flag("Read image files unchanged, including photographs of characters for a network trained on MNIST.", False),
     ]
     trust_code: Annotated[bool, Flag("Execute model code from a run folder that was made on another machine.", False)]
     out: Out

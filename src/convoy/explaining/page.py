@@ -141,7 +141,8 @@ def _layer_charts(explanation: Explanation) -> tuple[Block, ...]:
         draw = partial(figures.draw_gradients, numbers=numbers)
         panels.append(Panel(_("Gradient relative to the weights"), draw, height=2.8))
     caption = _(
-        "Layers in the order of a pass; the next table names them. Bars: outputs that are 0; crosses: dead units."
+        "Layers in the order of a forward pass; the next table names them. Bars: outputs that are 0; crosses: dead "
+        "units."
     )
     return (Chart("layers", _("Layers in order"), tuple(panels), caption),)
 

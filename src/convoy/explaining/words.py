@@ -21,8 +21,8 @@ def sentence(explanation: Explanation) -> str:
     if explanation.confused:
         pair = explanation.confused[0]
         first = _(
-            "{label} classifies {correct:,} of {n:,} {part} images correctly; its most frequent mistake is {predicted} "
-            "for {true} ({images:,} of {of:,})",
+            "{label} classifies {correct:,} of {n:,} {part} images correctly; its most frequent mistake is to predict "
+            "{predicted} for {true} ({images:,} of {of:,})",
             label=explanation.label, correct=explanation.correct, n=n, part=part,
             predicted=pair.predicted, true=pair.true, images=pair.images, of=pair.of,
         )  # fmt: skip
@@ -50,10 +50,10 @@ def caveats(explanation: Explanation) -> Iterator[str]:
     inexact = [each for image in explanation.examples for each in image.attributions if is_inexact(each)]
     if inexact:
         yield ngettext(
-            "The integrated gradients of {n} image and class miss the change of the output by more than {percent:.0f} "
-            "%: use more --steps",
-            "The integrated gradients of {n} pairs of image and class miss the change of the output by more than "
-            "{percent:.0f} %: use more --steps",
+            "The integrated gradients of {n} image and class add up to the change of the output with an error of more "
+            "than {percent:.0f} %: use more --steps",
+            "The integrated gradients of {n} pairs of image and class add up to the change of the output with an error "
+            "of more than {percent:.0f} %: use more --steps",
             len(inexact),
             percent=100 * LARGE_ERROR,
         )
@@ -115,8 +115,8 @@ def attribution_table(explanation: Explanation) -> Table:
 def completeness(explanation: Explanation) -> str:
     changes = [abs(each.change) for image in explanation.examples for each in image.attributions]
     return _(
-        "The attributions of {n} pairs of image and class miss the change of the output from a black image by at most "
-        "{error}; the largest change is {change}.",
+        "The attributions of {n} pairs of image and class add up to the change of the output from a black image, with "
+        "an error of at most {error}; the largest change is {change}.",
         n=len(changes),
         error=plain(explanation.largest_error),
         change=plain(max(changes)),
@@ -150,9 +150,9 @@ def layers_table(explanation: Explanation) -> Table:
 
 def layers_note(explanation: Explanation) -> str:
     return _(
-        "Outputs for {images:,} {part} images. A unit is a channel of maps or a number of a linear layer; it is dead "
-        "if its output is the same for all images. Gradient: norm of the gradient of the loss over {batch} training "
-        "images, in evaluation mode, with respect to the layer's parameters.",
+        "Outputs for {images:,} {part} images. A unit is a channel of a convolution or an output of a linear layer; it "
+        "is dead if its output is the same for all images. Gradient: norm of the gradient of the loss over {batch} "
+        "training images, in evaluation mode, with respect to the layer's parameters.",
         images=explanation.images,
         part=part_name(explanation.part),
         batch=explanation.gradient_images,

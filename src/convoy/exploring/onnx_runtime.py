@@ -24,8 +24,8 @@ def read_runtime(folder: Path) -> OnnxRuntime:
         if not (folder / name).is_file():
             raise ValueError(
                 _(
-                    "expected {file}, found none: --engine onnx needs the folder dist of the npm package "
-                    "onnxruntime-web; install it with `npm install onnxruntime-web`, and name the folder with --ort",
+                    "{file} does not exist: --engine onnx needs the folder dist of the npm package onnxruntime-web; "
+                    "install it with `npm install onnxruntime-web`, or set its folder with --ort",
                     file=folder / name,
                 )
             )

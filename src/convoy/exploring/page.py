@@ -1,4 +1,4 @@
-"""Writes the page: one HTML file with script, style and arrays and without external resources."""
+"""Writes the page: one HTML file with script, style and arrays, without external resources."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def build() -> nn.Module:
 
 @cache
 def load() -> nn.Module:
-    """The trained network, in evaluation mode: normalised images [N, C, H, H] to logits [N, classes]."""
+    """Returns the trained network in evaluation mode. It maps normalised images [N, C, H, H] to logits [N, classes]."""
     network = build()
     network.load_state_dict(torch.load(Path(__file__).with_name("weights.pth"), weights_only=True))
     return network.eval()

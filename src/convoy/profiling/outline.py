@@ -264,8 +264,8 @@ def _repetitions(boxes: Sequence[Box], find: Callable[[Sequence[Box], int], Repe
 
 
 def _equal_neighbours(boxes: Sequence[Box], start: int) -> Repetition:
-    """Finds equal boxes; blocks of the same class and output size, of which the first may differ; or at least three
-    blocks whose number of channels grows by a constant, as in DenseNet."""
+    """Finds similar neighbours from `start`: equal boxes; blocks of one class and output size, the first of which may
+    differ; or at least three blocks whose number of channels grows by a constant, as in DenseNet."""
     ends = []
     for match in (_equal, _growing):
         end = start + 1

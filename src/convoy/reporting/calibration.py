@@ -83,7 +83,7 @@ def sentence(found: PartCalibration) -> str:
     if found.scaled is None or found.temperature is None:
         return text
     return _(
-        "{text}; after division of the logits by {temperature} it is {scaled} %",
+        "{text}; after temperature scaling (temperature {temperature}), the ECE is {scaled} %",
         text=text,
         temperature=f"{found.temperature.value:.3f}",
         scaled=f"{100 * found.scaled.ece.mean:.2f}",
@@ -97,7 +97,7 @@ def table(found: PartCalibration) -> Table:
     fields: list[Field[tuple[str, Calibration]]] = [
         TextField(_("Outputs"), lambda row: row[0]),
         Field(_("ECE"), lambda row: Cell(*row[1].ece.parts(scale=100)), "%"),
-        Field(_("Calibrated network"), lambda row: f"< {100 * row[1].chance_ece:.2f}", "%"),
+        Field(_("ECE if calibrated"), lambda row: f"< {100 * row[1].chance_ece:.2f}", "%"),
         Field(_("Brier score"), lambda row: Cell(*row[1].brier.parts(digits=4))),
         Field(_("NLL"), lambda row: Cell(*row[1].nll.parts(digits=4)), _("nats")),
         Field(_("Mean confidence"), lambda row: f"{100 * row[1].confidence:.2f}", "%"),
@@ -111,8 +111,8 @@ def notes(found: PartCalibration) -> str:
     sentences = [
         _(
             "Images: {n:,} ({part}). Bins of the ECE: {bins}, of equal numbers of images. Ranges: 95 % bootstrap "
-            "intervals over images ({resamples:,} resamples). Calibrated network: its ECE would be below this with a "
-            "probability of 95 %. Brier score: summed over the classes, 0 to 2.",
+            "intervals over images ({resamples:,} resamples). ECE if calibrated: with a probability of 95 %, that of a "
+            "perfectly calibrated network is below this. Brier score: summed over the classes, 0 to 2.",
             n=raw.n,
             part=part_name(found.part),
             bins=len(raw.bins),

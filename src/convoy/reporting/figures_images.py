@@ -24,8 +24,8 @@ SAMPLES_PER_CLASS = 8
 MANY_CLASSES = 12  # with more, one sample per class
 COLUMNS = 12  # tiles per row of a figure file
 TILE = 0.74  # inches
-SMALL = 48  # pixels; a page embeds images up to this height as PNG, larger ones as WebP, which is a quarter of the size
-LARGEST = 112  # pixels; maximum height of an image in a page, which shows it at about 75
+MAX_PNG_HEIGHT = 48  # pixels; a page embeds larger images as WebP, which is a quarter of the size
+MAX_HEIGHT = 112  # pixels; maximum height of an image in a page, which shows it at about 75
 
 
 def draw_gallery(tiles: Sequence[Tile], path: Path) -> None:
@@ -59,8 +59,10 @@ def prediction_tiles(
     classes: Sequence[str],
     index: np.ndarray | None = None,
 ) -> tuple[Tile, ...]:
-    """`images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class indices [N], -1
-    for no class, `confidence` fractions [N], `index` numbers of the images [N] for the alternative text.
+    """Returns one tile per image, with its predicted class and, if that is wrong, the true class.
+
+    `images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class indices [N], -1 for
+    no class, `confidence` fractions [N], `index` numbers of the images [N] for the alternative text.
     """
     tiles = []
     for i, image in enumerate(images):
@@ -128,19 +130,15 @@ def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Returns a data: URI of uint8 [C, H, W] (1, 3 or, with opacity, 4 channels) or [H, W, 4], reduced to LARGEST."""
+    """Returns a data: URI of uint8 [C, H, W] (1, 3 or, with opacity, 4 channels) or [H, W, 4], at most MAX_HEIGHT."""
     if pixels.shape[-1] == 4 and pixels.shape[0] not in (1, 3):
         picture = Image.fromarray(pixels, "RGBA")
     elif pixels.shape[0] == 1:
         picture = Image.fromarray(np.ascontiguousarray(pixels[0]))
     else:
         picture = Image.fromarray(np.ascontiguousarray(_rgb(pixels)))
-    file = BytesIO()
-    if picture.height <= SMALL:
-        picture.save(file, "PNG")
-    else:
-        _reduced(picture, LARGEST).save(file, "WEBP", quality=80)
-    kind = "png" if picture.height <= SMALL else "webp"
+    file, kind = BytesIO(), "png" if picture.height <= MAX_PNG_HEIGHT else "webp"
+    _reduced(picture, MAX_HEIGHT).save(file, kind, quality=80)  # PNG ignores the quality
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -158,7 +156,7 @@ def _rgb(image: np.ndarray) -> np.ndarray:
 
 
 def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False) -> Figure:
-    """Draws all strips below each other, wrapped after `columns` tiles. The unit of the axes is inches."""
+    """Draws the strips one below the other, wrapped after `columns` tiles. The unit of the axes is inches."""
     labelled = any(tile.name for strip in strips for tile in strip.tiles)
     wrong = any(tile.true_class for strip in strips for tile in strip.tiles)
     row_height = TILE + 0.08 + (0.15 if labelled else 0) + (0.15 if wrong else 0)

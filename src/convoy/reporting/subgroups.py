@@ -52,7 +52,8 @@ def table(groups: Sequence[Subgroup], group_by: str) -> Table:
         Field(_("Accuracy"), lambda each: Cell(*each.accuracy.parts(scale=100)), "%"),
         Field(_("Images"), lambda each: f"{each.accuracy.n:,}"),
     ]
-    sentences = [f"{sentence}."] if (sentence := lowest_group(groups)) else []
+    sentence = lowest_group(groups)
+    sentences = [f"{sentence[:1].upper()}{sentence[1:]}."] if sentence else []
     if group_by:
         sentences.append(_("Groups: {group_by}.", group_by=group_by))
     sentences.append(_("Ranges: 95 % intervals over the images of the group (Wilson)."))

@@ -118,7 +118,7 @@ def class_table(score: Score) -> Table:
         lowest = _("Shown: the {n} classes with the lowest F1; scores.json has all.", n=MANY_CLASSES)
         entries, note = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES], f"{lowest} {note}"
     if sentence := subgroups.lowest_class(subgroups.of_score(score)):
-        note = f"{sentence}. {note}"
+        note = f"{sentence[:1].upper()}{sentence[1:]}. {note}"
     fields: list[Field[ClassScore]] = [
         TextField(_("Class"), lambda entry: entry.name),
         Field(_("Precision"), lambda entry: f"{100 * entry.precision:.2f}", "%"),
@@ -136,20 +136,20 @@ def runs_table(groups: Groups, folder: Path) -> Table:
     endings = distinct(map(_ending, views))
     differ = any(len({view.recipe.optim.lr for view in group}) > 1 for group in groups.values())
     fields: list[Field[RunView]] = [
-        TextField(_("Model"), lambda view: Cell(view.label, model=view.label)),
+        TextField(_("Recipe"), lambda view: Cell(view.label, model=view.label)),
         *((Field(_("Learning rate"), lambda view: f"{view.recipe.optim.lr:g}"),) if differ else ()),
         Field(_("Seed"), lambda view: str(view.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
         Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
         Field(_("Training"), lambda view: _text(view.cost.train_seconds, plain), "s"),
-        *((TextField(_("Reason for ending"), _ending),) if len(endings) > 1 else ()),
+        *((TextField(_("Reason for stopping"), _ending),) if len(endings) > 1 else ()),
         TextField(_("Run folder"), partial(run_cell, folder=folder)),
     ]
     note = _("The run folders contain all scores, curves, predictions and weights.")
     if len(views) == 1:
         note = _("The run folder contains all scores, curves, predictions and weights.")
     if len(endings) == 1:
-        note = _("Reason for ending: {reason}.", reason=endings[0]) + " " + note
+        note = _("Reason for stopping: {reason}.", reason=endings[0]) + " " + note
     collapsed = _("All {n} runs", n=len(views)) if len(views) > MANY_ROWS else ""
     return table_of(fields, views, note, _("Runs") if len(views) > 1 else _("Run"), collapsed)
 

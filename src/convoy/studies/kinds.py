@@ -1,8 +1,8 @@
 """The kinds of studies: each folder of this package is one. Their modules are loaded when needed.
 
-command.py is the public function with its options; convoy/api/__init__.py imports it. These modules never import torch,
-not even indirectly: finding.py (the type of the finding; its field `kind` is the folder's name), words.py (functions
-`sentence` and `caveats` of a finding) and page.py (function `page` of study, finding and folder).
+command.py has the public function with its options; convoy/api/__init__.py imports it. These modules never import
+torch, not even indirectly: finding.py has the type of the finding, whose field `kind` is the folder's name; words.py
+has the functions `sentence` and `caveats` of a finding; page.py has the function `page` of study, finding and folder.
 """
 
 from __future__ import annotations

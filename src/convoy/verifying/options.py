@@ -9,7 +9,7 @@ class VerifyOptions(TypedDict, total=False):
     stretch: Annotated[
         int | None,
         Flag(
-            "Train the first N epochs again, in a temporary folder, and compare with the run's steps, metrics and kept "
+            "Retrain the first N epochs in a temporary folder and compare with the run's steps, metrics and kept "
             "weights. Default: train nothing."
         ),
     ]

@@ -29,7 +29,7 @@ class Check(StrEnum):
     RECIPE = "recipe"  # its fingerprint
     PREDICTIONS = "predictions"  # recomputed from the weights, with all scores
     COST = "cost"  # parameters and multiply-adds
-    TRAINING = "training"  # epochs trained again
+    TRAINING = "training"  # the first epochs, retrained
     FINDING = "finding"  # of a study, recomputed from its runs
 
 
@@ -43,7 +43,7 @@ class Checked:
     compared: str = ""  # what was compared, in words
     reason: str = ""  # why it cannot be checked, in words
     contradictions: tuple[Contradiction, ...] = ()
-    largest: float | None = None  # difference of two recomputed values, relative to the largest; 0: equal to the bit
+    largest: float | None = None  # difference from a stored value, relative to the largest value; 0: bit-identical
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Verification:
     def sentence(self) -> str:
         counts = {state: sum(each.state is state for each in self.checks) for state in State}
         return _(
-            "{subject}: {agree} checks agree, {differ} differ, {unknown} cannot be made",
+            "{subject}: {agree} checks agree, {differ} differ, {unknown} cannot be run",
             subject=self.subject,
             agree=counts[State.AGREES],
             differ=counts[State.DIFFERS],
@@ -93,7 +93,7 @@ def detail(checked: Checked) -> str:
     if checked.largest is None:
         return checked.compared
     if checked.largest == 0:
-        return _("{compared}: equal to the bit", compared=checked.compared)
+        return _("{compared}: bit-identical", compared=checked.compared)
     return _("{compared}: largest difference {largest:.1e}", compared=checked.compared, largest=checked.largest)
 
 

@@ -34,7 +34,7 @@ from convoy.verifying.run import TOLERANCE, recipe_of, same_machine
 def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> Checked:
     """Trains the first `epochs` epochs again, in a temporary workspace, where openings of the test set are counted.
 
-    On the same processor, with the same thread count and version of torch, everything must be equal to the bit;
+    On the same processor, with the same thread count and version of torch, everything must be bit-identical;
     otherwise within TOLERANCE of the largest value. Raises ValueError if the run has fewer epochs.
     """
     if not run.finished:
@@ -83,8 +83,8 @@ def _compare(run: Run, again: Run, plan: Plan, epochs: int) -> Checked:
                 Contradiction(run.name, file, _("the retrained epochs"), quantity, _sum(stated), _sum(found))
             )
     words = ngettext(
-        "{n} epoch trained again, {values} arrays of steps, metrics and weights",
-        "{n} epochs trained again, {values} arrays of steps, metrics and weights",
+        "{n} retrained epoch, {values} arrays of steps, metrics and weights",
+        "{n} retrained epochs, {values} arrays of steps, metrics and weights",
         epochs,
         values=count,
     )

@@ -146,7 +146,7 @@ def limited_threads(machine: Machine) -> Iterator[Finding]:
         )
 
 
-def other_bits(machine: Machine) -> Iterator[Finding]:
+def trained_elsewhere(machine: Machine) -> Iterator[Finding]:
     """Repeating runs that were trained with another torch or processor changes their last bits."""
     others = [each for each in machine.earlier if (each.torch, each.cpu) != (machine.torch, machine.cpu)]
     if others:
@@ -155,12 +155,12 @@ def other_bits(machine: Machine) -> Iterator[Finding]:
             Severity.HINT,
             _(
                 "{count:,} of {total:,} runs here were trained elsewhere, the newest with torch {torch} on {cpu}: the "
-                "same recipe now gives other bits",
+                "same recipe now gives weights with other last bits",
                 count=len(others),
                 total=len(machine.earlier),
                 torch=others[0].torch,
                 cpu=others[0].cpu,
             ),
-            _("Compare scores of both only within their spread over seeds"),
+            _("Allow for the spread over seeds when you compare scores of old and new runs"),
             {"runs": len(others), "missing_cpu_flags": ", ".join(lost)},
         )

@@ -115,6 +115,6 @@ def no_validation(recipe: Recipe) -> Iterator[Finding]:
     if recipe.data.split.validation == 0 and not recipe.data.split.folds and not recipe.protocol.faults:
         yield Finding(
             Severity.HINT,
-            _("Without a validation part, no epoch is selected, and choices can only be made by the test set"),
+            _("Without a validation part, no epoch is selected, and choices can only be made on the test set"),
             _("data.split.validation = 0.1 or 0.2"),
         )

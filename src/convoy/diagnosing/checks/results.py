@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from convoy import chance
+from convoy.agreement import difference_of_shares
 from convoy.diagnosing.checks.data import copies_in_training
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.records import Records, right, without_faults, without_seed
 from convoy.diagnosing.suspects import find_suspects
 from convoy.power import seeds_needed, smallest_detectable
-from convoy.prediction import difference_of_shares
 from convoy.record import contradictions
 from convoy.run_contents import RunState
 from convoy.stats import TAILS, Estimate, mcnemar, spread_interval, t_interval, wilson
@@ -255,7 +255,7 @@ def suspect_labels(records: Records) -> Iterator[Finding]:
     if len(flagged := suspects.flagged):
         classes = records.finished[0].data.classes
         described = [
-            f"{images[each]} ({classes[labels[first][each]]}, {classes[suspects.better[each]]}?)"
+            f"{images[each]} ({classes[labels[first][each]]}, {classes[suspects.suggested[each]]}?)"
             for each in flagged[:SHOWN]
         ]
         yield Finding(

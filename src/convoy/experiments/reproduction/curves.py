@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
-from convoy.prediction import prediction_interval
+from convoy.agreement import prediction_interval
 from convoy.reporting.figures_curves import values_by_epoch
 from convoy.runs import Run
 from convoy.stats import holm, is_significant, t_interval

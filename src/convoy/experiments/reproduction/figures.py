@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
+from convoy.agreement import prediction_interval
 from convoy.experiments.experiment import Side
 from convoy.experiments.reproduction.curves import Published, Quantity
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_verdict
 from convoy.experiments.words import Shown, Value, shown
-from convoy.prediction import prediction_interval
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import ticks
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, Look
-from convoy.reporting.quantities import listed
 from convoy.reporting.rows import ChartRow, RowChart, interval_of
 from convoy.reporting.rows import Value as RowValue
 from convoy.reporting.words import part_name
@@ -231,7 +230,7 @@ def curves_caption(accuracy: Curves) -> str:
     if accuracy.reported:
         parts = dict.fromkeys(each.curve.part for each in accuracy.reported)
         shapes = {"s": _("squares"), "D": _("diamonds")}
-        marks = listed([f"{part_name(part)}: {shapes[PUBLISHED_MARKS[part]]}" for part in parts])
+        marks = "; ".join(f"{part_name(part)}: {shapes[PUBLISHED_MARKS[part]]}" for part in parts)
         sentences.append(_("Hollow marks: published ({marks}).", marks=marks))
     if any(line.role == "test" for line in accuracy.lines):
         sentences.append(_("Test scores: first seed (protocol fault: the test set was scored during training)."))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
 
+from convoy.agreement import Reason
 from convoy.archive import bits
 from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, StudyKind, label_of
 from convoy.experiments.measures import MEASURES, comparable, over_runs
@@ -21,7 +22,6 @@ from convoy.experiments.quick import Choice
 from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim, Value
 from convoy.notebook import html_of
-from convoy.prediction import Reason
 from convoy.runs import Member, Run
 from convoy.stats import (
     Estimate,
@@ -73,7 +73,7 @@ class FaultVerdict(StrEnum):
 
 
 class Lacking(StrEnum):
-    """Why a fault has no effect."""
+    """Why the effect of a fault was not measured."""
 
     MEASURE = "measure"  # a run has no value of the measure
     MACHINES = "machines"  # the runs were measured on several machines

@@ -313,5 +313,5 @@ def _data(results: Results) -> Section | None:
     section = sections.data(groups)
     if any(isinstance(block, Gallery) for block in section.blocks):
         return section
-    note = _("No sample images and first-layer filters, because archived runs do not contain them.")
+    note = _("No sample images or first-layer filters, because archived runs do not contain them.")
     return Section(section.title, (Prose(note), *section.blocks))

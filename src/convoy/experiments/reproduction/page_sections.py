@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from convoy.experiments.quick import Choice, LeftOut, LeftOutBecause, Size
+from convoy.agreement import CLAIM_VERDICTS, Verdict
+from convoy.experiments.quick import Choice, LeftOut, LeftOutReason, Size
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.words import experiment_part_name, protocol_name, study_sentence, study_title
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim
@@ -24,7 +25,6 @@ from convoy.experiments.words import (
     side_words,
     verdict_name,
 )
-from convoy.prediction import CLAIM_VERDICTS, Verdict
 from convoy.reporting.content import Cell, Chart, Field, Page, Prose, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
@@ -142,9 +142,9 @@ def _skipped(left_out: LeftOut) -> str:
 
 
 def _reason(left_out: LeftOut) -> str:
-    if left_out.reason is LeftOutBecause.SEEDS:
+    if left_out.reason is LeftOutReason.SEEDS:
         return _("compares seeds, but a quick try has only one")
-    if left_out.reason is LeftOutBecause.NO_VERDICT:
+    if left_out.reason is LeftOutReason.NO_VERDICT:
         return _("a quick try tests no claim that needs training")
     text = _("needs about {minutes:.1f} minutes on this machine", minutes=(left_out.seconds or 0.0) / 60)
     return "; ".join([text, _("timed only")]) if left_out.part == "models" else text

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from convoy.agreement import Agreement, Reason, Verdict, compare_published
 from convoy.experiments.experiment import SIDES
 from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_words, published_text, unit_name
 from convoy.experiments.verdicts import Value
 from convoy.experiments.words import Shown, reason_text, shown
-from convoy.prediction import Agreement, Reason, Verdict, compare_published
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import cost_parts, listed, p_value, plain
 from convoy.reporting.reading import Groups, RunView, all_views
@@ -113,8 +113,8 @@ def against_published(metric: Shown, published: float | None, value: Value | Non
         ratio = published / mean_of(value)
         ratio = 1 / ratio if metric.name == "images_per_second" else ratio
         if ratio < 1:
-            return Cell(_("published is {ratio} times as fast", ratio=plain(1 / ratio)))
-        return Cell(_("published takes {ratio} times as long", ratio=plain(ratio)))
+            return Cell(_("the published run is {ratio} times as fast", ratio=plain(1 / ratio)))
+        return Cell(_("the published run takes {ratio} times as long", ratio=plain(ratio)))
     return Cell(published_text(metric, published, value, agreement), bold=agreement.beyond is not None)
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from convoy.agreement import Reason
 from convoy.data.cache import cache_folder
 from convoy.data.sources import pack_tensors
 from convoy.experiments.claims import Check, check
 from convoy.experiments.experiment import SIDES, Experiment, ExperimentStudy, Fault, Model, Settings, Side, label_of
 from convoy.experiments.quick import Choice
-from convoy.prediction import Reason
 from convoy.recipe import Recipe
 from convoy.recipe.files import Override
 from convoy.studies.train_all import Entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from convoy.agreement import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
 from convoy.experiments.experiment import Side
 from convoy.experiments.reproduction.finding import (
     FaultResult,
@@ -19,7 +20,6 @@ from convoy.experiments.reproduction.finding import (
 )
 from convoy.experiments.verdicts import Value
 from convoy.experiments.words import Shown, reason_text, shown, verdict_name, words_of
-from convoy.prediction import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
 from convoy.reporting.quantities import listed
 from convoy.stats import Estimate, mean_of
 from convoy.studies.compare import words as compare_words
@@ -164,15 +164,19 @@ def published_text(metric: Shown, published: float, measured: Value, agreement: 
 
 def _agreements(agreements: Mapping[str, Agreement]) -> str:
     """`agreements`: by the model's label."""
-    names = {
-        Verdict.INSIDE: _("in agreement with the runs"),
-        Verdict.ABOVE: _("above"),
-        Verdict.BELOW: _("below"),
-        Verdict.NOT_COMPARED: _("not compared"),
-    }
-    labels = {verdict: [label for label, each in agreements.items() if each.verdict is verdict] for verdict in names}
-    counts = [f"{len(group)} {names[verdict]} ({', '.join(group)})" for verdict, group in labels.items() if group]
-    clauses = [_("of {n} published test accuracies: {counts}", n=len(agreements), counts=", ".join(counts))]
+    labels: dict[Verdict, list[str]] = {}
+    for label, agreement in agreements.items():
+        labels.setdefault(agreement.verdict, []).append(label)
+    inside = labels.get(Verdict.INSIDE, [])
+    clause = ngettext(
+        "{n} of {total} published test accuracies agrees with the runs",
+        "{n} of {total} published test accuracies agree with the runs",
+        len(inside),
+        total=len(agreements),
+    )
+    clauses = [f"{clause} ({', '.join(inside)})" if inside else clause]
+    others = {Verdict.ABOVE: _("above"), Verdict.BELOW: _("below"), Verdict.NOT_COMPARED: _("not compared")}
+    clauses += [f"{name}: {', '.join(labels[verdict])}" for verdict, name in others.items() if verdict in labels]
     kinds = {agreement.interval.interval for agreement in agreements.values() if agreement.interval is not None}
     methods = [_("prediction intervals over seeds")] if "prediction" in kinds else []
     methods += [_("the sampling error of the test images")] if "newcombe" in kinds else []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convoy.agreement import CLAIM_VERDICTS, Verdict
 from convoy.experiments.reproduction.page_sections import report_link
 from convoy.experiments.reproduction.words import sentence as sentence_of_one
 from convoy.experiments.reproductions import words
 from convoy.experiments.reproductions.finding import Entry, Reproductions
 from convoy.experiments.words import verdict_name
-from convoy.prediction import CLAIM_VERDICTS, Verdict
 from convoy.reporting.content import Cell, Code, Field, Page, Section, TextField, table_of
 from convoy.runs import Study
 from convoy.text import gettext as _

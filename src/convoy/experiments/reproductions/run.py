@@ -13,11 +13,13 @@ from convoy.studies import findings
 
 
 def gather(studies: Mapping[str, Study], not_run: Sequence[str], out: str | Path, *, name: str, command: str) -> Study:
-    """`not_run`: experiments that were not run yet."""
+    """Writes a study with the findings of reproduced experiments. `not_run`: names of the other experiments."""
     study = Workspace(out).write_study(name, "reproductions", [], command)
     entries = [
-        Entry(each, Path(os.path.relpath(one.path, study.path)).as_posix(), findings.read(one, Reproduction))
-        for each, one in studies.items()
+        Entry(
+            each, Path(os.path.relpath(reproduced.path, study.path)).as_posix(), findings.read(reproduced, Reproduction)
+        )
+        for each, reproduced in studies.items()
     ]
     findings.write(study, Reproductions((*entries, *map(Entry, not_run))))
     return study

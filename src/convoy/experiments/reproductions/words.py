@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from convoy.agreement import Reason, Verdict
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultVerdict, Reproduction
 from convoy.experiments.reproductions.finding import Reproductions
 from convoy.experiments.words import reason_text, shown, words_of
-from convoy.prediction import Reason, Verdict
 from convoy.reporting.quantities import listed
 from convoy.text import gettext as _
 

@@ -1,4 +1,4 @@
-"""Checklists of journals and conferences, answered from run folders as far as these contain the answer.
+"""Checklists of journals and conferences, answered from run folders as far as possible.
 
 A row is a question in our words with its number in the published checklist. Its answer comes from `evidence`, or is
 left to the author. Sources: the NeurIPS paper checklist of 2024 and 2025; REFORMS, Kapoor et al. (2024), Science
@@ -21,7 +21,7 @@ CHECKLISTS: Mapping[str, Callable[[], tuple[Row, ...]]] = {"neurips": neurips.ro
 
 
 def items(target: Run | Study, name: str) -> tuple[Item, ...]:
-    """The answered questions of a checklist. Raises ValueError: unknown name, a missing or damaged run."""
+    """Returns the answered questions of a checklist. Raises ValueError for an unknown name or a damaged run."""
     if name not in CHECKLISTS:
         raise unknown(_("checklist"), name, CHECKLISTS)
     subject = Subject.of(target)
@@ -31,7 +31,7 @@ def items(target: Run | Study, name: str) -> tuple[Item, ...]:
 def write_checklist(target: Run | Study, name: str, *, overwrite: bool = False) -> Path:
     """Writes checklist-NAME.html and .md into the folder of the run or study; returns the path of the page.
 
-    Raises ValueError: unknown name, an existing checklist, a missing or damaged run.
+    Raises ValueError for an unknown name, an existing checklist, and a missing or damaged run.
     """
     from convoy.reporting import render
     from convoy.reporting.checklist.page import page

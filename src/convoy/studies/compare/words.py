@@ -72,7 +72,13 @@ def _clauses(first: str, pairs: Sequence[Pair], tests: Sequence[Pair]) -> list[s
     clauses = []
     if close:
         others = _listed_shortly(close)
-        clauses.append(_("{first} is highest, but its lead over {others} is inconclusive", first=first, others=others))
+        clauses.append(
+            _(
+                "{first} has the highest accuracy, but its lead over {others} is inconclusive",
+                first=first,
+                others=others,
+            )
+        )
     if worse:
         clauses.append(_("{first} beats {others}", first=first, others=_listed_shortly(worse)))
     return clauses

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 
 from convoy.api.session import finished, session_of
 from convoy.options import Epochs, Flag, Fresh, Init, Model, StudyOptions, takes_options
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
@@ -48,11 +49,11 @@ def crossval(recipe: Recipe | str | Path | None = None, **options: Unpack[Crossv
     >>> study = convoy.crossval("lenet", folds=2, epochs=1, limit=500)
     >>> print(study.finding.accuracy.mean)
     """
-    from convoy.api.arguments import check_left_out, recipe_to_train
+    from convoy.api.arguments import recipe_to_train, refuse_keys
     from convoy.studies.crossval.run import entries_of, run
 
-    own = ("data.split.folds", "data.split.fold", "data.split.repeat")
-    check_left_out(options, own, "a cross-validation", "set folds and repeats instead")
+    set_by_folds = ("data.split.folds", "data.split.fold", "data.split.repeat")
+    refuse_keys(options, set_by_folds, _("a cross-validation"), _("set folds and repeats instead"))
     resolved = recipe_to_train(recipe, options)
     if options["group_by"] is not None:
         resolved = resolved.override({"data.split.group_by": options["group_by"]})

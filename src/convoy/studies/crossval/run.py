@@ -51,8 +51,8 @@ def entries_of(recipe: Recipe, folds: int, repeats: int) -> list[Entry]:
     entries = []
     for repeat, fold in product(range(repeats), range(folds)):
         split = {"data.split.folds": folds, "data.split.fold": fold, "data.split.repeat": repeat}
-        one = recipe.override({"seed": recipe.seed + repeat, **split})
-        entries.append(Entry(fold_label(fold, folds, repeat, repeats), one))
+        of_fold = recipe.override({"seed": recipe.seed + repeat, **split})
+        entries.append(Entry(fold_label(fold, folds, repeat, repeats), of_fold))
     return entries
 
 

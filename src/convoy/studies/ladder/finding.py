@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field
 
 from convoy.notebook import html_of
 from convoy.stats import Estimate, holm, is_significant, paired_difference, t_interval
@@ -43,7 +45,8 @@ class Rung:
     accuracy: Estimate  # with this change and those of the rungs below it
     step: Effect  # compared with the rung below
     without: Estimate | None  # the second recipe with only this change removed; None if that recipe is not valid
-    taken_away: Effect | None  # the second recipe compared with `without`
+    # The second recipe compared with `without`; "taken_away" in earlier findings.
+    leave_one_out: Annotated[Effect | None, Field(validation_alias=AliasChoices("leave_one_out", "taken_away"))]
 
     @property
     def name(self) -> str:
@@ -70,9 +73,9 @@ class LadderFinding:
     _repr_html_ = html_of
 
     @property
-    def taken_away(self) -> float | None:
+    def leave_one_out_total(self) -> float | None:
         """Sum of the leave-one-out effects; None if one is missing."""
-        effects = [rung.taken_away for rung in self.rungs if rung.taken_away is not None]
+        effects = [rung.leave_one_out for rung in self.rungs if rung.leave_one_out is not None]
         return sum(effect.difference.mean for effect in effects) if len(effects) == len(self.rungs) else None
 
     @property

@@ -71,7 +71,7 @@ def effects_chart(finding: LadderFinding) -> Chart:
 
 
 def _values(rung: Rung) -> list[Value]:
-    both = [(rung.step, STEP, False)] + ([(rung.taken_away, ALONE, True)] if rung.taken_away is not None else [])
+    both = [(rung.step, STEP, False)] + ([(rung.leave_one_out, ALONE, True)] if rung.leave_one_out is not None else [])
     return [
         Value(100 * effect.difference.mean, interval_of(effect.difference), colour, "o", hollow=hollow)
         for effect, colour, hollow in both
@@ -90,10 +90,10 @@ def _rungs(finding: LadderFinding) -> Table:
         Field(accuracy_title(finding.part), lambda rung: Cell(*rung.accuracy.parts(scale=100)), "%"),
         Field(_("Step"), lambda rung: _effect(rung.step), _("points")),
         Field("p", lambda rung: _p(rung.step), "Holm"),
-        Field(_("Leave-one-out effect"), lambda rung: _effect(rung.taken_away), _("points")),
-        Field("p", lambda rung: _p(rung.taken_away), "Holm"),
+        Field(_("Leave-one-out effect"), lambda rung: _effect(rung.leave_one_out), _("points")),
+        Field("p", lambda rung: _p(rung.leave_one_out), "Holm"),
     ]
-    alone = finding.taken_away
+    alone = finding.leave_one_out_total
     note = _(
         "From {start} % ({first}) to {end} % ({second}): {total}, the sum of the steps.",
         start=f"{100 * finding.start.mean:.2f}",

@@ -44,7 +44,7 @@ def caveats(finding: LadderFinding) -> list[str]:
                 rungs=len(finding.rungs),
             )
         )
-    if any(rung.taken_away is None for rung in finding.rungs):
+    if any(rung.leave_one_out is None for rung in finding.rungs):
         texts.append(_("Some changes have no leave-one-out effect, because the recipe without them is not valid"))
     if finding.part == "validation":
         texts.append(_("These are validation accuracies; the validation set also selected the best epoch"))

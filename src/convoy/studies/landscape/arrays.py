@@ -21,7 +21,7 @@ Arrays = Mapping[str, np.ndarray]
 class Edges:
     """The lowest and the highest loss over the rates at each step, all [T]; NaN where a loss is not finite."""
 
-    step: np.ndarray  # steps done
+    step: np.ndarray  # number of steps so far
     low: np.ndarray
     high: np.ndarray
     smooth_low: np.ndarray  # of the smoothed losses
@@ -37,10 +37,6 @@ class Probes:
     gradient_change: np.ndarray  # [probes, sizes]
     beta: np.ndarray  # [probes]
     own_beta: np.ndarray | None = None  # [probes], over the optimizer's own step; None: a run of an earlier version
-
-    @property
-    def arrays(self) -> Arrays:
-        return {name: values for name, values in vars(self).items() if values is not None}
 
     @classmethod
     def of(cls, arrays: Arrays) -> Probes | None:
@@ -63,14 +59,10 @@ class Surface:
     def is_complete(self) -> bool:
         return not np.isnan(self.loss).any()
 
-    @property
-    def arrays(self) -> Arrays:
-        return {name: values for name, values in vars(self).items() if values is not None}
-
 
 @dataclass(frozen=True)
 class FigureArrays:
-    """The arrays of a recipe for the figures."""
+    """The arrays from which the figures of a recipe are drawn."""
 
     edges: Edges
     probes: Probes | None  # of the first seed
@@ -80,11 +72,16 @@ class FigureArrays:
 def write(path: Path, recipes: Iterable[FigureArrays]) -> None:
     arrays: dict[str, np.ndarray] = {}
     for number, recipe in enumerate(recipes):
-        groups: dict[str, Arrays] = {"": vars(recipe.edges), "probe_": recipe.probes.arrays if recipe.probes else {}}
-        groups |= {f"{kind}_": surface.arrays for kind, surface in recipe.surfaces.items()}
-        for prefix, group in groups.items():
-            arrays |= {f"{number}_{prefix}{name}": values for name, values in group.items()}
+        groups: list[tuple[str, Edges | Probes | Surface]] = [("", recipe.edges)]
+        groups += [("probe_", recipe.probes)] if recipe.probes else []
+        groups += [(f"{kind}_", surface) for kind, surface in recipe.surfaces.items()]
+        for prefix, group in groups:
+            arrays |= {f"{number}_{prefix}{name}": values for name, values in arrays_of(group).items()}
     write_arrays(path, arrays)
+
+
+def arrays_of(group: Edges | Probes | Surface) -> Arrays:
+    return {name: values for name, values in vars(group).items() if values is not None}
 
 
 def read(path: Path, labels: Sequence[str]) -> dict[str, FigureArrays]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+from pydantic import AliasChoices, Field
 
 from convoy.notebook import html_of
 from convoy.runs import Run
@@ -47,7 +48,8 @@ class Band:
     steps: int  # of the drawn band
     widths: dict[Measure, dict[StepRange, Estimate | None]]  # None: no step had a finite loss at every rate
     smoothness: Smoothness
-    looks: int  # number of probes along the step
+    # Number of probes along the step; "looks" in earlier findings.
+    probes: Annotated[int, Field(validation_alias=AliasChoices("probes", "looks"))]
     surfaces: tuple[Kind, ...]
     explained: tuple[float, ...]  # explained fractions of the training path's variance
 
@@ -117,7 +119,7 @@ class Landscape(NamedTuple):
     runs: list[list[Run]]  # per seed, one per learning rate
     probed: list[Run]  # per seed, the probed run
     curves: list[Curves]  # per seed, all of the same length
-    figures: FigureArrays  # its band ends as given by `Design.cut`
+    figures: FigureArrays  # its band ends according to `Design.cut`
 
     @property
     def probed_run(self) -> Run:
@@ -194,7 +196,7 @@ def _band(each: Landscape, spans: dict[StepRange, int | None]) -> Band:
             for measure in Measure
         },
         smoothness=smoothness(each.probed),
-        looks=len(probes.step) if probes else 0,
+        probes=len(probes.step) if probes else 0,
         surfaces=tuple(surfaces),
         explained=() if path is None or path.explained is None else tuple(path.explained.tolist()),
     )

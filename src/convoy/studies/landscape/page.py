@@ -192,7 +192,7 @@ def _smoothness_table(recipes: Sequence[Band]) -> Table:
         Field(_("Maximum gradient distance"), lambda each: _estimate(each.smoothness.gradient_change)),
         Field(_("Effective beta-smoothness"), lambda each: _estimate(each.smoothness.beta)),
         Field(_("Beta-smoothness"), lambda each: _estimate(each.smoothness.own_beta), _("over the optimizer step")),
-        Field(_("Probes"), lambda each: f"{each.looks:,}", _("per run")),
+        Field(_("Probes"), lambda each: f"{each.probes:,}", _("per run")),
     ]
     note = _(
         "Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t). Over the "

@@ -37,8 +37,8 @@ def run(
 ) -> Study | None:
     """Trains each recipe at each learning rate and computes loss surfaces around the weights of one run.
 
-    That run has the recipe's own rate, or the first if that is not among the rates. The test set stays closed, except
-    for a recipe with the fault selection_on_test. Returns None if interrupted; the same call resumes runs and surfaces.
+    That run has the recipe's own rate, or the first if that is not among the rates. The test set is opened only for a
+    recipe with the fault selection_on_test. Returns None if interrupted; the same call resumes runs and surfaces.
     Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
     """
     entries = planned(recipes, design, surfaces)
@@ -71,19 +71,19 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
     entries = []
     for label, recipe, lr, repeat, seed in design.settings(recipes):
         faults.check_test_closed(recipe, may_select=True)
-        at = recipe.override({"optim.lr": lr, "seed": seed})
+        varied = recipe.override({"optim.lr": lr, "seed": seed})
         if lr == design.own_rate(recipe):
             train, images = plans[label].recipe.train, len(plans[label].prepared.train)
             steps = train.epochs * steps_per_epoch(images, train.batch_size)
             every = recipe.probe.every_steps or (max(1, steps // STEP_PROBES) if design.step_probes else 0)
             keep = recipe.probe.keep_weights or (surfaces is not None and repeat == 0)
-            at = at.override({"probe.every_steps": every, "probe.keep_weights": keep})
-        entries.append(Entry(label, at))
+            varied = varied.override({"probe.every_steps": every, "probe.keep_weights": keep})
+        entries.append(Entry(label, varied))
     return entries
 
 
 def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list[Landscape]:
-    """Groups the runs of each recipe by repeat, with curves that end as given by `Design.cut`."""
+    """Groups the runs of each recipe by repeat. `Design.cut` determines where the curves end."""
     runs: dict[str, list[list[Run]]] = {label: [[] for _repeat in range(design.seeds)] for label, _recipe in recipes}
     for setting, member in zip(design.settings(recipes), members, strict=True):
         runs[setting.label][setting.repeat].append(member.run)
@@ -99,9 +99,9 @@ def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list
     return results
 
 
-def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, position: int) -> bool:
+def _add_surfaces(landscape: Landscape, folder: Path, spec: Spec, session: Session, position: int) -> bool:
     """Adds the surfaces around the weights of the probed run. Returns False if interrupted."""
-    run = each.probed_run
+    run = landscape.probed_run
 
     def report(text: str) -> None:
         session.show(position, Note(text))
@@ -120,7 +120,7 @@ def _add_surfaces(each: Landscape, folder: Path, spec: Spec, session: Session, p
     for kind in arrays.KINDS if not run.is_archived else ():
         computed = surface(kind, run, scene, folder, spec, session.interrupted, report)
         if computed is not None:
-            each.figures.surfaces[kind] = computed
+            landscape.figures.surfaces[kind] = computed
             if not computed.is_complete:
                 return False
     return True

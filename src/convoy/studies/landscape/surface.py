@@ -23,7 +23,7 @@ from convoy.files import read_arrays, write_arrays
 from convoy.randomness import derive_seed
 from convoy.run_contents import from_table
 from convoy.runs import Run
-from convoy.studies.landscape.arrays import Kind, Surface
+from convoy.studies.landscape.arrays import Kind, Surface, arrays_of
 from convoy.studies.landscape.design import Spec
 from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
@@ -170,10 +170,10 @@ def surface(
         losses = result.loss[row]
         for column in np.flatnonzero(np.isnan(losses)):
             if interrupted():
-                write_arrays(path, result.arrays)
+                write_arrays(path, arrays_of(result))
                 return result
             losses[column] = evaluated.loss_at(directions, (result.x[column], result.y[row]))
-        write_arrays(path, result.arrays)
+        write_arrays(path, arrays_of(result))
         if (now := time.monotonic()) - reported > REPORT_SECONDS and done < len(rows):
             reported, left = now, (now - started) / done * (len(rows) - done)
             report(

@@ -176,7 +176,7 @@ def band_caption(finding: LandscapeFinding, points: int | None) -> str:
 
 
 def probe_caption(finding: LandscapeFinding) -> str:
-    rates = {each.label: f"{each.lr:g}" for each in finding.recipes if each.looks}
+    rates = {each.label: f"{each.lr:g}" for each in finding.recipes if each.probes}
     distinct = {*rates.values()}
     return _(
         "The weights after a step (learning rate {rates}) are moved against the gradient of its batch, by {first:g} to "

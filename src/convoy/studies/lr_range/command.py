@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 
 from convoy.api.session import finished, session_of
 from convoy.options import Flag, Fresh, Model, RunOptions, takes_options
+from convoy.text import gettext as _
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
@@ -39,11 +40,11 @@ def lr_range(recipe: Recipe | str | Path | None = None, **options: Unpack[LrRang
     >>> study = convoy.lr_range("lenet", lowest=1e-5, highest=1.0, limit=500)
     >>> print(study.finding.steepest_lr)
     """
-    from convoy.api.arguments import check_left_out, recipe_to_train
+    from convoy.api.arguments import recipe_to_train, refuse_keys
     from convoy.studies.lr_range.run import run
 
-    own = ("optim.lr", "schedule", "stop", "train.epochs")
-    check_left_out(options, own, "a range test", "set its lowest and highest rate (--from, --to) instead")
+    set_by_test = ("optim.lr", "schedule", "stop", "train.epochs")
+    refuse_keys(options, set_by_test, _("a range test"), _("set its lowest and highest rate (--from, --to) instead"))
     resolved = recipe_to_train(recipe, options)
     with session_of([resolved.label], options) as session:
         return finished(run(resolved, session, lowest=options["lowest"], highest=options["highest"]), options)

@@ -16,7 +16,7 @@ def sentence(finding: LrRangeFinding) -> str:
             last=lr[-1],
         )
     return _(
-        "The loss of {label} on {data} falls steepest at a learning rate of {steepest:.2g} and is lowest at "
+        "The loss of {label} on {data} falls fastest at a learning rate of {steepest:.2g} and is lowest at "
         "{lowest:.2g}",
         label=label,
         data=finding.data,

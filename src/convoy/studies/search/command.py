@@ -18,14 +18,14 @@ class SearchOptions(StudyOptions, total=False):
     grid: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[str],
         Flag(
-            "A key and its values, as in lr=1e-4,1e-3. Can be repeated. Without `trials`, tries every point.",
+            "A key and its values, as in lr=1e-4,1e-3. Can be repeated. Without --trials, tries every point.",
             (),
         ),
     ]
     range: Annotated[
         Mapping[str, tuple[float, float]] | Sequence[str],
         Flag(
-            "A key and its bounds, as in lr=1e-4..1e-1; needs `trials`. Log scale if the bounds span a decade or more.",
+            "A key and its bounds, as in lr=1e-4..1e-1; needs --trials. Log scale if the bounds span a decade or more.",
             (),
         ),
     ]
@@ -37,7 +37,7 @@ class SearchOptions(StudyOptions, total=False):
     pruner: Annotated[
         str | None,
         Flag(
-            "Prunes weak trials: halving (default for a full grid), hyperband (default with `trials`), median or none."
+            "Prunes weak trials: halving (default for a full grid), hyperband (default with --trials), median or none."
         ),
     ]
     seeds: Annotated[int, Flag("Runs of the best point with fresh seeds. Only these runs open the test set.", 3)]

@@ -63,13 +63,13 @@ def scene(finding: SearchFinding) -> Scene3D | None:
     if len(finding.paths) != 2 or not all(is_numeric(finding.column(path)) for path in finding.paths):
         return None
     x, y = finding.paths
-    sound = [trial for trial in finding.trials if trial.state is not State.DIVERGED]
+    scored = [trial for trial in finding.trials if trial.state is not State.DIVERGED]
     groups = {
-        "": [trial for trial in sound if trial is not finding.best],
+        "": [trial for trial in scored if trial is not finding.best],
         _("winner"): [finding.best],
         _("diverged"): [trial for trial in finding.trials if trial.state is State.DIVERGED],
     }
-    lowest = min(trial.accuracy for trial in sound)
+    lowest = min(trial.accuracy for trial in scored)
 
     def points(trials: Sequence[Trial], label: str) -> Points3D:
         xs, ys = (np.array([trial.params[path] for trial in trials], float) for path in (x, y))
@@ -112,7 +112,7 @@ def heat_numbers(finding: SearchFinding) -> HeatNumbers | None:
 
 
 def draw_heat(axes: Axes, numbers: HeatNumbers) -> None:
-    depth = _depth(numbers.percent)
+    depth = _colour_depth(numbers.percent)
     rows, columns = numbers.percent.shape
     size = 9 if columns <= 6 else 7.5 if columns <= 9 else 6
     for (row, column), state in np.ndenumerate(numbers.states):
@@ -155,7 +155,7 @@ def draw_key(axes: Axes, finding: SearchFinding, path: str) -> None:
     axes.set_xlabel(words.key_name(path))
 
 
-def _depth(percent: np.ndarray) -> np.ndarray:
+def _colour_depth(percent: np.ndarray) -> np.ndarray:
     """Maps accuracies to 0 (worst) to 1 (best), linear in the log of the error, so that good trials differ visibly."""
     error = np.log(np.maximum(100 - percent, 0.01))
     return np.asarray((np.nanmax(error) - error) / max(np.nanmax(error) - np.nanmin(error), 1e-9))
@@ -164,7 +164,7 @@ def _depth(percent: np.ndarray) -> np.ndarray:
 def draw_parallel(axes: Axes, finding: SearchFinding) -> None:
     """Draws one line per trial through its values (parallel coordinates), without diverged trials."""
     trials = [trial for trial in finding.trials if trial.state is not State.DIVERGED]
-    depth = _depth(np.array([100 * trial.accuracy for trial in trials]))
+    depth = _colour_depth(np.array([100 * trial.accuracy for trial in trials]))
     columns = [_Scale(finding.column(path)) for path in finding.paths]
     places = range(len(columns))
     for number in np.argsort(depth):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from convoy.agreement import difference_of_two_runs
 from convoy.notebook import html_of
-from convoy.prediction import difference_of_two_runs
 from convoy.stats import Estimate
 from convoy.studies.search.space import Range, Values, is_number
 

@@ -94,14 +94,14 @@ class Trials:
 
     @property
     def known(self) -> list[FrozenTrial]:
-        """The trials ordered by number, without repeated points, and without those of which a parameter is missing."""
+        """Returns the trials ordered by number, without repeated points and without those that lack a parameter."""
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         return [
             frozen for frozen in self.study.get_trials(deepcopy=False, states=states) if self._has_parameters(frozen)
         ]
 
     def _has_parameters(self, frozen: FrozenTrial) -> bool:
-        """Optuna stores a trial, then one parameter after the other: a kill may have come between."""
+        """False if the process was killed between two parameters, because Optuna stores them one after the other."""
         return self.space.distributions.keys() <= frozen.params.keys()
 
     def next(self) -> Trial | None:
@@ -132,7 +132,10 @@ class Trials:
         if incomplete is None:
             return self.study.ask(self.space.distributions)
         trial = Trial(self.study, incomplete._trial_id)
-        trial._cached_frozen_trial.params, trial._cached_frozen_trial.distributions = {}, {}  # all are drawn again
+        trial._cached_frozen_trial.params, trial._cached_frozen_trial.distributions = (
+            {},
+            {},
+        )  # all are sampled again
         for path, distribution in self.space.distributions.items():
             trial._suggest(path, distribution)
         return trial
@@ -281,12 +284,12 @@ def _climb(alive: Sequence[Trial], until: int, trials: Trials, train: Train, sho
 def winner(study: optuna.Study) -> FrozenTrial:
     """Returns the best fully trained trial; the first if several are equal. Raises ValueError if all diverged."""
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sound = [frozen for frozen in ended if not has_diverged(frozen)]
-    if not sound:
+    scored = [frozen for frozen in ended if not has_diverged(frozen)]
+    if not scored:
         raise ValueError(
             _("all {n} trials that were trained to the end diverged: search lower learning rates", n=len(ended))
         )
-    return max(sound, key=lambda frozen: (frozen.values[0], -frozen.number))
+    return max(scored, key=lambda frozen: (frozen.values[0], -frozen.number))
 
 
 def best_until(frozen: FrozenTrial, epoch: float) -> float:
@@ -312,12 +315,12 @@ def run_name(frozen: FrozenTrial) -> str:
 
 def importance_of(trials: Sequence[FrozenTrial]) -> Importance | None:
     """Computes fANOVA over the trials that did not diverge. Returns None if too few of them differ."""
-    sound = [frozen for frozen in trials if not has_diverged(frozen)]
-    finished = [frozen for frozen in sound if frozen.state == TrialState.COMPLETE]
+    scored = [frozen for frozen in trials if not has_diverged(frozen)]
+    finished = [frozen for frozen in scored if frozen.state == TrialState.COMPLETE]
     only_finished = len(finished) >= FEWEST_FINISHED
     copies = [
         create_trial(params=frozen.params, distributions=frozen.distributions, value=accuracy_of(frozen))
-        for frozen in (finished if only_finished else sound)
+        for frozen in (finished if only_finished else scored)
     ]
     varied = [path for path in copies[0].params if len({repr(copy.params[path]) for copy in copies}) > 1]
     if len(varied) < 2 or len({copy.value for copy in copies}) < 2:

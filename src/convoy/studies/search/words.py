@@ -93,8 +93,9 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
         yield _("One fresh seed has no spread, so it is unknown how many other trials are as good as the winner")
     elif finding.near:
         yield _(
-            "Other trials that may be as good: {n}. Their {metric} is within {margin:.2f} points of the winner's; in "
-            "95 % of cases, two runs with equal settings differ by less (t interval from the spread of the {seeds})",
+            "Trials that may be as good as the winner: {n}. Their {metric} is within {margin:.2f} points of the "
+            "winner's; in 95 % of cases, two runs with equal settings differ by less (t interval from the spread of "
+            "the {seeds})",
             n=len(finding.near),
             margin=100 * finding.margin,
             metric=_metric(finding),

@@ -19,7 +19,7 @@ from convoy.process import cores
 def fix_threads(setting: int | Literal["auto"], *, started_with: int | None = None, default: int | None = None) -> int:
     """Sets torch's thread count for a run and returns it.
 
-    "auto" uses the count that a resumed run was `started_with`, if this machine has as many cores; otherwise `default`.
+    "auto" uses the count that a resumed run was `started_with`, if this machine has enough cores; otherwise `default`.
     None means torch's default: all cores that the process may use, or one in a worker process.
     """
     count = torch.get_num_threads() if default is None else default

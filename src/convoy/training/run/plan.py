@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def selection(self) -> str | None:
-        """The part that selects the best epoch."""
+        """The part on which the best epoch is selected."""
         return selection(self.recipe.protocol.faults, has_validation=self.prepared.validation is not None)
 
     @cached_property
@@ -102,7 +102,7 @@ class Plan:
 
     @property
     def channels_last(self) -> bool:
-        """Whether the network is trained in the memory format that is faster on a CPU for the registered models."""
+        """Whether a CPU trains the network in channels-last format, which is faster for the registered models."""
         return self.recipe.model.name in models.MODELS
 
     @cached_property
@@ -167,10 +167,9 @@ class Plan:
     def network_with(self, weights: Path) -> nn.Module:
         """Returns the network with the weights of a file, in evaluation mode.
 
-        This is `network` itself. An external class is built again, because it may have state that is not in the file.
+        This is `network` itself. An external network is built again, because it may have state that is not in the file.
         """
-        is_ours = is_built_in(self.recipe.model.name)
-        module = self.network if is_ours else build(self.recipe, self.prepared)
+        module = self.network if is_built_in(self.recipe.model.name) else build(self.recipe, self.prepared)
         module.to(self.device, self.dtype)
         for parameter in module.parameters():  # training may have made them channels-last, where rounding differs
             parameter.data = torch.empty_like(parameter, memory_format=torch.contiguous_format)
@@ -212,13 +211,13 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
 
 
 def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Module | None]:
-    """Builds a network. External networks, and batches of one image, are built twice: the second is tested."""
+    """Builds a network. If it is external or the batch has one image, tests another instance; returns both."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         module = build(recipe, prepared)
-    is_ours = is_built_in(name)
-    if is_ours and batch_size > 1:
+    built_in = is_built_in(name)
+    if built_in and batch_size > 1:
         return module, None
     init_and_freeze(module, recipe.model)
     if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -227,7 +226,7 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Mod
     try:
         step = subject_of(recipe, prepared, module).first_step
     except (Exception, SystemExit) as error:
-        if is_ours:  # with one image, this is the only possible error
+        if built_in:  # with one image, this is the only possible error
             hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
             raise ValueError(
                 _(

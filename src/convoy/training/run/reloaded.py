@@ -49,7 +49,7 @@ def difference(trained: np.ndarray, reloaded: np.ndarray) -> ReloadDifference | 
 def difference_since_selection(run: Run, plan: Plan, trained: np.ndarray | None) -> ReloadDifference | None:
     """Compares the outputs that selected the saved epoch with the saved predictions of the reloaded network.
 
-    Returns None also if either is missing.
+    Also returns None if either is missing.
     """
     reloaded = run.predictions.get(f"{plan.selection}_logits")
     return None if trained is None or reloaded is None else difference(trained, reloaded[: len(trained)])

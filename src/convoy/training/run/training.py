@@ -34,6 +34,8 @@ from convoy.training.step.schedules import horizon_of, lr_factor
 
 
 class Training:
+    """One run of a plan: its state, its batches, and the events that it yields."""
+
     def __init__(
         self, run: Run, plan: Plan, workspace: Workspace, failures: Failures, ranks: Ranks | None = None
     ) -> None:
@@ -45,14 +47,14 @@ class Training:
         on_gpu = plan.device.type == "cuda"
         # Unlike use_deterministic_algorithms, this does not import the compiler.
         torch.set_deterministic_debug_mode("warn" if recipe.compute.deterministic and on_gpu else "default")
-        self.findings = plan.findings  # before the network is trained
+        self.findings = plan.findings  # computed here, while the network has its initial weights
         self.state = TrainingState(run, plan, ranks)
         self.batches = plan.batches()
 
     def events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
         yield from self._start()
         epochs = self.recipe.train.epochs
-        rule = self._stopped_before()
+        rule = self._rule_already_met()
         try:
             for record in self._records(min(epochs, until or epochs)) if rule is None else ():
                 self.failures.check_folder()
@@ -66,8 +68,8 @@ class Training:
                 rule = first_met(self._context(None if ended is None else ended.metrics))
                 if rule is not None:
                     break
-                if (answer := control()) is not Control.CONTINUE:
-                    yield self._interrupt() if answer is Control.PAUSE else self._prune()
+                if (request := control()) is not Control.CONTINUE:
+                    yield self._interrupt() if request is Control.PAUSE else self._prune()
                     return
                 if self.autosave.due(time.perf_counter()):
                     self._save()
@@ -82,7 +84,7 @@ class Training:
         yield from self._finish(rule or ALL_EPOCHS, test=test)
 
     def _start(self) -> Iterator[Event]:
-        """Resumes from a checkpoint if there is one and writes the run's recipe, environment and data description."""
+        """Resumes from a checkpoint if there is one. Writes environment, data description, code and findings."""
         run, plan, state = self.run, self.plan, self.state
         resumed = state.resume()
         before = state.environment
@@ -104,8 +106,7 @@ class Training:
         write_json(run.path / "environment.json", asdict(environment))
         write_json(run.path / "data.json", asdict(finish.describe_data(plan, self.selection.openings)))
         finish.copy_code(run, plan)
-        doctor_file = [asdict(finding) for finding in self.findings]
-        write_json(run.path / "doctor.json", {"schema": SCHEMA, "findings": doctor_file})
+        write_json(run.path / "doctor.json", {"schema": SCHEMA, "findings": [asdict(each) for each in self.findings]})
         flags = [*plan.flags, *lines.resumed_elsewhere(environment.resumed_with)]
         label, seed = plan.recipe.label, plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
@@ -135,7 +136,7 @@ class Training:
             probe=self.state.probe,
         )
 
-    def _stopped_before(self) -> StopRule | None:
+    def _rule_already_met(self) -> StopRule | None:
         """Returns the stop rule that a resumed run already met, if it was interrupted during its last evaluation."""
         metrics = self.run.metrics
         ended = metrics[-1] if metrics and self.state.ledger.step == metrics[-1].step else None

@@ -45,12 +45,12 @@ class RanksBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
         ranks = self._ranks
         uses_batch = self.training or self.running_mean is None
-        if not uses_batch or ranks.images_per_own == 1 or not torch.is_grad_enabled():
+        if not uses_batch or ranks.images_ratio == 1 or not torch.is_grad_enabled():
             return super().forward(input)
         x = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        count = round(x.numel() // x.shape[1] * ranks.images_per_own)  # values per channel in all ranks
+        count = round(x.numel() // x.shape[1] * ranks.images_ratio)  # values per channel in all ranks
         mean = _Sum.apply(x.sum(axes), ranks) / count  # (C,)
         centred = x - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(axes), ranks) / count

@@ -109,7 +109,8 @@ class Learner:
     def _parts(self, x: torch.Tensor, y: torch.Tensor) -> Iterator[Part]:
         """Splits a batch into `accumulate` micro-batches, or fewer: BatchNorm cannot train on a single image.
 
-        With ranks, yields this rank's part of each; run forward on a part before taking the next (batch norm).
+        With ranks, yields this rank's part of each. The caller runs the forward pass of a part before it takes the
+        next, because batch norm uses `ranks.images_ratio` of the current part.
         """
         count = min(self._train.accumulate, max(1, len(x) // 2))
         start = 0

@@ -79,10 +79,10 @@ class Ranks:
                     )
                 )
             torch.cuda.set_device(local_rank)
-        with connected():
+        with connection_errors():
             dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
         atexit.register(self.leave)  # torch's threads otherwise abort the process
-        self.images_per_own = 1.0  # images of the current (micro-)batch in all ranks, for each image of this rank
+        self.images_ratio = 1.0  # images of the current (micro-)batch in all ranks / images in this rank
 
     @property
     def is_leader(self) -> bool:
@@ -101,12 +101,12 @@ class Ranks:
     # ---- messages ----
 
     def announce(self, command: Command, number: int = 0, factor: float = 0.0) -> None:
-        with connected():
+        with connection_errors():
             dist.broadcast(torch.tensor([command, number, factor], dtype=torch.float64), 0)
 
     def next(self) -> Announcement:
         numbers = torch.empty(3, dtype=torch.float64)
-        with connected():
+        with connection_errors():
             dist.broadcast(numbers, 0)
         command, number, factor = numbers.tolist()
         return Announcement(Command(int(command)), int(number), factor)
@@ -114,14 +114,14 @@ class Ranks:
     def from_leader(self, value: T | None = None) -> T:
         """Returns rank 0's value in every rank."""
         values = [value]
-        with connected():
+        with connection_errors():
             dist.broadcast_object_list(values, 0, device=torch.device("cpu"))
         return values[0]  # type: ignore[return-value]
 
     def from_all(self, value: T) -> list[T]:
         """Returns the values of all ranks, in their order."""
         values: list[T] = [value] * self.size
-        with connected():
+        with connection_errors():
             dist.all_gather_object(values, value)
         return values
 
@@ -129,7 +129,7 @@ class Ranks:
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Adds the tensors of all ranks, in place. Every rank gets the same bits."""
-        with connected():
+        with connection_errors():
             dist.all_reduce(tensor)
         return tensor
 
@@ -140,10 +140,10 @@ class Ranks:
         """
         images = len(batch.x)
         if images < self.size:
-            self.images_per_own = 1.0
+            self.images_ratio = 1.0
             return batch._replace(weight=batch.weight / self.size)
         first, last = self.share(images)
-        self.images_per_own = images / (last - first)
+        self.images_ratio = images / (last - first)
         rows = slice(batch.rows.start + first, batch.rows.start + last)
         return Part(batch.x[first:last], batch.y[first:last], rows, batch.weight * (last - first) / images)
 
@@ -186,7 +186,7 @@ class Ranks:
 
 
 @contextmanager
-def connected() -> Iterator[None]:
+def connection_errors() -> Iterator[None]:
     """Converts the errors of a lost connection to a ConnectionError."""
     try:
         yield
@@ -198,6 +198,6 @@ def connected() -> Iterator[None]:
 
 
 @cache
-def joined() -> Ranks | None:
+def torchrun_ranks() -> Ranks | None:
     """Returns the ranks of this torchrun job, joining it on the first call; None without torchrun."""
     return Ranks() if in_torchrun() else None

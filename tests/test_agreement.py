@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from convoy.prediction import (
+from convoy.agreement import (
     Reason,
     Verdict,
     compare_published,

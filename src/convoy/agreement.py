@@ -117,8 +117,7 @@ def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
 
 
 def compare_published(published: float | None, measured: Estimate | None, withheld: Reason | None = None) -> Agreement:
-    """Compares a published number with the measured runs. With a reason `withheld`, gives no verdict.
-
+    """Compares a published number with the measured runs. `withheld`: the reason for giving no verdict, if any.
     With one measured run ("wilson"), both numbers are compared as proportions of the same number of images.
     """
     if published is None:
