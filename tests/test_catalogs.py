@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
+from tests.conftest import Call
 from tools import messages
 
 from convoy import text
@@ -78,6 +79,8 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
         assert typeset("准确率, 损失; n = 2") == "准确率，损失；n = 2"
         assert typeset("SHA-256 ea1e; 由 Convoy 训练") == "SHA-256 ea1e；由 Convoy 训练"
         assert typeset("lenet, vgg; n = 2") == "lenet, vgg; n = 2"
+        assert typeset("训练 8 和 测试 2, 共 2 个模型 和 数据") == "训练 8 和测试 2，共 2 个模型和数据"
+        assert typeset("类别 8，94.56 %（974 张图像）. 范围") == "类别 8，94.56%（974 张图像）。范围"
         assert typeset("更高 (测试准确率), f(x)") == "更高（测试准确率），f(x)"
     assert typeset("日本, 损失; n = 2") == "日本, 损失; n = 2"
 
@@ -88,3 +91,21 @@ def test_figures_are_in_english_without_a_chinese_font(monkeypatch) -> None:
         assert fonts.families() == [fonts.LATIN]
         assert fonts.drawable(text.gettext("Confusion matrix")) == "Confusion matrix"
         assert fonts.drawable(text.gettext("epoch {n}", n=3)) == "epoch 3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["trian", "lenet"], "'train'"),
+        (["list", "modells"], "'models'"),
+        (["train", "lenet", "--epochs", "many"], "--epochs"),
+        (["train", "lenet", "--lr", "1", "--lr", "2"], "--lr"),
+        (["train", "lenet", "--data", "mnst"], "'mnist'"),
+    ],
+)
+def test_errors_in_arguments_are_chinese(call: Call, arguments: list[str], name: str) -> None:
+    code, _out, err = call(*arguments, "--lang", "zh")
+
+    assert code == 2
+    assert name in err
+    assert re.search(r"[a-z]+ [a-z]+", err.replace(name, "")) is None  # no English words

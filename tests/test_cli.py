@@ -363,7 +363,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["train", "lenet", "--init", ""], "init is empty"),
         (["train", "lenet", "--lr", "fast"], "--lr"),
         (["train", "lenet", "--lr", "-1"], "optim.lr = -1"),
-        (["train", "lenet", "--lr", "1", "--lr", "2"], "--lr specified multiple times"),
+        (["train", "lenet", "--lr", "1", "--lr", "2"], "--lr is given more than once"),
         (["train", "lenet", "--lr", "1", "--optim.lr", "2"], "optim.lr is set twice: to 1.0 and to 2"),
         (["train", "lenet", "--batch-size", "2.5"], "--batch-size: expected an integer, got '2.5'"),
         (["train", "lenet", "--optimizer", "adamm"], "did you mean 'adam'"),

@@ -20,6 +20,7 @@ from convoy.cli import guesses
 from convoy.cli import help as help_pages
 from convoy.cli.main import app
 from convoy.data import DATA_SETS
+from convoy.data.augment import AUGMENTATIONS
 from convoy.models import MODELS
 from convoy.text import CATALOGS
 
@@ -49,6 +50,8 @@ def _summaries() -> Iterator[tuple[str, str]]:
         yield "models/catalogue.py", MODELS[name].summary
     for name in DATA_SETS:
         yield "data/catalogue.py", DATA_SETS[name].summary
+    for kind in (MODELS.kind, DATA_SETS.kind, AUGMENTATIONS.kind):
+        yield "registry.py", kind
     for sentence in guesses.SENTENCES:
         yield "cli/guesses.py", sentence
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from convoy.text import gettext as _
+from convoy.text import translated
 
 T = TypeVar("T")
 
@@ -111,12 +112,12 @@ class Registry(Generic[T]):
 
     def add(self, name: str, entry: T) -> None:
         if name in self._entries:
-            raise ValueError(_("{kind} {name!r} is registered twice", kind=self.kind, name=name))
+            raise ValueError(_("{kind} {name!r} is registered twice", kind=translated(self.kind), name=name))
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
-            raise unknown(self.kind, name, self._entries)
+            raise unknown(translated(self.kind), name, self._entries)
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

@@ -145,7 +145,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     only, data, show = parts_of(options["only"]), options["data"], options["show"]
     for part in only:
         if part not in EXPERIMENT_PARTS:
-            raise unknown(_("part"), part, EXPERIMENT_PARTS, "an experiment")
+            raise unknown(_("part"), part, EXPERIMENT_PARTS, _("an experiment"))
     given: dict[str, Any] = {key: value for key, value in options.items() if key in Settings.__dataclass_fields__}
     for name in ("seeds", "limit", "epochs"):
         if given[name] is not None and given[name] < 1:

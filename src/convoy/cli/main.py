@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING
 
-from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts import CycloptsError
 
 from convoy.cli import (  # noqa: F401 (registers their commands)
     cluster,
@@ -27,10 +27,10 @@ from convoy.cli import (  # noqa: F401 (registers their commands)
     verify,
 )
 from convoy.cli.app import app
-from convoy.cli.guesses import advice
-from convoy.cli.help import meaning
+from convoy.cli.problems import sentence
 from convoy.text import gettext as _
 from convoy.text import languages, selected
+from convoy.text.wrap import typeset
 
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
@@ -49,21 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code, tokens = split_language(sys.argv[1:] if arguments is None else arguments)
             stack.enter_context(selected(code))
             _run(tokens)
-        except UnusedCliTokensError as error:
-            unexpected = ", ".join(repr(token) for token in error.unused_tokens or ())
-            _fail(_("unexpected argument {tokens}: --help lists what this command takes", tokens=unexpected))
-        except UnknownOptionError as error:
-            flag = str(error.token.keyword or error.token.value)
-            hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
-            _fail(_("unknown option {flag}: {hint}", flag=flag, hint=hint) if hint else str(error))
-        except MissingArgumentError as error:
-            argument = error.argument
-            if argument is not None and error.keyword is None:  # an option without its value has a keyword
-                help_text = argument.parameter.help or ""
-                _fail(_("{name} is missing: {meaning}", name=argument.name, meaning=meaning(help_text)))
-            _fail(" ".join(str(error).split()))
         except CycloptsError as error:
-            _fail(" ".join(str(error).split()))
+            _fail(sentence(error))
         except BrokenPipeError:  # for example `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
@@ -164,5 +151,5 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str) -> None:
-    print(f"convoy: {' '.join(message.split())}", file=sys.stderr)
+    print(f"convoy: {typeset(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

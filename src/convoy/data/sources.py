@@ -102,7 +102,7 @@ def _locate(name: str) -> tuple[str, Path | None]:
     if os.sep in name or path.suffix:
         raise DataError(f"{name}: {missing(path)}")
     other = closest(path)
-    raise unknown("data set or path", name, [*DATA_SETS, *([] if other is None else [other.name])])
+    raise unknown(_("data set or path"), name, [*DATA_SETS, *([] if other is None else [other.name])])
 
 
 def _in_convoy_data(name: str) -> Path | None:

@@ -347,7 +347,7 @@ def load(name: str) -> Experiment:
     elif name in names():
         path = Path(str(resources.files("convoy") / "recipes" / name / EXPERIMENT))
     else:
-        raise unknown("experiment", name, [*names(), "all"])
+        raise unknown(_("experiment"), name, [*names(), "all"])
     table: dict[str, Any] = {"name": path.resolve().parent.name, "folder": str(path.resolve().parent)}
     claims: list[dict[str, Any]] = []
     for file in filter(Path.is_file, (path.parent / CLAIMS, path)):

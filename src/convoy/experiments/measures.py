@@ -57,7 +57,7 @@ class Measure:
 
 def find(name: str) -> Measure:
     if name not in MEASURES:
-        raise unknown("measure", name, MEASURES)
+        raise unknown(_("measure"), name, MEASURES)
     return MEASURES[name]
 
 
@@ -83,7 +83,7 @@ def check_settings(name: str, settings: Settings) -> None:
     allowed = [setting[0]] if setting else []
     for key in settings:
         if key not in allowed:
-            raise unknown("setting", key, allowed, f"measure {name}")
+            raise unknown(_("setting"), key, allowed, _("measure {name}", name=name))
     if setting is None:
         return
     key, kind = setting
@@ -217,7 +217,7 @@ def _confusion_lead(run: Run, classes: Sequence[str]) -> float | None:
 def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:
     for name in classes:
         if name not in names:
-            raise unknown("class", name, names, "the claim")
+            raise unknown(_("class"), name, names, _("the claim"))
     return classes
 
 

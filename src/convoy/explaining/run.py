@@ -183,7 +183,7 @@ def _map_layers(layers: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
     with_maps = {layer.place.name: layer for layer in reversed(layers) if layer.has_maps and layer.place.name}
     for name in names:
         if name not in with_maps:
-            raise unknown(_("layer"), name, reversed(with_maps), "the layers with feature maps")
+            raise unknown(_("layer"), name, reversed(with_maps), _("the layers with feature maps"))
     if names:
         return [with_maps[name] for name in dict.fromkeys(names)]
     convolutions = [layer for layer in layers if layer.role == "conv" and layer.has_maps]

@@ -33,7 +33,7 @@ def write_lab_report(
     from convoy.reporting import formats
 
     if suffix not in formats.FORMATS:
-        raise unknown("format", suffix, formats.FORMATS)
+        raise unknown(_("format"), suffix, formats.FORMATS)
     path = target.path / f"{NAME}.{suffix}"
     if path.exists() and not overwrite:
         raise ValueError(_("{path} already exists and may have been edited; rename it or use --overwrite", path=path))

@@ -76,7 +76,7 @@ def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
             )
         )
     if option not in entry.options:
-        raise unknown("option", option, entry.options, f"model.options of {entry.name}")
+        raise unknown(_("option"), option, entry.options, f"model.options of {entry.name}")
     expected = type(entry.options[option])
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number if expected is float else type(value) is expected):

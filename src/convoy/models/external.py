@@ -76,7 +76,7 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
     # torchvision also has detectors and other networks; the classifiers are in its package `models`.
     names = package.list_models() if library == "timm" else package.models.list_models(module=package.models)
     if (name.partition(".")[0] if library == "timm" else name) not in names:  # timm:NAME.WEIGHTS
-        raise unknown("model", name, names, library)
+        raise unknown(_("model"), name, names, library)
     try:
         module = _build(package, spec, geometry, build_options(spec, options))
     except Exception as error:

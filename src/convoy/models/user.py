@@ -44,7 +44,7 @@ def load_factory(spec: str, code: RunCode | None = None) -> Factory:
     module = _execute(path) if code is None else _execute_run_code(path, code)
     value = vars(module).get(name)
     if value is None:
-        raise unknown("class or function", name, _factories(module), str(path))
+        raise unknown(_("class or function"), name, _factories(module), str(path))
     if not (_is_network_class(value) or isinstance(value, FunctionType)):
         raise ValueError(_("{path}: expected {name} to be {expected}", path=path, name=name, expected=EXPECTED))
     return value
@@ -290,7 +290,7 @@ def arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[
                 )
             )
         if option not in named and not takes_all:
-            raise unknown("option", option, named - set(Geometry._fields), f"model.options of {spec}")
+            raise unknown(_("option"), option, named - set(Geometry._fields), f"model.options of {spec}")
     return {key: value for key, value in geometry._asdict().items() if takes_all or key in named} | dict(options)
 
 

@@ -12,7 +12,7 @@ _PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（
 
 _CHINESE = re.compile("[\u3400-\u9fff]")
 _PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)")
-_MARKS = re.compile(r"(?<=[\u3400-\u9fff）”])[;,:](?= )|[;,](?= [\u3400-\u9fff（“])")
+_MARKS = re.compile(r"(?<=[\u3400-\u9fff）”])[;,:](?= )|[;,:](?= [\u3400-\u9fff（“])")
 _FULL_WIDTH = {";": "；", ",": "，", ":": "："}
 
 
@@ -34,9 +34,13 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def typeset(text: str) -> str:
     """Corrects joined Chinese sentences: full-width punctuation next to Chinese characters, no space after it."""
-    if page_language() == "en" or _CHINESE.search(text) is None:
+    if page_language() == "en":
+        return text
+    text = re.sub(r"(?<=\d) %", "%", text)
+    if _CHINESE.search(text) is None:
         return text
     text = _PARENTHESES.sub(r"（\1）", text)
     text = _MARKS.sub(lambda mark: _FULL_WIDTH[mark.group()], text)
-    text = re.sub(r"(?<=[\u3400-\u9fff]) ([和或]) (?=[\u3400-\u9fff])", r"\1", text)
+    text = re.sub(r"(?<=[\u3400-\u9fff]) (?=[和或] )|(?<= [和或]) (?=[\u3400-\u9fff])", "", text)
+    text = re.sub(r"(?<=[\u3400-\u9fff）”])\.(?= |$)", "。", text)
     return re.sub(r"(?<=[，。、：；！？）]) +(?=\S)", "", text)

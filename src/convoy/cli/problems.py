@@ -1,0 +1,63 @@
+"""What is wrong with the arguments of a command: the errors of cyclopts as sentences in the user's language."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from cyclopts import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+from convoy.cli.guesses import advice
+from convoy.cli.help import meaning
+from convoy.registry import unknown
+from convoy.text import gettext as _
+
+
+def sentence(error: CycloptsError) -> str:
+    """Falls back to the English sentence of cyclopts."""
+    text: str | None = None
+    if isinstance(error, UnusedCliTokensError):
+        unexpected = ", ".join(repr(token) for token in error.unused_tokens or ())
+        text = _("unexpected argument {tokens}: --help lists what this command takes", tokens=unexpected)
+    elif isinstance(error, UnknownOptionError):
+        flag = str(error.token.keyword or error.token.value)
+        hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
+        text = _("unknown option {flag}: {hint}", flag=flag, hint=hint) if hint else None
+    elif isinstance(error, MissingArgumentError):
+        text = _missing(error)
+    elif isinstance(error, RepeatArgumentError):
+        text = _("{flag} is given more than once", flag=error.token.keyword)
+    elif isinstance(error, CoercionError):
+        text = _invalid(error)
+    elif isinstance(error, UnknownCommandError) and error.unused_tokens and error.app:
+        commands = [name for name in error.app if not name.startswith("-")]
+        text = str(unknown(_("command"), error.unused_tokens[0], commands))
+    return text or " ".join(str(error).split())
+
+
+def _missing(error: MissingArgumentError) -> str | None:
+    if error.keyword is not None:
+        return _("{token} needs a value", token=error.keyword)
+    argument = error.argument
+    if argument is None:
+        return None
+    return _("{name} is missing: {meaning}", name=argument.name, meaning=meaning(argument.parameter.help or ""))
+
+
+def _invalid(error: CoercionError) -> str | None:
+    """For a value that our converter refused, its message; for a name that is none of the choices, close ones."""
+    token = error.token
+    if token is None:
+        return None
+    if error.msg is not None:
+        return f"{token.keyword}: {error.msg}" if token.keyword else str(error.msg)
+    choices = [name for name in get_args(error.target_type) if isinstance(name, str)]
+    name = token.keyword or (error.argument.name.lstrip("-").upper() if error.argument else "")
+    return str(unknown(name, token.value, choices)) if choices else None
