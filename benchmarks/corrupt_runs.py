@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from convoy.events import Control, Ended
+from convoy.events import Control, Ended, EpochEnded
 from convoy.recipe import Recipe
 from convoy.record import contradictions
 from convoy.run_files import sha256_of
@@ -164,18 +164,17 @@ def make_recipe(folder: Path, seed: int) -> Recipe:
 
 
 def train(recipe: Recipe, out: Path, *, pause_after: int | None = None) -> Path:
-    """Returns the folder of the run. With `pause_after`, it pauses after so many records, each of which is saved."""
-    answers = 0
+    """Returns the folder of the run. With `pause_after`, it pauses after so many epochs, each of which is saved."""
+    epochs, ended = 0, out
 
     def control() -> Control:
-        nonlocal answers
-        answers += 1
-        return Control.PAUSE if answers == pause_after else Control.CONTINUE
+        return Control.PAUSE if epochs == pause_after else Control.CONTINUE
 
-    ended = [*run_one(recipe, out, control=control)][-1]
-    assert isinstance(ended, Ended)
-    assert ended.run is not None
-    return ended.run
+    for event in run_one(recipe, out, control=control):
+        epochs += isinstance(event, EpochEnded)
+        if isinstance(event, Ended):
+            ended = event.run
+    return ended
 
 
 @dataclass(frozen=True)

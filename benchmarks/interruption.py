@@ -1,9 +1,10 @@
 """Measures how long a training takes to end after SIGTERM or Ctrl-C, and checks its checkpoint.
 
-    python benchmarks/interruption.py [--times 20] [--model lenet] [--set KEY=VALUE ...]
+    python benchmarks/interruption.py [--times 20] [--model lenet] [--set KEY=VALUE ...] [--after scoring]
 
-`convoy train` is interrupted at a random time after its first progress, alternately by SIGTERM and SIGINT. Its run must
-be "interrupted" and have a valid checkpoint.
+`convoy train` is interrupted at a random time after its first progress, or after it has printed the text `--after`,
+alternately by SIGTERM and SIGINT. Its run must be "interrupted" and have a valid checkpoint. The processor time is that
+of the process from the signal to its end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import pty
 import random
+import resource
 import select
 import signal
 import subprocess
@@ -27,11 +29,13 @@ from measure import write_result
 from convoy.checkpoint import saved_step
 from convoy.runs import Workspace
 
-LATEST = 15.0  # seconds from the first progress to the signal
+LATEST = 15.0  # seconds from the text to the signal
 
 
-def interrupted_after(arguments: list[str], out: Path, wait: float, number: int) -> dict[str, Any]:
-    """Returns the seconds from the signal to the saved checkpoint and to the end of the process, and what was saved."""
+def interrupted_after(arguments: list[str], out: Path, text: str, wait: float, number: int) -> dict[str, Any]:
+    """Sends the signal `wait` seconds after `text`. Returns the seconds from the signal to the saved checkpoint and to
+    the end of the process, and what was saved.
+    """
     terminal, inside = pty.openpty()
     command = [sys.executable, "-m", "convoy.cli", "train", *arguments, "--out", str(out)]
     process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, start_new_session=True)
@@ -40,10 +44,11 @@ def interrupted_after(arguments: list[str], out: Path, wait: float, number: int)
     while time.monotonic() < end:
         if select.select([terminal], [], [], 0.05)[0]:
             printed = printed[-1000:] + os.read(terminal, 65536)
-        if end == float("inf") and b"loss" in printed:
+        if end == float("inf") and text.encode() in printed:
             end = time.monotonic() + wait
         if process.poll() is not None:
             raise SystemExit(f"the training ended before the signal: {printed.decode(errors='replace')}")
+    before = cpu_seconds_of(process.pid) + children_cpu_seconds()
     process.send_signal(number)
     sent_at, wall = time.monotonic(), time.time()
     while process.poll() is None:
@@ -60,10 +65,24 @@ def interrupted_after(arguments: list[str], out: Path, wait: float, number: int)
     assert run.state == "interrupted", run.state
     assert step is not None
     files = list((run.path / "checkpoints" / str(step)).iterdir())
-    saved = max(path.stat().st_mtime for path in files) - wall
+    saved = max(
+        0.0, *(path.stat().st_mtime - wall for path in files)
+    )  # 0: the step before the signal was saved already
     return {"signal": number.name, "saved_seconds": saved, "ended_seconds": seconds, "step": step} | {
-        "checkpoint_bytes": sum(path.stat().st_size for path in files)
+        "cpu_seconds": children_cpu_seconds() - before,
+        "checkpoint_bytes": sum(path.stat().st_size for path in files),
     }
+
+
+def cpu_seconds_of(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime (man 5 proc_pid_stat)
+
+
+def children_cpu_seconds() -> float:
+    """Of processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -73,6 +92,8 @@ def main() -> None:
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--after", default="loss")
+    parser.add_argument("--within", type=float, default=LATEST)
     options = parser.parse_args()
     arguments = [options.model, "--data", options.data, "--epochs", str(options.epochs)]
     arguments += [word for pair in options.set for word in ("--set", pair)]
@@ -80,12 +101,14 @@ def main() -> None:
     for attempt in range(options.times):
         with TemporaryDirectory() as folder:
             number = (signal.SIGTERM, signal.SIGINT)[attempt % 2]
-            measured.append(interrupted_after(arguments, Path(folder), draw.uniform(0, LATEST), number))
+            measured.append(
+                interrupted_after(arguments, Path(folder), options.after, draw.uniform(0, options.within), number)
+            )
         print(measured[-1], flush=True)
     lines = [f"{options.model}, {options.data}: n = {len(measured)}, {measured[0]['checkpoint_bytes'] / 1e6:.1f} MB"]
-    for what in ("saved", "ended"):
+    for what in ("saved", "ended", "cpu"):
         seconds = sorted(each[f"{what}_seconds"] for each in measured)
-        lines.append(f"{what}: median {median(seconds):.2f} s, largest {seconds[-1]:.2f} s after the signal")
+        lines.append(f"{what}: median {median(seconds):.2f} s, largest {seconds[-1]:.2f} s from the signal")
     write_result(lines, {"measured": measured})
 
 

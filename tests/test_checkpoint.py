@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from convoy import checkpoint
+from convoy.files import write_pieces
 
 
 class Tied(nn.Module):
@@ -29,6 +33,20 @@ def test_tied_and_channels_last_weights_are_equal_after_a_round_trip(tmp_path: P
     loaded = checkpoint.load_weights(tmp_path / "w.safetensors")
     assert loaded.keys() == module.state_dict().keys()
     assert all(torch.equal(value, loaded[name]) for name, value in module.state_dict().items())
+
+
+def test_packed_tensors_are_the_bytes_that_safetensors_writes() -> None:
+    tensors = {}
+    for number, dtype in enumerate(checkpoint.DTYPES):
+        for name in ("b", 'a/é\n"', "B"):
+            tensors[f"{name}{number}"] = (torch.arange(6).reshape(3, 2) % 2).to(dtype)
+        tensors |= {f"scalar{number}": torch.ones((), dtype=dtype), f"empty{number}": torch.empty(0, 3, dtype=dtype)}
+    assert checkpoint.pack(tensors, {}) == safetensors.torch.save(tensors, metadata={"aliases": "{}"})
+
+
+def test_saved_weights_have_the_returned_hash(tmp_path: Path) -> None:
+    digest = checkpoint.save_weights(tmp_path / "w.safetensors", Tied().state_dict())
+    assert digest == hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
 
 
 def test_nested_state_is_equal_after_a_round_trip(tmp_path: Path) -> None:
@@ -82,12 +100,12 @@ def test_a_full_disk_while_saving_leaves_the_previous_checkpoint(
 ) -> None:
     checkpoint.save_checkpoint(tmp_path, 5, state_of(5))
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, pieces: Sequence[bytes | memoryview]) -> str:
         if path.name == "state.json":
             raise OSError(28, "No space left on device")
-        path.write_bytes(content)
+        return write_pieces(path, pieces)
 
-    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    monkeypatch.setattr(checkpoint, "write_pieces", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save_checkpoint(tmp_path, 10, state_of(10))
     loaded = checkpoint.load_checkpoint(tmp_path)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -33,12 +35,38 @@ def stop_flushing() -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file atomically: writes a temporary file, flushes it to disk and renames it."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_pieces(path: Path, pieces: Sequence[bytes | memoryview]) -> str:
+    """Writes a file atomically, without a copy of its content. Returns its SHA-256 (hex).
+
+    The hash is computed in a second thread while the file is written and flushed.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        digest = thread.submit(_sha256, pieces)
+        with replacing(path) as file:
+            file.writelines(pieces)
+        return digest.result()
+
+
+def _sha256(pieces: Sequence[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a temporary file that replaces `path` when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with errors_naming(path):
         try:
             with temporary.open("wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 flush(file.fileno())
             temporary.replace(path)

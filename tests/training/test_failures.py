@@ -3,9 +3,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from convoy.runs import Run, Workspace
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
 from convoy.training.machine.autosave import Autosave
-from convoy.training.run import failures, run_one, training
+from convoy.training.run import failures, run_one
 from convoy.training.run.plan import plan_one
 from convoy.training.step import loop
 
@@ -39,34 +40,30 @@ def only_run(out: Path) -> Run:
 
 @pytest.fixture
 def saved_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = loop.train
-    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(loop, "RECORD_SECONDS", 0.0)
     monkeypatch.setattr(Autosave, "due", lambda autosave, now: True)
 
 
-def full_disk(names: str, after: int = 0) -> Callable[[Path, bytes], None]:
-    """Returns a write_bytes that fails as on a full disk when a file of this name is written after `after` writes."""
-    original, tries = files.write_bytes, count()
+def fill_disk(patch: pytest.MonkeyPatch, name: str, after: int = 0) -> None:
+    """Writing a file of this name fails as on a full disk, after it was written `after` times."""
+    original, tries = files.replacing, count()
 
-    def write(path: Path, content: bytes) -> None:
-        if path.name == names and next(tries) >= after:
+    @contextmanager
+    def replacing(path: Path) -> Iterator[IO[bytes]]:
+        if path.name == name and next(tries) >= after:
             with files.errors_naming(path):
                 raise OSError(28, "No space left on device")
-        original(path, content)
+        with original(path) as file:
+            yield file
 
-    return write
-
-
-def patch_writing(patch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]) -> None:
-    patch.setattr("convoy.files.write_bytes", write)
-    patch.setattr("convoy.checkpoint.write_bytes", write)
+    patch.setattr(files, "replacing", replacing)
 
 
 def test_error_for_a_full_disk_before_the_first_checkpoint_says_that_training_starts_again(
     tiny: Make, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch_writing(patch, full_disk("manifest.json"))
+        fill_disk(patch, "manifest.json")
         with pytest.raises(ValueError, match=r"manifest.json: No space left .*no checkpoint") as caught:
             finish(tiny(), tmp_path)
     assert "\n" not in str(caught.value)
@@ -79,7 +76,7 @@ def test_error_for_a_full_disk_after_a_checkpoint_names_its_step_and_the_run_res
     tiny: Make, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch_writing(patch, full_disk("tensors.safetensors", after=5))
+        fill_disk(patch, "tensors.safetensors", after=5)
         patch.setenv("CONVOY_COMMAND", "convoy train lenet --fresh --epochs 2")
         with pytest.raises(
             ValueError, match=r"tensors.safetensors: No space left .*step 5: convoy train lenet --epochs 2$"
@@ -95,7 +92,7 @@ def test_error_for_a_full_disk_while_scoring_names_the_file_and_the_same_command
     tiny: Make, tmp_path: Path, name: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch_writing(patch, full_disk(name))
+        fill_disk(patch, name)
         with pytest.raises(ValueError, match=rf"{name}: No space left .*step 16") as caught:
             finish(tiny(), tmp_path)
     assert "\n" not in str(caught.value)
@@ -108,7 +105,7 @@ def test_a_finished_run_stays_finished_if_the_disk_is_full_when_it_is_scored_on_
 ) -> None:
     finish(tiny(), tmp_path, test=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch_writing(patch, full_disk("predictions.npz"))
+        fill_disk(patch, "predictions.npz")
         with pytest.raises(ValueError, match=r"predictions.npz: No space left .*weights"):
             finish(tiny(), tmp_path)
     assert "test" in finish(tiny(), tmp_path).scores
@@ -121,7 +118,7 @@ def test_error_for_a_report_that_cannot_be_written_names_the_file_and_the_comman
 
     run = finish(tiny(), tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convoy.reporting.render.write_bytes", full_disk("report.md"))
+        fill_disk(patch, "report.md")
         with pytest.raises(ValueError, match=r"report.md: No space left .*convoy report") as caught:
             report(run)
     assert "\n" not in str(caught.value)

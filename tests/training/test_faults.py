@@ -23,7 +23,7 @@ from convoy.recipe.faults import Fault
 from convoy.runs import Run
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, train_all
-from convoy.training.run import run_one, training
+from convoy.training.run import run_one
 from convoy.training.run.faults import check, flags
 from convoy.training.run.plan import plan_one
 from convoy.training.run.scoring import score_part
@@ -321,8 +321,7 @@ def test_resplit_every_epoch_keeps_the_split_of_the_first_epoch_and_scores_the_p
 def test_an_interrupted_resplit_run_has_the_bits_of_an_uninterrupted_one(
     stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.train
-    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(loop, "RECORD_SECONDS", 0.0)
     recipe = quick(stripes, ("resplit_every_epoch",), epochs=4)
     uninterrupted = finished(recipe, tmp_path / "uninterrupted")
     asked = count(1)

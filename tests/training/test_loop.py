@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from itertools import count
+
+import pytest
 import torch
 from torch import nn
 
 from convoy.evaluation import losses
+from convoy.evaluation.interruption import Interrupted
 from convoy.recipe.sections import Adam, CrossEntropy
+from convoy.training.step import loop
 from convoy.training.step.learner import Learner
 from convoy.training.step.loop import Record, train
 
@@ -26,13 +31,14 @@ def a_learner() -> Learner:
     return Learner(module, Adam(), losses.build(CrossEntropy()))
 
 
-def run(learner: Learner, start: int = 0, epochs: int = 2, record_seconds: float = 60.0) -> list[Record]:
+def run(learner: Learner, start: int = 0, epochs: int = 2, interrupted: bool = False) -> list[Record]:
+    """`interrupted`: a record at each step."""
     steps = range(start, epochs * Eight.steps_per_epoch)
-    return list(train(learner, Eight(), lambda step: 1.0, seed=3, steps=steps, record_seconds=record_seconds))
+    return list(train(learner, Eight(), lambda step: 1.0, seed=3, steps=steps, interrupted=lambda: interrupted))
 
 
 def test_every_step_and_image_is_in_one_record() -> None:
-    records = run(a_learner(), record_seconds=0.0)
+    records = run(a_learner(), interrupted=True)
     assert [record.step for record in records] == list(range(1, 11))
     assert [record.images for record in records] == [8, 8, 8, 8, 4] * 2
     assert [record.epoch_ended for record in records] == [False, False, False, False, True] * 2
@@ -48,7 +54,7 @@ def test_training_from_a_later_step_equals_the_uninterrupted_run() -> None:
     uninterrupted = a_learner()
     run(uninterrupted)
     broken = a_learner()
-    for record in train(broken, Eight(), lambda step: 1.0, seed=3, steps=range(10), record_seconds=0.0):
+    for record in train(broken, Eight(), lambda step: 1.0, seed=3, steps=range(10), interrupted=lambda: True):
         if record.step == 7:
             break
     again = a_learner()
@@ -56,6 +62,40 @@ def test_training_from_a_later_step_equals_the_uninterrupted_run() -> None:
     run(again, start=7)
     for ours, theirs in zip(uninterrupted.module.parameters(), again.module.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("checks", range(2, 22, 3))  # a step has 10: forward, backward, at its end
+def test_an_interruption_in_a_long_step_leaves_the_state_before_it(
+    monkeypatch: pytest.MonkeyPatch, checks: int
+) -> None:
+    monkeypatch.setattr(loop, "LONG_SECONDS", -1)
+    uninterrupted, broken = (with_batch_norm() for _ in range(2))
+    run(uninterrupted)
+    asked, done = count(1), 0
+
+    def train_until_interrupted() -> None:
+        nonlocal done
+        steps = range(5)
+        for record in train(
+            broken, Eight(), lambda step: 1.0, seed=3, steps=steps, interrupted=lambda: next(asked) >= checks
+        ):
+            done = record.step
+
+    with pytest.raises(Interrupted):
+        train_until_interrupted()
+    assert done == checks // 10
+    run(broken, start=done)
+    assert state_bytes(broken) == state_bytes(uninterrupted)
+
+
+def with_batch_norm() -> Learner:
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 3))
+    return Learner(module, Adam(), losses.build(CrossEntropy()))
+
+
+def state_bytes(learner: Learner) -> dict[str, bytes]:
+    return {name: value.numpy().tobytes() for name, value in learner.module.state_dict().items()}
 
 
 def test_learning_rate_is_the_factor_times_the_recipes() -> None:

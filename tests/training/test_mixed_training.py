@@ -11,7 +11,6 @@ import torch
 from tests.training.test_run_one import bits, finish, pause_after
 
 from convoy.recipe import Recipe
-from convoy.training.run import training
 from convoy.training.run.plan import plan_one
 from convoy.training.step import loop
 
@@ -42,8 +41,7 @@ def test_a_recipe_with_all_tools_trains(tiny: Make, tmp_path: Path, precision: s
 def test_an_interrupted_run_with_all_tools_equals_the_uninterrupted_one_bit_exactly(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.train
-    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(loop, "RECORD_SECONDS", 0.0)
     recipe = tiny(*ALL_TOOLS)
     uninterrupted = finish(recipe, tmp_path / "uninterrupted")
     assert finish(recipe, tmp_path / "broken", control=pause_after(11)).state == "interrupted"

@@ -17,7 +17,7 @@ from convoy.events import Control
 from convoy.recipe import Recipe
 from convoy.recipe.sections import SGD, CrossEntropy, Train
 from convoy.runs import Run
-from convoy.training.run import run_one, training
+from convoy.training.run import run_one
 from convoy.training.step import loop
 from convoy.training.step.learner import Learner
 from convoy.training.step.probe import STEP_SIZES, StepProbe, measure
@@ -67,8 +67,7 @@ def test_probe_results_are_in_the_run_folder_with_the_filters(tiny: Make, tmp_pa
 def test_an_interrupted_probed_run_ends_with_the_same_probes(
     tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.train
-    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(loop, "RECORD_SECONDS", 0.0)
     recipe = tiny(("probe.every_steps", 3), ("probe.keep_weights", True), ("model.options.drop_rate", 0.3))
     uninterrupted = finish(recipe, tmp_path / "uninterrupted")
     asked = count(1)

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from convoy import archive
 from convoy.api import report
 from convoy.events import Control, Note
 from convoy.recipe import Recipe
 from convoy.runs import Run, Workspace
-from convoy.training.run import run_one, training
+from convoy.training.run import run_one
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import plan_one
 from convoy.training.run.reloaded import ReloadDifference, difference
@@ -90,12 +91,16 @@ def test_a_run_resumed_after_its_best_epoch_can_still_be_compared(
     tiny: Make, net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(net, OUTSIDE)
-    original, looks = loop.train, count(1)
-    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
-    select = Ledger.select
-    monkeypatch.setattr(Ledger, "select", lambda ledger, epoch, *rest: epoch == 1 and select(ledger, epoch, *rest))
+    looks = count(1)
+    monkeypatch.setattr(loop, "RECORD_SECONDS", 0.0)
+    monkeypatch.setattr(Ledger, "is_best", lambda ledger, accuracy: not ledger.best_epoch)
     recipe = tiny()
-    finish(recipe, tmp_path / "out", control=lambda: Control.PAUSE if next(looks) == 10 else Control.CONTINUE)
+
+    def control() -> Control:
+        trains = not torch.is_inference_mode_enabled()
+        return Control.PAUSE if trains and next(looks) == 10 else Control.CONTINUE
+
+    finish(recipe, tmp_path / "out", control=control)
 
     run, _ = finish(recipe, tmp_path / "out")
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from convoy import models
-from convoy.checkpoint import load_weights
+from convoy.checkpoint import load_weights, saved_step
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started, from_json, to_json
 from convoy.recipe import Recipe
 from convoy.recipe.faults import limited
@@ -43,8 +43,7 @@ def pause_after(records: int) -> Callable[[], Control]:
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Yields a record at every step, so that a test can stop a run at any step."""
-    original = loop.train
-    monkeypatch.setattr(training, "train", lambda *args, **named: original(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(loop, "RECORD_SECONDS", 0.0)
 
 
 def bits(run: Run) -> dict[str, Any]:
@@ -172,6 +171,24 @@ def test_an_interrupted_run_equals_the_uninterrupted_one_bit_exactly(
         assert again.path == broken.path
         assert "resuming" in (again.path / "log.txt").read_text()
         assert bits(again) == expected
+
+
+def test_an_interrupted_evaluation_ends_at_once_and_the_resumed_run_repeats_it_bit_exactly(
+    tiny: Make, tmp_path: Path
+) -> None:
+    recipe, looks = tiny(("protocol.faults", ["test_opened_at_each_best"])), count(1)
+
+    def control() -> Control:
+        """Interrupts the evaluations after the epochs, and that of the finished training."""
+        evaluates = torch.is_inference_mode_enabled()
+        return Control.PAUSE if evaluates and next(looks) in (3, 10, 30, 50) else Control.CONTINUE
+
+    stopped_at = []
+    while (run := finish(recipe, tmp_path / "broken", control=control)).state == "interrupted":
+        stopped_at.append((saved_step(run.path / "checkpoints", run.status.fingerprint), len(run.metrics)))
+
+    assert stopped_at == [(8, 0), (8, 0), (16, 1), (16, 2)]
+    assert bits(run) == bits(finish(recipe, tmp_path / "uninterrupted"))
 
 
 @pytest.mark.usefixtures("every_step")

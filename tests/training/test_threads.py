@@ -21,7 +21,6 @@ from convoy.studies.session import Session
 from convoy.training.machine import threads
 from convoy.training.machine.environment import describe
 from convoy.training.machine.threads import fix_threads
-from convoy.training.run import training
 from convoy.training.step import loop
 
 Make = Callable[..., Recipe]
@@ -39,7 +38,7 @@ def _one_thread_of_two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _record_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "train", lambda *args, **named: loop.train(*args, **named, record_seconds=0.0))
+    monkeypatch.setattr(loop, "RECORD_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from convoy.evaluation.interruption import ending_early
+
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
@@ -60,7 +62,7 @@ def predict(
     """
     batch_size = images_per_batch(images, batch_size)
     logits, watcher = [], _watcher.get()
-    with evaluating(module), torch.inference_mode():
+    with evaluating(module), ending_early(module), torch.inference_mode():
         for start in range(0, len(images), batch_size):
             # torch.from_numpy warns about a read-only memory map, so each batch is copied.
             batch = torch.from_numpy(images[start : start + batch_size].copy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SECONDS = 10.0  # minimum between two checkpoints
-SHARE = 0.03  # maximum fraction of a run's time spent on saving; 40 million parameters take 4 s
+SHARE = 0.03  # maximum fraction of a run's time spent on saving; 283 MB take 0.4 s of processor time
 
 
 class Autosave:

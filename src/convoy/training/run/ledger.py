@@ -49,11 +49,14 @@ class Ledger:
     def images_per_second(self) -> float:
         return self.images / max(self.train_seconds, 1e-9)
 
+    def is_best(self, accuracy: float) -> bool:
+        """Whether an epoch with this accuracy is more accurate than all earlier ones."""
+        return accuracy > self.best_accuracy
+
     def select(self, epoch: int, accuracy: float, loss: float) -> bool:
-        """Records an epoch (from 1). Returns whether it is more accurate than all earlier ones."""
+        """Records an epoch (from 1). Returns whether it `is_best`."""
         self.selection_losses.append(loss)
-        best = accuracy > self.best_accuracy
-        if best:
+        if best := self.is_best(accuracy):
             self.best_epoch, self.best_accuracy = epoch, accuracy
         return best
 

@@ -31,7 +31,7 @@ class Selection:
         self.outputs: np.ndarray | None = None  # [N, classes]: outputs for the first images after the last epoch
 
     def end_epoch(self, module: nn.Module, ledger: Ledger, metrics: EpochMetrics) -> EpochMetrics:
-        """Returns the metrics with the score of the selection part and `best`. Updates the ledger."""
+        """Returns the metrics with the score of the selection part and `best`. Then updates the ledger."""
         part, epoch = self._ready.selection, metrics.epoch
         if part is None:
             ledger.best_epoch = epoch
@@ -45,11 +45,12 @@ class Selection:
             scored = score_together(self._ready, module, epoch, self._ranks)
         self.outputs = scored.logits[: reloaded.IMAGES].copy()
         score = scored.part_score
-        best = ledger.select(epoch, score.accuracy, scored.loss)
+        best = ledger.is_best(score.accuracy)
         test = score if part == "test" else None
         if best and Fault.TEST_OPENED_AT_EACH_BEST in self._ready.recipe.protocol.faults:
             test = score_part(self._ready, module, "test", self._open_test(), epoch=epoch).part_score
             self._run.update("data.json", test_openings=self.openings)
+        ledger.select(epoch, score.accuracy, scored.loss)
         return replace(metrics, best=best, validation=score if part == "validation" else None, test=test)
 
     def _open_test(self) -> ImageSet:

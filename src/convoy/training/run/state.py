@@ -38,7 +38,13 @@ class TrainingState:
         self.epoch_weights: dict[str, str] = {}  # SHA-256 of the saved weights of each epoch, by file
         self.environment: Environment | None = None  # recorded by the run so far
         self.openings = 0  # of the test set in this workspace, when this run last opened it
+        self._saved: tuple[int, int] | None = None  # the progress in the newest checkpoint
         self.start_clock()
+
+    @property
+    def _progress(self) -> tuple[int, int]:
+        """Steps, and epochs that were evaluated."""
+        return self.ledger.step, len(self.metrics)
 
     def start_clock(self) -> None:
         self._started_at = time.perf_counter() - self.ledger.total_seconds
@@ -62,14 +68,16 @@ class TrainingState:
     def save_epoch_weights(self, epoch: int) -> None:
         if self.plan.recipe.probe.keep_weights:
             path = self.run.path / "weights" / f"epoch-{epoch:05}.safetensors"
-            save_weights(path, self.learner.network.state_dict())
-            self.epoch_weights[path.name] = sha256_of(path)
+            self.epoch_weights[path.name] = save_weights(path, self.learner.network.state_dict())
 
     def append_metrics(self, metrics: EpochMetrics) -> None:
         self.metrics.append(metrics.as_line())
         self.run.append_metrics(metrics)
 
     def save(self) -> None:
+        """Writes a checkpoint, unless the newest one has this progress."""
+        if self._progress == self._saved:
+            return
         self.update_total_seconds()
         steps = {name: np.concatenate([*values, np.empty(0, np.float32)]) for name, values in self.steps.items()}
         write_arrays(self.run.path / "steps.npz", steps)
@@ -85,6 +93,7 @@ class TrainingState:
         state |= {"environment": None if self.environment is None else asdict(self.environment)}
         state |= {"openings": self.openings, "epoch_weights": self.epoch_weights}
         save_checkpoint(self.run.path / "checkpoints", self.ledger.step, state, self.plan.fingerprint)
+        self._saved = self._progress
 
     def resume(self) -> bool:
         """Loads the newest valid checkpoint and rewrites the files of the run from it. Returns False without one.
@@ -134,3 +143,4 @@ class TrainingState:
         self.best_outputs = None if outputs is None else outputs.numpy()
         if self.probe is not None:
             self.probe.load(**probe or {})
+        self._saved = self._progress

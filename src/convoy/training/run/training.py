@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 
+import numpy as np
 import torch
 
 from convoy.diagnosing.finding import SCHEMA, Severity
 from convoy.evaluation.cost import PeakMemory
+from convoy.evaluation.interruption import Interrupted, interruptible
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.files import write_json
 from convoy.run_contents import EpochMetrics, RunState
@@ -52,16 +55,28 @@ class Training:
         self.batches = plan.batches()
 
     def events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
-        yield from self._start()
-        epochs = self.recipe.train.epochs
-        rule = self._rule_already_met()
         try:
-            for record in self._records(min(epochs, until or epochs)) if rule is None else ():
+            yield from self._events(test=test, until=until, control=control)
+        except Interrupted:
+            yield self._interrupt()
+
+    def _events(self, *, test: bool, until: int | None, control: Callable[[], Control]) -> Iterator[Event]:
+        yield from self._start()
+        epochs, ledger = self.recipe.train.epochs, self.state.ledger
+
+        def interrupted() -> bool:
+            return control() is Control.PAUSE
+
+        try:
+            if ledger.epoch_images and ledger.step % self.batches.steps_per_epoch == 0:  # interrupted in the evaluation
+                yield self._end_epoch(interrupted)
+            rule = self._rule_already_met()
+            for record in self._records(min(epochs, until or epochs), interrupted) if rule is None else ():
                 self.failures.check_folder()
                 self.state.add(record)
                 progress = self._progress(record)
                 # End the epoch before yielding: the caller may close this generator, which saves the run.
-                ended = self._end_epoch(record) if record.epoch_ended else None
+                ended = self._end_epoch(interrupted) if record.epoch_ended else None
                 yield progress
                 if ended is not None:
                     yield ended
@@ -81,7 +96,7 @@ class Training:
         except GeneratorExit:
             self._interrupt()
             raise
-        yield from self._finish(rule or ALL_EPOCHS, test=test)
+        yield from self._finish(rule or ALL_EPOCHS, interrupted, test=test)
 
     def _start(self) -> Iterator[Event]:
         """Resumes from a checkpoint if there is one. Writes environment, data description, code and findings."""
@@ -117,12 +132,9 @@ class Training:
         state.start_clock()
         self.autosave = Autosave(time.perf_counter())
 
-    def _records(self, epochs: int) -> Iterator[Record]:
-        spec, ledger = self.recipe.schedule, self.state.ledger
-        horizon = horizon_of(self.batches.steps_per_epoch, self.recipe.train.epochs, self.recipe.protocol.faults)
-
+    def _records(self, epochs: int, interrupted: Callable[[], bool]) -> Iterator[Record]:
         def announced_lr_factor(step: int) -> float:
-            factor = lr_factor(spec, step, horizon, ledger.selection_losses)
+            factor = self._lr_factor(step)
             if self.ranks is not None:
                 self.ranks.announce(Command.STEP, step, factor)
             return factor
@@ -132,9 +144,15 @@ class Training:
             self.batches,
             announced_lr_factor,
             seed=self.recipe.seed,
-            steps=range(ledger.step, epochs * self.batches.steps_per_epoch),
+            steps=range(self.state.ledger.step, epochs * self.batches.steps_per_epoch),
             probe=self.state.probe,
+            interrupted=interrupted,
         )
+
+    def _lr_factor(self, step: int) -> float:
+        recipe = self.recipe
+        horizon = horizon_of(self.batches.steps_per_epoch, recipe.train.epochs, recipe.protocol.faults)
+        return lr_factor(recipe.schedule, step, horizon, self.state.ledger.selection_losses)
 
     def _rule_already_met(self) -> StopRule | None:
         """Returns the stop rule that a resumed run already met, if it was interrupted during its last evaluation."""
@@ -145,12 +163,18 @@ class Training:
     def _context(self, ended: EpochMetrics | None = None) -> StopContext:
         return StopContext(self.recipe, self.state.ledger, ended)
 
-    def _end_epoch(self, record: Record) -> EpochEnded:
-        """Scores the selection part, saves the weights if they are the best, writes the epoch's metrics."""
-        state, ledger, epoch = self.state, self.state.ledger, record.epoch + 1
-        lr = float(record.lr_factor[-1]) * self.recipe.optim.lr
-        metrics = ledger.metrics(epoch, lr, self.batches.steps_per_epoch, self.recipe.protocol.faults)
-        metrics = self.selection.end_epoch(state.learner.network, ledger, metrics)
+    def _end_epoch(self, interrupted: Callable[[], bool]) -> EpochEnded:
+        """Scores the selection part, saves the weights if they are the best, writes the epoch's metrics.
+
+        If the evaluation is interrupted, the state remains that before it, and the resumed run repeats it.
+        """
+        state, ledger, per_epoch = self.state, self.state.ledger, self.batches.steps_per_epoch
+        epoch = ledger.step // per_epoch
+        lr = float(np.float32(self._lr_factor(ledger.step - 1))) * self.recipe.optim.lr
+        metrics = ledger.metrics(epoch, lr, per_epoch, self.recipe.protocol.faults)
+        with self._evaluating(interrupted):
+            metrics = self.selection.end_epoch(state.learner.network, ledger, metrics)
+        self.failures.check_folder()
         if metrics.best:
             state.keep_best()
             state.best_outputs = self.selection.outputs
@@ -161,7 +185,11 @@ class Training:
         self.run.log(text)
         return EpochEnded(text, metrics, self.run.path)
 
-    def _finish(self, rule: StopRule, *, test: bool) -> Iterator[Event]:
+    def _evaluating(self, interrupted: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Ends an evaluation that is interrupted, unless the other ranks would wait for its results."""
+        return interruptible(interrupted) if self.ranks is None else nullcontext()
+
+    def _finish(self, rule: StopRule, interrupted: Callable[[], bool], *, test: bool) -> Iterator[Event]:
         self.failures.check_folder()
         ledger = self.state.ledger
         if ledger.skipped_in_a_row:
@@ -171,7 +199,12 @@ class Training:
         sentence = rule.sentence(self._context())
         epoch = finish.kept_epoch(self.plan, ledger.best_epoch, ledger.step)
         yield self._log(Note(lines.stopped(sentence, epoch, self.plan.selection, epochs=len(self.run.metrics))))
-        for note in finish.score_and_describe(self.state, self.workspace, self.peak, test=test):
+        notes = finish.score_and_describe(self.state, self.workspace, self.peak, test=test)
+        while True:
+            with self._evaluating(interrupted):
+                note = next(notes, None)
+            if note is None:
+                break
             yield self._log(Note(note))
         self.failures.check_folder()
         finish.close(self.state, rule, sentence)

@@ -67,6 +67,11 @@ class Learner:
         """The network to score and to save: the moving average of the weights if there is one."""
         return self.module if self._average is None else self._average.module
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes take each step together."""
+        return self._ranks is not None
+
     def set_lr_factor(self, factor: float) -> None:
         self.optimizer.lr = self._lr * factor
 
