@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import safe_open
 from tests.conftest import Call
 from tests.data.photographed_digits import photograph
-from tests.fake_runs import mnist
+from tests.fake_runs import fake_run, mnist
 from tests.forks import Done, run_code
 from tests.random_runs import random_run
 
@@ -28,7 +28,7 @@ from convoy import exporting
 from convoy.data import load
 from convoy.exporting import FORMATS, graphs
 from convoy.exporting.bundle import network_py
-from convoy.files import write_json
+from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.runs import Run
 
@@ -94,10 +94,16 @@ def test_graph_takes_any_number_of_images_and_gives_the_logits_of_the_run(
 
 
 @pytest.mark.parametrize("to", GRAPHS)
-def test_preprocessing_outside_takes_normalised_images(run: Run, images: np.ndarray, to: str, tmp_path: Path) -> None:
-    (path,), _ = convoy.export(run, tmp_path / "net", to=to, preprocessing="outside")
+def test_preprocessing_outside_takes_normalised_images_and_temperature_divides_the_logits(
+    run: Run, images: np.ndarray, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "temperature_of", lambda run: 1.7)  # its validation part has no errors
+    (path,), parity = convoy.export(run, tmp_path / "net", to=to, preprocessing="outside", temperature=True)
+    assert parity is not None
+    assert parity.agreeing == parity.images
     network, facts = reloaded(path, to)
-    expected = logits_of(run, images)
+    assert facts["temperature"] == "1.7"
+    expected = logits_of(run, images) / 1.7
     np.testing.assert_allclose(
         network(convoy.load(run).preprocess(images).numpy()), expected, atol=1e-5 * np.abs(expected).max()
     )
@@ -260,6 +266,15 @@ def test_a_missing_extra_is_an_error_that_says_what_to_install(
 def test_preprocessing_is_inside_or_outside_and_only_of_graphs(run: Run, to: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="preprocessing"):
         convoy.export(run, tmp_path / "file", to=to, preprocessing=value)
+
+
+@pytest.mark.parametrize("outputs", [None, np.eye(3, dtype=np.float32), np.full((30, 3), 1 / 3, np.float32)])
+def test_a_run_without_a_temperature_is_an_error(outputs: np.ndarray | None, tmp_path: Path) -> None:
+    run = fake_run(tmp_path)
+    labels = {} if outputs is None else {"validation_labels": np.arange(len(outputs)) % 3, "validation_logits": outputs}
+    write_arrays(run.path / "predictions.npz", labels)
+    with pytest.raises(ValueError, match="--temperature"):
+        graphs.temperature_of(run)
 
 
 def test_command_prints_the_comparison(run: Run, call: Call) -> None:

@@ -138,9 +138,11 @@ def test_an_archived_run_has_its_own_hashes(run: Run, tmp_path: Path) -> None:
 
 def test_a_run_of_an_older_version_without_hashes_is_read(run: Run) -> None:
     status = json.loads((run.path / "status.json").read_text())
-    del status["files"]
+    del status["files"], status["seal"]
     write_json(run.path / "status.json", status)
+    (run.path / "doctor.json").unlink()
     run.check_files()
+    assert contradictions(run) == ()
     assert run.scores["test"].n == len(run.predicted("test")[0])
 
 
@@ -175,6 +177,12 @@ def forge_hashes(run: Run) -> None:
     status = contents(run, "status.json")
     files = {name: sha256_of(run.path / name) for name in status["files"]}
     write_json(run.path / "status.json", sealed(status | {"files": files}))
+
+
+def forget_hashes(run: Run) -> None:
+    """As in a run of the first versions."""
+    run.write_status(files={})
+    (run.path / "doctor.json").unlink()
 
 
 def edit_curve(run: Run) -> None:
@@ -245,6 +253,21 @@ def test_a_deleted_file_and_a_deleted_hash_are_named(run: Run) -> None:
     )  # fmt: skip
 
 
+def test_hashes_and_seal_deleted_from_a_run_that_had_them_are_named(run: Run) -> None:
+    status = contents(run, "status.json")
+    del status["files"], status["seal"]
+    write_json(run.path / "status.json", status)
+    named = {(each.file, each.quantity) for each in contradictions(run)}
+    assert named == {("recipe.toml", HASH), ("status.json", HASH)}
+
+
+def test_fewer_openings_of_the_test_set_than_the_run_needed_contradict_its_scores(run: Run) -> None:
+    write_json(run.path / "data.json", contents(run, "data.json") | {"test_openings": 0})
+    forge_hashes(run)
+    (found,) = contradictions(run)
+    assert (found.file, found.quantity, found.stated, found.found) == ("data.json", "test_openings", 0, 1)
+
+
 def test_a_run_whose_weights_were_deleted_is_not_an_archived_run(run: Run) -> None:
     (run.path / "best.safetensors").unlink()
     assert not run.is_archived
@@ -299,7 +322,7 @@ def test_a_test_of_the_weights_contradicts_forged_predictions_and_scores(run: Ru
 def test_a_run_with_edited_scores_is_not_reused(tiny: Make, tmp_path: Path) -> None:
     run = api.train(tiny(("train.epochs", 1)), out=tmp_path, show=False)
     edit_accuracy(run, 0.125)
-    run.write_status(files={})
+    forget_hashes(run)
     with pytest.raises(ValueError, match=r"0\.125"):
         list(run_one(tiny(("train.epochs", 1)), tmp_path))
 
@@ -314,7 +337,7 @@ def test_an_edited_score_that_cannot_be_recounted_is_an_error(call: Call, run: R
 
 
 def test_an_edited_confusion_matrix_is_recounted(run: Run) -> None:
-    run.write_status(files={})
+    forget_hashes(run)
     for key in ("confusion", "per_class"):
         scores = contents(run, "scores.json")
         scores["test"][key] = scores["test"][key][::-1]
@@ -357,7 +380,7 @@ def test_a_checkpoint_of_another_format_is_a_one_line_error(tiny: Make, tmp_path
 
 
 def test_report_refuses_a_run_with_an_empty_environment_and_list_shows_it(call: Call, run: Run) -> None:
-    run.write_status(files={})
+    forget_hashes(run)
     (run.path / "environment.json").write_text("{}")
     code, _, err = call("report", run.path)
     assert code == 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 
@@ -144,6 +144,20 @@ def _scores(files: Readable) -> Iterator[Contradiction]:
     # A changed scores.json is compared too, because this reports which of its values changed.
     if files.has(PREDICTIONS, DATA) and (run.path / SCORES).is_file():
         yield from (difference for _part, _score, difference in run.contradicted_scores())
+    # The workspace's log of openings is no witness: the run may have been trained in another workspace.
+    if files.has(DATA, SCORES, METRICS):
+        stated, least = files.data.test_openings, own_openings(run.stated_scores, files.metrics, files.data)
+        if stated < least:
+            yield Contradiction(run.name, DATA, SCORES, "test_openings", stated, least)
+
+
+def own_openings(scores: Collection[str], metrics: Sequence[EpochMetrics], data: RunData) -> int:
+    """How often a finished run has opened the test set at least: for its score, and for each epoch scored on it.
+
+    A run that selects the best epoch by the test set opens it once for all epochs. `scores`: the scored parts.
+    """
+    epochs = sum(epoch.test is not None for epoch in metrics)
+    return ("test" in scores) + (min(epochs, 1) if data.selection == "test" else epochs)
 
 
 def _curves(files: Readable) -> Iterator[Contradiction]:

@@ -13,10 +13,11 @@ from convoy.files import read_json
 from convoy.text import gettext as _
 
 RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors", "code/**/*.py")  # except status.json
-STATUS, SEAL = "status.json", "seal"
+STATUS, SEAL, RECIPE = "status.json", "seal", "recipe.toml"
 # Files of every finished run; each must have a hash:
 WRITTEN = ("scores.json", "predictions.npz", "metrics.jsonl", "data.json", "environment.json", "cost.json")
 HASH, CONTENT = "SHA-256", "content"  # values of Contradiction.quantity
+DOCTOR = "doctor.json"  # written by every version that seals status.json when it opens a run
 _ADVICE = "delete the folder, or run its command with --fresh, to train it again"
 
 
@@ -81,13 +82,16 @@ def sealed(status: Mapping[str, object]) -> dict[str, object]:
 
 
 def has_valid_seal(folder: Path) -> bool:
-    """Whether status.json is readable and unchanged since a run or an archive wrote it. Older runs have no seal."""
+    """Whether status.json is readable and unchanged since a run or an archive wrote it.
+
+    Only runs of versions before the doctor, and so without doctor.json, may lack a seal.
+    """
     try:
         status = read_json(folder / STATUS)
     except ValueError:
         return False
     if SEAL not in status:
-        return True
+        return not (folder / DOCTOR).is_file()
     texts = json.dumps(status, indent=1) + "\n", json.dumps(status, separators=(",", ":")) + "\n"  # no repeated keys
     return sealed(status)[SEAL] == status[SEAL] and (folder / STATUS).read_text(encoding="utf-8") in texts
 
@@ -157,7 +161,10 @@ def check(folder: Path, name: str) -> None:
 def changed(folder: Path) -> tuple[Contradiction, ...]:
     """Returns the files that are changed, missing or without a hash. Raises ValueError if status.json is damaged."""
     recorded = recorded_hashes(folder)
-    names = [*recorded, *(name for name in WRITTEN if name not in recorded and _should_have_hash(name, recorded))]
+    expected = [name for name in WRITTEN if _should_have_hash(name, recorded)]
+    if (folder / DOCTOR).is_file():  # has a hash of the recipe from the start
+        expected.append(RECIPE)
+    names = dict.fromkeys([*recorded, *expected])
     now = {name: sha256_of(folder / name) if (folder / name).is_file() else None for name in names}
     differences = [
         Contradiction(folder.name, name, STATUS, HASH, now[name], recorded.get(name))

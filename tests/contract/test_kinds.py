@@ -23,6 +23,8 @@ from convoy.experiments import kinds
 from convoy.runs import Study, Workspace
 from convoy.studies import findings
 from convoy.studies.kinds import KINDS
+from convoy.verifying.result import State
+from convoy.verifying.study import verify_finding
 
 every_kind = pytest.mark.parametrize("kind", kinds.KINDS)
 RECIPE = """
@@ -134,6 +136,31 @@ def test_finding_read_from_its_file_is_equal(kind: str, workspace: Workspace) ->
     written = study.finding_json
     findings.write(study, finding)
     assert study.finding_json == written == json.loads(json.dumps(asdict(finding)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_finding_is_that_of_its_runs_and_a_forged_one_is_found(kind: str, workspace: Workspace) -> None:
+    study = study_of(workspace, kind)
+    assert verify_finding(study).state is State.AGREES
+    finding = study.finding_json
+    name = "accuracy" if "accuracy" in finding else next(name for name, value in finding.items() if _has_float(value))
+    with changed(study, {name: _forged(finding[name])}):
+        assert verify_finding(study).state is State.DIFFERS
+
+
+def _has_float(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, float) or any(map(_has_float, inner))
+
+
+def _forged(value: Any) -> Any:
+    """Adds 0.001 to the first float."""
+    if isinstance(value, float):
+        return value + 0.001
+    place = next(key for key in (value if isinstance(value, dict) else range(len(value))) if _has_float(value[key]))
+    if isinstance(value, dict):
+        return value | {place: _forged(value[place])}
+    return [*value[:place], _forged(value[place]), *value[place + 1 :]]
 
 
 @every_kind

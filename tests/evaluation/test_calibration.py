@@ -163,6 +163,42 @@ def test_the_report_has_a_row_with_and_one_without_the_temperature(run: Run) -> 
     assert len(blocks.blocks[2].rows) == 2  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("images", "blocks"), [(800, ["Prose"]), (3, ["Table"])])
+def test_a_run_with_outputs_that_are_not_finite_is_named_and_has_no_numbers_of_these(
+    run: Run, images: int, blocks: list[str]
+) -> None:
+    arrays = run.predictions
+    arrays["test_logits"][:images] = np.nan
+    write_arrays(run.path / "predictions.npz", arrays)
+    view = read_run(run)
+    own = section.run_section(view, "test")
+
+    assert cal.without_probabilities(run, "test") == (images, 800)
+    assert own is not None
+    assert (len(own.blocks) == 1) == (images == 800)
+    for found in (section.models_section, lambda *args: section.spread_section(*args, "Source")):
+        shown = found({"lenet": [view]}, "test")
+        assert shown is not None
+        assert [type(block).__name__ for block in shown.blocks] == blocks
+        text = shown.blocks[0].note if blocks == ["Table"] else shown.blocks[0].text  # type: ignore[union-attr]
+        assert run.name in text
+        assert f"{images:,}" in text
+
+
+def test_the_spread_over_runs_is_the_standard_deviation_of_their_errors(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path, seed=seed) for seed in (1, 2)]
+    errors = []
+    for seed, run in enumerate(runs):
+        logits, labels = outputs_and_labels(300, 2.0, seed)
+        write_arrays(run.path / "predictions.npz", {"test_logits": logits, "test_labels": labels})
+        errors.append(cal.points_of_run(run, "test").ece)  # type: ignore[union-attr]
+    shown = section.spread_section({"lenet": [read_run(run) for run in runs]}, "test", "Recipe")
+
+    assert shown is not None
+    cell = shown.blocks[0].rows[0][1]  # type: ignore[union-attr]
+    assert (cell.text, cell.note) == (f"{100 * np.mean(errors):.2f}", f"{100 * np.std(errors, ddof=1):.2f}")
+
+
 def test_a_run_without_outputs_has_no_calibration(tmp_path: Path) -> None:
     archived = fake_run(tmp_path)
 

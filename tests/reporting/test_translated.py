@@ -32,7 +32,7 @@ from convoy.studies.compare.ablation import Design
 from convoy.studies.crossval import finding as crossval_finding
 from convoy.studies.crossval.finding import fold_label
 from convoy.studies.seeds.finding import Source
-from convoy.studies.seeds.run import find as seeds_find
+from convoy.studies.seeds.finding import find as seeds_find
 
 MODELS = {"lenet": FakeModel(0.98), "vgg": FakeModel(0.99)}
 NAMES = {"Example CPU", "max pool", "global average pool", MADE.command}

@@ -20,6 +20,8 @@ from convoy.studies import kinds
 from convoy.studies.compare.ablation import Ablation, Design, Effect, combine, conclude
 from convoy.studies.compare.finding import conclude as compare
 from convoy.studies.compare.words import caveats, sentence
+from convoy.verifying.result import State
+from convoy.verifying.study import verify_finding
 
 BASE = Recipe.load("defaults/mnist")
 NORMS, BATCHES = ("batch", "none"), ("64", "128")
@@ -218,6 +220,13 @@ def test_a_seed_without_a_score_at_some_combination_is_left_out(tmp_path: Path) 
     assert (finding.seeds, finding.trained) == ((1, 2), 3)
 
 
+def test_the_design_follows_from_the_finding(tmp_path: Path) -> None:
+    effects = conclude(DESIGN, members(tmp_path, additive), "test").effects
+    assert Design.of(DESIGN.keys, effects, [*DESIGN.levels]) == DESIGN
+    with pytest.raises(ValueError, match="every combination"):
+        Design.of(DESIGN.keys, [], [*DESIGN.levels])
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     out = tmp_path_factory.mktemp("ablation")
@@ -232,6 +241,7 @@ def test_an_ablation_is_a_comparison_with_effects(study: Study) -> None:
     assert [each.key for each in finding.ablation.effects] == ["norm", "batch_size"]
     assert kinds.sentence_of(study).startswith("norm: ")
     assert study.name.startswith("compare-two_conv_cnn-norm-batch_size-")
+    assert verify_finding(study).state is State.AGREES
 
 
 @pytest.mark.usefixtures("words_alone")

@@ -26,6 +26,8 @@ from convoy.studies.landscape.run import run as landscape
 from convoy.studies.landscape.surface import LINE_POINTS, Scene, filter_normalised, training_path
 from convoy.studies.session import Session
 from convoy.training.run.plan import plan_one
+from convoy.verifying.result import State
+from convoy.verifying.study import verify_finding
 
 LRS = (0.02, 0.002)
 NAMES = [each.name for each in fields(Design)]
@@ -117,6 +119,7 @@ def test_a_varied_key_has_the_ratio_of_its_two_bands(made: Made) -> None:
     assert (factor.key, factor.a, factor.b) == ("norm", "false", "true")
     assert factor.ratios == pair_of_bands.ratios
     assert study.name.startswith("landscape-net-norm-")
+    assert verify_finding(study).state is State.AGREES
 
 
 def test_test_set_stays_closed(made: Made) -> None:

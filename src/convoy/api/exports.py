@@ -38,6 +38,14 @@ class ExportOptions(TypedDict, total=False):
             "them. outside: it takes normalised images."
         ),
     ]
+    temperature: Annotated[
+        bool,
+        Flag(
+            "For onnx and pt2. The exported network divides its logits by the temperature that was fitted on the "
+            "validation part.",
+            False,
+        ),
+    ]
     overwrite: Annotated[bool, Flag("Replace existing files.", False)]
     trust_code: TrustCode
     out: Out
@@ -78,9 +86,13 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
 
     to, out, preprocessing = options["to"], options["out"], options["preprocessing"]
     if to in tracking.TRACKERS:
-        if len(names) > 1 or preprocessing is not None:
+        if len(names) > 1 or preprocessing is not None or options["temperature"]:
             raise ValueError(
-                _("--to {to}: expected at most one name, of a folder or project, and no --preprocessing", to=to)
+                _(
+                    "--to {to}: expected at most one name, of a folder or project, and no --preprocessing and "
+                    "--temperature",
+                    to=to,
+                )
             )
         place = str(names[0]) if names else tracking.default_place(to, out)
         tracking.export(newest(locate, target, out), to, place)
@@ -89,7 +101,7 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
     parity = exporting.export(
         newest(find_run, str(target.path) if isinstance(target, Study) else target, out),
         paths,
-        exporting.Settings(trust_code=options["trust_code"]),
+        exporting.Settings(temperature=options["temperature"], trust_code=options["trust_code"]),
         to=to or exporting.format_of(paths),
         preprocessing=preprocessing,
         overwrite=options["overwrite"],

@@ -99,7 +99,8 @@ def test(call: Call, as_json: bool) -> None:
     if count := score.not_finite:
         say(
             _(
-                "of {n:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong",
+                "{weights}: of {n:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong",
+                weights=tested.weights,
                 n=score.n,
                 count=count,
             )
@@ -108,6 +109,9 @@ def test(call: Call, as_json: bool) -> None:
 
     if tested.calibration is not None:
         say(calibration.sentence(tested.calibration))
+    excluded = score.n if tested.calibration is None else tested.calibration.raw.excluded
+    if excluded:
+        say(calibration.excluded_images(tested.weights, "test", excluded, score.n))
     for line in (subgroups.lowest_class(tested.by_class), subgroups.lowest_group(tested.by_group)):
         if line:
             say(line)

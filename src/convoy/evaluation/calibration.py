@@ -92,6 +92,12 @@ def of_outputs(
     return PartCalibration(part, raw, temperature, calibration(outputs, labels, temperature=temperature.value))
 
 
+def without_probabilities(run: Run, part: str) -> tuple[int, int]:
+    """How many images of a part have NaN or +inf among their outputs, and how many images with outputs there are."""
+    outputs = run.predictions.get(f"{part}_logits")
+    return (0, 0) if outputs is None else (int((~_finite(outputs)).sum()), len(outputs))
+
+
 class Points(NamedTuple):
     """The calibration of one part without intervals, which take longer."""
 

@@ -78,17 +78,12 @@ def export(
     export_format = FORMATS[to]
     check_packages(to, f"--to {to}")
     _check_names(names, to, export_format, overwrite=overwrite)
+    own = {"--preprocessing": preprocessing is not None, "--temperature": settings.temperature}
+    if not export_format.is_graph and any(own.values()):
+        option = next(name for name, is_set in own.items() if is_set)
+        graphs_ = " and ".join(name for name, each in FORMATS.items() if each.is_graph)
+        raise ValueError(_("{option}: only for --to {graphs}, not for {to}", option=option, graphs=graphs_, to=to))
     if preprocessing is not None:
-        if not export_format.is_graph:
-            graphs_ = " and ".join(name for name, each in FORMATS.items() if each.is_graph)
-            raise ValueError(
-                _(
-                    "--preprocessing {preprocessing}: only for --to {graphs}, not for {to}",
-                    preprocessing=preprocessing,
-                    graphs=graphs_,
-                    to=to,
-                )
-            )
         if preprocessing not in PREPROCESSING:
             raise unknown(_("preprocessing"), preprocessing, PREPROCESSING)
         settings = replace(settings, preprocessing=preprocessing)

@@ -14,6 +14,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from convoy.data.batches import Normaliser
+from convoy.evaluation import calibration
 from convoy.evaluation.load import network_of
 from convoy.evaluation.loaded import normaliser_of
 from convoy.exporting import parity
@@ -37,11 +38,35 @@ class WithPreprocessing(nn.Module):
         return self.network(self.normalise(images))
 
 
+class WithTemperature(nn.Module):
+    """The network with temperature scaling: its logits divided by a number."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network, self.temperature = network, temperature
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(x)
+        return logits / self.temperature
+
+
+def temperature_of(run: Run) -> float:
+    """The temperature fitted on the validation part. Raises ValueError if there is none."""
+    stored = run.predictions
+    if "validation_logits" not in stored:
+        raise ValueError(_("--temperature: {path} has no outputs of a validation part", path=run.path))
+    outputs, labels = calibration.arrays_of(stored, "validation")
+    if calibration.are_probabilities(outputs):
+        raise ValueError(_("--temperature: the network of {path} ends in a softmax, and has no logits", path=run.path))
+    if (fitted := calibration.fit_temperature(outputs, labels)) is None:
+        raise ValueError(_("--temperature: the validation part of {path} determines no temperature", path=run.path))
+    return fitted.value
+
+
 def pt2(run: Run, settings: Settings) -> Contents:
     """Exports for torch.export.load. Its extra_files contain facts.json."""
-    network = network_of(run, trust_code=settings.trust_code)
+    network, details = _network(run, settings)
     buffer = BytesIO()
-    details = facts(run) | {"preprocessing": settings.preprocessing}
     torch.export.save(_trace(run, network, settings), buffer, extra_files={"facts.json": json.dumps(details)})
     buffer.seek(0)
     module = torch.export.load(buffer).module()
@@ -56,8 +81,8 @@ def pt2(run: Run, settings: Settings) -> Contents:
 def onnx(run: Run, settings: Settings) -> Contents:
     import onnxruntime
 
-    network = network_of(run, trust_code=settings.trust_code)
-    content = _onnx_bytes(run, _trace(run, network, settings), settings)
+    network, details = _network(run, settings)
+    content = _onnx_bytes(_trace(run, network, settings), details)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -67,6 +92,16 @@ def onnx(run: Run, settings: Settings) -> Contents:
         return logits
 
     return Contents([content], parity.check(run, network, exported))
+
+
+def _network(run: Run, settings: Settings) -> tuple[nn.Module, dict[str, str]]:
+    """The network to export, and the facts to store with it."""
+    network = network_of(run, trust_code=settings.trust_code)
+    details = facts(run) | {"preprocessing": settings.preprocessing}
+    if not settings.temperature:
+        return network, details
+    value = temperature_of(run)
+    return WithTemperature(network, value), details | {"temperature": f"{value:.9g}"}
 
 
 def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
@@ -90,7 +125,7 @@ def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
     return program
 
 
-def _onnx_bytes(run: Run, program: ExportedProgram, settings: Settings) -> bytes:
+def _onnx_bytes(program: ExportedProgram, details: dict[str, str]) -> bytes:
     import onnx as onnx_package
 
     # The exporter logs operations of torchvision that it skips.
@@ -107,7 +142,7 @@ def _onnx_bytes(run: Run, program: ExportedProgram, settings: Settings) -> bytes
         del value.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]
-    onnx_package.helper.set_model_props(model, facts(run) | {"preprocessing": settings.preprocessing})
+    onnx_package.helper.set_model_props(model, details)
     content: bytes = model.SerializeToString()
     return content
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -39,7 +39,8 @@ def run_section(view: RunView, part: str) -> Section | None:
     """The calibration of one run; None without stored outputs of the part."""
     found = numbers_of.of_run(view.run, part)
     if found is None:
-        return None
+        excluded = excluded_of([view], part)
+        return Section(_("Calibration"), (Prose(" ".join(excluded)),)) if excluded else None
     reliability = Reliability(found.raw.bins, found.scaled.bins if found.scaled else ())
     panels = (
         Panel(_("Reliability"), partial(draw_reliability, numbers=reliability), height=3.2),
@@ -87,6 +88,29 @@ def sentence(found: PartCalibration) -> str:
         text=text,
         temperature=f"{found.temperature.value:.3f}",
         scaled=f"{100 * found.scaled.ece.mean:.2f}",
+    )
+
+
+def excluded_of(views: Sequence[RunView], part: str) -> list[str]:
+    """A sentence for each run with outputs that are not finite."""
+    counts = [(view.run.name, *numbers_of.without_probabilities(view.run, part)) for view in views]
+    return [excluded_images(name, part, count, images) for name, count, images in counts if count]
+
+
+def excluded_images(name: str, part: str, count: int, images: int) -> str:
+    if count == images:
+        return _(
+            "{name}: no calibration, because none of the {n:,} images of the {part} part has finite outputs.",
+            name=name,
+            n=images,
+            part=part_name(part),
+        )
+    return _(
+        "{name}: calibration without {count:,} of the {n:,} images of the {part} part, whose outputs are not finite.",
+        name=name,
+        count=count,
+        n=images,
+        part=part_name(part),
     )
 
 
@@ -204,26 +228,61 @@ class ModelCalibration(NamedTuple):
 
 def models_section(groups: Groups, part: str) -> Section | None:
     """The calibration of several models, as means over seeds; None if no run has outputs of the part."""
-    rows = [row for label, group in with_score(groups, part).items() if (row := model_calibration(label, group, part))]
+
+    def cell(value: Estimate, scale: float, digits: int) -> Cell:
+        return Cell(*value.parts(scale=scale, digits=digits))
+
+    first: TextField[ModelCalibration] = TextField(_("Model"), lambda row: Cell(row.label, model=row.label))
+    return _section(groups, part, first, cell, _("±: half the 95 % interval over seeds."))
+
+
+def spread_section(groups: Groups, part: str, name: str) -> Section | None:
+    """Like `models_section`, with standard deviations: for runs that are not independent, or vary in one source only.
+
+    `name`: of the first column.
+    """
+
+    def cell(value: Estimate, scale: float, digits: int) -> Cell:
+        return Cell(f"{value.mean * scale:,.{digits}f}", "" if value.sd is None else f"{value.sd * scale:,.{digits}f}")
+
+    first: TextField[ModelCalibration] = TextField(name, lambda row: row.label)
+    return _section(groups, part, first, cell, _("After each mean: the standard deviation over the runs."))
+
+
+def _section(
+    groups: Groups,
+    part: str,
+    first: TextField[ModelCalibration],
+    cell: Callable[[Estimate, float, int], Cell],
+    spread: str,
+) -> Section | None:
+    groups = with_score(groups, part)
+    rows = [row for label, group in groups.items() if (row := model_calibration(label, group, part))]
+    excluded = list(dict.fromkeys(each for group in groups.values() for each in excluded_of(group, part)))
     if not rows:
-        return None
+        return Section(_("Calibration"), (Prose(" ".join(excluded)),)) if excluded else None
+
+    def column(value: Estimate | None, scale: float, digits: int) -> Cell:
+        return Cell("") if value is None else cell(value, scale, digits)
+
     has_scaled = any(row.scaled_ece for row in rows)
     fields: list[Field[ModelCalibration]] = [
-        TextField(_("Model"), lambda row: Cell(row.label, model=row.label)),
-        Field(_("ECE"), lambda row: _cell(row.ece, 100, 2), "%"),
-        Field(_("Brier score"), lambda row: _cell(row.brier, 1, 4)),
-        Field(_("NLL"), lambda row: _cell(row.nll, 1, 4), _("nats")),
-        *((Field(_("Temperature"), lambda row: _cell(row.temperature, 1, 3)),) if has_scaled else ()),
-        *((Field(_("ECE after scaling"), lambda row: _cell(row.scaled_ece, 100, 2), "%"),) if has_scaled else ()),
-        Field(_("Seeds"), lambda row: str(row.ece.n)),
+        first,
+        Field(_("ECE"), lambda row: column(row.ece, 100, 2), "%"),
+        Field(_("Brier score"), lambda row: column(row.brier, 1, 4)),
+        Field(_("NLL"), lambda row: column(row.nll, 1, 4), _("nats")),
+        *((Field(_("Temperature"), lambda row: column(row.temperature, 1, 3)),) if has_scaled else ()),
+        *((Field(_("ECE after scaling"), lambda row: column(row.scaled_ece, 100, 2), "%"),) if has_scaled else ()),
+        Field("n", lambda row: str(row.ece.n), _("runs")),
     ]
     note = _(
-        "Of the {part} part. Bins of the ECE: {bins}, of equal numbers of images. ±: half the 95 % interval over "
-        "seeds. Brier score: summed over the classes, 0 to 2. The temperatures were fitted on the validation part.",
+        "Of the {part} part. Bins of the ECE: {bins}, of equal numbers of images. {spread} Brier score: summed over "
+        "the classes, 0 to 2. The temperatures were fitted on the validation part.",
         part=part_name(part),
         bins=numbers_of.BINS,
+        spread=spread,
     )
-    return Section(_("Calibration"), (table_of(fields, rows, note),))
+    return Section(_("Calibration"), (table_of(fields, rows, " ".join([note, *excluded])),))
 
 
 def model_calibration(label: str, group: Sequence[RunView], part: str) -> ModelCalibration | None:
@@ -240,7 +299,3 @@ def model_calibration(label: str, group: Sequence[RunView], part: str) -> ModelC
         t_interval(temperatures) if temperatures else None,
         t_interval(scaled) if scaled else None,
     )
-
-
-def _cell(value: Estimate | None, scale: float, digits: int) -> Cell:
-    return Cell("") if value is None else Cell(*value.parts(scale=scale, digits=digits))

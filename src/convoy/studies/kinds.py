@@ -1,8 +1,9 @@
 """The kinds of studies: each folder of this package is one. Their modules are loaded when needed.
 
 command.py has the public function with its options; convoy/api/__init__.py imports it. These modules never import
-torch, not even indirectly: finding.py has the type of the finding, whose field `kind` is the folder's name; words.py
-has the functions `sentence` and `caveats` of a finding; page.py has the function `page` of study, finding and folder.
+torch, not even indirectly: finding.py has the type of the finding, whose field `kind` is the folder's name, and the
+function `again`, which recomputes it; words.py has the functions `sentence` and `caveats` of a finding; page.py has the
+function `page` of study, finding and folder.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ def finding_of(study: Study, kinds: Mapping[str, str] = KINDS) -> Any:
     module = _module(study, "finding", kinds)
     types = [each for each in vars(module).values() if getattr(each, "kind", None) == study.contents.kind]
     return findings.read(study, types[0])
+
+
+def finding_again(study: Study) -> Any:
+    """Recomputes the finding from the study's runs. Reads from the stated finding only what the study was asked for,
+    such as labels. Raises ValueError like `finding_of`, and if it cannot be recomputed.
+    """
+    return _module(study, "finding", KINDS).again(finding_of(study), study)
 
 
 def sentence_of(study: Study, kinds: Mapping[str, str] = KINDS) -> str:

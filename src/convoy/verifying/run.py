@@ -68,7 +68,11 @@ def of_files(run: Run) -> Iterator[Checked]:
     for aspect in Aspect:
         check, found = Check(aspect.value), contradictions_in(run, aspect)
         if not found and aspect is Aspect.FILES and len(run.status.files) < 2:  # recipe.toml alone
-            yield unknown(run.name, check, _("the run has no hashes: it is not finished, or of an older version"))
+            yield unknown(
+                run.name,
+                check,
+                _("the run has no hashes: it is not finished, of an older version, or being written to"),
+            )
         elif not found and aspect is not Aspect.FILES and not run.finished:
             yield unknown(run.name, check, _("the run is not finished"))
         else:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from convoy.counts import agree
-from convoy.run_files import Contradiction
+from convoy.run_files import CONTENT, Contradiction
 from convoy.runs import Study
-from convoy.studies.compare.finding import conclude
+from convoy.studies import kinds
 from convoy.text import gettext as _
 from convoy.verifying.result import Check, Checked, compared, unknown
 
@@ -17,15 +17,20 @@ FINDING = "finding.json"
 
 
 def verify_finding(study: Study) -> Checked:
-    """Compares the finding of a comparison without varied keys; those of other kinds cannot be checked."""
+    """Compares the finding with one that is recomputed from the runs (`again` of its kind)."""
     if not study.has_finding:
         return unknown(study.name, Check.FINDING, _("the study is not finished"))
-    stated = study.finding_json
-    if study.contents.kind != "compare" or stated.get("ablation") is not None:
-        reason = _("only the finding of a comparison without --vary is computed again")
+    if study.contents.kind not in kinds.KINDS:
+        reason = _("the finding of a reproduction is not computed again, but those of its studies are")
         return unknown(study.name, Check.FINDING, reason)
+    words = _("computed again from the runs")
     try:
-        found = json.loads(json.dumps(asdict(conclude(study.members))))
+        stated = _table(kinds.finding_of(study))
+    except ValueError as error:
+        damaged = Contradiction(study.name, FINDING, FINDING, CONTENT, found=str(error))
+        return compared(study.name, Check.FINDING, words, [damaged])
+    try:
+        found = _table(kinds.finding_again(study))
     except ValueError as error:
         return unknown(study.name, Check.FINDING, str(error))
     different = [
@@ -33,7 +38,13 @@ def verify_finding(study: Study) -> Checked:
         for name, value in found.items()
         if not _same(stated.get(name), value)
     ]
-    return compared(study.name, Check.FINDING, _("computed again from the runs"), different)
+    return compared(study.name, Check.FINDING, words, different)
+
+
+def _table(finding: Any) -> dict[str, Any]:
+    """As in finding.json, with the current names of its fields."""
+    table: dict[str, Any] = json.loads(json.dumps(asdict(finding)))
+    return table
 
 
 def _same(stated: Any, value: Any) -> bool:

@@ -7,13 +7,13 @@ are not a random sample (Student's paired t test, corrected over all effects by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from math import sqrt
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from convoy.options import full_key
 from convoy.recipe import Recipe
@@ -29,6 +29,17 @@ RECIPE = "recipe"  # the key for several recipes
 Levels = tuple[str, ...]  # one value per key, as text
 
 
+class Compared(Protocol):
+    """Two values of a key."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def a(self) -> str: ...
+    @property
+    def b(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Design:
     """Short names of the varied keys, their values as text, and the values of each label."""
@@ -36,6 +47,16 @@ class Design:
     keys: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
     levels: Mapping[str, Levels]
+
+    @classmethod
+    def of(cls, keys: Sequence[str], effects: Iterable[Compared], labels: Sequence[str]) -> Design:
+        """The design with these effects and labels. Raises ValueError if the labels are not all combinations."""
+        pairs = [(effect.key, value) for effect in effects for value in (effect.a, effect.b)]
+        values = tuple(tuple(dict.fromkeys(value for own, value in pairs if own == key)) for key in keys)
+        combined = [*product(*values)]
+        if len(combined) != len(labels):
+            raise ValueError(_("no seed has a score for every combination of the varied values"))
+        return cls(tuple(keys), values, dict(zip(labels, combined, strict=True)))
 
     def short(self, labels: Sequence[str]) -> list[str]:
         """Lists the recipes and then the keys, instead of all combinations."""

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from convoy import run_contents
 from convoy.chance import AtChance, at_chance
 from convoy.notebook import html_of
-from convoy.runs import Member
+from convoy.runs import Member, Study
 from convoy.stats import Estimate, paired_t, t_interval, wilson
 from convoy.studies.compare import ablation
 from convoy.studies.compare.ablation import Ablation, Design
@@ -156,6 +156,14 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
         mixed=_mixed(scored),
         openings=max((member.run.data.test_openings for member in scored), default=0),
     )
+
+
+def again(stated: CompareFinding, study: Study) -> CompareFinding:
+    members, varied = study.members, stated.ablation
+    if varied is None:
+        return conclude(members)
+    labels = dict.fromkeys(member.label for member in members)
+    return conclude(members, Design.of(varied.keys, varied.effects, [*labels]))
 
 
 def _part(members: Sequence[Member]) -> Part:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from convoy.notebook import html_of
 from convoy.run_contents import Score
-from convoy.runs import Member, Run
+from convoy.runs import Member, Run, Study
 from convoy.stats import Estimate, nadeau_bengio, t_interval, wilson
 
 FOLD = "fold"  # the part that a network is scored on
@@ -79,6 +79,10 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
         ),
         rows=rows,
     )
+
+
+def again(stated: CrossvalFinding, study: Study) -> CrossvalFinding:
+    return conclude(stated.label, study.members)
 
 
 def sizes(runs: Sequence[Run]) -> tuple[float, float]:

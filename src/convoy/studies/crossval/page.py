@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from convoy.reporting import calibration, sections, tables
 from convoy.reporting import figures_classes as classes_
-from convoy.reporting import sections, tables
 from convoy.reporting.content import Cell, Chart, Field, Gallery, Page, Section, Strip, Table, TextField, Tile, table_of
 from convoy.reporting.figures_curves import CurveNumbers, training_values
 from convoy.reporting.figures_images import prediction_tiles
@@ -48,6 +48,7 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
             Section(_("Accuracy by fold"), (chart, _folds(finding, views, folder, lines))),
             sections.section(_("Training"), training),
             _errors(finding, views),
+            calibration.spread_section({finding.label: views}, FOLD, _("Recipe")),
             sections.data(groups),
             sections.setup(groups, folder, [study.command]),
         ),

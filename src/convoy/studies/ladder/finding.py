@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field
 
 from convoy.notebook import html_of
+from convoy.runs import Member, Study
 from convoy.stats import Estimate, holm, is_significant, paired_difference, t_interval
 
 
@@ -130,6 +131,41 @@ def conclude(
     )
     total = effect(end, start).difference
     return LadderFinding(*labels, data, part, images, seeds, mean(start), mean(end), total, found, limit)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The changes of a rung, and whether the second recipe was trained without them."""
+
+    changes: tuple[Setting, ...]
+    has_without: bool
+
+
+def find(labels: tuple[str, str], steps: Sequence[Asked], seeds: int, members: Sequence[Member]) -> LadderFinding:
+    """`members`: finished runs that scored test or validation images: `seeds` of the first recipe, then of each step
+    with its changes and, if it was trained, of the second recipe without them.
+    """
+    scores = [member.run.scores for member in members]
+    part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"
+    groups = iter([members[at : at + seeds] for at in range(0, len(members), seeds)])
+
+    def accuracies() -> dict[int, float]:
+        return {member.seed: member.run.scores[part].accuracy for member in next(groups)}
+
+    return conclude(
+        accuracies(),
+        [Measured(step.changes, accuracies(), accuracies() if step.has_without else None) for step in steps],
+        labels=labels,
+        data=members[0].run.data.name,
+        part=part,
+        images=max(score[part].n for score in scores),
+        limit=members[0].run.recipe.data.limit,
+    )
+
+
+def again(stated: LadderFinding, study: Study) -> LadderFinding:
+    steps = [Asked(rung.changes, rung.without is not None) for rung in stated.rungs]
+    return find((stated.first, stated.second), steps, len(stated.seeds), study.members)
 
 
 def corrected(effects: Sequence[Effect]) -> list[Effect]:

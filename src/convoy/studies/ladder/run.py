@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from convoy.data import LastPrepared
 from convoy.models import default_options
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.registry import is_user_class
-from convoy.runs import Member, Study
+from convoy.runs import Study
 from convoy.studies import findings
-from convoy.studies.ladder.finding import LadderFinding, Measured, Setting, conclude
+from convoy.studies.ladder.finding import Asked, Setting, find
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, study_name, train_all, write_study
 from convoy.text import gettext as _
@@ -162,33 +162,9 @@ def run(ladder: Ladder, session: Session) -> Study | None:
     if members is None:
         return None
     study = write_study("ladder", name, members, session)
-    findings.write(study, find(ladder, members))
+    steps = [Asked(tuple(map(_setting, step.changes)), step.without is not None) for step in ladder.steps]
+    findings.write(study, find(ladder.labels, steps, ladder.seeds, members))
     return study
-
-
-def find(ladder: Ladder, members: Sequence[Member]) -> LadderFinding:
-    """`members`: finished runs that scored test or validation images, in the order of `Ladder.entries`."""
-    scores = [member.run.scores for member in members]
-    part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"
-    groups = iter([members[at : at + ladder.seeds] for at in range(0, len(members), ladder.seeds)])
-
-    def accuracies() -> dict[int, float]:
-        return {member.seed: member.run.scores[part].accuracy for member in next(groups)}
-
-    start = accuracies()
-    rungs = [
-        Measured(tuple(map(_setting, step.changes)), accuracies(), None if step.without is None else accuracies())
-        for step in ladder.steps
-    ]
-    return conclude(
-        start,
-        rungs,
-        labels=ladder.labels,
-        data=members[0].run.data.name,
-        part=part,
-        images=max(score[part].n for score in scores),
-        limit=members[0].run.recipe.data.limit,
-    )
 
 
 def _setting(change: Change) -> Setting:

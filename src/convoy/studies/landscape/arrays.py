@@ -12,6 +12,7 @@ import numpy as np
 from convoy.files import read_arrays, write_arrays
 from convoy.run_contents import from_table
 
+NAME = "landscape.npz"
 Kind = Literal["line", "plane", "path"]  # of a surface
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Arrays = Mapping[str, np.ndarray]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, islice, product
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import AliasChoices, Field
 
 from convoy.notebook import html_of
-from convoy.runs import Run
+from convoy.runs import Member, Run, Study
 from convoy.stats import Estimate, t_interval
 from convoy.studies.compare import ablation
-from convoy.studies.landscape import band
+from convoy.studies.landscape import arrays, band
 from convoy.studies.landscape.arrays import FigureArrays, Kind, Probes
 from convoy.studies.landscape.band import EARLY_STEPS, WINDOW, Curves, Measure, Ratio, Verdict
 from convoy.studies.landscape.design import Cut, Design
@@ -130,6 +130,40 @@ class Landscape(NamedTuple):
             band.width(curves, measure)[: None if steps is None else np.searchsorted(curves.step, steps, "right")]
             for curves in self.curves
         ]
+
+
+def gathered(rates: Mapping[str, float], members: Sequence[Member], design: Design) -> list[Landscape]:
+    """Groups the runs of each recipe by repeat, with curves that end as given by `Design.cut`.
+
+    `rates`: the rate of the probed runs, by label. `members`: in the order of `Design.settings`.
+    """
+    runs: dict[str, list[list[Run]]] = {label: [[] for _repeat in range(design.seeds)] for label in rates}
+    settings = product(rates, design.lrs, range(design.seeds))
+    for (label, _lr, repeat), member in zip(settings, members, strict=True):
+        runs[label][repeat].append(member.run)
+    cut = iter(band.aligned([group for groups in runs.values() for group in groups]))
+    results = []
+    for label, groups in runs.items():
+        probed = [next(run for run in group if run.recipe.optim.lr == rates[label]) for group in groups]
+        curves = list(islice(cut, len(groups)))
+        band_curves = band.aligned(groups)[0] if design.cut == "each" else curves[0]
+        figures = FigureArrays(band.edges_of(band_curves), Probes.of(probed[0].arrays))
+        results.append(Landscape(label, groups, probed, curves, figures))
+    return results
+
+
+def again(stated: LandscapeFinding, study: Study) -> LandscapeFinding:
+    """Takes the surfaces from landscape.npz."""
+    members = study.members
+    lrs = tuple(dict.fromkeys(member.run.recipe.optim.lr for member in members))
+    rates = {each.label: each.lr if each.lr in lrs else lrs[0] for each in stated.recipes}
+    design = Design(lrs, stated.seeds, stated.cut, stated.own_seeds)
+    results, figures = gathered(rates, members, design), arrays.read(study.path / arrays.NAME, [*rates])
+    for each in results:
+        each.figures.surfaces.update(figures[each.label].surfaces)
+    keys = dict.fromkeys(factor.key for factor in stated.factors)
+    varied = ablation.Design.of([*keys], stated.factors, [*rates]) if keys else None
+    return conclude(results, design, images=stated.images, step_sizes=stated.step_sizes, varied=varied)
 
 
 def conclude(

@@ -25,7 +25,7 @@ Recipes = Mapping[str, FigureArrays]  # by label
 
 def page(study: Study, finding: LandscapeFinding, folder: Path) -> Page:
     groups, recipes = read_study(study), [each.label for each in finding.recipes]
-    arrays_by_label = arrays.read(study.path / "landscape.npz", recipes)
+    arrays_by_label = arrays.read(study.path / arrays.NAME, recipes)
     labels, views = _coloured(groups), all_views(groups)
     look = Look(labels)
     # Only runs at one learning rate, because the curves by epoch would otherwise be bands too.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 
 from convoy.data.batches import steps_per_epoch
 from convoy.events import Note
-from convoy.runs import Member, Run, Study
+from convoy.runs import Study
 from convoy.studies import findings
 from convoy.studies.compare import ablation
-from convoy.studies.landscape import arrays, band
+from convoy.studies.landscape import arrays
 from convoy.studies.landscape.design import Design, Named, Spec
-from convoy.studies.landscape.finding import Landscape, conclude
+from convoy.studies.landscape.finding import Landscape, conclude, gathered
 from convoy.studies.landscape.surface import Scene, surface
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, check_named, study_name, train_all, write_study
@@ -48,12 +46,12 @@ def run(
     if members is None:
         return None
     study = write_study("landscape", name, members, session)
-    results = _gathered(recipes, members, design)
+    results = gathered({label: design.own_rate(recipe) for label, recipe in recipes}, members, design)
     for each in results:
         position = [member.run.path for member in members].index(each.probed_run.path)
         if surfaces is not None and not _add_surfaces(each, study.path / "surfaces", surfaces, session, position):
             return None
-    arrays.write(study.path / "landscape.npz", [each.figures for each in results])
+    arrays.write(study.path / arrays.NAME, [each.figures for each in results])
     images = surfaces.images if surfaces else 0
     findings.write(study, conclude(results, design, images=images, step_sizes=STEP_SIZES, varied=varied))
     return study
@@ -80,23 +78,6 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
             varied = varied.override({"probe.every_steps": every, "probe.keep_weights": keep})
         entries.append(Entry(label, varied))
     return entries
-
-
-def _gathered(recipes: Named, members: Sequence[Member], design: Design) -> list[Landscape]:
-    """Groups the runs of each recipe by repeat. `Design.cut` determines where the curves end."""
-    runs: dict[str, list[list[Run]]] = {label: [[] for _repeat in range(design.seeds)] for label, _recipe in recipes}
-    for setting, member in zip(design.settings(recipes), members, strict=True):
-        runs[setting.label][setting.repeat].append(member.run)
-    cut = iter(band.aligned([group for groups in runs.values() for group in groups]))
-    results = []
-    for label, recipe in recipes:
-        groups, rate = runs[label], design.own_rate(recipe)
-        probed = [next(run for run in group if run.recipe.optim.lr == rate) for group in groups]
-        curves = list(islice(cut, len(groups)))
-        band_curves = band.aligned(groups)[0] if design.cut == "each" else curves[0]
-        figures = arrays.FigureArrays(band.edges_of(band_curves), arrays.Probes.of(probed[0].arrays))
-        results.append(Landscape(label, groups, probed, curves, figures))
-    return results
 
 
 def _add_surfaces(landscape: Landscape, folder: Path, spec: Spec, session: Session, position: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from convoy.notebook import html_of
-from convoy.runs import Run
+from convoy.runs import Run, Study
 from convoy.text import gettext as _
 
 FEWEST_STEPS = 100  # needed for smoothing; determines the number of epochs
@@ -69,6 +69,11 @@ def conclude(label: str, run: Run) -> LrRangeFinding:
         curve=Curve(tuple(lr[at].tolist()), tuple(loss[at].tolist()), tuple(smooth[at].tolist())),
         flags=tuple(run.status.flags),
     )
+
+
+def again(stated: LrRangeFinding, study: Study) -> LrRangeFinding:
+    (member,) = study.members
+    return conclude(stated.label, member.run)
 
 
 def smoothed(loss: np.ndarray) -> tuple[np.ndarray, float]:

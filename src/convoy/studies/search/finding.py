@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypedDict
 
 from convoy.agreement import difference_of_two_runs
 from convoy.notebook import html_of
+from convoy.runs import Run, Study
 from convoy.stats import Estimate
+from convoy.studies.compare.finding import accuracy_of
 from convoy.studies.search.space import Range, Values, is_number
 
 Part = Literal["validation", "test"]
@@ -129,3 +133,39 @@ class SearchFinding:
         return [
             axis.path for axis in numeric if self.best.params[axis.path] in (min(axis.extremes), max(axis.extremes))
         ]
+
+
+class Retrained(TypedDict):
+    """What a finding contains of the winner's runs."""
+
+    data: str
+    part: Part
+    accuracy: Estimate
+    scored_accuracy: Estimate
+    flags: tuple[str, ...]
+
+
+def retrained(runs: Sequence[Run], scored_on: Part) -> Retrained:
+    """`runs`: of the winner, with fresh seeds."""
+    part: Part = "test" if all("test" in run.scores for run in runs) else "validation"
+    return Retrained(
+        data=runs[0].data.name,
+        part=part,
+        accuracy=accuracy_of([run.scores[part] for run in runs]),
+        scored_accuracy=accuracy_of([run.scores[scored_on] for run in runs]),
+        flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
+    )
+
+
+def again(stated: SearchFinding, study: Study) -> SearchFinding:
+    """Recomputes the results of the winner's runs, and accuracy and epochs of the trials whose runs are finished."""
+    part = stated.method.scored_on
+    trials = tuple(_again(trial, study.path, part) for trial in stated.trials)
+    return replace(stated, trials=trials, **retrained([member.run for member in study.members], part))
+
+
+def _again(trial: Trial, folder: Path, part: Part) -> Trial:
+    if trial.run is None or not (run := Run(folder / trial.run)).finished or trial.state is not State.FINISHED:
+        return trial
+    accuracies = [score.accuracy for each in run.metrics if (score := each.of(part)) is not None]
+    return replace(trial, accuracy=max(accuracies, default=0.0), epochs=len(accuracies))

@@ -18,11 +18,10 @@ from convoy.registry import unknown
 from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
-from convoy.studies.compare.finding import accuracy_of
 from convoy.studies.execute import Where, choose, execute
 from convoy.studies.expectation import Expectation
 from convoy.studies.search import loop
-from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchFinding, State
+from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchFinding, State, retrained
 from convoy.studies.search.loop import Ended, Prune, Trials
 from convoy.studies.search.space import Range, Space
 from convoy.studies.search.storage import errors_naming_storage, locked, open_study
@@ -219,10 +218,8 @@ def _conclude(
 ) -> SearchFinding:
     """`members`: the runs of the winner with fresh seeds."""
     best, frozen_trials, runs = loop.winner(trials.study), trials.known, [member.run for member in members]
-    part: Part = "test" if all("test" in run.scores for run in runs) else "validation"
     return SearchFinding(
         label=search.label,
-        data=runs[0].data.name,
         method=Method(
             requested=search.count,
             grid=search.trials is None,
@@ -237,12 +234,9 @@ def _conclude(
         trials=tuple(trials.results(folder)),
         winner=1 + [frozen.number for frozen in frozen_trials].index(best.number),
         seeds=tuple(search.fresh_seeds),
-        part=part,
-        accuracy=accuracy_of([run.scores[part] for run in runs]),
-        scored_accuracy=accuracy_of([run.scores[search.scored_on] for run in runs]),
         importance=loop.importance_of(frozen_trials),
         test_openings=openings,
-        flags=tuple(dict.fromkeys(flag for run in runs for flag in run.status.flags)),
+        **retrained(runs, search.scored_on),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from convoy.notebook import html_of
 from convoy.power import seeds_needed
+from convoy.runs import Member, Study
 from convoy.stats import spread_interval
 
 
@@ -94,6 +95,30 @@ def conclude(
     sds = max(total.sd, grain), max(total.sd_high, grain)
     needed = tuple(Needed(each, *(seeds_needed(each, sd) for sd in sds)) for each in differences)
     return SeedsFinding(label, data, part, images, spreads, needed, limit)
+
+
+def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFinding:
+    """Computes the finding from finished runs that scored test or validation images: those of each source in turn."""
+    first = members[0].run
+    scores = [member.run.scores for member in members]
+    n = len(members) // len(Source)
+    part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"
+    return conclude(
+        {
+            source: [score[part].accuracy for score in scores[place * n : (place + 1) * n]]
+            for place, source in enumerate(Source)
+        },
+        label=first.recipe.label,
+        data=first.data.name,
+        part=part,
+        images=scores[0][part].n,
+        differences=differences,
+        limit=first.recipe.data.limit,
+    )
+
+
+def again(stated: SeedsFinding, study: Study) -> SeedsFinding:
+    return find(study.members, differences=[needed.difference for needed in stated.needed])
 
 
 def spread_of(source: Source, accuracies: Sequence[float]) -> Spread:

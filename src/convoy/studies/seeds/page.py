@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convoy.reporting import sections
+from convoy.reporting import calibration, sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import MODELS, MUTED
 from convoy.reporting.reading import all_views, chance_levels, read_study
@@ -36,8 +36,9 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
         sentence=words.sentence(finding),
         caveats=(*chance_levels(all_views(groups), finding.part), *words.caveats(finding)),
         tables=(_spreads(finding), _needed(finding)),
-        sections=(
+        sections=sections.present(
             Section(_("Accuracies"), (chart,)),
+            calibration.spread_section(groups, finding.part, _("Source of randomness")),
             sections.data(groups),
             sections.setup(groups, folder, [study.command]),
         ),

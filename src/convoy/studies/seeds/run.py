@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
 
 from convoy.recipe import Recipe
-from convoy.runs import Member, Study
+from convoy.runs import Study
 from convoy.studies import findings
-from convoy.studies.seeds.finding import SeedsFinding, Source, conclude
+from convoy.studies.seeds.finding import Source, find
 from convoy.studies.seeds.words import source_name
 from convoy.studies.session import Session
 from convoy.studies.train_all import Entry, study_name, train_all, write_study
@@ -64,23 +63,3 @@ def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[f
     study = write_study("seeds", name, members, session)
     findings.write(study, find(members, differences=differences))
     return study
-
-
-def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFinding:
-    """Computes the finding from finished runs that scored test or validation images."""
-    first = members[0].run
-    scores = [member.run.scores for member in members]
-    n = len(members) // len(Source)  # in the order of `entries_of`
-    part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"
-    return conclude(
-        {
-            source: [score[part].accuracy for score in scores[place * n : (place + 1) * n]]
-            for place, source in enumerate(Source)
-        },
-        label=first.recipe.label,
-        data=first.data.name,
-        part=part,
-        images=scores[0][part].n,
-        differences=differences,
-        limit=first.recipe.data.limit,
-    )

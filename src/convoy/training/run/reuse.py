@@ -15,7 +15,7 @@ from convoy.events import Ended, Event, Note
 from convoy.files import write_json
 from convoy.recipe import few_images
 from convoy.recipe.faults import Fault
-from convoy.record import contradictions
+from convoy.record import contradictions, own_openings
 from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
 from convoy.text import gettext as _
@@ -51,8 +51,7 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
         )
     finish.delete_checkpoints(run)  # left by a process that was killed after the run had finished
     if not run.is_archived and plan.prepared.test is not None:
-        epochs = sum(epoch.test is not None for epoch in run.metrics)
-        own = ("test" in run.scores) + (min(epochs, 1) if plan.selection == "test" else epochs)
+        own = own_openings(run.scores, run.metrics, run.data)
         count_openings(run, workspace, plan.prepared.test.content_hash, own)
     if test and plan.prepared.test is not None and "test" not in run.scores:
         started_at = time.perf_counter()
