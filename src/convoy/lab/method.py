@@ -170,7 +170,7 @@ def training(view: RunView, references: References) -> str:
         )
     sentences += _selection(view)
     faults = [fault.info.sentence() for fault in recipe.protocol.faults]
-    sentences += [f"{text[:1].upper()}{text[1:]}." for text in faults]
+    sentences += [_("{sentence}.", sentence=f"{text[:1].upper()}{text[1:]}") for text in faults]
     return " ".join(sentences)
 
 

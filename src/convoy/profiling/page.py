@@ -176,7 +176,7 @@ def layer_tables(profile: Profile, named: bool) -> list[Table]:
         _Line(layer.name, Cell(words.kind(layer)), layer.output, layer.parameters, layer.flops, words.note(layer))
         for layer in profile.layers
     ]
-    title, note = profile.label if named else "", f"{words.sizes(profile)}."
+    title, note = profile.label if named else "", _("{sentence}.", sentence=words.sizes(profile))
     if len(layers) <= MAX_LAYERS:
         return [replace(_layer_table(layers, profile), title=title, note=note)]
     boxes = [
