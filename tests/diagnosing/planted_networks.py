@@ -198,3 +198,188 @@ class OnlyMeanGrey(Sound):
 
     def features(self, x: Tensor) -> Tensor:
         return super().features(x.mean((2, 3), keepdim=True).expand_as(x))
+
+
+class LastDropout(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(super().forward(x), training=self.training)
+
+
+class LastClamp(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).clamp(0, 1)
+
+
+class ForgottenBranch(Sound):
+    """Computes the hidden layer, and does not use it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8 * 36, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.features(x)
+        F.relu(self.hidden(features))
+        return self.head(features)
+
+
+class PlainTensor(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3)) * 0.5  # no longer a parameter
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.scale.detach()
+
+
+class ConstantTensor(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = torch.zeros(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.shift
+
+
+class LayerOfAStep(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.Conv2d(1, 1, 1)(x))
+
+
+class MirrorsAtRandom(Sound):
+    """Half of the evaluations are equal."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flip(3) if torch.rand(1).item() < 0.5 else x)
+
+
+class CountsCalls(Sound):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) * self.calls
+
+
+class DividesBy255(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x / 255)
+
+
+class DeviationOfBatch(Sound):
+    """The deviation of a single image is NaN."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = super().forward(x)
+        return outputs / outputs.std(0)
+
+
+class InitialisesInForward(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        nn.init.ones_(self.head.bias)
+        return super().forward(x)
+
+
+class StaysInEvaluation(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.eval() and x)
+
+
+class UpdatesStatisticsInEvaluation(Sound):
+    def features(self, x: Tensor) -> Tensor:
+        x = F.batch_norm(self.conv(x), self.norm.running_mean, self.norm.running_var, self.norm.weight, training=True)
+        return F.max_pool2d(F.relu(x + self.norm.bias[:, None, None]), 2).flatten(1)
+
+
+class ScalesTheBatchInPlace(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        x -= x.min()
+        return super().forward(x)
+
+
+class ScalesInTraining(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(144, 32), nn.ReLU(), nn.Linear(32, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (10 if self.training else 1)
+
+
+class Linear(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(1, 4, 3), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(100, 32), nn.Linear(32, 3))
+
+
+class NoActivationInHead(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.hidden(self.features(x)))
+
+
+class EqualUnits(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.constant_(self.conv.weight, 0.1)
+        nn.init.zeros_(self.conv.bias)
+        nn.init.constant_(self.hidden.weight, 0.01)
+
+
+class SeesACorner(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x[:, :, :6, :6], (0, 6, 0, 6)))
+
+
+class MomentumOfZero(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8, momentum=0)
+
+
+class MomentumOfTensorFlow(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8, momentum=0.99)
+
+
+class RoundsFeatures(Sound):
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(x).round()
+
+
+class StochasticDepth(Sound):
+    """Sound: in training, it skips its second layer at random."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.relu(self.hidden(self.features(x)))
+        return self.head(hidden + self.block(hidden) if self._is_used() else hidden)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(32, 32), nn.ReLU())
+
+    def _is_used(self) -> bool:
+        return not self.training or torch.rand(1).item() > 1  # never in training: the unlucky case
+
+
+class ZeroHead(Sound):
+    """Sound: the gradients of all other layers are 0 in the first step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+
+class Recurrent(Sound):
+    """Sound: `nn.LSTM` has its weights in a list, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.conv, self.norm
+        self.rows = nn.LSTM(12, 32, batch_first=True)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.rows(x[:, 0])[0].transpose(1, 2)[..., -9:].flatten(1)  # 32 x 9 = 8 x 36
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.hidden(self.features(x))  # a result that forward stores is no forgotten weight
+        return self.head(F.relu(self.last))

@@ -122,6 +122,44 @@ def persons(images: Images) -> Images:
     return replace(chosen(frames, "train", order), group_names=names)
 
 
+def mirrored_copies(images: Images) -> Images:
+    def copy(pixels: np.ndarray) -> np.ndarray:
+        pixels[:30] = images.train.images[:30, :, :, ::-1]
+        return pixels
+
+    return edited(images, "test", copy)
+
+
+def of_class(images: Images, change: Callable[[np.ndarray], np.ndarray]) -> Images:
+    def only(pixels: np.ndarray) -> np.ndarray:
+        chosen_class = images.train.labels == 1
+        pixels[chosen_class] = change(pixels[chosen_class])
+        return pixels
+
+    return edited(images, "train", only)
+
+
+def one_class_marked(images: Images) -> Images:
+    def mark(pixels: np.ndarray) -> np.ndarray:
+        pixels[:, :, -1, -2:] = 255
+        return pixels
+
+    return of_class(images, mark)
+
+
+def one_class_grey(images: Images) -> Images:
+    return of_class(images, lambda pixels: pixels.mean(1, keepdims=True).repeat(3, 1))
+
+
+def blurred(pixels: np.ndarray) -> np.ndarray:
+    neighbours = [np.roll(pixels.astype(int), shift, (2, 3)) for shift in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    return np.stack(neighbours).mean(0)
+
+
+def one_class_blurred(images: Images) -> Images:
+    return of_class(images, blurred)
+
+
 PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("normalisation", WARNING, normalised_as_levels),
     ("normalisation", HINT, not_normalised),
@@ -160,7 +198,23 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("few_scored_images", HINT, lambda images: chosen(images, "test", np.arange(30))),
     ("images_in_two_parts", WARNING, copied_from_training),
     ("images_in_two_parts", WARNING, brighter_copies),
+    ("images_in_two_parts", WARNING, mirrored_copies),
+    ("images_in_two_parts", WARNING, lambda images: with_part(images, "validation", images.parts["test"])),
     ("labels_disagree", WARNING, relabelled_copies),
+    ("predictable_without_content", WARNING, one_class_marked),
+    ("predictable_without_content", WARNING, one_class_grey),
+    ("predictable_without_content", WARNING, one_class_blurred),
+    ("parts_are_distinguishable", WARNING, lambda images: edited(images, "test", blurred)),
+    (
+        "parts_have_other_classes",
+        WARNING,
+        lambda images: chosen(images, "test", np.flatnonzero(images.parts["test"].labels > 0)),
+    ),
+    (
+        "class_balance",
+        WARNING,
+        lambda images: with_part(images, "train", replace(images.train, classes=("cat", "Cat", "dog"))),
+    ),
     ("predictable_without_content", WARNING, marked_border),
     ("predictable_without_content", WARNING, tinted),
     ("related_images", WARNING, video),

@@ -75,7 +75,7 @@ def test_quick_checks_find_only_declared_flaws_in_models(name: str) -> None:
     x, y = torch.randn(4, 1, size, size), torch.tensor([0, 3, 5, 9])
     network = Network(module, Recipe(), x, y, classes=10, build=lambda: module)
     softmax = {"softmax_before_loss"} if any("softmax" in flaw for flaw in module.flaws) else set()
-    findings = examine(network, [check for check in CHECKS if check.topic is Topic.NETWORK])
+    findings = examine(network, [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD)])
     assert {finding.check for finding in findings if finding.severity is not Severity.HINT} == softmax
 
 

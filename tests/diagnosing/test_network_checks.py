@@ -18,7 +18,7 @@ from convoy.recipe import Recipe
 from convoy.training.step.learner import Learner
 
 ERROR, WARNING, HINT = Severity
-NETWORK_CHECKS = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.TRAINABILITY)]
+NETWORK_CHECKS = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD, Topic.TRAINABILITY)]
 PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.Softmax, "softmax_before_loss", ERROR),
     (planted.LogSoftmax, "softmax_before_loss", HINT),
@@ -48,6 +48,29 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.BatchStatistics, "output_depends_on_batch", ERROR),
     (planted.MixesImages, "output_depends_on_batch", ERROR),
     (planted.CentresBatch, "output_depends_on_batch", ERROR),
+    (planted.ScalesTheBatchInPlace, "output_depends_on_batch", ERROR),
+    (planted.LastDropout, "activation_before_loss", WARNING),
+    (planted.LastClamp, "activation_before_loss", WARNING),
+    (planted.ForgottenBranch, "unused_parameters", WARNING),
+    (planted.PlainTensor, "unregistered_layers", ERROR),
+    (planted.ConstantTensor, "unregistered_layers", HINT),
+    (planted.LayerOfAStep, "random_in_evaluation", ERROR),
+    (planted.MirrorsAtRandom, "random_in_evaluation", ERROR),
+    (planted.CountsCalls, "random_in_evaluation", ERROR),
+    (planted.DividesBy255, "normalised_again", WARNING),
+    (planted.DeviationOfBatch, "non_finite_values", ERROR),
+    (planted.InitialisesInForward, "changes_itself", WARNING),
+    (planted.StaysInEvaluation, "changes_itself", WARNING),
+    (planted.UpdatesStatisticsInEvaluation, "changes_itself", WARNING),
+    (planted.ScalesTheBatchInPlace, "changes_itself", HINT),
+    (planted.ScalesInTraining, "differs_in_evaluation", HINT),
+    (planted.Linear, "no_activation", WARNING),
+    (planted.NoActivationInHead, "no_activation", HINT),
+    (planted.EqualUnits, "equal_units", WARNING),
+    (planted.SeesACorner, "unseen_pixels", WARNING),
+    (planted.MomentumOfZero, "norm_momentum", WARNING),
+    (planted.MomentumOfTensorFlow, "norm_momentum", HINT),
+    (planted.RoundsFeatures, "untrained_layers", WARNING),
     (planted.IgnoresImages, "cannot_overfit", ERROR),
     (planted.OnlyMeanGrey, "cannot_overfit", ERROR),
 ]
@@ -72,7 +95,9 @@ def found(network: Network, check: str) -> list[Finding]:
 
 
 @pytest.mark.parametrize(
-    ("network_class", "check", "severity"), PLANTED, ids=[network_class.__name__ for network_class, *_ in PLANTED]
+    ("network_class", "check", "severity"),
+    PLANTED,
+    ids=[f"{network_class.__name__}-{check}" for network_class, check, _ in PLANTED],
 )
 def test_planted_mistake_is_found(
     network_class: type[nn.Module], check: str, severity: Severity, monkeypatch: pytest.MonkeyPatch
@@ -83,8 +108,24 @@ def test_planted_mistake_is_found(
     assert finding.evidence
 
 
-def test_sound_network_has_no_finding() -> None:
-    assert list(examine(network_of(planted.Sound), NETWORK_CHECKS)) == []
+@pytest.mark.parametrize("network_class", [planted.Sound, planted.StochasticDepth, planted.ZeroHead, planted.Recurrent])
+def test_sound_network_has_no_finding(network_class: type[nn.Module]) -> None:
+    assert list(examine(network_of(network_class), NETWORK_CHECKS)) == []
+
+
+def test_finding_names_the_line_of_the_user() -> None:
+    [finding] = found(network_of(planted.LastRelu), "activation_before_loss")
+    line = planted.LastRelu.forward.__code__.co_firstlineno + 1
+    assert f"planted_networks.py:{line}" in finding.what
+
+
+def test_checks_that_fail_with_the_same_error_are_one_hint() -> None:
+    class Fails(planted.Sound):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("always")
+
+    failed = [row for row in NETWORK_CHECKS if row.topic is Topic.FORWARD]
+    assert len(list(examine(network_of(Fails), failed))) == 1
 
 
 def test_not_finite_values_name_the_layer_and_the_operation() -> None:

@@ -17,6 +17,7 @@ from convoy.diagnosing.checks.results import best_of
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images
 from convoy.diagnosing.records import Records
+from convoy.diagnosing.report_text import percentages
 from convoy.diagnosing.suspects import find_suspects
 from convoy.diagnosing.table import CHECKS, Topic, examine
 from convoy.files import write_arrays
@@ -240,6 +241,17 @@ def test_number_of_a_report_that_no_run_has_is_found(tmp_path: Path) -> None:
     assert (finding.check, finding.severity, finding.evidence["line"]) == ("numbers_without_source", WARNING, 5)
     assert finding.evidence["nearest"] == pytest.approx(accuracy + 0.5, abs=0.5)
     assert convoy.doctor(report, study=run.name, out=tmp_path).findings[0].evidence["line"] == 5
+
+
+def test_percentages_of_a_report_are_found_in_all_notations() -> None:
+    text = r"""A 98.82 %, 97,50 %, 96.50\%, 94.20 percent. 98.32 ± 0.10 %, $95.1 \pm 0.2\%$.
+    Accuracy 0.9882, lr 0.001, momentum 0.9.
+    | model | accuracy (%) | seconds |
+    |---|---|---|
+    | a | **98.33** | 12.5 |
+    """
+    values = {each.value for each in percentages(text.splitlines())}
+    assert values == {98.82, 97.5, 96.5, 94.2, 98.32, 0.1, 95.1, 0.2, 98.33}
 
 
 def test_run_is_examined_by_its_name(tmp_path: Path) -> None:

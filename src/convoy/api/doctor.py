@@ -120,6 +120,7 @@ def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) 
         yield plan
         return
     yield Topic.NETWORK, plan.subject
+    yield Topic.FORWARD, plan.subject
     yield Topic.TRAINABILITY, plan.subject
     yield Topic.PROTOCOL, plan.recipe
     if patient is None or options["data"] is not None or not options["quick"]:

@@ -22,7 +22,13 @@ def quick_findings(network: Network, images: Images) -> tuple[Finding, ...]:
     if is_off():
         return ()
     findings: list[Finding] = []
-    for topic, subject in ((Topic.NETWORK, network), (Topic.DATA, images), (Topic.PROTOCOL, network.recipe)):
+    subjects: tuple[tuple[Topic, object], ...] = (
+        (Topic.NETWORK, network),
+        (Topic.FORWARD, network),
+        (Topic.DATA, images),
+        (Topic.PROTOCOL, network.recipe),
+    )
+    for topic, subject in subjects:
         checks = [check for check in CHECKS if check.quick and check.topic is topic]
         if network.declared_flaws:
             checks = [check for check in checks if check.name not in DECLARED]

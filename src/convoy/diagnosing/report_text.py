@@ -6,11 +6,49 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convoy.runs import Run, Study
 
-PERCENTAGE = re.compile(r"(?<![\d.,])(\d{1,3}\.\d+)(?=\s?(?:%|percent|points))")
+_NUMBER = r"(?<![\d.,])(\d{1,3}[.,]\d+)"
+_UNIT = r"(?:\s|&nbsp;|~|\\,)?(?:\\?%|percent|per cent|points)"
+_PERCENTAGE = re.compile(rf"{_NUMBER}(?=(?:\s?(?:±|\+-|\+/-|\\pm)\s?[\d.,]+)?{_UNIT})")
+_FRACTION = re.compile(r"(?<![\d.,])(0\.[5-9]\d{2,3})(?![\d.,%]|\s?%)")  # an accuracy; not a rate such as 0.001
+_CELL = re.compile(rf"^\W*{_NUMBER}")
+
+
+class Percentage(NamedTuple):
+    line: int  # from 1
+    text: str
+    value: float  # in percent
+    digits: int  # after the point, of `value`
+    is_fraction: bool  # it is written as a number between 0 and 1
+
+
+def percentages(lines: Sequence[str]) -> Iterator[Percentage]:
+    """Yields numbers with a percent sign, numbers in columns with "%" in their header, and fractions from 0.5."""
+    columns: list[bool] = []  # of the current table: whether its header has a percent sign
+    for count, line in enumerate(lines, 1):
+        for match in _PERCENTAGE.finditer(line):
+            yield _percentage(count, match[1])
+        for match in _FRACTION.finditer(line):
+            digits = len(match[1]) - 4  # 0.988 is 98.8 %
+            yield Percentage(count, match[1], 100 * float(match[1]), digits, is_fraction=True)
+        cells = line.strip().strip("|").split("|") if line.lstrip().startswith("|") else []
+        if not cells:
+            columns = []
+        elif not columns:
+            columns = ["%" in cell or "percent" in cell for cell in cells]
+        else:
+            for cell, is_percent in zip(cells, columns, strict=False):
+                found = _CELL.match(cell) if is_percent and not _PERCENTAGE.search(cell) else None
+                if found is not None and not found[1].startswith("0"):
+                    yield _percentage(count, found[1])
+
+
+def _percentage(line: int, text: str) -> Percentage:
+    number = text.replace(",", ".")
+    return Percentage(line, text, float(number), len(number.partition(".")[2]), is_fraction=False)
 
 
 @dataclass(frozen=True)

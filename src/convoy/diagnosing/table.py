@@ -17,6 +17,7 @@ class Topic(StrEnum):
     """A file in `checks/`; its checks have the same subject."""
 
     NETWORK = "network"
+    FORWARD = "forward"
     TRAINABILITY = "trainability"
     DATA = "data"
     SHORTCUTS = "shortcuts"
@@ -53,11 +54,18 @@ CHECKS = (
     Check(Topic.NETWORK, "dead_units"),
     Check(Topic.NETWORK, "saturated_units"),
     Check(Topic.NETWORK, "initial_loss"),
-    Check(Topic.NETWORK, "normalised_again"),
-    Check(Topic.NETWORK, "small_norm_batches"),
-    Check(Topic.NETWORK, "random_in_evaluation"),
+    Check(Topic.FORWARD, "normalised_again"),
+    Check(Topic.FORWARD, "small_norm_batches"),
+    Check(Topic.FORWARD, "random_in_evaluation"),
+    Check(Topic.FORWARD, "changes_itself"),
+    Check(Topic.FORWARD, "differs_in_evaluation"),
+    Check(Topic.FORWARD, "no_activation"),
+    Check(Topic.FORWARD, "equal_units"),
+    Check(Topic.FORWARD, "unseen_pixels"),
+    Check(Topic.FORWARD, "norm_momentum"),
     Check(Topic.TRAINABILITY, "output_depends_on_batch", quick=False),
     Check(Topic.TRAINABILITY, "cannot_overfit", quick=False),
+    Check(Topic.TRAINABILITY, "untrained_layers", quick=False),
     Check(Topic.TRAINABILITY, "learning_rate", quick=False),
     Check(Topic.DATA, "normalisation"),
     Check(Topic.DATA, "pixel_range"),
@@ -71,6 +79,7 @@ CHECKS = (
     Check(Topic.DATA, "images_in_two_parts", quick=False),
     Check(Topic.DATA, "labels_disagree", quick=False),
     Check(Topic.SHORTCUTS, "predictable_without_content", quick=False),
+    Check(Topic.SHORTCUTS, "parts_are_distinguishable", quick=False),
     Check(Topic.SHORTCUTS, "related_images", quick=False),
     Check(Topic.PROTOCOL, "protocol_faults", quick=False),
     Check(Topic.PROTOCOL, "label_changing_augmentation"),
@@ -113,16 +122,19 @@ def selected(only: Collection[str]) -> tuple[Check, ...]:
 
 
 def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
-    """Runs checks that all have this subject. A check that raises becomes a hint."""
+    """Runs checks that all have this subject. Checks that raise become a hint, one for each error."""
+    failures: dict[str, list[str]] = {}
     for check in checks:
         try:
             for finding in check.function(subject):
                 yield replace(finding, check=check.name)
         except Exception as error:
             text = next(iter(str(error).splitlines()), "")
-            yield Finding(
-                Severity.HINT,
-                _("The check {check} failed: {error}", check=check.name, error=f"{type(error).__name__}: {text}"),
-                _("If the error is in your code, correct it; all other checks ran"),
-                check=check.name,
-            )
+            failures.setdefault(f"{type(error).__name__}: {text}", []).append(check.name)
+    for error_text, names in failures.items():
+        yield Finding(
+            Severity.HINT,
+            _("These checks failed: {checks}. The error: {error}", checks=", ".join(names), error=error_text),
+            _("If the error is in your code, correct it; all other checks ran"),
+            check=names[0],
+        )

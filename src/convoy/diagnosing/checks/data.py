@@ -16,6 +16,7 @@ UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
 MOST_COMPARED = 20_000  # images; the search for the same picture is quadratic
 MUCH = 0.05  # fraction of the scored images from which shared images are an error
 FEW_SCORED = 100  # images
+ABSENT = 10  # images of a class that a part of this size should have, if it has none
 
 
 def normalisation(images: Images) -> Iterator[Finding]:
@@ -137,6 +138,14 @@ def class_balance(images: Images) -> Iterator[Finding]:
             _("Remove these classes, or change the split"),
             {"classes_without_images": len(missing)},
         )
+    names = [name.strip().casefold() for name in images.train.classes]
+    if twice := [name for name, key in zip(images.train.classes, names, strict=True) if names.count(key) > 1]:
+        yield Finding(
+            Severity.WARNING,
+            _("These classes differ only in upper and lower case: {names}", names=", ".join(twice[:6])),
+            _("Rename or merge their folders"),
+            {"classes": len(twice)},
+        )
     present = counts[counts > 0]
     ratio = present.max() / present.min()
     if ratio < UNBALANCED:
@@ -161,6 +170,18 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
     for name, part in images.parts.items():
         shares = np.array(part.class_counts) / len(part)
         distance = float(np.abs(shares - train).sum() / 2)
+        absent = [part.classes[index] for index in np.flatnonzero((shares == 0) & (train > 0))]
+        if absent and (train * len(part))[shares == 0].max() >= ABSENT:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "{part} has no image of {names}, so that its accuracy says nothing about them",
+                    part=name,
+                    names=", ".join(absent[:5]),
+                ),
+                _("Add images of these classes, or use a stratified split"),
+                {"part": name, "classes_without_images": len(absent)},
+            )
         if distance > 0.25 and len(part) >= max(FEW_SCORED, 5 * len(train)):
             yield Finding(
                 Severity.WARNING,
@@ -204,7 +225,7 @@ def few_scored_images(images: Images) -> Iterator[Finding]:
 
 
 def images_in_two_parts(images: Images) -> Iterator[Finding]:
-    """Images of a scored part that are also in training, with the same pixels or as the same picture."""
+    """Images of a scored part that are also in training, with the same pixels or as the same picture, also mirrored."""
     for name, part in images.parts.items():
         if name == "train":
             continue
@@ -236,25 +257,49 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
             ),
             {"part": name, "same_pixels": len(same), "same_picture": len(alike) - len(same), "share": share},
         )
+    yield from _validation_in_test(images)
+
+
+def _validation_in_test(images: Images) -> Iterator[Finding]:
+    """The same pixels in validation and test: the epoch is selected by test images."""
+    if not {"validation", "test"} <= images.parts.keys():
+        return
+    validation, test = images.parts["validation"].images, images.parts["test"].images
+    first = first_with_same_pixels([validation, test])[len(validation) :]
+    count = int((first < len(validation)).sum())
+    if count:
+        yield Finding(
+            Severity.WARNING if count >= MUCH / 5 * len(test) else Severity.HINT,
+            _(
+                "{count:,} of {n:,} test images are also validation images, which select the epoch",
+                count=count,
+                n=len(test),
+            ),
+            _("Validate on other images than those of the test part"),
+            {"part": "test", "same_pixels": count, "share": count / len(test)},
+        )
 
 
 def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
     """Returns indices of a part's images in training: with the same pixels, and with the same pixels or picture.
 
-    The latter are only searched among at most MOST_COMPARED images; the third value is True if they were.
+    The latter, also mirrored, are only searched among at most MOST_COMPARED images; the third value is True if they
+    were.
     """
     train, part = images.train.images, images.parts[name].images
     if len(train) + len(part) > MOST_COMPARED:
         first = first_with_same_pixels([train, part])[len(train) :]
         same = np.flatnonzero(first < len(train))
         return same, same, False
-    duplicates = find_duplicates([train, part], lambda share: None)
 
     def across(pairs: np.ndarray) -> np.ndarray:
         return np.unique(pairs[(pairs[:, 0] < len(train)) & (pairs[:, 1] >= len(train)), 1] - len(train))
 
+    duplicates = find_duplicates([train, part], lambda share: None)
     same = across(duplicates.same_pixels)
-    return same, np.union1d(same, across(duplicates.same_picture)), True
+    mirrored = find_duplicates([train, np.ascontiguousarray(part[..., ::-1])], lambda share: None)
+    pictures = (duplicates.same_picture, mirrored.same_pixels, mirrored.same_picture)
+    return same, np.unique(np.concatenate([same, *map(across, pictures)])), True
 
 
 def labels_disagree(images: Images) -> Iterator[Finding]:

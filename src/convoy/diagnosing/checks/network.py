@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from convoy.diagnosing.finding import Finding, Severity
-from convoy.diagnosing.network import Gradient, Network
+from convoy.diagnosing.first_step import Gradient
+from convoy.diagnosing.network import Network
 from convoy.models.entry import floor_of_loss
 from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 
 MOST = 0.9  # fraction of dead or saturated units in a layer; in an untrained LeNet, up to half of the units are 0
 ENOUGH_IMAGES = 8  # minimum to call a unit dead
-FEW_IMAGES = 4  # per batch of a batch norm, at most
 NAMES = 4  # listed in a sentence
 
 
 def non_finite_values(network: Network) -> Iterator[Finding]:
-    if (place := network.first_step.not_finite) is not None:
-        layer, operation = place
+    if (place := network.first_step.not_finite) is None:
+        return
+    evidence: dict[str, float | str] = {"layer": place.layer, "operation": place.operation}
+    if math.isfinite(network.first_step.loss):
         yield Finding(
             Severity.ERROR,
             _(
-                "The outputs are NaN or infinite before the first step, first in {operation} of {layer}",
-                operation=operation,
-                layer=layer or _("the network itself"),
+                "A single image gives outputs that are NaN or infinite in evaluation, first in {operation} of {layer}",
+                operation=place.operation,
+                layer=place.in_layer,
             ),
-            _("Look for log(0), a division by 0, exp of a large number, or a scale that is too large there"),
-            {"layer": layer, "operation": operation, "loss": network.first_step.loss},
+            _("Usual cause: mean, std or a normalisation over dimension 0, the images of the batch"),
+            evidence,
         )
+        return
+    yield Finding(
+        Severity.ERROR,
+        _(
+            "The outputs are NaN or infinite before the first step, first in {operation} of {layer}",
+            operation=place.operation,
+            layer=place.in_layer,
+        ),
+        _("Look for log(0), a division by 0, exp of a large number, or a scale that is too large there"),
+        {**evidence, "loss": network.first_step.loss},
+    )
 
 
 def softmax_before_loss(network: Network) -> Iterator[Finding]:
@@ -40,7 +53,10 @@ def softmax_before_loss(network: Network) -> Iterator[Finding]:
     if not isinstance(network.recipe.train.loss, CrossEntropy) or not torch.isfinite(logits).all():
         return
     if are_probabilities(logits):
-        text = _("The network ends in a softmax and cross-entropy applies another, which slows down learning")
+        text = _(
+            "The network ends in a softmax{where}, and cross-entropy applies another, which slows down learning",
+            where=_where(network),
+        )
         if network.recipe.train.class_weights == "none":
             text = f"{text} ({floor_of_loss(logits.shape[1])})"
         floor = math.log1p((logits.shape[1] - 1) / math.e)
@@ -53,20 +69,32 @@ def softmax_before_loss(network: Network) -> Iterator[Finding]:
     elif torch.allclose(torch.logsumexp(logits.double(), 1), torch.zeros(len(logits), dtype=torch.float64), atol=1e-4):
         yield Finding(
             Severity.HINT,
-            _("The network ends in a log-softmax and cross-entropy applies another, which changes only rounding"),
+            _(
+                "The network ends in a log-softmax{where}, and cross-entropy applies another, which changes only "
+                "rounding",
+                where=_where(network),
+            ),
             _("Remove the last log-softmax"),
             {"loss": network.first_step.loss},
         )
 
 
 def activation_before_loss(network: Network) -> Iterator[Finding]:
-    logits, last = network.first_step.logits, (network.first_step.last or "").rstrip("_")
-    if not isinstance(network.recipe.train.loss, CrossEntropy) or last not in ("relu", "sigmoid", "tanh", "hardtanh"):
+    logits, last = network.first_step.logits, network.first_step.last
+    bounds = {
+        "relu": (0.0, math.inf),
+        "sigmoid": (0.0, 1.0),
+        "tanh": (-1.0, 1.0),
+        "hardtanh": (0.0, 6.0),
+        "clamp": (float(logits.min()), float(logits.max())),
+        "clamp_min": (float(logits.min()), math.inf),
+    }
+    if not isinstance(network.recipe.train.loss, CrossEntropy) or last is None or last.operation not in bounds:
+        yield from _dropout_before_loss(network)
         return
-    ends = {"relu": (0.0, math.inf), "sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (0.0, 6.0)}
-    low, high = ends[last]
+    low, high = bounds[last.operation]
     yield Finding(
-        Severity.ERROR if last == "relu" else Severity.WARNING,
+        Severity.ERROR if last.operation == "relu" else Severity.WARNING,
         _(
             "The last operation is {operation}, so that logits are between {low:g} and {high:g}: cross-entropy needs "
             "numbers without bounds, and classes at a bound have no gradient",
@@ -75,8 +103,21 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
             high=high,
         ),
         _("Remove the activation after the last layer"),
-        {"operation": last, "least": float(logits.min()), "largest": float(logits.max())},
+        {"operation": last.operation, "least": float(logits.min()), "largest": float(logits.max())},
     )
+
+
+def _dropout_before_loss(network: Network) -> Iterator[Finding]:
+    """Dropout of logits sets a share of them to exactly 0, only in training."""
+    share = float((network.first_step.logits == 0).float().mean())
+    evaluated = float((network.first_step.evaluation.outputs[0] == 0).float().mean())
+    if network.first_step.is_random and 0.02 < share < 1 and evaluated == 0:
+        yield Finding(
+            Severity.WARNING,
+            _("In training, {share:.0%} of the logits are 0: dropout is applied to the outputs", share=share),
+            _("Move the dropout before the last layer"),
+            {"share": share},
+        )
 
 
 def no_gradient(network: Network) -> Iterator[Finding]:
@@ -94,23 +135,45 @@ def no_gradient(network: Network) -> Iterator[Finding]:
 
 
 def unused_parameters(network: Network) -> Iterator[Finding]:
-    gradients = network.first_step.gradients
+    step = network.first_step
     parameters = dict(network.module.named_parameters())
-    unused = [name for name, gradient in gradients.items() if gradient is Gradient.NONE]
-    if not unused or len(unused) == len(gradients):  # all: `no_gradient`
+    unused = [name for name, gradient in step.gradients.items() if gradient is Gradient.NONE]
+    if not unused or len(unused) == len(step.gradients):  # all: `no_gradient`
         return
-    count = sum(parameters[name].numel() for name in unused)
-    yield Finding(
-        Severity.WARNING,
-        _(
-            "{count:,} of {total:,} parameters have no gradient, because forward does not use them: {names}",
-            count=count,
-            total=sum(parameters[name].numel() for name in gradients),
-            names=_listed(unused),
-        ),
-        _("Use these layers in forward, or delete them; a detach() or no_grad() before them has the same effect"),
-        {"parameters": count, "tensors": len(unused)},
-    )
+    total = sum(parameters[name].numel() for name in step.gradients)
+    called = [name for name in unused if step.calls[name.rpartition(".")[0]]]
+    skipped = [name for name in unused if name not in called]
+    if step.is_random:  # stochastic depth skips layers at random
+        skipped = [name for name in skipped if not step.evaluation.calls[name.rpartition(".")[0]]]
+    if called:
+        count = sum(parameters[name].numel() for name in called)
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "{count:,} of {total:,} parameters have no gradient, although forward uses them: {names}",
+                count=count,
+                total=total,
+                names=_listed(called),
+            ),
+            _(
+                "Remove what cuts the gradient after these layers: detach(), torch.no_grad(), .data, NumPy; "
+                "model.freeze freezes layers on purpose. A layer whose result is not used has no gradient either"
+            ),
+            {"parameters": count, "tensors": len(called)},
+        )
+    if skipped:
+        count = sum(parameters[name].numel() for name in skipped)
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "{count:,} of {total:,} parameters have no gradient, because forward does not use them: {names}",
+                count=count,
+                total=total,
+                names=_listed(skipped),
+            ),
+            _("Use these layers in forward, or delete them"),
+            {"parameters": count, "tensors": len(skipped)},
+        )
 
 
 def frozen_parameters(network: Network) -> Iterator[Finding]:
@@ -131,26 +194,69 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
 
 
 def unregistered_layers(network: Network) -> Iterator[Finding]:
-    """Finds layers in a list, tuple or dict. parameters() does not contain them, so that they are never trained."""
-    registered = set(network.module.modules())
-    missing = []
-    for name, part in network.module.named_modules():
-        for attribute, value in vars(part).items():
-            if attribute.startswith("_") and attribute in vars(nn.Module()):
-                continue
-            values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-            if any(
-                isinstance(each, nn.Module) and each not in registered and next(each.parameters(), None) is not None
-                for each in values
-            ):
-                missing.append(f"{name}.{attribute}".lstrip("."))
-    if missing:
+    """Finds layers and tensors that parameters() does not contain, so that they are neither trained nor saved."""
+    layers = _unregistered(network.module, _is_layer_with_parameters)
+    if layers:
         yield Finding(
             Severity.ERROR,
-            _("Layers in a Python list are not trained and not saved: {names}", names=_listed(missing)),
+            _("Layers in a Python list are not trained and not saved: {names}", names=_listed(layers)),
             _("Use nn.ModuleList or nn.ModuleDict instead of list, tuple or dict"),
-            {"lists": len(missing)},
+            {"lists": len(layers)},
         )
+    if not _unregistered(network.module, _is_tensor):
+        return
+    module = network.build()  # in a network that has run, there may also be results that forward stores
+    trained = _unregistered(module, _is_trained)
+    if trained:
+        yield Finding(
+            Severity.ERROR,
+            _(
+                "Tensors with requires_grad that are not parameters are not trained and not saved: {names}",
+                names=_listed(trained),
+            ),
+            _(
+                "Assign nn.Parameter(tensor) to an attribute, or use nn.ParameterList; .to(), .cuda() and arithmetic "
+                "make a plain tensor of a parameter"
+            ),
+            {"tensors": len(trained)},
+        )
+    constant = [name for name in _unregistered(module, _is_tensor) if name not in trained]
+    if constant:
+        yield Finding(
+            Severity.HINT,
+            _("Tensors that are attributes are not saved and not moved to a GPU: {names}", names=_listed(constant)),
+            _("Use register_buffer for constants and nn.Parameter for weights"),
+            {"tensors": len(constant)},
+        )
+
+
+def _unregistered(module: nn.Module, is_wanted: Callable[[object], bool]) -> list[str]:
+    """Returns the names of attributes that are or contain such a value, which `module` does not register."""
+    registered = {id(each) for each in (*module.modules(), *module.parameters(), *module.buffers())}
+    names = []
+    for name, part in module.named_modules():
+        own = {key.rpartition("_")[0] for key, _each in part.named_parameters(recurse=False)}  # weight_g -> weight
+        for attribute, value in vars(part).items():
+            if attribute in own or (attribute.startswith("_") and attribute in vars(nn.Module())):
+                continue
+            values = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            )
+            if any(id(each) not in registered and is_wanted(each) for each in values):
+                names.append(f"{name}.{attribute}".lstrip("."))
+    return names
+
+
+def _is_layer_with_parameters(value: object) -> bool:
+    return isinstance(value, nn.Module) and next(value.parameters(), None) is not None
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def _is_trained(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.requires_grad
 
 
 def shared_weights(network: Network) -> Iterator[Finding]:
@@ -195,11 +301,11 @@ def dead_units(network: Network) -> Iterator[Finding]:
                 "{dead:,} of {units:,} units of {operation} in {layer} are 0 for all of the first images",
                 dead=each.dead,
                 units=each.units,
-                operation=each.operation,
-                layer=each.layer or _("the network itself"),
+                operation=each.place.operation,
+                layer=each.place.in_layer,
             ),
             _("Check the biases and the scale of the weights before it; usual causes: a large negative bias or input"),
-            {"layer": each.layer, "dead": each.dead, "units": each.units},
+            {"layer": each.place.layer, "dead": each.dead, "units": each.units},
         )
 
 
@@ -212,11 +318,11 @@ def saturated_units(network: Network) -> Iterator[Finding]:
                     "{share:.0%} of the outputs of {operation} in {layer} are saturated: their slope is below 1 % of "
                     "its maximum",
                     share=each.saturated,
-                    operation=each.operation,
-                    layer=each.layer or _("the network itself"),
+                    operation=each.place.operation,
+                    layer=each.place.in_layer,
                 ),
                 _("Use smaller initial weights or normalised inputs"),
-                {"layer": each.layer, "saturated": each.saturated},
+                {"layer": each.place.layer, "saturated": each.saturated},
             )
 
 
@@ -240,56 +346,15 @@ def initial_loss(network: Network) -> Iterator[Finding]:
         )
 
 
-def normalised_again(network: Network) -> Iterator[Finding]:
-    opening = {name.rstrip("_") for name in network.first_step.opening}
-    if {"sub", "rsub"} & opening and {"div", "mul"} & opening and not {"mean", "std", "var", "amax", "max"} & opening:
-        yield Finding(
-            Severity.WARNING,
-            _("The network first subtracts and scales by constants, but its images are already normalised"),
-            _("Remove the normalisation from forward; data.normalise sets mean and standard deviation"),
-            {"operations": ", ".join(network.first_step.opening[:6])},
-        )
-
-
-def small_norm_batches(network: Network) -> Iterator[Finding]:
-    train = network.recipe.train
-    size = max(train.batch_size // train.accumulate, min(2, train.batch_size))
-    norms = [
-        name
-        for name, part in network.module.named_modules()
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training
-    ]
-    if norms and size <= FEW_IMAGES:
-        yield Finding(
-            Severity.WARNING if size == 1 else Severity.HINT,
-            _(
-                "Batch norm computes its statistics from {images} images at a time (train.batch_size = {batch}, "
-                "train.accumulate = {accumulate}): noisy in training, and different in evaluation",
-                images=size,
-                batch=train.batch_size,
-                accumulate=train.accumulate,
-            ),
-            _("Use larger batches, or a group norm"),
-            {"images_per_norm": size, "norms": len(norms)},
-        )
-
-
-def random_in_evaluation(network: Network) -> Iterator[Finding]:
-    first, second = network.first_step.evaluated
-    difference = float((first - second).abs().max())
-    if difference > 1e-4 * float(first.abs().max()):
-        yield Finding(
-            Severity.ERROR,
-            _("Two evaluations of the same images differ by up to {difference:.3g}", difference=difference),
-            _("Usual cause: F.dropout without training=self.training; use nn.Dropout"),
-            {"difference": difference, "largest_output": float(first.abs().max())},
-        )
-
-
 def are_probabilities(outputs: torch.Tensor) -> bool:
     """Whether each row of [B, classes] is non-negative and sums to one."""
     sums = outputs.double().sum(dim=1)
     return bool((outputs >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-4))
+
+
+def _where(network: Network) -> str:
+    last = network.first_step.last
+    return "" if last is None else last.where
 
 
 def _listed(names: list[str]) -> str:

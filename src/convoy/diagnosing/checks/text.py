@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from convoy.diagnosing.finding import Finding, Severity
-from convoy.diagnosing.report_text import PERCENTAGE, ReportText
+from convoy.diagnosing.report_text import ReportText, percentages
 from convoy.text import gettext as _
 
 NEAR = 1.0  # percentage points: a number this close to a known one is probably a misprint of it
@@ -14,33 +14,33 @@ NEAR = 1.0  # percentage points: a number this close to a known one is probably 
 
 def numbers_without_source(text: ReportText) -> Iterator[Finding]:
     """Finds percentages that do not occur in any run or finding, rounded to the digits of the text."""
-    for count, line in enumerate(text.lines, 1):
-        for match in PERCENTAGE.finditer(line):
-            value, digits = float(match[1]), len(match[1].partition(".")[2])
-            nearest = _nearest(text.known, value)
-            tolerance = 0.5 * 10**-digits * 1.0001
-            if nearest is not None and abs(nearest - value) <= tolerance:
-                continue
-            is_near = nearest is not None and abs(nearest - value) <= NEAR
-            yield Finding(
-                Severity.WARNING if is_near else Severity.HINT,
-                _(
-                    "Line {line}: {number} is in no run or finding of {subject}",
-                    line=count,
-                    number=match[1],
-                    subject=text.subject,
-                )
-                if nearest is None
-                else _(
-                    "Line {line}: {number} is in no run or finding of {subject}; the nearest number is {nearest}",
-                    line=count,
-                    number=match[1],
-                    subject=text.subject,
-                    nearest=f"{nearest:.{digits}f}",
-                ),
-                _("Correct the number, or name the study that it is from with --study"),
-                {"line": count, "number": value} | ({} if nearest is None else {"nearest": nearest}),
+    for each in percentages(text.lines):
+        nearest = _nearest(text.known, each.value)
+        tolerance = 0.5 * 10**-each.digits * 1.0001
+        if nearest is not None and abs(nearest - each.value) <= tolerance:
+            continue
+        is_near = nearest is not None and abs(nearest - each.value) <= NEAR
+        if each.is_fraction and not is_near:
+            continue  # it may be a rate, a probability or a momentum
+        yield Finding(
+            Severity.WARNING if is_near else Severity.HINT,
+            _(
+                "Line {line}: {number} is in no run or finding of {subject}",
+                line=each.line,
+                number=each.text,
+                subject=text.subject,
             )
+            if nearest is None
+            else _(
+                "Line {line}: {number} is in no run or finding of {subject}; the nearest number is {nearest}",
+                line=each.line,
+                number=each.text,
+                subject=text.subject,
+                nearest=f"{nearest / 100:.{each.digits + 2}f}" if each.is_fraction else f"{nearest:.{each.digits}f}",
+            ),
+            _("Correct the number, or name the study that it is from with --study"),
+            {"line": each.line, "number": each.value} | ({} if nearest is None else {"nearest": nearest}),
+        )
 
 
 def _nearest(known: tuple[float, ...], value: float) -> float | None:

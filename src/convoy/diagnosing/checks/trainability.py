@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from convoy.diagnosing.finding import Finding, Severity
-from convoy.diagnosing.network import Network, unchanged
+from convoy.diagnosing.first_step import Gradient, unchanged
+from convoy.diagnosing.network import Network
 from convoy.evaluation import losses
 from convoy.text import gettext as _
 
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam
 STEPS = 150  # per rate
+FIRST_STEPS = 4  # from a start with zeros, gradients reach all layers
 SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive
 RATE_STEPS = 40
 NOTHING = 0.02  # fraction of the first loss
@@ -36,7 +38,7 @@ def cannot_overfit(network: Network) -> Iterator[Finding]:
             moments = [(torch.zeros_like(each), torch.zeros_like(each)) for each in parameters]
             started, first = time.perf_counter(), None
             for step in range(1, STEPS + 1):
-                logits = module(network.images)
+                logits = module(network.images.clone())
                 loss = loss_of(logits, labels)
                 gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
                 _adam(parameters, gradients, moments, rate, step)
@@ -59,6 +61,43 @@ def cannot_overfit(network: Network) -> Iterator[Finding]:
         _("Look for layers that are not used or not trained, dead units, outputs that ignore the image, wrong labels"),
         {"accuracy": best, "images": len(labels), "steps": STEPS},
     )
+
+
+def untrained_layers(network: Network) -> Iterator[Finding]:
+    """Finds weights whose gradient is 0 in the first steps: after round(), sign(), argmax() or a factor of 0.
+
+    A head or factor that starts with zeros has a gradient, and after one step so have the layers before it.
+    """
+    zero = [name for name, gradient in network.first_step.gradients.items() if gradient is Gradient.ZERO]
+    if not zero or len(zero) == len(network.first_step.gradients):  # all: `no_gradient`
+        return
+    loss_of = losses.build(network.recipe.train.loss, faults=network.recipe.protocol.faults)
+    with torch.random.fork_rng(devices=[]):
+        module = network.build().train()
+        named = {name: each for name, each in module.named_parameters() if each.requires_grad}
+        parameters = list(named.values())
+        moments = [(torch.zeros_like(each), torch.zeros_like(each)) for each in parameters]
+        for step in range(1, FIRST_STEPS + 1):
+            loss = loss_of(module(network.images.clone()), network.labels)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            zero = [
+                name
+                for name, gradient in zip(named, gradients, strict=True)
+                if name in zero and named[name].ndim > 1 and gradient is not None and not bool(gradient.any())
+            ]
+            _adam(parameters, gradients, moments, RATES[0], step)
+    if zero:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "The gradient of these weights is exactly 0 in each of the first {steps} steps, so that they do not "
+                "learn: {names}",
+                steps=FIRST_STEPS,
+                names=", ".join(zero[:4]),
+            ),
+            _("Look after them for round(), sign(), argmax(), a comparison, a factor of 0, units that are always 0"),
+            {"tensors": len(zero), "steps": FIRST_STEPS},
+        )
 
 
 def learning_rate(network: Network) -> Iterator[Finding]:
@@ -130,6 +169,8 @@ def _adam(
 
 def output_depends_on_batch(network: Network) -> Iterator[Finding]:
     """Evaluates the same images in batches of 1, 7 and 128, and in another order."""
+    if network.first_step.evaluation.is_random:
+        return  # a finding of `random_in_evaluation`
     x = network.images.repeat(-(-INVARIANCE_IMAGES // len(network.images)), 1, 1, 1)[:INVARIANCE_IMAGES]
     noise = torch.Generator().manual_seed(0)
     x = x + 0.1 * torch.randn(x.shape, generator=noise)  # all images are different
@@ -137,15 +178,17 @@ def output_depends_on_batch(network: Network) -> Iterator[Finding]:
     with unchanged(network.module), torch.no_grad():
         module = network.module.eval()
         started = time.perf_counter()
-        module(x[:2])
+        module(x[:2].clone())
         if (seconds := time.perf_counter() - started) > SECONDS / len(x):
             count = max(8, int(SECONDS / seconds))
             x, order = x[:count], torch.randperm(count, generator=noise)
-        outputs = {str(size): torch.cat([module(part) for part in x.split(size)]) for size in BATCHES}
+        outputs = {str(size): torch.cat([module(part.clone()) for part in x.split(size)]) for size in BATCHES}
         shuffled = torch.empty_like(outputs[str(BATCHES[-1])])
         shuffled[order] = module(x[order])
     outputs["shuffled"] = shuffled
     reference = outputs[str(BATCHES[0])]
+    if not torch.isfinite(reference).all():
+        return  # a finding of `non_finite_values`
     scale = float(reference.abs().max()) or 1.0
     differences = {name: float((each - reference).abs().max()) / scale for name, each in outputs.items()}
     largest = max(differences.values())

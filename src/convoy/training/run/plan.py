@@ -23,8 +23,9 @@ from convoy.data.imageset import ImageSet
 from convoy.data.splits import Resplit
 from convoy.diagnosing.checkup import quick_findings
 from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.first_step import FirstStep, Gradient
 from convoy.diagnosing.images import images_of
-from convoy.diagnosing.network import Gradient, Network, first_images
+from convoy.diagnosing.network import Network, first_images
 from convoy.evaluation import losses
 from convoy.evaluation.load import build_network, with_normalisation
 from convoy.models import Geometry, external, pretrained, user
@@ -53,7 +54,7 @@ class Plan:
     network: nn.Module  # has its initial weights until `learner` trains it
     start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
     weights: PretrainedWeights | None = None  # loaded by `with_pretrained`
-    tested: nn.Module | None = None  # another instance of an external network, after a training step
+    tested: FirstStep | None = None  # of another instance of an external network
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,8 +93,8 @@ class Plan:
     @cached_property
     def subject(self) -> Network:
         """The input of the doctor's network checks. Use it before `learner`, which trains `network`."""
-        subject = subject_of(self.recipe, self.prepared, self.network if self.tested is None else self.tested)
-        return replace(subject, learner=lambda: replace(self, network=subject.build()).learner())
+        subject = subject_of(self.recipe, self.prepared, self.network)
+        return replace(subject, tried=self.tested, learner=lambda: replace(self, network=subject.build()).learner())
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -210,8 +211,8 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
         yield plan_one(recipe, data.prepare(recipe.data))
 
 
-def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Module | None]:
-    """Builds a network. If it is external or the batch has one image, tests another instance; returns both."""
+def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, FirstStep | None]:
+    """Builds a network. If it is external or the batch has one image, also returns the first step of another one."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
@@ -219,7 +220,7 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Mod
     built_in = is_built_in(name)
     if built_in and batch_size > 1:
         return module, None
-    init_and_freeze(module, recipe.model)
+    init_and_freeze(module.float(), recipe.model)  # as it is trained; a user's class may have half-precision weights
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(_("{name}: all parameters are frozen (requires_grad = False)", name=name))
     names = module.state_dict().keys()
@@ -247,7 +248,7 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, nn.Mod
             )
         )
     _check_tensors(name, module, step.gradients)
-    return build(recipe, prepared), module
+    return build(recipe, prepared), step
 
 
 def subject_of(recipe: Recipe, prepared: Prepared, module: nn.Module) -> Network:

@@ -1,0 +1,234 @@
+"""Checks of what `forward` does besides computing, and of its structure. Subject: a `Network`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.network import Network
+from convoy.text import gettext as _
+
+UNSEEN = 0.5  # share of the pixels
+HIGH_MOMENTUM = 0.9
+PAIRS = 3  # listed
+LARGE_FACTOR = 20  # of images before the first layer
+FEW_IMAGES = 4  # per batch of a batch norm, at most
+
+
+def random_in_evaluation(network: Network) -> Iterator[Finding]:
+    evaluation = network.first_step.evaluation
+    first = evaluation.outputs[0]
+    difference = max(float((first - other).abs().max()) for other in evaluation.outputs)
+    if difference > 1e-4 * float(first.abs().max()):
+        yield Finding(
+            Severity.ERROR,
+            _("Two evaluations of the same images differ by up to {difference:.3g}", difference=difference),
+            _(
+                "forward draws random numbers in evaluation. Usual causes: F.dropout without training=self.training "
+                "(use nn.Dropout), noise or augmentation without `if self.training`, a layer created in forward"
+            )
+            if evaluation.is_random
+            else _("forward has a state that each call changes, such as a counter; remove it"),
+            {"difference": difference, "largest_output": float(first.abs().max())},
+        )
+
+
+def changes_itself(network: Network) -> Iterator[Finding]:
+    """Finds weights, buffers, images or the mode changed by `forward`."""
+    step = network.first_step
+    if step.written:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "forward changes weights, in addition to the optimizer: {places}",
+                places=", ".join(dict.fromkeys(str(place) for place in step.written[:PAIRS])),
+            ),
+            _("Initialise weights in __init__; an operation on weights in forward should not be in place"),
+            {"tensors": len(step.written)},
+        )
+    if not step.stays_in_training:
+        yield Finding(
+            Severity.WARNING,
+            _("forward switches the network to evaluation mode, so that dropout and batch norm do not train"),
+            _("Remove eval() from forward; Convoy switches the mode"),
+            {"images": len(step.logits)},
+        )
+    if names := step.evaluation.changed_buffers:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "An evaluation changes buffers of the network, so that results depend on earlier ones: {names}",
+                names=", ".join(names[:PAIRS]),
+            ),
+            _("Update buffers only `if self.training`: F.batch_norm(..., training=self.training)"),
+            {"tensors": len(names)},
+        )
+    if step.evaluation.changes_images:
+        yield Finding(
+            Severity.HINT,
+            _("forward changes its images in place: a second evaluation of the same tensor has another result"),
+            _("Use x = x / 2 instead of x /= 2, and no nn.ReLU(inplace=True) as the first layer"),
+            {"images": 1},
+        )
+
+
+def differs_in_evaluation(network: Network) -> Iterator[Finding]:
+    """Compares the outputs of an image in training and in evaluation, if nothing random and no norm explains it."""
+    step = network.first_step
+    has_norm = any(isinstance(part, nn.modules.batchnorm._NormBase) for part in network.module.modules())
+    if has_norm or step.is_random or step.evaluation.is_random:
+        return
+    training, evaluation = step.logits[0], step.evaluation.outputs[0][0]
+    difference = float((training - evaluation).abs().max()) / (float(training.abs().max()) or 1.0)
+    if difference > 0.01:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "In evaluation, the outputs of an image differ from those in training by up to {share:.0%} of the "
+                "largest output, without dropout or batch norm",
+                share=difference,
+            ),
+            _("If that is not intended, remove what depends on self.training, or on the number of images"),
+            {"difference": difference},
+        )
+
+
+def no_activation(network: Network) -> Iterator[Finding]:
+    step = network.first_step
+    if step.is_linear:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "The network is linear in its images: without activation functions, its {layers} layers are "
+                "equivalent to one",
+                layers=sum(step.calls.values()),
+            ),
+            _("Put an activation function, such as F.relu, after each layer except the last"),
+            {"layers": sum(step.calls.values())},
+        )
+    elif step.adjacent:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "Layers follow each other without an activation function, so that together they are one linear layer: "
+                "{pairs}",
+                pairs="; ".join(f"{first} -> {second}" for first, second in step.adjacent[:PAIRS]),
+            ),
+            _("Put an activation function, such as F.relu, between them"),
+            {"pairs": len(step.adjacent)},
+        )
+
+
+def equal_units(network: Network) -> Iterator[Finding]:
+    if names := network.first_step.equal_units:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "All units of these layers have the same weights and the same gradients, so that they remain equal to "
+                "one unit: {names}",
+                names=", ".join(names[:PAIRS]),
+            ),
+            _("Initialise weights with random numbers (the default of torch), not with a constant"),
+            {"tensors": len(names)},
+        )
+
+
+def unseen_pixels(network: Network) -> Iterator[Finding]:
+    step = network.first_step
+    if not step.unseen_channels and step.unseen < UNSEEN:
+        return
+    yield Finding(
+        Severity.WARNING,
+        _(
+            "The outputs do not depend on {share:.0%} of the pixels in any of {images} images",
+            share=step.unseen,
+            images=len(step.logits),
+        )
+        if step.unseen >= UNSEEN
+        else _(
+            "The outputs do not depend on channel {channels} of the images (from 0)",
+            channels=", ".join(str(channel) for channel in step.unseen_channels),
+        ),
+        _("Look for a slice that is too small, a stride larger than its kernel, a detach() in a branch"),
+        {"share": step.unseen, "channels": len(step.unseen_channels)},
+    )
+
+
+def normalised_again(network: Network) -> Iterator[Finding]:
+    step = network.first_step
+    opening = {name.rstrip("_") for name in step.opening}
+    evidence: dict[str, float | str] = {"operations": ", ".join(step.opening[:6]), "factor": step.opening_factor}
+    if {"sub", "rsub"} & opening and {"div", "mul"} & opening and not {"mean", "std", "var", "amax", "max"} & opening:
+        yield Finding(
+            Severity.WARNING,
+            _("The network first subtracts and scales by constants, but its images are already normalised"),
+            _("Remove the normalisation from forward; data.normalise sets mean and standard deviation"),
+            evidence,
+        )
+    elif not 1 / LARGE_FACTOR < abs(step.opening_factor) < LARGE_FACTOR:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "The network first multiplies its images by {factor:.3g}, but they are already normalised",
+                factor=step.opening_factor,
+            ),
+            _("Remove the factor from forward: pixels have mean 0 and standard deviation 1, not values up to 255"),
+            evidence,
+        )
+
+
+def small_norm_batches(network: Network) -> Iterator[Finding]:
+    train = network.recipe.train
+    size = max(train.batch_size // train.accumulate, min(2, train.batch_size))
+    norms = [
+        name
+        for name, part in network.module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training
+    ]
+    if norms and size <= FEW_IMAGES:
+        yield Finding(
+            Severity.WARNING if size == 1 else Severity.HINT,
+            _(
+                "Batch norm computes its statistics from {images} images at a time (train.batch_size = {batch}, "
+                "train.accumulate = {accumulate}): noisy in training, and different in evaluation",
+                images=size,
+                batch=train.batch_size,
+                accumulate=train.accumulate,
+            ),
+            _("Use larger batches, or a group norm"),
+            {"images_per_norm": size, "norms": len(norms)},
+        )
+
+
+def norm_momentum(network: Network) -> Iterator[Finding]:
+    norms = {
+        name: part.momentum
+        for name, part in network.module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats and part.momentum is not None
+    }
+    still = [name for name, momentum in norms.items() if momentum == 0 and network.module.get_submodule(name).training]
+    high = [name for name, momentum in norms.items() if momentum >= HIGH_MOMENTUM]
+    if still:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "Batch norms with momentum = 0 never update their statistics for evaluation: {names}",
+                names=", ".join(still[:PAIRS]),
+            ),
+            _("In torch, momentum is the weight of the new batch; the default is 0.1"),
+            {"norms": len(still)},
+        )
+    if high:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "Batch norms with momentum = {momentum:g} evaluate almost only with the statistics of the last batch: "
+                "{names}",
+                momentum=norms[high[0]],
+                names=", ".join(high[:PAIRS]),
+            ),
+            _("In torch, momentum is the weight of the new batch: 0.9 of TensorFlow is 0.1 here"),
+            {"norms": len(high)},
+        )

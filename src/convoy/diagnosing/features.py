@@ -1,0 +1,134 @@
+"""Simple features of images and files, and a linear classifier on them, for the checks of shortcuts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from convoy.text import gettext as _
+
+MOST_PIXELS = 400  # of the border
+RIDGE = 10.0
+MOST_WORDS = 30  # of file names
+
+
+class Features(NamedTuple):
+    values: np.ndarray  # float32 [N, F]
+    is_content: bool = False  # it may follow from what an image shows, such as the size of a compressed file
+
+
+def of_pixels(images: np.ndarray) -> dict[str, Features]:
+    """Returns features of images, uint8 [N, C, H, H], by their name for a reader."""
+    pixels = images.astype(np.float32) / 255
+    rows, columns = pixels[:, :, [0, -1], :], pixels[:, :, :, [0, -1]]
+    border = np.concatenate([each.reshape(len(pixels), -1) for each in (rows, columns)], 1)
+    colours = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1)
+    features = {
+        _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MOST_PIXELS)])),
+        _("mean and deviation of the colours"): Features(_with_squares(colours)),
+        _("the sharpness"): Features(_with_squares(_sharpness(pixels.mean(1)))),
+    }
+    if pixels.shape[1] == 3:
+        pairs = ((0, 1), (1, 2), (0, 2))
+        saturation = np.stack([np.abs(pixels[:, a] - pixels[:, b]).mean((1, 2)) for a, b in pairs], 1)
+        logarithm = np.log(saturation + 1e-3)
+        features[_("the saturation of the colours")] = Features(
+            np.concatenate([saturation, _with_squares(logarithm)], 1)
+        )
+    return features
+
+
+def _with_squares(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values, values**2], 1)
+
+
+def _sharpness(grey: np.ndarray) -> np.ndarray:
+    """Returns ratios of fine to coarse detail, float32 [N, 2]. Blur, noise, scaling and compression change them."""
+    laplacian = 4 * grey[:, 1:-1, 1:-1] - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1]
+    laplacian -= grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    even = grey[:, : grey.shape[1] // 2 * 2, : grey.shape[2] // 2 * 2]
+    half = (even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4
+    fine, slopes, coarse = np.abs(laplacian).mean((1, 2)), _slopes(grey), _slopes(half)
+    logarithms = np.log(np.stack([fine, slopes, coarse], 1) + 1e-4)
+    return logarithms[:, :2] - logarithms[:, 1:]
+
+
+def _slopes(grey: np.ndarray) -> np.ndarray:
+    slopes: np.ndarray = np.abs(np.diff(grey, axis=1)).mean((1, 2)) + np.abs(np.diff(grey, axis=2)).mean((1, 2))
+    return slopes
+
+
+def of_files(files: list[Path]) -> dict[str, Features]:
+    """Returns features of image files that are not constant."""
+    from PIL import Image
+
+    rows = []
+    for file in files:
+        with Image.open(file) as image:
+            tables = getattr(image, "quantization", None) or {}
+            table = float(sum(sum(values) for values in tables.values()))
+            rows.append((np.log(file.stat().st_size), table, *image.size, len(image.getbands())))
+    values = np.array(rows, np.float32)
+    columns = {
+        _("the size of the file"): Features(values[:, :1], is_content=True),
+        _("the JPEG tables"): Features(values[:, 1:2]),
+        _("the size of the image before resizing"): Features(values[:, 2:4]),
+        _("the number of channels of the file"): Features(values[:, 4:5]),
+        _("the form of the file's name"): Features(_of_names(files), is_content=True),
+    }
+    # Squares and the rank let the linear probe separate a class in the middle of the range.
+    return {
+        name: Features(np.concatenate([_with_squares(each), np.argsort(np.argsort(each, 0), 0)], 1), is_content)
+        for name, (each, is_content) in columns.items()
+        if each.shape[1] and each.std(0).max() > 0
+    }
+
+
+def _of_names(files: list[Path]) -> np.ndarray:
+    """Returns the number of digits, the ending and the words of file names, without names of classes."""
+    forms, classes = [], {file.parent.name.lower() for file in files}
+    for file in files:
+        words = {word for word in re.findall(r"[a-z]+", file.stem.lower()) if not _is_of_class(word, classes)}
+        digits = sum(character.isdigit() for character in file.stem)
+        is_random = len(re.findall(r"\d+", file.stem)) > 2  # a hash, not a number
+        forms.append({file.suffix.lower()} if is_random else {file.suffix.lower(), f"{digits} digits", *words})
+    every, counts = np.unique([form for each in forms for form in sorted(each)], return_counts=True)
+    most = every[np.argsort(-counts, kind="stable")][:MOST_WORDS]
+    common = [form for form in most if sum(form in each for each in forms) < len(forms)]
+    return np.array([[form in each for form in common] for each in forms], np.float32).reshape(len(files), -1)
+
+
+def _is_of_class(word: str, classes: set[str]) -> bool:
+    return len(word) > 2 and any(word in name or name in word for name in classes)
+
+
+def scores(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns outputs [N, classes] of a ridge regression on one-hot labels; each half is predicted from the other."""
+    scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    scaled = np.concatenate([scaled, np.ones((len(scaled), 1), scaled.dtype)], 1).astype(np.float64)
+    half = np.random.RandomState(0).permutation(len(labels)) % 2 == 0
+    targets = np.eye(labels.max() + 1)[labels]
+    outputs = np.zeros_like(targets)
+    for train in (half, ~half):
+        x = scaled[train]
+        weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ targets[train])
+        outputs[~train] = scaled[~train] @ weights
+    return outputs
+
+
+def areas(outputs: np.ndarray, labels: np.ndarray, fewest: int) -> Mapping[int, float]:
+    """Returns the area under the ROC curve of each class with at least `fewest` images: it against all others."""
+    result = {}
+    for index in range(outputs.shape[1]):
+        of_class = labels == index
+        count, others = int(of_class.sum()), int((~of_class).sum())
+        if min(count, others) >= fewest:
+            _values, place, ties = np.unique(outputs[:, index].round(9), return_inverse=True, return_counts=True)
+            ranks = (np.cumsum(ties) - (ties - 1) / 2)[place]  # equal values share the mean of their ranks
+            above = ranks[of_class].sum() - count * (count + 1) / 2
+            result[index] = float(above / (count * others))
+    return result

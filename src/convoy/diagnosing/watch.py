@@ -1,0 +1,181 @@
+"""Records the operations of a forward pass: where they are, what they compute, which follow each other."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import convoy
+from convoy.evaluation.cost import DispatchMode
+from convoy.text import gettext as _
+
+RELU = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold"}
+SQUASHING = {"sigmoid", "sigmoid_", "tanh", "tanh_"}
+LINEAR = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)}  # positions of input and weights
+WITH_WEIGHTS = {*LINEAR, "bmm", "native_batch_norm", "native_layer_norm", "cudnn_batch_norm"}
+VIEWS = {"view", "_unsafe_view", "t", "transpose", "permute", "unsqueeze", "squeeze", "detach", "alias", "slice",
+         "select", "expand", "as_strided", "reshape"}  # fmt: skip
+_NOT_THE_USERS = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib")), *convoy.__path__, *torch.__path__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An operation of a forward pass."""
+
+    operation: str
+    layer: str  # name of the module that runs it; empty for the network itself
+    line: str = ""  # file and line of the user's code; empty in built-in networks
+
+    def __str__(self) -> str:
+        return f"{self.operation}{self.where}"
+
+    @property
+    def where(self) -> str:
+        """Layer and line in brackets, with a space before them; empty if neither is known."""
+        where = ", ".join(each for each in (self.layer, self.line) if each)
+        return f" ({where})" if where else ""
+
+    @property
+    def in_layer(self) -> str:
+        layer = self.layer or _("the network itself")
+        return f"{layer} ({self.line})" if self.line else layer
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The outputs of an activation function. A unit is a channel, or one output of a linear layer."""
+
+    place: Place
+    units: int
+    dead: int  # units that are 0 for all images
+    saturated: float  # share of outputs where the slope of a sigmoid or tanh is below 1 % of its maximum
+
+
+@dataclass(eq=False)
+class Watch(DispatchMode):
+    """Records the operations of a forward pass."""
+
+    images: torch.Tensor
+    looks_for_not_finite: bool = False
+    activations: list[Activation] = field(default_factory=list)
+    operations: set[str] = field(default_factory=set)
+    calls: Counter[str] = field(default_factory=Counter)
+    opening: list[str] = field(default_factory=list)
+    opening_factor: float = 1.0  # product of the numbers by which the images are multiplied there
+    writers: dict[int, Place] = field(default_factory=dict)  # address of a tensor's values -> operation
+    adjacent: list[tuple[Place, Place]] = field(default_factory=list)  # two dense linear layers without an activation
+    not_finite: Place | None = None
+    _layers: list[str] = field(default_factory=list)
+    _dense: dict[int, tuple[Place, tuple[int, ...]]] = field(default_factory=dict)  # of an output -> shape of weights
+    _opened: bool = False  # a layer with parameters was reached
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @contextmanager
+    def hooked(self, module: nn.Module) -> Iterator[None]:
+        handles = []
+        for name, part in module.named_modules():
+            is_counted = next(part.parameters(recurse=False), None) is not None
+            handles.append(part.register_forward_pre_hook(partial(self._enter, name, is_counted)))
+            handles.append(part.register_forward_hook(self._leave, always_call=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, name: str, is_counted: bool, module: nn.Module, args: object) -> None:
+        self._layers.append(name)
+        if is_counted:
+            self.calls[name] += 1
+
+    def _leave(self, module: nn.Module, args: object, output: object) -> None:
+        self._layers.pop()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func._overloadpacket.__name__
+        output = result[0] if isinstance(result, tuple) and result else result
+        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+            return result
+        self.operations.add(name)
+        if name in WITH_WEIGHTS:
+            self._opened = True
+        if not self._opened:
+            self._open(name, args)
+        place = Place(name.strip("_"), self._layers[-1] if self._layers else "", _line_of_user())
+        if name not in VIEWS:
+            self._write(name, place, args, output)
+        if self.looks_for_not_finite and self.not_finite is None and not torch.isfinite(output).all():
+            self.not_finite = place
+        if len(output) == len(self.images) and output.ndim >= 2:
+            self._activate(name, place, args, output.detach())
+        return result
+
+    def _open(self, name: str, args: Any) -> None:
+        self.opening.append(name)
+        if name.rstrip("_") in ("div", "mul") and isinstance(args[1], int | float) and args[1]:
+            self.opening_factor *= float(args[1]) if name.startswith("mul") else 1 / args[1]
+        elif name.rstrip("_") in ("div", "mul") and args[1].numel() == 1 and bool(args[1] != 0):
+            self.opening_factor *= float(args[1]) if name.startswith("mul") else 1 / float(args[1])
+
+    def _write(self, name: str, place: Place, args: Any, output: torch.Tensor) -> None:
+        address = output.data_ptr()
+        self.writers[address] = place
+        before = self._dense.pop(address, None)
+        if name not in LINEAR:
+            return
+        source, weights = (args[position] for position in LINEAR[name])
+        before = self._dense.get(source.data_ptr(), before if source.data_ptr() == address else None)
+        shape = tuple(weights.shape if name in ("convolution", "linear") else weights.shape[::-1])
+        if name == "convolution" and (args[8] > 1 or min(shape[2:]) == 1):
+            return  # depthwise or pointwise convolutions often follow each other without an activation
+        if before is not None:
+            place_before, shape_before = before
+            is_bottleneck = len(shape) == 2 and shape[1] < min(_fan_in(shape_before), shape[0])
+            if not is_bottleneck:
+                self.adjacent.append((place_before, place))
+        self._dense[address] = place, shape
+
+    def _activate(self, name: str, place: Place, args: Any, output: torch.Tensor) -> None:
+        if name in RELU and not (name.startswith("hardtanh") and args[1] < 0):
+            dead = (output.transpose(0, 1).flatten(1) <= 0).all(1)
+            self.activations.append(Activation(place, len(dead), int(dead.sum()), 0.0))
+        elif name in SQUASHING:
+            slope = 4 * output * (1 - output) if name.startswith("sigmoid") else 1 - output.square()
+            share = float((slope < 0.01).float().mean())
+            self.activations.append(Activation(place, output.shape[1], 0, share))
+
+
+def _fan_in(shape: tuple[int, ...]) -> int:
+    count = 1
+    for length in shape[1:]:
+        count *= length
+    return count
+
+
+def _line_of_user() -> str:
+    """Returns the innermost line that is neither Convoy's nor a library's, as file:line."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_CALLER):
+            return ""
+        if not file.startswith(_NOT_THE_USERS) and not file.startswith("<"):
+            return f"{Path(file).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+_CALLER = str(Path(__file__).with_name("first_step.py"))
