@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-import convoy
 from convoy.evaluation.cost import DispatchMode
 from convoy.text import gettext as _
 
@@ -25,7 +24,8 @@ LINEAR = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)
 WITH_WEIGHTS = {*LINEAR, "bmm", "native_batch_norm", "native_layer_norm", "cudnn_batch_norm"}
 VIEWS = {"view", "_unsafe_view", "t", "transpose", "permute", "unsqueeze", "squeeze", "detach", "alias", "slice",
          "select", "expand", "as_strided", "reshape"}  # fmt: skip
-_NOT_THE_USERS = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib")), *convoy.__path__, *torch.__path__)
+_CONVOY = str(Path(__file__).parents[1])
+_NOT_THE_USERS = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib")), _CONVOY, *torch.__path__)
 
 
 @dataclass(frozen=True)
