@@ -116,7 +116,7 @@ def test_sound_network_has_no_finding(network_class: type[nn.Module]) -> None:
 def test_finding_names_the_line_of_the_user() -> None:
     [finding] = found(network_of(planted.LastRelu), "activation_before_loss")
     line = planted.LastRelu.forward.__code__.co_firstlineno + 1
-    assert f"planted_networks.py:{line}" in finding.what
+    assert f"planted_networks.py:{line}" in finding.problem
 
 
 def test_checks_that_fail_with_the_same_error_are_one_hint() -> None:
