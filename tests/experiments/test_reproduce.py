@@ -153,6 +153,16 @@ def stopping_after(count: int) -> Callable[[], Any]:
     return interruptible
 
 
+def stopping_with_runs(folder: Path, count: int) -> Callable[[], Any]:
+    """Replaces process.interruptible: reports Ctrl-C from the time when `count` runs are finished."""
+
+    @contextmanager
+    def interruptible() -> Iterator[Callable[[], bool]]:
+        yield lambda: sum(Run(path).finished for path in folder.glob("runs/*/") if any(path.glob("recipe.toml"))) >= count
+
+    return interruptible
+
+
 @pytest.mark.usefixtures("words_alone")
 @pytest.mark.parametrize("count", [3, 25])
 def test_an_interrupted_reproduction_has_a_report_and_resumes_to_the_same_finding(
@@ -292,7 +302,7 @@ def test_an_interrupted_part_is_listed_until_it_is_finished(
     small_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("convoy.api.session.interruptible", stopping_after(7))
+        patch.setattr("convoy.api.session.interruptible", stopping_with_runs(tmp_path, 3))
         with pytest.raises(api.Stopped):
             again(small_digits, tmp_path, only=["faults"])
     (folder,) = (tmp_path / "studies").iterdir()
