@@ -158,7 +158,7 @@ def stopping_with_runs(folder: Path, count: int) -> Callable[[], Any]:
 
     @contextmanager
     def interruptible() -> Iterator[Callable[[], bool]]:
-        yield lambda: sum(Run(path).finished for path in folder.glob("runs/*/") if any(path.glob("recipe.toml"))) >= count
+        yield lambda: sum(Run(path.parent).finished for path in folder.glob("runs/*/recipe.toml")) >= count
 
     return interruptible
 
