@@ -144,7 +144,7 @@ def _scores(files: Readable) -> Iterator[Contradiction]:
     # A changed scores.json is compared too, because this reports which of its values changed.
     if files.has(PREDICTIONS, DATA) and (run.path / SCORES).is_file():
         yield from (difference for _part, _score, difference in run.contradicted_scores())
-    # The workspace's log of openings is no witness: the run may have been trained in another workspace.
+    # Not compared with the workspace's log of openings, because the run may have been trained in another workspace.
     if files.has(DATA, SCORES, METRICS):
         stated, least = files.data.test_openings, own_openings(run.stated_scores, files.metrics, files.data)
         if stated < least:

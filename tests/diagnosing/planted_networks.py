@@ -381,5 +381,5 @@ class Recurrent(Sound):
         return self.rows(x[:, 0])[0].transpose(1, 2)[..., -9:].flatten(1)  # 32 x 9 = 8 x 36
 
     def forward(self, x: Tensor) -> Tensor:
-        self.last = self.hidden(self.features(x))  # a result that forward stores is no forgotten weight
+        self.last = self.hidden(self.features(x))  # a stored result, not a forgotten weight
         return self.head(F.relu(self.last))

@@ -20,9 +20,8 @@ from convoy.training.step.learner import Learner, StepOutcome
 
 Probe = Callable[[Learner, torch.Tensor, torch.Tensor], None]
 RECORD_SECONDS = 0.5
-LONG_SECONDS = (
-    0.5  # after such a step, an interruption ends a step early: preparing for it takes up to 5 ms (ResNet-50)
-)
+# After such a step, an interruption ends the next one early. Preparing for it takes up to 5 ms (ResNet-50).
+LONG_SECONDS = 0.5
 
 
 class Batches(Protocol):
