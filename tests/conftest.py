@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False  # the order of pytest_collection_modifyitems instead
     return LoadFileScheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)  # of pytest-xdist
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One process more than cores with `-n auto`, because some tests wait for other processes."""
+    return (yield) + 1
 
 
 LONGEST_FILES = (
@@ -56,6 +62,14 @@ def _no_power_cuts() -> Iterator[None]:
     """Disables fsync in this process, because files of tests are deleted after the test. Workers still use it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_timed_passes() -> Iterator[None]:
+    """Measures latency in 4 passes instead of 50, which take longer than the trainings of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convoy.evaluation.cost.REPEATS", 4)
         yield
 
 

@@ -131,7 +131,8 @@ class Subject:
             with suppress(ProcessLookupError):
                 os.kill(draw.choice([process.pid, *children_of(process.pid)]), signal.SIGKILL)
         process.join()
-        error = (folder / "err.work").read_text(encoding="utf-8") if process.exitcode else ""
+        output = folder / "err.work"  # missing if the process was killed before it opened the file
+        error = output.read_text(encoding="utf-8") if process.exitcode and output.exists() else ""
         if process.exitcode not in (0, -signal.SIGKILL) and "exit code -9" not in error:  # of a worker process
             raise AssertionError(error)
         if call is not None and process.exitcode != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +21,11 @@ def write(study: Study, finding: Any) -> None:
     write_json(study.path / "finding.json", asdict(finding))
 
 
+@cache  # making an adapter takes 10 ms
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def read(study: Study, kind: type[Finding]) -> Finding:
     """Reads a finding. Raises ValueError if it is damaged or of another kind or version."""
     table, expected = study.finding_json, {field: getattr(kind, field) for field in ("kind", "schema")}
@@ -35,7 +41,7 @@ def read(study: Study, kind: type[Finding]) -> Finding:
                 )
             )
     try:
-        return TypeAdapter(kind).validate_python(table)
+        return _adapter(kind).validate_python(table)  # type: ignore[arg-type]  # a type is hashable
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
