@@ -10,9 +10,11 @@ import torch
 from tests.training.test_run_one import finish
 from torch import nn
 
+from convoy.diagnosing import budget
+from convoy.diagnosing.budget import Amount, Cost
 from convoy.diagnosing.finding import Severity
 from convoy.diagnosing.network import Network
-from convoy.diagnosing.table import CHECKS, Topic, examine
+from convoy.diagnosing.table import CHECKS, TOO_SLOW, Topic, examine
 from convoy.models import MODELS, create
 from convoy.recipe import Recipe
 from convoy.training.run.plan import plan_one
@@ -88,3 +90,36 @@ def test_step_restores_generator_statistics_and_gradients() -> None:
     assert not module[2].running_mean.any()
     assert not any(part.training for part in module.modules())
     assert all(parameter.grad is None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("cost", "amount"),
+    [
+        (Cost(0, 0.001), Amount(16, True, True)),
+        (Cost(0.01, 0.02), Amount(8, True, True)),
+        (Cost(0, 0.08), Amount(2, False, True)),  # without the second evaluation
+        (Cost(0, 0.18), Amount(1, False, True)),
+        (Cost(0, 0.25), Amount(2, False, False)),
+        (Cost(0, 0.38), Amount(1, False, False)),
+        (Cost(0, 0.5), Amount(0, False, False)),
+    ],
+)
+def test_slow_networks_get_fewer_images_then_no_backward_pass_then_nothing(cost: Cost, amount: Amount) -> None:
+    assert Amount.within(cost, 16, may_skip=True) == amount
+    assert Amount.within(cost, 16, may_skip=False).has_backward
+
+
+@pytest.mark.parametrize(("longest", "also_forward"), [(2e-3, False), (0.0, True)])
+def test_checks_that_would_take_too_long_before_a_training_are_one_hint(
+    longest: float, also_forward: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    x, y = torch.randn(4, 1, 4, 4), torch.tensor([0, 1, 2, 0])
+    network = Network(module, Recipe(), x, y, classes=3, build=lambda: module, may_skip=True)
+    monkeypatch.setattr(budget, "SECONDS", 0.0)
+    monkeypatch.setattr(budget, "LONGEST", longest)
+    checks = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD)]
+    findings = list(examine(network, checks))
+    assert [(finding.check, finding.severity) for finding in findings] == [(TOO_SLOW, Severity.HINT)]
+    assert "no_gradient" in findings[0].problem
+    assert ("softmax_before_loss" in findings[0].problem) == also_forward

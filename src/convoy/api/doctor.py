@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -119,9 +120,10 @@ def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) 
     if isinstance(plan, Finding):
         yield plan
         return
-    yield Topic.NETWORK, plan.subject
-    yield Topic.FORWARD, plan.subject
-    yield Topic.TRAINABILITY, plan.subject
+    network = replace(plan.subject, may_skip=options["quick"])
+    yield Topic.NETWORK, network
+    yield Topic.FORWARD, network
+    yield Topic.TRAINABILITY, network
     yield Topic.PROTOCOL, plan.recipe
     if patient is None or options["data"] is not None or not options["quick"]:
         images = _images(plan.recipe)

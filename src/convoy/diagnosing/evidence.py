@@ -32,6 +32,7 @@ def name_of(key: str) -> str:
         "every_epochs": _("every epochs"),
         "expected": _("expected"),
         "factor": _("factor"),
+        "flops_per_image": _("FLOPs per image"),
         "fault": _("fault"),
         "faults": _("faults"),
         "features": _("features"),

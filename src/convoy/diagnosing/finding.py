@@ -61,5 +61,13 @@ class Diagnosis:
         return tuple(finding for finding in self.findings if finding.check == check)
 
 
+class TooSlowError(Exception):
+    """Raised to a quick check that would take more than a second."""
+
+    def __init__(self, flops_per_image: int) -> None:
+        super().__init__(flops_per_image)
+        self.flops_per_image = flops_per_image
+
+
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: list(Severity).index(finding.severity)))

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from convoy.diagnosing.budget import Amount, CostCounter
+from convoy.diagnosing.finding import TooSlowError
 from convoy.diagnosing.watch import Activation, Place, Watch
 from convoy.evaluation import losses
+from convoy.evaluation.cost import countable_attention
+from convoy.evaluation.interruption import Interrupted
 from convoy.recipe import Recipe
 
-SECONDS = 0.6  # of CPU time of the step; a slow network gets fewer images
-FEWEST = 2
 MOST_EVALUATIONS = 8  # of a network that uses random numbers in evaluation
+SOME = 1000  # values of a gradient
 NOT_LINEAR = {
     "relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold", "sigmoid", "sigmoid_", "tanh", "tanh_", "gelu",
     "silu", "silu_", "leaky_relu", "leaky_relu_", "elu", "elu_", "_prelu_kernel", "hardswish", "hardswish_", "_softmax",
@@ -42,27 +45,36 @@ class Gradient(StrEnum):
             return cls.NONE
         if gradient.layout != torch.strided:
             return cls.SPARSE
-        return cls.NONZERO if bool((gradient != 0).any()) else cls.ZERO
+        some = gradient.flatten()[:SOME]  # nearly always enough
+        return cls.NONZERO if bool(some.any()) or bool(gradient.any()) else cls.ZERO
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """One image, evaluated several times."""
 
-    outputs: tuple[torch.Tensor, ...]  # [1, classes] each: 2, or more if the network uses random numbers
+    # [1, classes] each: 2, or more if the network uses random numbers; 1 of a slow network that does not
+    outputs: tuple[torch.Tensor, ...]
     calls: Counter[str]  # of each module with parameters, by name
     changed_buffers: tuple[str, ...]
     changes_images: bool
     is_random: bool  # it uses random numbers
-    seconds: float
+
+
+@dataclass(frozen=True)
+class Backward:
+    gradients: dict[str, Gradient]  # of the trained parameters
+    equal_units: tuple[str, ...]  # weights whose units are equal and have equal gradients
+    unseen: float  # share of the pixels on which no output depends, and ...
+    unseen_channels: tuple[int, ...]  # channels all of whose pixels are unseen
 
 
 @dataclass(frozen=True)
 class FirstStep:
     evaluation: Evaluation
+    backward_or_flops: Backward | int  # FLOPs of an image if a backward pass of this network would take too long
     logits: torch.Tensor  # [B, classes], in training mode
     loss: float
-    gradients: dict[str, Gradient]  # of the trained parameters
     activations: tuple[Activation, ...]
     calls: Counter[str]  # of each module with parameters, by name
     opening: tuple[str, ...]  # operations on the images before the first layer with parameters
@@ -71,12 +83,16 @@ class FirstStep:
     not_finite: Place | None  # the operation that first returned NaN or infinity
     adjacent: tuple[tuple[Place, Place], ...]  # pairs of linear layers without an activation function between them
     is_linear: bool  # all layers together are a linear function of the images
-    equal_units: tuple[str, ...]  # weights whose units are equal and have equal gradients
-    unseen: float  # share of the pixels on which no output depends, and ...
-    unseen_channels: tuple[int, ...]  # channels all of whose pixels are unseen
     written: tuple[Place, ...]  # operations that change weights
     is_random: bool  # it uses random numbers in training
     stays_in_training: bool  # forward does not switch to evaluation mode
+
+    @property
+    def backward(self) -> Backward:
+        """Raises TooSlowError if there was no backward pass."""
+        if isinstance(self.backward_or_flops, int):
+            raise TooSlowError(self.backward_or_flops)
+        return self.backward_or_flops
 
 
 @contextmanager
@@ -102,60 +118,93 @@ def unchanged(module: nn.Module) -> Iterator[None]:
                 part.training = training
 
 
-def first_step(module: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> FirstStep:
-    """Exceptions of the network are not caught. `x` is float32 [B, C, H, W], normalised."""
+def first_step(
+    module: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, *, may_skip: bool = False
+) -> FirstStep:
+    """Exceptions of the network are not caught. `x` is float32 [B, C, H, W], normalised.
+
+    Slow networks get fewer images. With `may_skip`, what takes too long even so raises TooSlowError, here or in
+    `backward`.
+    """
     with unchanged(module):
-        evaluation = _evaluate(module, x[:1])
-        seconds = 3 * evaluation.seconds
-        count = len(x) if seconds * len(x) < SECONDS else max(FEWEST, int(SECONDS / seconds))
-        return _train(module, x[:count], y[:count], recipe, evaluation)
+        counter = CostCounter(module, may_skip=may_skip)
+        first = _evaluated(module, x[:1], counter)
+        amount = Amount.within(counter.cost, len(x), may_skip=may_skip)
+        if not amount.images:
+            raise TooSlowError(counter.flops)
+        evaluation = _evaluate_again(module, x[:1], first, amount)
+        return _train(module, (x, y), recipe, evaluation, amount, counter.flops)
 
 
-def _evaluate(module: nn.Module, image: torch.Tensor) -> Evaluation:
+class _First(NamedTuple):
+    """The first evaluation."""
+
+    outputs: torch.Tensor
+    calls: Counter[str]
+    buffers: dict[str, torch.Tensor]  # before it
+    changes_images: bool
+    is_random: bool
+
+
+def _evaluated(module: nn.Module, image: torch.Tensor, counter: CostCounter) -> _First:
     module.eval()
     watch = Watch(image)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    with torch.no_grad():
-        with watch.hooked(module):
-            given = image.clone()
-            outputs = [module(given)]
-        changes_images = not torch.equal(given, image)
-        states, started = _random_states(), time.process_time()
-        outputs.append(module(image.clone()))
-        seconds = time.process_time() - started
-        is_random = states != _random_states()
-        while is_random and len(outputs) < MOST_EVALUATIONS and torch.equal(outputs[0], outputs[-1]):
+    states, given = _random_states(), image.clone()
+    try:
+        with torch.no_grad(), countable_attention(), watch.hooked(module), counter:
+            outputs = module(given)
+    except Interrupted:
+        raise TooSlowError(counter.flops) from None
+    return _First(outputs, watch.calls, buffers, not torch.equal(given, image), states != _random_states())
+
+
+def _evaluate_again(module: nn.Module, image: torch.Tensor, first: _First, amount: Amount) -> Evaluation:
+    outputs = [first.outputs]
+    with torch.no_grad(), countable_attention():
+        if first.is_random or amount.evaluates_again:
+            outputs.append(module(image.clone()))
+        while first.is_random and len(outputs) < MOST_EVALUATIONS and torch.equal(outputs[0], outputs[-1]):
             outputs.append(module(image.clone()))
     changed = [
         name
         for name, buffer in module.named_buffers()
-        if name in buffers and not torch.equal(torch.nan_to_num(buffer), torch.nan_to_num(buffers[name]))
+        if name in first.buffers and not torch.equal(torch.nan_to_num(buffer), torch.nan_to_num(first.buffers[name]))
     ]
-    return Evaluation(tuple(outputs), watch.calls, tuple(changed), changes_images, is_random, seconds)
+    return Evaluation(tuple(outputs), first.calls, tuple(changed), first.changes_images, first.is_random)
 
 
 def _random_states() -> tuple[object, ...]:
     numpy = np.random.get_state(legacy=False)
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), str(numpy)
+    assert isinstance(numpy, dict)
+    key, position = numpy["state"]["key"].tobytes(), numpy["state"]["pos"]
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), key, position, numpy["gauss"]
 
 
-def _train(module: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, evaluation: Evaluation) -> FirstStep:
+def _train(
+    module: nn.Module,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    recipe: Recipe,
+    evaluation: Evaluation,
+    amount: Amount,
+    flops: int,
+) -> FirstStep:
     module.train()
     before = _addresses(module)
-    leaf = x.clone().requires_grad_()
+    x, y = (each[: amount.images] for each in batch)
+    leaf = x.clone().requires_grad_(amount.has_backward)
     states, watch = _random_states(), Watch(x)
-    try:
-        given = leaf * 1  # not the leaf itself, which an operation in place cannot change
-        with watch.hooked(module), watch:
-            logits = module(given)
-    except Exception:  # a few networks fail only under `Watch`; without it, errors are the network's own
-        watch, logits = Watch(x), module(x.clone())
-    is_random, stays_in_training = states != _random_states(), module.training
-    for parameter in module.parameters():
-        parameter.grad = None
-    loss = losses.build(recipe.train.loss, faults=recipe.protocol.faults)(logits, y)
-    loss.backward()
-    unseen, unseen_channels = _unseen(leaf.grad)
+    with torch.set_grad_enabled(amount.has_backward):
+        try:
+            given = leaf * 1  # not the leaf itself, which an operation in place cannot change
+            with watch.hooked(module), watch:
+                logits = module(given)
+        except Exception:  # of batch norm for one image, or of `Watch` in a few networks; else of the network itself
+            x, y = (each[: max(2, amount.images)] for each in batch)
+            watch, logits = Watch(x), module(x.clone())
+        is_random, stays_in_training = states != _random_states(), module.training
+        loss = losses.build(recipe.train.loss, faults=recipe.protocol.faults)(logits, y)
+    backward = _backward(module, loss, leaf) if amount.has_backward else flops
     not_finite = None
     if not (torch.isfinite(logits).all() and torch.isfinite(loss)):
         not_finite = _not_finite(module, x) or Place(recipe.train.loss.name, "")
@@ -163,9 +212,9 @@ def _train(module: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
         not_finite = _not_finite(module.eval(), x[:1])
     return FirstStep(
         evaluation=evaluation,
+        backward_or_flops=backward,
         logits=logits.detach(),
         loss=float(loss.detach()),
-        gradients={name: Gradient.of(each.grad) for name, each in module.named_parameters() if each.requires_grad},
         activations=tuple(watch.activations),
         calls=watch.calls,
         opening=tuple(watch.opening),
@@ -174,13 +223,37 @@ def _train(module: nn.Module, x: torch.Tensor, y: torch.Tensor, recipe: Recipe, 
         not_finite=not_finite,
         adjacent=tuple(watch.adjacent),
         is_linear=not watch.operations & NOT_LINEAR and sum(watch.calls.values()) > 1 and _is_linear(module, x),
-        equal_units=tuple(name for name, each in module.named_parameters() if _has_equal_units(each)),
-        unseen=unseen,
-        unseen_channels=unseen_channels,
         written=tuple(watch.writers[address] for address in _addresses(module) & before & watch.writers.keys()),
         is_random=is_random,
         stays_in_training=stays_in_training,
     )
+
+
+def _backward(module: nn.Module, loss: torch.Tensor, images: torch.Tensor) -> Backward:
+    """Looks at each gradient when it is complete, and frees it: all together have the size of the network."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    gradients = {name: Gradient.NONE for name, each in module.named_parameters() if each.requires_grad}
+    equal_units = []
+
+    def look(parameter: torch.Tensor) -> None:
+        name = names[id(parameter)]
+        gradients[name] = Gradient.of(parameter.grad)
+        if _has_equal_units(parameter):
+            equal_units.append(name)
+        parameter.grad = None
+
+    handles = []
+    for parameter in module.parameters():
+        parameter.grad = None
+        if parameter.requires_grad:
+            handles.append(parameter.register_post_accumulate_grad_hook(look))
+    try:
+        loss.backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    unseen, unseen_channels = _unseen(images.grad)
+    return Backward(gradients, tuple(name for name in gradients if name in equal_units), unseen, unseen_channels)
 
 
 def _addresses(module: nn.Module) -> set[int]:
@@ -205,7 +278,7 @@ def _is_linear(module: nn.Module, x: torch.Tensor) -> bool:
     return variation > 0 and float(difference.abs().max()) < 1e-4 * variation
 
 
-def _has_equal_units(parameter: nn.Parameter) -> bool:
+def _has_equal_units(parameter: torch.Tensor) -> bool:
     """Whether all rows of a weight are equal, and their gradients too, so that every update keeps them equal."""
     gradient = parameter.grad
     if parameter.ndim < 2 or len(parameter) < 2 or gradient is None or gradient.layout != torch.strided:

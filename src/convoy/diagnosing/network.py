@@ -50,11 +50,21 @@ class Network:
     starts_from_weights: bool = False
     learner: Callable[[], Stepper] | None = None  # trains another one, with the recipe's optimizer and loss
     tried: FirstStep | None = None  # of a network with the same weights
+    may_skip: bool = False  # checks that take more than a second
+
+    @property
+    def first_step(self) -> FirstStep:
+        """Raises the exceptions of the network, and TooSlowError."""
+        if isinstance(self._first_step, Exception):
+            raise self._first_step.with_traceback(None)
+        return self._first_step
 
     @cached_property
-    def first_step(self) -> FirstStep:
-        """Exceptions of the network are not caught."""
-        return self.tried or first_step(self.module, self.images, self.labels, self.recipe)
+    def _first_step(self) -> FirstStep | Exception:
+        try:
+            return self.tried or first_step(self.module, self.images, self.labels, self.recipe, may_skip=self.may_skip)
+        except Exception as error:  # once, not for each check
+            return error
 
     @property
     def declared_flaws(self) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ from enum import StrEnum
 from importlib import import_module
 from typing import Any
 
-from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.finding import Finding, Severity, TooSlowError
 from convoy.registry import unknown
 from convoy.text import gettext as _
+
+TOO_SLOW = "too_slow"  # the `check` of the finding that lists skipped checks
 
 
 class Topic(StrEnum):
@@ -124,10 +126,13 @@ def selected(only: Collection[str]) -> tuple[Check, ...]:
 def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
     """Runs checks that all have this subject. Checks that raise become a hint, one for each error."""
     failures: dict[str, list[str]] = {}
+    skipped: dict[int, list[str]] = {}  # by FLOPs per image
     for check in checks:
         try:
             for finding in check.function(subject):
                 yield replace(finding, check=check.name)
+        except TooSlowError as slow:
+            skipped.setdefault(slow.flops_per_image, []).append(check.name)
         except Exception as error:
             text = next(iter(str(error).splitlines()), "")
             failures.setdefault(f"{type(error).__name__}: {text}", []).append(check.name)
@@ -137,4 +142,17 @@ def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
             _("These checks failed: {checks}. The error: {error}", checks=", ".join(names), error=error_text),
             _("If the error is in your code, correct it; all other checks ran"),
             check=names[0],
+        )
+    for flops, names in skipped.items():
+        yield Finding(
+            Severity.HINT,
+            _(
+                "The network is too large for these checks before a training, at {flops:.0f} billion FLOPs per image: "
+                "{checks}",
+                flops=flops / 1e9,
+                checks=", ".join(names),
+            ),
+            _("Run them with convoy doctor and the name of the network or recipe"),
+            {"flops_per_image": flops},
+            check=TOO_SLOW,
         )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ class Watch(DispatchMode):
     def hooked(self, module: nn.Module) -> Iterator[None]:
         handles = []
         for name, part in module.named_modules():
-            is_counted = next(part.parameters(recurse=False), None) is not None
+            is_counted = any(each is not None for each in part._parameters.values())
             handles.append(part.register_forward_pre_hook(partial(self._enter, name, is_counted)))
             handles.append(part.register_forward_hook(self._leave, always_call=True))
         try:
@@ -172,10 +172,15 @@ def _line_of_user() -> str:
         file = frame.f_code.co_filename
         if file.startswith(_CALLER):
             return ""
-        if not file.startswith(_NOT_THE_USERS) and not file.startswith("<"):
+        if _is_of_user(file):
             return f"{Path(file).name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+@cache
+def _is_of_user(file: str) -> bool:
+    return not file.startswith((*_NOT_THE_USERS, "<"))
 
 
 _CALLER = str(Path(__file__).with_name("first_step.py"))

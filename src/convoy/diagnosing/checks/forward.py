@@ -122,7 +122,7 @@ def no_activation(network: Network) -> Iterator[Finding]:
 
 
 def equal_units(network: Network) -> Iterator[Finding]:
-    if names := network.first_step.equal_units:
+    if names := network.first_step.backward.equal_units:
         yield Finding(
             Severity.WARNING,
             _(
@@ -136,7 +136,7 @@ def equal_units(network: Network) -> Iterator[Finding]:
 
 
 def unseen_pixels(network: Network) -> Iterator[Finding]:
-    step = network.first_step
+    step, images = network.first_step.backward, len(network.first_step.logits)
     if not step.unseen_channels and step.unseen < UNSEEN:
         return
     yield Finding(
@@ -144,7 +144,7 @@ def unseen_pixels(network: Network) -> Iterator[Finding]:
         _(
             "The outputs do not depend on {share:.0%} of the pixels in any of {images} images",
             share=step.unseen,
-            images=len(step.logits),
+            images=images,
         )
         if step.unseen >= UNSEEN
         else _(

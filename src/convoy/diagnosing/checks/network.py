@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -122,7 +122,7 @@ def _dropout_before_loss(network: Network) -> Iterator[Finding]:
 
 def no_gradient(network: Network) -> Iterator[Finding]:
     """Biases are ignored: the last one has a gradient even if the network ignores its images."""
-    gradients = network.first_step.gradients
+    gradients = network.first_step.backward.gradients
     parameters = dict(network.module.named_parameters())
     weights = [name for name in gradients if parameters[name].ndim > 1] or list(gradients)
     if not any(gradients[name] in (Gradient.NONZERO, Gradient.SPARSE) for name in weights):
@@ -137,10 +137,11 @@ def no_gradient(network: Network) -> Iterator[Finding]:
 def unused_parameters(network: Network) -> Iterator[Finding]:
     step = network.first_step
     parameters = dict(network.module.named_parameters())
-    unused = [name for name, gradient in step.gradients.items() if gradient is Gradient.NONE]
-    if not unused or len(unused) == len(step.gradients):  # all: `no_gradient`
+    gradients = step.backward.gradients
+    unused = [name for name, gradient in gradients.items() if gradient is Gradient.NONE]
+    if not unused or len(unused) == len(gradients):  # all: `no_gradient`
         return
-    total = sum(parameters[name].numel() for name in step.gradients)
+    total = sum(parameters[name].numel() for name in gradients)
     called = [name for name in unused if step.calls[name.rpartition(".")[0]]]
     skipped = [name for name in unused if name not in called]
     if step.is_random:  # stochastic depth skips layers at random
@@ -195,18 +196,19 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
 
 def unregistered_layers(network: Network) -> Iterator[Finding]:
     """Finds layers and tensors that parameters() does not contain, so that they are neither trained nor saved."""
-    layers = _unregistered(network.module, _is_layer_with_parameters)
-    if layers:
+    unregistered = list(_unregistered(network.module))
+    if layers := [name for name, values in unregistered if any(map(_is_layer_with_parameters, values))]:
         yield Finding(
             Severity.ERROR,
             _("Layers in a Python list are not trained and not saved: {names}", names=_listed(layers)),
             _("Use nn.ModuleList or nn.ModuleDict instead of list, tuple or dict"),
             {"lists": len(layers)},
         )
-    if not _unregistered(network.module, _is_tensor):
+    if not any(_is_tensor(value) for _name, values in unregistered for value in values):
         return
-    module = network.build()  # in a network that has run, there may also be results that forward stores
-    trained = _unregistered(module, _is_trained)
+    # In a network that has run, there may also be results that forward stores.
+    unregistered = list(_unregistered(network.build()))
+    trained = [name for name, values in unregistered if any(map(_is_trained, values))]
     if trained:
         yield Finding(
             Severity.ERROR,
@@ -220,7 +222,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
             ),
             {"tensors": len(trained)},
         )
-    constant = [name for name in _unregistered(module, _is_tensor) if name not in trained]
+    constant = [name for name, values in unregistered if any(map(_is_tensor, values)) and name not in trained]
     if constant:
         yield Finding(
             Severity.HINT,
@@ -230,21 +232,19 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
         )
 
 
-def _unregistered(module: nn.Module, is_wanted: Callable[[object], bool]) -> list[str]:
-    """Returns the names of attributes that are or contain such a value, which `module` does not register."""
+def _unregistered(module: nn.Module) -> Iterator[tuple[str, list[object]]]:
+    """Yields the names of attributes with those of their values, or elements, that `module` does not register."""
     registered = {id(each) for each in (*module.modules(), *module.parameters(), *module.buffers())}
-    names = []
+    of_torch = {name for name in vars(nn.Module()) if name.startswith("_")}
     for name, part in module.named_modules():
-        own = {key.rpartition("_")[0] for key, _each in part.named_parameters(recurse=False)}  # weight_g -> weight
+        own = {key.rpartition("_")[0] for key in part._parameters}  # weight_g -> weight
         for attribute, value in vars(part).items():
-            if attribute in own or (attribute.startswith("_") and attribute in vars(nn.Module())):
+            if attribute in own or attribute in of_torch or isinstance(value, int | float | str):
                 continue
             values = (
                 value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
             )
-            if any(id(each) not in registered and is_wanted(each) for each in values):
-                names.append(f"{name}.{attribute}".lstrip("."))
-    return names
+            yield f"{name}.{attribute}".lstrip("."), [each for each in values if id(each) not in registered]
 
 
 def _is_layer_with_parameters(value: object) -> bool:

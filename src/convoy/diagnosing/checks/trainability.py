@@ -68,8 +68,9 @@ def untrained_layers(network: Network) -> Iterator[Finding]:
 
     A head or factor that starts with zeros has a gradient, and after one step so have the layers before it.
     """
-    zero = [name for name, gradient in network.first_step.gradients.items() if gradient is Gradient.ZERO]
-    if not zero or len(zero) == len(network.first_step.gradients):  # all: `no_gradient`
+    first = network.first_step.backward.gradients
+    zero = [name for name, gradient in first.items() if gradient is Gradient.ZERO]
+    if not zero or len(zero) == len(first):  # all: `no_gradient`
         return
     loss_of = losses.build(network.recipe.train.loss, faults=network.recipe.protocol.faults)
     with torch.random.fork_rng(devices=[]):

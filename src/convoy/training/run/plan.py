@@ -94,7 +94,12 @@ class Plan:
     def subject(self) -> Network:
         """The input of the doctor's network checks. Use it before `learner`, which trains `network`."""
         subject = subject_of(self.recipe, self.prepared, self.network)
-        return replace(subject, tried=self.tested, learner=lambda: replace(self, network=subject.build()).learner())
+        return replace(
+            subject,
+            tried=self.tested,
+            learner=lambda: replace(self, network=subject.build()).learner(),
+            may_skip=True,
+        )
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -247,7 +252,7 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, FirstS
                 added=", ".join(added),
             )
         )
-    _check_tensors(name, module, step.gradients)
+    _check_tensors(name, module, step.backward.gradients)
     return build(recipe, prepared), step
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from convoy.diagnosing.finding import SCHEMA, Severity
+from convoy.diagnosing.table import TOO_SLOW
 from convoy.evaluation.cost import PeakMemory
 from convoy.evaluation.interruption import Interrupted, interruptible
 from convoy.events import Control, Ended, EpochEnded, Event, Note, Progress, Started
@@ -126,7 +127,9 @@ class Training:
         label, seed = plan.recipe.label, plan.recipe.seed
         run.write_status(state=RunState.RUNNING, reason="", label=label, seed=seed, flags=flags)
         yield self._log(Started(lines.start(plan, environment, resumed), run.path, state.ledger.step))
-        warnings = [each.sentence for each in self.findings if each.severity is Severity.WARNING]
+        warnings = [
+            each.sentence for each in self.findings if each.severity is Severity.WARNING or each.check == TOO_SLOW
+        ]
         for note in (*flags, *warnings, *precision_notes(self.recipe), *plan.notes, *plan.start_notes):
             yield self._log(Note(note))
         state.start_clock()

@@ -1,0 +1,82 @@
+"""How many images the first step of a network has, so that the quick checks take less than a second of CPU time.
+
+It follows from the network alone, so that the findings do not depend on how busy the machine is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from convoy.evaluation.cost import DispatchMode, flops_of_call, parameters
+from convoy.evaluation.interruption import Interrupted
+
+# One core of an AMD EPYC with AVX2, float32, fitted to the registered models.
+FLOPS_PER_SECOND = 45e9
+WEIGHTS_PER_SECOND = 0.6e9
+SECONDS_PER_OPERATION = 2e-4
+SECONDS = 0.6  # of all passes, with as many images as fit
+LONGEST = 0.8  # of all passes with the fewest images; beyond it, quick checks are skipped
+BACKWARD = 3  # times a forward pass: it, the gradients of the weights, those of the inputs
+
+
+class Cost(NamedTuple):
+    """Estimated CPU seconds of a forward pass."""
+
+    fixed: float
+    per_image: float
+
+    def of(self, images: int) -> float:
+        return self.fixed + images * self.per_image
+
+
+class Amount(NamedTuple):
+    """What the quick checks compute."""
+
+    images: int  # of the training step; 0: it is skipped
+    evaluates_again: bool
+    has_backward: bool
+
+    @classmethod
+    def within(cls, cost: Cost, most: int, *, may_skip: bool) -> Amount:
+        """Without `may_skip`, the smallest step has a backward pass even if it takes longer."""
+        for evaluations, fewest in ((2, 2), (1, 2)):
+            left = SECONDS - evaluations * cost.of(1) - BACKWARD * cost.fixed
+            fitting = int(left / (BACKWARD * cost.per_image)) if cost.per_image else most
+            if min(fitting, most) >= min(fewest, most):
+                return cls(min(fitting, most), evaluations == 2, has_backward=True)
+        for images in (min(2, most), 1):
+            if cost.of(1) + BACKWARD * cost.of(images) <= LONGEST:
+                return cls(images, evaluates_again=False, has_backward=True)
+        if not may_skip:
+            return cls(min(2, most), evaluates_again=True, has_backward=True)
+        images = next((images for images in (min(2, most), 1) if cost.of(1) + cost.of(images) <= LONGEST), 0)
+        return cls(images, evaluates_again=False, has_backward=False)
+
+
+class CostCounter(DispatchMode):
+    """Counts the operations and FLOPs of a forward pass of one image.
+
+    With `may_skip`, raises Interrupted if an evaluation and a training pass of one image would take too long.
+    """
+
+    def __init__(self, module: nn.Module, *, may_skip: bool) -> None:
+        super().__init__()
+        self.flops = 0
+        self._module, self._operations = module, 0
+        self._most_flops = LONGEST / 2 * FLOPS_PER_SECOND if may_skip else math.inf
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self._operations += 1
+        self.flops += flops_of_call(func.overloadpacket, args, kwargs or {}, result)
+        if self.flops > self._most_flops:
+            raise Interrupted
+        return result
+
+    @property
+    def cost(self) -> Cost:
+        fixed = self._operations * SECONDS_PER_OPERATION + parameters(self._module) / WEIGHTS_PER_SECOND
+        return Cost(fixed, self.flops / FLOPS_PER_SECOND)
