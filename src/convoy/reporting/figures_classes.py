@@ -113,7 +113,7 @@ def _draw_cells(axes: Axes, numbers: ConfusionNumbers, depth: np.ndarray) -> Non
             if not right and not count:
                 continue
             colour, alpha = (WASH, 1.0) if right else (HEAT, 0.06 + 0.94 * depth[row, column])
-            axes.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=colour, alpha=alpha, linewidth=0))
+            axes.add_artist(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=colour, alpha=alpha, linewidth=0))
             text = f"{100 * numbers.shares[row, row]:.1f}" if right else f"{count:,}"
             ink = MUTED if right else PAPER if depth[row, column] > 0.62 else INK
             axes.text(column, row, text, ha="center", va="center_baseline", fontsize=size, color=ink)

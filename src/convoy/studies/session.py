@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from convoy.events import Event, OpenTest
 from convoy.process import command_line
+from convoy.recipe import Recipe
 from convoy.studies.shards import Shard
 
 Show = Callable[[int, Event], None]  # arguments: position of the run in the study, event
+Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # argument: names of the runs trained together
+
+
+class Entry(NamedTuple):
+    """A recipe with one of the study's seeds, and its label."""
+
+    label: str
+    recipe: Recipe
 
 
 class RetrainOnce:

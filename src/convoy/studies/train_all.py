@@ -14,18 +14,11 @@ from convoy.run_contents import RunState
 from convoy.runs import Member, Run, Study, Workspace, digest_of
 from convoy.studies.execute import choose, execute
 from convoy.studies.expectation import Expectation
-from convoy.studies.session import RetrainOnce, Session
+from convoy.studies.session import Entry, RetrainOnce, Session
 from convoy.studies.shards import ShardEnded
 from convoy.text import gettext as _
 from convoy.training.run import faults
 from convoy.training.run.plan import plan_all
-
-
-class Entry(NamedTuple):
-    """A recipe with one of the study's seeds, and its label."""
-
-    label: str
-    recipe: Recipe
 
 
 def check_named(recipes: Sequence[tuple[str, Recipe]], seeds: int, study: str) -> None:

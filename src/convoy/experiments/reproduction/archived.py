@@ -13,14 +13,14 @@ from convoy import archive
 from convoy.experiments import verdicts
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import Side
-from convoy.experiments.reproduction import networks, profiles, studies
+from convoy.experiments.reproduction import digests, networks, profiles
+from convoy.experiments.reproduction.base import Reproduction
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.finding import StudyResult
-from convoy.experiments.reproduction.run import Reproduction
 from convoy.recipe import Recipe
 from convoy.runs import Run, Study
 from convoy.studies import findings
-from convoy.studies.train_all import Entry
+from convoy.studies.session import Entry
 
 
 class ArchivedReproduction(Reproduction):
@@ -29,8 +29,6 @@ class ArchivedReproduction(Reproduction):
     A run is found by its recipe, ignoring precision and seed, because its fingerprint would need the data. Studies and
     claims are those of earlier reproductions, including reduced ones, which are marked as such.
     """
-
-    trains = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,14 +41,13 @@ class ArchivedReproduction(Reproduction):
                 continue
             self.runs.setdefault(_key(run.recipe, run.data.name), {})[run.recipe.seed] = run
 
-    def _find_data(self) -> None:
-        super()._find_data()
-        self.no_data = ""
+    def _prepare(self) -> None:
+        """Does nothing: neither data nor timings are needed."""
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Digests of the recipes, by which archived runs are found."""
-        return studies.fingerprints(self.scope.recipes, from_data=False)
+        return digests.of_recipes(self.scope.recipes)
 
     @cached_property
     def packaged(self) -> profiles.Profiles | None:
@@ -59,9 +56,10 @@ class ArchivedReproduction(Reproduction):
     @cached_property
     def counted(self) -> dict[str, dict[Side, int]]:
         """From the packaged profiles, which are up to date unless a recipe was changed."""
+        path = self.folder / "profile.json"
         if self.packaged is None:
-            return super().counted
-        profiles.write(self.packaged, self.folder / "profile.json")
+            return networks.counted(self.scope, self.fingerprints, path, from_data=False, quick=True)
+        profiles.write(self.packaged, path)
         return self.packaged.parameters
 
     @property
@@ -82,7 +80,7 @@ class ArchivedReproduction(Reproduction):
     def _claims(self) -> bool:
         """Uses the published scale with all archived seeds, or the reduced scale if only that is archived."""
         full_size = replace(self.scope, settings=replace(self.settings, full_size=True))
-        judged, counter = [], networks.ClaimCounter(self.has_data, dict(self.packaged.counts) if self.packaged else {})
+        judged, counter = [], networks.ClaimCounter(False, dict(self.packaged.counts) if self.packaged else {})
         for scales in zip(full_size.claims, self.scope.claims, strict=True):
             check = next((each for scale in scales if (each := self._with_archived_seeds(scale)) is not None), None)
             if check is not None:
@@ -103,9 +101,12 @@ class ArchivedReproduction(Reproduction):
         return replace(check, seeds=seeds) if seeds else None
 
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
-        runs = [self._by_seed(entry.recipe).get(entry.recipe.seed) for entry in entries]
+        runs = self._finished(entries)
         self._remember(entries, runs)
         return runs, True
+
+    def _finished(self, entries: Sequence[Entry]) -> list[Run | None]:
+        return [self._by_seed(entry.recipe).get(entry.recipe.seed) for entry in entries]
 
     def _studies(self, kind: str) -> bool:
         """Adds the studies of all archived reproductions of the experiment."""

@@ -1,4 +1,4 @@
-"""Counts the parameters and FLOPs of networks without training them."""
+"""Counts the parameters and FLOPs of networks without training them. Imports torch only if a count is missing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from convoy import archive, cpu
-from convoy.evaluation import cost
 from convoy.experiments.claims import Check
 from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.measures import find
 from convoy.experiments.reproduction import profiles
+from convoy.experiments.reproduction.digests import digest
 from convoy.experiments.reproduction.profiles import Profiles
 from convoy.experiments.reproduction.scope import Scope
-from convoy.experiments.reproduction.studies import digest
-from convoy.profiling import measure
 from convoy.recipe import Recipe
-from convoy.training.machine.device import device_of
-from convoy.training.step import optimizers
 
 
 @dataclass
@@ -45,6 +41,9 @@ class ClaimCounter:
         tables = recipe.model.model_dump(mode="json"), recipe.data.name, recipe.data.size
         key = json.dumps(tables, sort_keys=True)
         if key not in self.known:
+            from convoy.evaluation import cost
+            from convoy.profiling import measure
+
             subject = measure.subject_of(label, recipe, image=None, classes=None, from_data=self.from_data)
             network = measure.shape_of(subject)
             flops = cost.flops_per_image(network, subject.shape)
@@ -106,6 +105,11 @@ def _networks(scope: Scope) -> dict[str, list[tuple[Side, str]]]:
 
 
 def _profile_all(scope: Scope, *, from_data: bool, quick: bool) -> Profiles:
+    from convoy.evaluation import cost
+    from convoy.profiling import measure
+    from convoy.training.machine.device import device_of
+    from convoy.training.step import optimizers
+
     profiled, parameters = [], dict[str, dict[Side, int]]()
     for label, names in _networks(scope).items():
         subjects = {

@@ -23,7 +23,7 @@ from convoy.data.sources import load
 from convoy.experiments.experiment import Experiment, ExperimentStudy, Fault, Side
 from convoy.experiments.measures import find
 from convoy.experiments.quick import SCHEMA, SHARES, Choice, LeftOut, LeftOutReason, Size, makespan
-from convoy.experiments.reproduction import studies
+from convoy.experiments.reproduction import digests, studies
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
 from convoy.process import cores
@@ -43,7 +43,7 @@ def chosen(scope: Scope, path: Path, *, again: bool) -> Choice:
     """Returns the choice stored at `path` for this experiment and these settings, or makes and stores it."""
     table = scope.experiment.model_dump(mode="json", exclude={"folder"})
     settings = scope.settings
-    key = studies.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
+    key = digests.digest(table, settings.protocol, scope.seeds, settings.models, settings.only, settings.set)
     if path.is_file() and not again:
         stored = read_json(path)
         if (stored.get("key"), stored.get("schema")) == (key, SCHEMA):

@@ -16,7 +16,7 @@ from convoy.experiments.experiment import SIDES, Experiment, ExperimentStudy, Fa
 from convoy.experiments.quick import Choice
 from convoy.recipe import Recipe
 from convoy.recipe.files import Override
-from convoy.studies.train_all import Entry
+from convoy.studies.session import Entry
 
 
 @dataclass(frozen=True)

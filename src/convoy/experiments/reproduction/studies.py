@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 from convoy.experiments.experiment import (
@@ -21,7 +17,6 @@ from convoy.experiments.experiment import (
     Search,
     SeedsOfSources,
     Side,
-    label_of,
 )
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.scope import Scope
@@ -34,13 +29,10 @@ from convoy.studies.ladder import run as ladder
 from convoy.studies.landscape import run as landscape
 from convoy.studies.landscape.design import Design, Spec
 from convoy.studies.seeds import run as seeds
-from convoy.studies.session import Session, Show
-from convoy.studies.train_all import Entry
+from convoy.studies.session import Entry, Session, Stage
 from convoy.text import gettext as _
 from convoy.training.run.plan import plan_all
-from convoy.training.run.revisions import TRAINING_REVISION
 
-Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # argument: names of the runs trained together
 Named = Sequence[tuple[str, Recipe]]
 
 
@@ -96,26 +88,10 @@ def _surfaces_of(options: Landscape) -> Spec | None:
     return Spec(**options.surfaces.model_dump()) if options.surfaces else Spec()
 
 
-def digest(*inputs: object) -> str:
-    """Returns a hash of a finding's inputs (as JSON) and of the version of Convoy."""
-    covered = json.dumps([inputs, TRAINING_REVISION, version("convoy-ml")], sort_keys=True)
-    return hashlib.sha256(covered.encode()).hexdigest()[:16]
-
-
-def fingerprints(recipes: Mapping[str, Recipe], *, from_data: bool) -> dict[str, str]:
-    """Returns the fingerprint of each recipe's run, by recipe name; without the data, a digest of the recipe."""
-    if not from_data:
-        return {name: digest(recipe.canonical()) for name, recipe in recipes.items()}
+def fingerprints(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Returns the fingerprint of each recipe's run, by recipe name."""
     plans = plan_all(recipes.values())
     return {name: plan.fingerprint for name, plan in zip(recipes, plans, strict=True)}
-
-
-def study_digest(section: ExperimentStudy, fingerprints: Mapping[str, str], *, quick: bool) -> str:
-    """Returns a hash of a study within the experiment. `fingerprints`: those of its recipes."""
-    named = [[label_of(name), fingerprints[name]] for name in section.recipes]
-    more = [section.set] if section.set else []
-    arguments = section.typed_arguments(quick=quick).model_dump(mode="json", by_alias=True)
-    return digest(section.kind, named, {key: value for key, value in arguments.items() if value != {}}, *more)
 
 
 def result_of(

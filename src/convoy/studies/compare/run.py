@@ -10,8 +10,8 @@ from convoy.runs import Study
 from convoy.studies import findings
 from convoy.studies.compare.ablation import Design
 from convoy.studies.compare.finding import conclude
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, check_named, study_name, train_all, write_study
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import check_named, study_name, train_all, write_study
 from convoy.text import gettext as _
 
 

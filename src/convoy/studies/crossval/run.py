@@ -15,8 +15,8 @@ from convoy.recipe import Recipe
 from convoy.runs import Member, Study
 from convoy.studies import findings
 from convoy.studies.crossval.finding import FOLD, conclude, fold_label
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
 
 MANY_FOLDS = 100

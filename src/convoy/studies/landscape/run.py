@@ -15,8 +15,8 @@ from convoy.studies.landscape import arrays
 from convoy.studies.landscape.design import Design, Named, Spec
 from convoy.studies.landscape.finding import Landscape, conclude, gathered
 from convoy.studies.landscape.surface import Scene, surface
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, check_named, study_name, train_all, write_study
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import check_named, study_name, train_all, write_study
 from convoy.text import gettext as _
 from convoy.training.run import faults
 from convoy.training.run.plan import plan_all, plan_one

@@ -12,8 +12,8 @@ from convoy.recipe.sections import Stop
 from convoy.runs import Study
 from convoy.studies import findings
 from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
 from convoy.training.run.plan import plan_one
 

@@ -25,8 +25,8 @@ from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchF
 from convoy.studies.search.loop import Ended, Prune, Trials
 from convoy.studies.search.space import Range, Space
 from convoy.studies.search.storage import errors_naming_storage, locked, open_study
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, train_all
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import train_all
 from convoy.text import gettext as _
 from convoy.training.run import faults
 from convoy.training.run.plan import Plan, plan_all

@@ -10,8 +10,8 @@ from convoy.runs import Study
 from convoy.studies import findings
 from convoy.studies.seeds.finding import Source, find
 from convoy.studies.seeds.words import source_name
-from convoy.studies.session import Session
-from convoy.studies.train_all import Entry, study_name, train_all, write_study
+from convoy.studies.session import Entry, Session
+from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
 from convoy.training.run.plan import plan_one
 
