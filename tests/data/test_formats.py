@@ -168,6 +168,14 @@ def test_npz_with_a_pickle_is_an_error(tmp_path: Path) -> None:
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 
+def test_npz_with_a_member_that_is_no_array_is_an_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=some(3)[0])
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as file:
+        file.writestr("y_train", "text")
+    with pytest.raises(DataError, match=r"a\.npz: cannot be read as \.npz: y_train"):
+        read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
+
+
 def test_error_for_other_npz_keys_states_the_expected_keys(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=some(3)[0])
     with pytest.raises(DataError, match="x_train and y_train, or train_images and train_labels, got x"):

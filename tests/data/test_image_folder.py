@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from convoy.data import decode
+from convoy.data.decode_images import decode_contents
 from convoy.data.image_folder import list_folder, read_folder, read_images
 from convoy.data.imageset import DataError, DataSet
 
@@ -219,6 +220,13 @@ def test_a_truncated_image_is_an_error(folder: Path, suffix: str) -> None:
     path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
     with pytest.raises(DataError, match=f"^{path}: cannot be read as an image"):
         read(folder)
+
+
+def test_a_small_file_that_claims_many_pixels_is_an_error_before_it_is_decoded() -> None:
+    side = (11_500).to_bytes(2, "little")
+    content = b"RIFF\x36\0\0\0WEBPVP8 \x2a\0\0\0\xb0\x01\0\x9d\x01\x2a" + 2 * side + bytes(170)
+    with pytest.raises(DataError, match="11500 x 11500"):
+        decode_contents([("a.webp", content)], 1, 28)
 
 
 def test_a_broken_link_is_an_error(folder: Path) -> None:

@@ -11,8 +11,9 @@ import math
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] 
     try:
         with np.load(path, allow_pickle=False) as file:
             parts = {
-                part: Part(file[images], file[labels], f"{path}: {images}", f"{path}: {labels}")
+                part: Part(_array(file, images), _array(file, labels), f"{path}: {images}", f"{path}: {labels}")
                 for part, keys in _NPZ_KEYS.items()
                 for images, labels in keys
                 if images in file.files and labels in file.files
@@ -169,6 +170,14 @@ def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] 
             )
         )
     return from_arrays(name, Parts(**parts), size=size, classes=classes if classes is not None else names)
+
+
+def _array(file: Mapping[str, Any], key: str) -> np.ndarray:
+    """Raises ValueError for a member that is not in the format of arrays; numpy returns its bytes."""
+    array = file[key]
+    if not isinstance(array, np.ndarray):
+        raise ValueError(_("{key} is not an array", key=key))
+    return array
 
 
 def read_tensors(folder: Path, name: str, *, size: int | None, classes: Sequence[str] | None) -> DataSet:
