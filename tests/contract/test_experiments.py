@@ -15,7 +15,7 @@ from convoy.experiments.measures import find
 from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
 from convoy.recipe.files import builtin_names
-from convoy.training.run import faults
+from convoy.training.run import fault_checks
 from convoy.training.run.plan import plan_one
 
 FEW = [("data.limit", 200), ("train.batch_size", 16)]
@@ -102,7 +102,7 @@ def test_its_claims_have_recipes_under_each_protocol(name: str) -> None:
         for recipe in check.sides.values():
             validation = range(5000) if recipe.data.split.validation else None
             sizes: Any = SimpleNamespace(validation=validation, fold=None, test=range(10_000), classes=range(10))
-            faults.check(recipe, sizes)
+            fault_checks.check(recipe, sizes)
     assert {(check.claim.id, check.protocol) for check in checks} == {
         (claim.id, side) for claim in EXPERIMENTS[name].claim for side in SIDES if claim.has(side)
     }

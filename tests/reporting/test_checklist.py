@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from convoy.recipe.faults import Aspect, Fault
 from convoy.reporting.checklist import CHECKLISTS, items, write_checklist
 from convoy.reporting.checklist.answers import Answer, Item
 from convoy.runs import Run, Study, Workspace
 from convoy.text import in_language
 from fake_runs import DEFAULT, fake_run, fake_study
 
+ANSWERS = {
+    Aspect.TRAINING: ["5e"],
+    Aspect.TRANSFORMATION: ["4c"],
+    Aspect.LEFT_OUT: ["3e", "4a", "5c"],
+    Aspect.SELECTION: ["5d"],
+    Aspect.SEPARATION: ["6a"],
+    Aspect.SCORING: ["5c", "7a"],
+    Aspect.COST: ["5a"],
+}
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -47,6 +57,20 @@ def test_selection_on_the_test_set_and_repeated_openings_are_reported(tmp_path: 
     for _opening in range(3):
         Workspace(tmp_path / "clean").record_opening("test", clean.name)
     assert by_number(clean, "reforms")["6a"].answer is Answer.PARTLY
+
+
+@pytest.mark.parametrize("fault", sorted(Fault))
+def test_each_fault_is_mentioned_in_the_answers_that_it_affects(tmp_path: Path, fault: Fault) -> None:
+    run = fake_run(tmp_path, setting=replace(DEFAULT, faults=(fault.value,)))
+    (run.path / "data.json").write_text(json.dumps(asdict(run.data) | {"selection": "validation"}))
+    answers = by_number(Run(run.path), "reforms")
+    mentioning = {number for number, item in answers.items() if fault.flag in item.evidence}
+    affected = {number for aspect in fault.info.affects for number in ANSWERS[aspect]}
+
+    assert mentioning == affected
+    assert affected
+    is_separate = Aspect.SEPARATION not in fault.info.affects
+    assert (answers["6a"].answer is Answer.YES) == is_separate
 
 
 def test_every_link_of_a_page_exists(tmp_path: Path) -> None:

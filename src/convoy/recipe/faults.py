@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Self
 
 from convoy.text import gettext as _
+from convoy.text import translated
 
 if TYPE_CHECKING:
     from convoy.recipe import Recipe
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FaultContext:
-    """A recipe, with properties of its data and network that faults need. Created by convoy.training.run.faults."""
+    """A recipe, with properties of its data and network that faults need. Created by training.run.fault_checks."""
 
     recipe: Recipe
     scored: Mapping[str, int]  # images in each of validation, fold and test that exists
@@ -49,51 +50,69 @@ def selection(faults: Collection[Fault], *, has_validation: bool) -> str | None:
 Need = Callable[[FaultContext], str | None]  # the problem, printed after the fault's name; None if there is none
 
 
-def _need(is_met: Callable[[FaultContext], object], problem: str) -> Need:
-    """`problem` is formatted with the context as {0}."""
-    return lambda context: None if is_met(context) else problem.format(context)
+def _need(is_met: Callable[[FaultContext], object], problem: Callable[[FaultContext], str]) -> Need:
+    return lambda context: None if is_met(context) else problem(context)
 
 
 def _schedule_per_epoch(context: FaultContext) -> str | None:
     schedule = context.recipe.schedule
     name = "cosine with per = 'step'" if schedule.name == "cosine" and schedule.per == "step" else schedule.name
-    is_met = name in ("step", "cosine")
-    return None if is_met else f"needs a schedule per epoch: step, or cosine with per = 'epoch'; not {name}"
+    if name in ("step", "cosine"):
+        return None
+    return _("needs a schedule per epoch: step, or cosine with per = 'epoch'; not {name}", name=name)
 
 
 def _full_batch(context: FaultContext) -> str | None:
     for part, dropped in context.dropped.items():
         if dropped == context.scored[part]:
-            batch_size = context.recipe.train.batch_size
-            return f"drops all {dropped:,} {part} images, because train.batch_size is {batch_size}"
+            return _(
+                "drops all {dropped:,} {part} images, because train.batch_size is {batch_size}",
+                dropped=dropped,
+                part=translated(part),
+                batch_size=context.recipe.train.batch_size,
+            )
     return None
 
 
 _NO_FOLDS = _need(
-    lambda context: "fold" not in context.scored, "opens the test set, which stays closed with data.split.folds"
+    lambda context: "fold" not in context.scored,
+    lambda context: _("opens the test set, which stays closed with data.split.folds"),
 )
-_TEST_SET = _need(lambda context: "test" in context.scored, "needs a test set, which the data do not have")
+_TEST_SET = _need(
+    lambda context: "test" in context.scored, lambda context: _("needs a test set, which the data do not have")
+)
 _VALIDATION = _need(
-    lambda context: "validation" in context.scored, "needs a validation part, but data.split.validation is 0"
+    lambda context: "validation" in context.scored,
+    lambda context: _("needs a validation part, but data.split.validation is 0"),
 )
 _SELECTION = _need(
     lambda context: context.selection,
-    "needs a part that selects the best epoch; with data.split.validation = 0 the last is kept anyway",
+    lambda context: _(
+        "needs a part that selects the best epoch; with data.split.validation = 0 the last is kept anyway"
+    ),
 )
 _SELECTION_BY_VALIDATION = _need(
     lambda context: context.selection == "validation",
-    "has no effect with selection_on_test, which scores the test set in every epoch",
+    lambda context: _("has no effect with selection_on_test, which scores the test set in every epoch"),
 )
-_PATIENCE = _need(lambda context: context.recipe.stop.patience_epochs, "needs stop.patience_epochs, which is 0 (off)")
+_PATIENCE = _need(
+    lambda context: context.recipe.stop.patience_epochs,
+    lambda context: _("needs stop.patience_epochs, which is 0 (off)"),
+)
 _LOGITS = _need(
     lambda context: not context.has_softmax,
-    "needs logits from {0.recipe.model.name}; set model.options.softmax_output = false",
+    lambda context: _(
+        "needs logits from {model}; set model.options.softmax_output = false", model=context.recipe.model.name
+    ),
 )
 _CROSS_ENTROPY = _need(
     lambda context: context.recipe.train.loss.name == "cross_entropy",
-    "needs cross-entropy, but train.loss is {0.recipe.train.loss.name}",
+    lambda context: _("needs cross-entropy, but train.loss is {loss}", loss=context.recipe.train.loss.name),
 )
-_AUGMENTATION = _need(lambda context: context.augments, "needs an augmentation other than mixing in data.augment")
+_AUGMENTATION = _need(
+    lambda context: context.augments,
+    lambda context: _("needs an augmentation other than mixing in data.augment"),
+)
 
 
 def _loss_floor(context: FaultContext) -> str:
@@ -117,16 +136,29 @@ def _patience_reported(context: FaultContext) -> str:
 
 def _dropped(context: FaultContext) -> str:
     counts = [
-        _("{dropped} of {images:,} {part} images", dropped=dropped, images=context.scored[part], part=part)
+        _("{dropped} of {images:,} {part} images", dropped=dropped, images=context.scored[part], part=translated(part))
         for part, dropped in context.dropped.items()
     ]
     return _("here {counts}", counts=", ".join(counts)) if counts else ""
+
+
+class Aspect(Enum):
+    """What a fault makes wrong or unusual. A checklist mentions the fault in its answers about this."""
+
+    TRAINING = auto()  # loss, schedule, stop rules
+    TRANSFORMATION = auto()  # of images
+    LEFT_OUT = auto()  # images that are not scored
+    SELECTION = auto()  # of the epoch
+    SEPARATION = auto()  # scored images are treated as training images, or select the weights
+    SCORING = auto()
+    COST = auto()
 
 
 @dataclass(frozen=True)
 class FaultInfo:
     name: str
     sentence: Callable[[], str]  # shown in all output of a run
+    affects: tuple[Aspect, ...]
     detail: Callable[[FaultContext], str] = lambda context: ""  # more about the effect on these data
     needs: tuple[Need, ...] = ()  # requirements without which the fault would have no effect
     opens_test: float = 0  # how often it scores the test set per epoch
@@ -152,6 +184,7 @@ class Fault(StrEnum):
     SELECTION_ON_TEST = FaultInfo(
         "selection_on_test",
         lambda: _("the test set selects the best epoch and when to stop; the test score is not independent"),
+        affects=(Aspect.SELECTION, Aspect.SEPARATION),
         needs=(_NO_FOLDS, _TEST_SET),
         opens_test=1,
         selects_on_test=True,
@@ -162,6 +195,7 @@ class Fault(StrEnum):
     RESPLIT_EVERY_EPOCH = FaultInfo(
         "resplit_every_epoch",
         lambda: _("the validation part is redrawn in each epoch, so that validation images were trained on"),
+        affects=(Aspect.SELECTION, Aspect.SEPARATION),
         needs=(_VALIDATION,),
         redraws_validation=True,
     )
@@ -169,6 +203,7 @@ class Fault(StrEnum):
     SAMPLED_LABELS = FaultInfo(
         "sampled_labels",
         lambda: _("the predicted class of a test image is sampled from the softmax, not the most probable one"),
+        affects=(Aspect.SCORING,),
         needs=(_TEST_SET,),
         only_scores=True,
     )
@@ -178,6 +213,7 @@ class Fault(StrEnum):
     SOFTMAX_BEFORE_LOSS = FaultInfo(
         "softmax_before_loss",
         lambda: _("the loss treats the softmax outputs as logits, in training and in each reported loss"),
+        affects=(Aspect.TRAINING, Aspect.SCORING),
         detail=_loss_floor,
         needs=(_LOGITS,),
     )
@@ -185,6 +221,7 @@ class Fault(StrEnum):
     LOG_SOFTMAX = FaultInfo(
         "log_softmax",
         lambda: _("a log-softmax precedes cross-entropy, which applies its own: only rounding changes"),
+        affects=(Aspect.TRAINING,),
         needs=(_CROSS_ENTROPY,),
     )
     # Applies to validation and test accuracy and to all augmentations except mixing. Random parameters depend on seed,
@@ -192,6 +229,7 @@ class Fault(StrEnum):
     AUGMENTED_TEST = FaultInfo(
         "augmented_test",
         lambda: _("the training augmentation is also applied to the validation and test images that are scored"),
+        affects=(Aspect.TRANSFORMATION, Aspect.SEPARATION),
         needs=(_AUGMENTATION,),
         revision=2,
     )
@@ -200,6 +238,7 @@ class Fault(StrEnum):
     SCHEDULE_PER_BATCH = FaultInfo(
         "schedule_per_batch",
         lambda: _("the schedule is defined in epochs but stepped per batch: each batch counts as an epoch"),
+        affects=(Aspect.TRAINING,),
         detail=_period_in_batches,
         needs=(_schedule_per_epoch,),
     )
@@ -208,12 +247,14 @@ class Fault(StrEnum):
     LOSS_DIVIDED_TWICE = FaultInfo(
         "loss_divided_twice",
         lambda: _("reported losses are batch means, summed and divided by the number of images: far too small"),
+        affects=(Aspect.SCORING,),
         revision=2,
     )
     # Changes the number of epochs, and sometimes the best epoch. Requires `stop.patience_epochs` above 0
     PATIENCE_OFF_BY_ONE = FaultInfo(
         "patience_off_by_one",
         lambda: _("training stops one epoch without improvement later than the reported patience"),
+        affects=(Aspect.TRAINING,),
         detail=_patience_reported,
         needs=(_PATIENCE,),
     )
@@ -223,6 +264,7 @@ class Fault(StrEnum):
     TEST_OPENED_AT_EACH_BEST = FaultInfo(
         "test_opened_at_each_best",
         lambda: _("the test set is opened and scored at each new best epoch, but decides nothing"),
+        affects=(Aspect.SCORING,),
         needs=(_NO_FOLDS, _TEST_SET, _VALIDATION, _SELECTION_BY_VALIDATION),
         opens_test=0.35,  # share of epochs that are a new best: 51 of 144 in six archived runs
     )
@@ -231,6 +273,7 @@ class Fault(StrEnum):
     LAST_WEIGHTS = FaultInfo(
         "last_weights",
         lambda: _("the weights of the last epoch are kept and scored, not those of the best"),
+        affects=(Aspect.SELECTION,),
         needs=(_SELECTION,),
         keeps_last=True,
     )
@@ -239,6 +282,7 @@ class Fault(StrEnum):
     DROP_LAST_IN_EVALUATION = FaultInfo(
         "drop_last_in_evaluation",
         lambda: _("evaluation drops the last batch if it is not full"),
+        affects=(Aspect.LEFT_OUT,),
         detail=_dropped,
         needs=(_full_batch,),
         has_no_effect=lambda context: not any(context.dropped.values()),  # all batches are full
@@ -247,6 +291,7 @@ class Fault(StrEnum):
     MACS_AS_FLOPS = FaultInfo(
         "macs_as_flops",
         lambda: _("multiply-adds are reported as FLOPs: half the number that is reported without this fault"),
+        affects=(Aspect.COST,),
         only_scores=True,
         counts_macs=True,
     )

@@ -17,7 +17,7 @@ from convoy.studies.expectation import Expectation
 from convoy.studies.session import Entry, RetrainOnce, Session
 from convoy.studies.shards import ShardEnded
 from convoy.text import gettext as _
-from convoy.training.run import faults
+from convoy.training.run import fault_checks
 from convoy.training.run.plan import plan_all
 
 
@@ -62,7 +62,7 @@ def train_all(
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
         for entry in entries:
-            faults.check_test_closed(entry.recipe, may_select=test == "by fault")
+            fault_checks.check_test_closed(entry.recipe, may_select=test == "by fault")
     first_of: dict[str, int] = {}
     for position, job in enumerate(jobs):
         other = entries[first_of.setdefault(job.fingerprint, position)].label

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 from convoy.evaluation import robustness
-from convoy.recipe.faults import Fault
+from convoy.recipe.faults import Aspect, Fault
 from convoy.reporting.checklist.answers import Answer, Evidence
 from convoy.reporting.quantities import listed, plain
 from convoy.reporting.reading import PARTS, RunView, distinct, read_run, read_study
@@ -71,12 +72,30 @@ class Subject:
         return max([*ledger, *(view.data.test_openings for view in self.views)])
 
     @property
-    def faults(self) -> set[Fault]:
-        return {fault for view in self.views for fault in view.recipe.protocol.faults}
+    def faults(self) -> list[Fault]:
+        return list(dict.fromkeys(fault for view in self.views for fault in view.recipe.protocol.faults))
+
+    def faults_of(self, aspect: Aspect) -> list[Fault]:
+        return [fault for fault in self.faults if aspect in fault.info.affects]
 
     def link(self, name: str) -> str:
         """A file of the first run, relative to the folder of the checklist."""
         return os.path.relpath((self.first.run.path / name).resolve(), self.folder.resolve()).replace(os.sep, "/")
+
+
+def mentions_faults(*aspects: Aspect) -> Callable[[Callable[[Subject], Evidence]], Callable[[Subject], Evidence]]:
+    """Adds the faults that affect one of these aspects to the text of an answer."""
+
+    def decorate(answer: Callable[[Subject], Evidence]) -> Callable[[Subject], Evidence]:
+        @wraps(answer)
+        def with_faults(subject: Subject) -> Evidence:
+            flags = [fault.flag for fault in subject.faults if not set(aspects).isdisjoint(fault.info.affects)]
+            evidence = answer(subject)
+            return evidence._replace(text="; ".join([evidence.text, *flags]))
+
+        return with_faults
+
+    return decorate
 
 
 def reproduction(subject: Subject) -> Evidence:
@@ -138,6 +157,7 @@ def script(subject: Subject) -> Evidence:
     return Evidence(Answer.YES, _("one command: {command}", command=subject.commands[0]), REPORT)
 
 
+@mentions_faults(Aspect.TRAINING)
 def settings(subject: Subject) -> Evidence:
     recipe = subject.first.recipe
     text = _(
@@ -211,6 +231,7 @@ def outcome(subject: Subject) -> Evidence:
     return Evidence(Answer.YES, text, subject.link("data.json"))
 
 
+@mentions_faults(Aspect.LEFT_OUT)
 def sample_size(subject: Subject) -> Evidence:
     counts = _(", ").join(f"{part_name(part)} {n:,}" for part, n in subject.data.counts.items() if n)
     return Evidence(Answer.YES, _("images: {counts}", counts=counts), subject.link("data.json"))
@@ -222,6 +243,7 @@ def missing(subject: Subject) -> Evidence:
     return Evidence(Answer.YES, text, subject.link("data.json"))
 
 
+@mentions_faults(Aspect.LEFT_OUT)
 def excluded(subject: Subject) -> Evidence:
     limit = subject.data.limit
     if limit is not None:
@@ -229,6 +251,7 @@ def excluded(subject: Subject) -> Evidence:
     return Evidence(Answer.YES, _("Convoy left out no image"), subject.link("recipe.toml"))
 
 
+@mentions_faults(Aspect.TRANSFORMATION)
 def transformations(subject: Subject) -> Evidence:
     recipe = subject.first.recipe.data
     names = [str(entry["name"]) for entry in recipe.augment]
@@ -243,11 +266,13 @@ def transformations(subject: Subject) -> Evidence:
     return Evidence(Answer.YES, text, subject.link("recipe.toml"))
 
 
+@mentions_faults(Aspect.COST)
 def models(subject: Subject) -> Evidence:
     text = _("{labels}; layers, parameters and FLOPs: convoy profile", labels=listed(subject.labels, most=MOST))
     return Evidence(Answer.YES, text, REPORT)
 
 
+@mentions_faults(Aspect.SCORING, Aspect.LEFT_OUT)
 def evaluation(subject: Subject) -> Evidence:
     split = subject.first.recipe.data.split
     text = _(
@@ -261,16 +286,19 @@ def evaluation(subject: Subject) -> Evidence:
     return Evidence(Answer.YES if subject.part else Answer.NO, text, subject.link("data.json"))
 
 
+@mentions_faults(Aspect.SELECTION)
 def selection(subject: Subject) -> Evidence:
-    selected = subject.data.selection
+    selected, faults = subject.data.selection, subject.faults_of(Aspect.SELECTION)
     link = subject.link("data.json")
     if selected == "test":
         return Evidence(Answer.NO, _("the test part selected the best epoch: its accuracy is too high"), link)
-    if selected is None:
+    if selected is None or any(fault.info.keeps_last for fault in faults):
         return Evidence(Answer.YES, _("the last epoch is used; nothing was selected"), link)
-    return Evidence(Answer.YES, _("the {part} part selected the best epoch", part=part_name(selected)), link)
+    text = _("the {part} part selected the best epoch", part=part_name(selected))
+    return Evidence(Answer.NO if faults else Answer.YES, text, link)
 
 
+@mentions_faults(Aspect.TRAINING)
 def hyperparameters(subject: Subject) -> Evidence:
     if subject.kind == "search":
         return Evidence(Answer.YES, _("searched; the report has the ranges and all trials"), REPORT)
@@ -286,12 +314,11 @@ def baselines(subject: Subject) -> Evidence:
     return Evidence(Answer.YES, _("compared: {labels}", labels=listed(subject.labels, most=2 * MOST)), REPORT)
 
 
+@mentions_faults(Aspect.SEPARATION)
 def separation(subject: Subject) -> Evidence:
-    broken = [each for each in subject.faults if each.info.selects_on_test or each.info.redraws_validation]
     text = _("openings of the test set in this workspace: {n}", n=subject.openings)
-    if subject.data.selection == "test" or broken:
-        faults = ", ".join(sorted(fault.value for fault in broken))
-        return Evidence(Answer.NO, _("{text}; protocol faults: {faults}", text=text, faults=faults or "-"), REPORT)
+    if subject.data.selection == "test" or subject.faults_of(Aspect.SEPARATION):
+        return Evidence(Answer.NO, text, REPORT)
     text = _("{text}; normalisation and augmentation use training images only", text=text)
     return Evidence(Answer.YES if subject.openings <= len(subject.views) else Answer.PARTLY, text, REPORT)
 
@@ -306,6 +333,7 @@ def dependencies(subject: Subject) -> Evidence:
     return Evidence(Answer.AUTHOR, text, subject.link("recipe.toml"))
 
 
+@mentions_faults(Aspect.SCORING)
 def metrics(subject: Subject) -> Evidence:
     text = _("accuracy, macro F1, MCC, scores by class, confusion matrix, calibration; say why they suit the task")
     return Evidence(Answer.YES if subject.part else Answer.NO, text, subject.link("scores.json"))

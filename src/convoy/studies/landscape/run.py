@@ -18,7 +18,7 @@ from convoy.studies.landscape.surface import Scene, surface
 from convoy.studies.session import Entry, Session
 from convoy.studies.train_all import check_named, study_name, train_all, write_study
 from convoy.text import gettext as _
-from convoy.training.run import faults
+from convoy.training.run import fault_checks
 from convoy.training.run.plan import plan_all, plan_one
 from convoy.training.step.probe import STEP_SIZES
 
@@ -68,7 +68,7 @@ def planned(recipes: Named, design: Design, surfaces: Spec | None) -> list[Entry
     )
     entries = []
     for label, recipe, lr, repeat, seed in design.settings(recipes):
-        faults.check_test_closed(recipe, may_select=True)
+        fault_checks.check_test_closed(recipe, may_select=True)
         varied = recipe.override({"optim.lr": lr, "seed": seed})
         if lr == design.own_rate(recipe):
             train, images = plans[label].recipe.train, len(plans[label].prepared.train)

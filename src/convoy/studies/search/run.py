@@ -28,7 +28,7 @@ from convoy.studies.search.storage import errors_naming_storage, locked, open_st
 from convoy.studies.session import Entry, Session
 from convoy.studies.train_all import train_all
 from convoy.text import gettext as _
-from convoy.training.run import faults
+from convoy.training.run import fault_checks
 from convoy.training.run.plan import Plan, plan_all
 
 WINNER = "winner.toml"
@@ -106,7 +106,7 @@ class Search:
             raise ValueError(f"at {at}: {error}") from error
         if plans[0].selection is None:
             raise ValueError(_("data.split.validation = 0: a search needs a validation part to score its trials"))
-        faults.check_test_closed(self.base, may_select=True)
+        fault_checks.check_test_closed(self.base, may_select=True)
         return plans
 
     @property
@@ -157,7 +157,7 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
     # Chosen once for all trials, including finished ones, because workers and this process give different bits.
     where, workspace = choose([plan.recipe for plan in search.plans], images, session), Workspace(session.out)
     if not session.test:
-        faults.check_test_closed(search.base)
+        fault_checks.check_test_closed(search.base)
     folder = workspace.folder("studies", search.name)
     session.name_study(search.name)
     with locked(folder), errors_naming_storage(folder, storage):

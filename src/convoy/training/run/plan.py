@@ -37,7 +37,7 @@ from convoy.registry import is_external, is_user_class
 from convoy.run_contents import PretrainedWeights
 from convoy.text import gettext as _
 from convoy.training.machine.device import device_of, with_precision
-from convoy.training.run import faults, stopping
+from convoy.training.run import fault_checks, stopping
 from convoy.training.run.initial import about_layer_decay, about_pretrained, init_and_freeze
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
 from convoy.training.step.learner import Learner
@@ -114,7 +114,7 @@ class Plan:
     @cached_property
     def flags(self) -> list[str]:
         """Sentences that are shown in all output of this run."""
-        flags = faults.flags(self.recipe, self.prepared)
+        flags = fault_checks.flags(self.recipe, self.prepared)
         flags += [_("published flaw: {flaw}", flaw=flaw) for flaw in getattr(self.network, "flaws", ())]
         flags += [finding.sentence for finding in self.findings if finding.severity is Severity.ERROR]
         if self.prepared.limit is not None:
@@ -197,7 +197,7 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     options = models.default_options(name) | recipe.model.options
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
     weights = losses.class_weights(recipe.train, prepared.train.class_counts)
-    faults.check(recipe, prepared)
+    fault_checks.check(recipe, prepared)
     if selection(recipe.protocol.faults, has_validation=prepared.validation is not None) is None:
         keys = [f"stop.{rule.field}" for rule in stopping.active(recipe) if rule.needs_selection]
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)

@@ -20,7 +20,7 @@ from convoy.run_contents import RunState
 from convoy.runs import Run, Workspace
 from convoy.text import gettext as _
 from convoy.training.run import finish, lines
-from convoy.training.run.faults import context_of
+from convoy.training.run.fault_checks import context_of
 from convoy.training.run.plan import Plan
 
 COPIED_FILES = (

@@ -19,7 +19,7 @@ from convoy.runs import Run, Workspace
 from convoy.text import gettext as _
 from convoy.training.machine.denormals import denormals_as_zero
 from convoy.training.machine.threads import restored_threads
-from convoy.training.run import faults, reuse
+from convoy.training.run import fault_checks, reuse
 from convoy.training.run.failures import Failures
 from convoy.training.run.follow import plan_together
 from convoy.training.run.plan import Plan, plan_one
@@ -55,7 +55,7 @@ def run_one(
         plan = plan_together(recipe, ranks)
     recipe = plan.recipe
     if test is not True:
-        faults.check_test_closed(recipe, may_select=test == "by fault")
+        fault_checks.check_test_closed(recipe, may_select=test == "by fault")
     test = test is True and plan.prepared.fold is None  # with folds the test set stays closed
     workspace = Workspace(out)
     existing = workspace.find(plan.fingerprint)
