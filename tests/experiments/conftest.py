@@ -24,7 +24,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def complete(small_digits: Path, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return again(small_digits, tmp_path_factory.mktemp("out"), archive=archive, drawn=True)
+    return again(small_digits, tmp_path_factory.mktemp("out"), archive=archive, with_page=True)
 
 
 @pytest.fixture

@@ -92,10 +92,14 @@ def write(folder: Path, **texts: str) -> Path:
     return folder / "experiment.toml"
 
 
-def again(experiment: Path | str, out: Path, *, drawn: bool = False, **options: Any) -> Study:
-    """Reproduces without figures by default, because they take most of the time of such a small experiment."""
+def again(experiment: Path | str, out: Path, *, with_page: bool = False, **options: Any) -> Study:
+    """Reproduces without figures, because they take most of the time of such a small experiment."""
     with pytest.MonkeyPatch.context() as patch:
-        if not drawn:
+        if with_page:
+            patch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
+            patch.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: "")
+            patch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])
+        else:
             patch.setattr(api.experiments, "report", lambda study: study.path / "report.html")
         return api.reproduce(experiment, out=out, show=False, **options)
 

@@ -11,15 +11,14 @@ from convoy import api
 from convoy import archive as archives
 from convoy.data import DataError
 from convoy.evaluation import cost
-from convoy.experiments import experiment, kinds
-from convoy.experiments.claims import Reduction
+from convoy.experiments import experiment
 from convoy.experiments.experiment import SIDES, Settings
 from convoy.experiments.measures import find
 from convoy.experiments.reproduction import networks, run
 from convoy.experiments.reproduction.archived import ArchivedReproduction
 from convoy.experiments.reproduction.scope import Scope
 from convoy.profiling.measure import shape_of, subject_of
-from convoy.runs import Run, Study, Workspace
+from convoy.runs import Run, Workspace
 from convoy.stats import Estimate
 from convoy.studies.session import Session
 
@@ -55,20 +54,6 @@ def test_studies_and_all_seeds_are_shown_without_the_data(tmp_path: Path, monkey
     assert all((part.path / "finding.json").is_file() for part in found.parts)
     names = [path.name for path in (archives.packaged() / "runs").iterdir()]
     assert sorted(run.name for run in Workspace(tmp_path).runs()) == sorted(names)
-
-
-def test_claims_are_judged_with_all_archived_seeds_of_the_published_scale(
-    small_digits: Path, archive: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archives, "packaged", lambda: archive.parent)
-    reduced = Reduction(about="one seed of 50 images", limit=50, seeds=1)
-    read = experiment.load(str(small_digits))
-    read = read.model_copy(update={"claim": (read.claim[0].model_copy(update={"reduced": reduced}),)})
-
-    found = ArchivedReproduction(read, Settings(only=("claims",)), Session(tmp_path), stage=lambda names: None).run()  # type: ignore[arg-type, return-value]
-
-    assert kinds.finding_of(found.study).claims == kinds.finding_of(complete).claims
-    assert {claim.n for claim in kinds.finding_of(found.study).claims} == {2}
 
 
 @pytest.mark.parametrize("options", [{"limit": 100}, {"fresh": True}, {"set": {"optim.lr": 0.1}}, {"where": "dask:2"}])

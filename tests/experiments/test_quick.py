@@ -169,6 +169,7 @@ def test_a_given_number_of_images_is_not_chosen_by_a_timing(experiment: Path, ti
     assert {member.label for member in study.members} == {"small, corrected", "large, corrected"}
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_the_page_lists_skipped_networks_with_the_reason(experiment: Path, timed: list[str]) -> None:
     page = write_report(again(experiment, only=["models"])).with_suffix(".md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("|")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from convoy import api
 from convoy import archive as archives
 from convoy.agreement import Reason, Verdict
 from convoy.experiments import kinds
+from convoy.experiments.claims import Reduction
 from convoy.experiments.experiment import Settings, load
 from convoy.experiments.reproduction import words
+from convoy.experiments.reproduction.archived import ArchivedReproduction
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict
 from convoy.experiments.reproduction.scope import Scope
 from convoy.experiments.verdicts import FalseVerdicts
@@ -25,6 +28,7 @@ from convoy.experiments.words import reason_text
 from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate, mean_of
 from convoy.studies import findings
+from convoy.studies.session import Session
 
 
 def fault(study: Study, name: str) -> FaultResult:
@@ -134,6 +138,20 @@ def test_with_an_archive_nothing_is_trained_and_the_finding_is_the_same(
     assert not (tmp_path / "test_openings.json").exists()
 
 
+def test_claims_are_judged_with_all_archived_seeds_of_the_published_scale(
+    small_digits: Path, archive: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "packaged", lambda: archive.parent)
+    reduced = Reduction(about="one seed of 50 images", limit=50, seeds=1)
+    read = load(str(small_digits))
+    read = read.model_copy(update={"claim": (read.claim[0].model_copy(update={"reduced": reduced}),)})
+
+    found = ArchivedReproduction(read, Settings(only=("claims",)), Session(tmp_path), stage=lambda names: None).run()  # type: ignore[arg-type, return-value]
+
+    assert kinds.finding_of(found.study).claims == kinds.finding_of(complete).claims
+    assert {claim.n for claim in kinds.finding_of(found.study).claims} == {2}
+
+
 def test_archived_runs_are_small_and_contain_no_images(archive: Path, complete: Study) -> None:
     folders = [path.parent for path in archive.glob("*/recipe.toml")]
 
@@ -166,16 +184,21 @@ def stopping_with_runs(folder: Path, count: int) -> Callable[[], Any]:
 @pytest.mark.usefixtures("words_alone")
 @pytest.mark.parametrize("count", [3, 25])
 def test_an_interrupted_reproduction_has_a_report_and_resumes_to_the_same_finding(
-    small_digits: Path, complete: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+    small_digits: Path, complete: Study, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
+    out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr("convoy.api.session.interruptible", stopping_after(count))
         with pytest.raises(api.Stopped, match=r"run the same command again .*html"):
-            again(small_digits, tmp_path, drawn=count > 3)
-    stopped = Study(tmp_path / "studies" / complete.name)
+            again(small_digits, out, with_page=count > 3)
+    stopped = Study(out / "studies" / complete.name)
     left = found(stopped).left
+    begun = runs_in(stopped)
+    for run in Workspace(trained).runs():
+        if run.name not in begun:  # trained without an interruption in `complete`
+            shutil.copytree(run.path, out / "runs" / run.name, copy_function=os.link)
 
-    study = again(small_digits, tmp_path)
+    study = again(small_digits, out)
 
     assert left
     assert (stopped.path / "report.html").is_file() == (count > 3)
@@ -275,15 +298,16 @@ def test_fresh_trains_a_run_that_several_parts_share_once(
     cleared: list[str] = []
     monkeypatch.setattr(Run, "clear", lambda run, clear=Run.clear: (cleared.append(run.name), clear(run)))
 
-    study = again(small_digits, trained, only=["models", "faults", "claims"], seeds=1, fresh=True)
+    study = again(small_digits, trained, only=["models", "faults"], seeds=1, fresh=True)
 
     assert sorted(cleared) == sorted(member.run.name for member in study.members)
 
 
 def test_a_key_set_by_the_command_applies_to_every_run_and_is_listed(small_digits: Path, tmp_path: Path) -> None:
-    study = again(small_digits, tmp_path, only=["models", "claims"], set={"train.batch_size": 100}, seeds=1)
+    options = {"only": ["models", "claims"], "protocol": "corrected", "seeds": 1}
+    study = again(small_digits, tmp_path, set={"train.batch_size": 100}, **options)
     assert {member.run.recipe.train.batch_size for member in study.members} == {100}
-    assert study.name == f"reproduce-{small_digits.parent.name}-seeds1-batch_size-100"
+    assert study.name == f"reproduce-{small_digits.parent.name}-corrected-seeds1-batch_size-100"
     assert found(study).options.changed == (("train.batch_size", 100),)
     assert words.changes(found(study).options) == "train.batch_size = 100"
 
@@ -293,7 +317,8 @@ def test_keys_set_by_the_command_do_not_change_what_a_claim_compares(small_digit
     text = EXPERIMENT.replace('"model.options.norm" = "none"', '"train.batch_size" = 32')
     (folder / "experiment.toml").write_text(text)
 
-    study = again(folder / "experiment.toml", tmp_path, only=["claims"], set={"train.batch_size": 100}, seeds=1)
+    options = {"only": ["claims"], "protocol": "corrected", "seeds": 1}
+    study = again(folder / "experiment.toml", tmp_path, set={"train.batch_size": 100}, **options)
 
     assert {member.run.recipe.train.batch_size for member in study.members} == {100, 32}
 
@@ -301,17 +326,18 @@ def test_keys_set_by_the_command_do_not_change_what_a_claim_compares(small_digit
 def test_an_interrupted_part_is_listed_until_it_is_finished(
     small_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    few = {"protocol": "corrected", "seeds": 1, "epochs": 1}
     with monkeypatch.context() as patch:
-        patch.setattr("convoy.api.session.interruptible", stopping_with_runs(tmp_path, 3))
+        patch.setattr("convoy.api.session.interruptible", stopping_with_runs(tmp_path, 2))
         with pytest.raises(api.Stopped):
-            again(small_digits, tmp_path, only=["faults"])
+            again(small_digits, tmp_path, only=["faults"], **few)
     (folder,) = (tmp_path / "studies").iterdir()
     assert 0 < len(found(Study(folder)).faults) < 3
 
-    study = again(small_digits, tmp_path, only=["claims"])
+    study = again(small_digits, tmp_path, only=["claims"], **few)
     assert found(study).left == ("models", "faults", "crossval")
 
-    study = again(small_digits, tmp_path, only=["faults"])
+    study = again(small_digits, tmp_path, only=["faults"], **few)
     assert found(study).left == ("models", "crossval")
 
 
@@ -344,7 +370,7 @@ def test_a_quick_try_first_states_that_it_is_not_evidence(small_digits: Path, tm
 
 
 def test_claims_have_no_verdict_in_a_quick_try(small_digits: Path, tmp_path: Path) -> None:
-    study = again(small_digits, tmp_path, quick=True, limit=100, only=["claims"])
+    study = again(small_digits, tmp_path, quick=True, limit=100, only=["claims"], protocol="corrected")
 
     trained = [claim for claim in found(study).claims if claim.runs]
     assert trained
@@ -375,7 +401,8 @@ def test_missing_data_are_reported_and_the_reproduction_continues(
 ) -> None:
     monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.01)  # for which large networks are timed
     monkeypatch.setattr("convoy.profiling.measure.LARGE_BATCH", 1)
-    study = again("cifar-course", tmp_path, drawn=True)
+    first = load("cifar-course").model[0].label
+    study = again("cifar-course", tmp_path, models=[first], with_page=True)
 
     assert "get cifar10" in found(study).no_data
     assert found(study).models[0].as_published.values == {"parameters": 1_147_466}

@@ -128,6 +128,7 @@ def test_landscape_as_published_is_selected_on_the_test_set_and_counts_it(both: 
     assert any("selection_on_test" in caveat for caveat in kinds.caveats_of(published))
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_page_names_the_protocol_of_each_study_and_of_its_figures(both: Study) -> None:
     page = write_report(both).read_text()
     titles = {study_title(part) for part in kinds.finding_of(both).parts}
@@ -135,4 +136,4 @@ def test_page_names_the_protocol_of_each_study_and_of_its_figures(both: Study) -
     assert all(title in page for title in titles)
     for ending in ("", "_as_published"):
         assert f'id="cv_accuracy{ending}"' in page
-        assert (both.path / "figures" / f"loss_band{ending}.png").is_file()
+        assert (both.path / "figures" / f"loss_band{ending}.svg").is_file()

@@ -225,6 +225,7 @@ def test_experiments_without_verdicts_are_named_by_reason(runs, tmp_path):
         assert words in sentence
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_classes_have_the_names_of_the_published_report(runs, tmp_path):
     study = reproduction(tmp_path, runs)
     classes = runs["corrected"][0].data.classes

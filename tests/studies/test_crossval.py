@@ -191,14 +191,14 @@ def test_resumed_study_trains_no_finished_fold_again_and_has_the_same_finding(ti
         interrupted=lambda: len(ends) == 1,
         show=lambda position, event: ends.extend([position] * (isinstance(event, Ended))),
     )
-    stopped = crossval(recipe, session, folds=3, repeats=1)
+    stopped = crossval(recipe, session, folds=2, repeats=1)
     assert stopped is None
     assert not list(Workspace(tmp_path / "a").studies())
     (finished,) = [run for run in Workspace(tmp_path / "a").runs() if run.finished]
     weights = finished.path / "best.safetensors"
     written = weights.stat().st_mtime_ns
 
-    resumed, complete = validated(recipe, tmp_path / "a"), validated(recipe, tmp_path / "b")
+    resumed, complete = validated(recipe, tmp_path / "a", folds=2), validated(recipe, tmp_path / "b", folds=2)
 
     assert weights.stat().st_mtime_ns == written
     assert resumed.finding_json == complete.finding_json
@@ -221,6 +221,7 @@ def test_a_second_call_trains_nothing(study: Study) -> None:
     assert all(np.array_equal(values, before[1][name]) for name, values in oof_of(again).items())
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_archived_folds_are_found_and_reported(study: Study, tmp_path: Path) -> None:
     for member in study.members:
         archive.archive_run(member.run, tmp_path / "kept")
@@ -285,6 +286,7 @@ def test_run_of_a_fold_has_its_own_page(study: Study, tmp_path: Path) -> None:
     assert f"{100 * run.scores['fold'].accuracy:.2f} %" in page.sentence
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_command_groups_the_images_of_a_folder_by_their_paths(
     net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from itertools import count
@@ -160,6 +161,7 @@ def test_a_landscape_that_is_interrupted_often_has_the_same_finding_and_computes
         return original(self, *arguments)
 
     monkeypatch.setattr(Scene, "loss_at", counted)
+    shutil.copytree(made.out / "runs", tmp_path / "runs")  # interrupted trainings: tests/contract/test_kinds.py
     study = None
     for _ in range(40):
         calls = count(1)
@@ -171,6 +173,7 @@ def test_a_landscape_that_is_interrupted_often_has_the_same_finding_and_computes
     assert next(losses) == 2 * (LINE_POINTS + 2 * SPEC.resolution**2)
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, tmp_path: Path) -> None:
     study = landscape([("norm", make())], Session(tmp_path), Design(LRS, 2), surfaces=None)
     assert study is not None
@@ -191,6 +194,7 @@ def test_runs_that_stopped_early_truncate_the_band_with_a_caveat(make: Make, tmp
     assert any(f"{steps.cut:,} steps" in caveat for caveat in caveats_of(study))
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(make: Make, tmp_path: Path) -> None:
     short, long = (make(**{"train.epochs": epochs, "probe.every_steps": 0}) for epochs in (1, 2))
     recipes = [("short", short), ("long", long)]
@@ -299,6 +303,7 @@ def test_one_epoch_has_no_path(make: Make, tmp_path: Path) -> None:
     assert any("two epochs" in caveat for caveat in caveats_of(study))
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_skipped_steps_are_in_the_sentence_and_drawn_as_gaps(make: Make, tmp_path: Path) -> None:
     options = {"optim.name": "sgd", "train.epochs": 2, "data.limit": 200}
     study = landscape([("net", make(norm=False, **options))], Session(tmp_path), Design((1e15, 0.02)), surfaces=None)

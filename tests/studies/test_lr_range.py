@@ -40,6 +40,7 @@ def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp
     assert (study.path / "figures" / "lr_range.png").stat().st_size > 5_000
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_nothing_is_learned_at_rates_that_are_too_low(tiny: Make, tmp_path: Path) -> None:
     recipe = tiny(("model.freeze", ["body.*"]))
     study = lr_range(recipe, Session(tmp_path), lowest=1e-12, highest=1e-11)
@@ -74,7 +75,7 @@ def test_test_set_stays_closed_under_the_fault_that_selects_on_it(tiny: Make, tm
 
 
 def test_a_single_remaining_image_does_not_reduce_the_steps_below_the_minimum(tiny: Make, tmp_path: Path) -> None:
-    recipe = tiny(("train.batch_size", 479))  # of 480 images: one update an epoch, not two
+    recipe = tiny(("data.limit", 100), ("train.batch_size", 79))  # of 80 images: one update an epoch, not two
     study = lr_range(recipe, Session(tmp_path), lowest=1e-5, highest=1.0)
     assert study is not None
     assert len(study.members[0].run.steps["lr"]) == FEWEST_STEPS

@@ -175,6 +175,7 @@ def test_diverged_trials_have_their_own_marks_and_do_not_affect_the_scale() -> N
     assert list(crosses.get_xdata()) == [5, 6]
 
 
+@pytest.mark.usefixtures("page_alone")
 @pytest.mark.parametrize(
     "space",
     [
@@ -186,4 +187,4 @@ def test_diverged_trials_have_their_own_marks_and_do_not_affect_the_scale() -> N
 def test_values_that_are_not_numbers_have_figures_too(tmp_path: Path, space: dict[str, list[Any]]) -> None:
     study = reported(finding(space), tmp_path)
 
-    assert len(list((study.path / "figures").glob("*.png"))) >= 2
+    assert len(list((study.path / "figures").glob("*.svg"))) >= 2
