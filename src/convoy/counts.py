@@ -74,13 +74,15 @@ def epoch_mean(total: float, steps: int, images: int, faults: Collection[Fault])
 
 def agree(stated: Any, value: Any) -> bool:
     """Whether two values are equal, except for the rounding of decimal text."""
+    if stated == value:  # also of a large confusion matrix, without a comparison of each number
+        return True
     if isinstance(value, ClassScore):
         return isinstance(stated, ClassScore) and agree(astuple(stated), astuple(value))
     if isinstance(value, list | tuple):
         return isinstance(stated, list | tuple) and len(stated) == len(value) and all(map(agree, stated, value))
     if isinstance(value, float):
         return isinstance(stated, int | float) and math.isclose(stated, value, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(stated == value)
+    return False
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
