@@ -22,8 +22,7 @@ from convoy.models import MODELS
 
 ONE_OF_A_KIND: dict[str, dict[str, object]] = {  # small networks that together have all operations
     "vit_tiny": {"depth": 1},
-    "squeezenet1_1": {},
-    "basic_cnn": {"norm": "group"},
+    "squeezenet1_1": {"norm": "group"},
     "res_attention_cnn_published": {},
 }
 

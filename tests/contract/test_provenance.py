@@ -20,7 +20,7 @@ from convoy.experiments import experiment as experiments
 from convoy.models import MODELS, create
 from convoy.recipe import Recipe
 
-IMAGES, FEW_IMAGES = 256, 32  # few for networks with more than 100 million multiply-adds, which take minutes
+IMAGES, FEW_IMAGES = 64, 32  # few for networks with more than 100 million multiply-adds, which take minutes
 SPREAD_FACTOR = 1.5  # allowed ratio of one seed to the mean of five; other initial weights differ more (see below)
 
 every_network = pytest.mark.parametrize("name", list(PLAIN))
@@ -91,7 +91,7 @@ def built(name: str, seed: int = 0) -> nn.Module:
 
 @cache
 def images(name: str) -> torch.Tensor:
-    """256 images as the recipe normalises them; for CIFAR-10, which is not packaged, coarse structure under noise."""
+    """Images as the recipe normalises them; for CIFAR-10, which is not packaged, coarse structure under noise."""
     data = Recipe.load(name).data
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in data.normalise)
     if data.name == "mnist":
