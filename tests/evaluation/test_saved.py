@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.data.photographed_digits import photograph
+from tests.tiny_runs import tiny_recipe
 
 import convoy
 from convoy.checkpoint import load_into, load_weights
@@ -24,9 +25,17 @@ Make = Callable[..., Recipe]
 Call = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def trained(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("trained")
+    return convoy.train(tiny_recipe(folder, stripes, ("train.epochs", 1)), out=folder / "out", show=False)
+
+
 @pytest.fixture
-def run(tiny: Make, tmp_path: Path) -> Run:
-    return convoy.train(tiny(("train.epochs", 1)), out=tmp_path / "elsewhere", show=False)
+def run(trained: Run, tmp_path: Path) -> Run:
+    """A copy of the run, in a workspace of its own."""
+    shutil.copytree(trained.path.parents[1], tmp_path / "elsewhere")
+    return Run(tmp_path / "elsewhere" / "runs" / trained.name)
 
 
 def test_an_opening_is_counted_for_the_run_in_its_workspace(call: Call, run: Run) -> None:

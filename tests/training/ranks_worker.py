@@ -15,7 +15,7 @@ from convoy.recipe import resolve
 from convoy.training.run.plan import plan_one
 from convoy.training.step.ranks import Ranks, torchrun_ranks
 
-STEPS = 100
+STEPS = 40
 NORMS = f"{Path(__file__).with_name('ranks_network.py')}:Net"
 MIXED = {
     "data.augment": [{"name": "shift"}, {"name": "mixup"}],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from tests.fake_runs import fake_run
 
 from convoy import files
 from convoy.checkpoint import load_checkpoint
@@ -87,16 +88,16 @@ def test_error_for_a_full_disk_after_a_checkpoint_names_its_step_and_the_run_res
     assert len(only_run(tmp_path).steps["loss"]) == 16
 
 
-@pytest.mark.parametrize("name", ["gallery.npz", "predictions.npz", "scores.json", "cost.json", "test_openings.json"])
 def test_error_for_a_full_disk_while_scoring_names_the_file_and_the_same_command_resumes(
-    tiny: Make, tmp_path: Path, name: str
+    tiny: Make, tmp_path: Path
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        fill_disk(patch, name)
-        with pytest.raises(ValueError, match=rf"{name}: No space left .*step 16") as caught:
-            finish(tiny(), tmp_path)
-    assert "\n" not in str(caught.value)
-    assert only_run(tmp_path).state == "interrupted"
+    for name in ("gallery.npz", "predictions.npz", "scores.json", "cost.json", "test_openings.json"):
+        with pytest.MonkeyPatch.context() as patch:
+            fill_disk(patch, name)
+            with pytest.raises(ValueError, match=rf"{name}: No space left .*step 16") as caught:
+                finish(tiny(), tmp_path)
+        assert "\n" not in str(caught.value)
+        assert only_run(tmp_path).state == "interrupted"
     assert finish(tiny(), tmp_path).finished
 
 
@@ -112,11 +113,11 @@ def test_a_finished_run_stays_finished_if_the_disk_is_full_when_it_is_scored_on_
 
 
 def test_error_for_a_report_that_cannot_be_written_names_the_file_and_the_command(
-    tiny: Make, tmp_path: Path, page_alone: None
+    tmp_path: Path, words_alone: None
 ) -> None:
     from convoy.api import report
 
-    run = finish(tiny(), tmp_path)
+    run = fake_run(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         fill_disk(patch, "report.md")
         with pytest.raises(ValueError, match=r"report.md: No space left .*convoy report") as caught:
@@ -270,13 +271,13 @@ def test_an_error_in_convoys_own_code_is_not_converted(tiny: Make, tmp_path: Pat
 
 
 def test_classes_with_the_same_name_in_two_files_have_different_labels(
-    tiny: Make, net: Path, stripes: Path, tmp_path: Path, page_alone: None
+    tiny: Make, net: Path, stripes: Path, tmp_path: Path, words_alone: None
 ) -> None:
     from convoy.api import compare
 
     other = tmp_path / "other.py"
     other.write_text(net.read_text().replace("width=4", "width=2"))
-    sources = {"data": str(stripes), "epochs": 1, "out": tmp_path / "out", "set": {"compute.threads": 1}}
+    sources = {"data": str(stripes), "epochs": 1, "limit": 60, "out": tmp_path / "out", "set": {"compute.threads": 1}}
 
     study = compare([f"{net}:Tiny", f"{other}:Tiny"], seeds=1, show=False, **sources)
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tests.forks import run_code
 
 pytestmark = [pytest.mark.any_kernels, pytest.mark.skipif(sys.platform != "linux", reason="malloc of glibc")]
 
@@ -34,15 +35,11 @@ print(json.dumps([trims, (held - memory.resident_bytes()) >> 20]))
 """
 
 
-def output(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def test_freed_memory_is_reused_without_being_mapped_again(tmp_path: Path) -> None:
+    assert int(run_code(tmp_path, COUNT_FAULTS, []).out) < 100  # 600,000 pages of 4 KiB are used
 
 
-def test_freed_memory_is_reused_without_being_mapped_again() -> None:
-    assert int(output(COUNT_FAULTS)) < 100  # 600,000 pages of 4 KiB are used
-
-
-def test_accumulated_memory_is_returned_once() -> None:
-    trims, returned_mib = json.loads(output(PILE_UP))
+def test_accumulated_memory_is_returned_once(tmp_path: Path) -> None:
+    trims, returned_mib = json.loads(run_code(tmp_path, PILE_UP, []).out)
     assert trims == [False, True, False]
     assert returned_mib > 400

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.any_kernels
 
 Call = Callable[..., tuple[int, str, str]]
 
-TRAIN = ["train", "lenet", "--limit", "1000", "--compute.precision", "float64"]
+TRAIN = ["train", "lenet", "--limit", "400", "--compute.precision", "float64"]
 FOUR = ["--epochs", "4", "--compute.threads", "1"]
 
 

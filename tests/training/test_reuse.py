@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.tiny_runs import tiny_recipe
 
 from convoy import archive
 from convoy.checkpoint import load_weights
@@ -23,6 +25,22 @@ from convoy.training.run.run_one import run_one
 pytestmark = pytest.mark.any_kernels
 
 Make = Callable[..., Recipe]
+
+
+@pytest.fixture(scope="module")
+def trained_once(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the run of `faulty(tiny)`."""
+    folder = tmp_path_factory.mktemp("twin")
+    list(run_one(tiny_recipe(folder, stripes, ("train.batch_size", 30)), folder / "out"))
+    return folder / "out"
+
+
+@pytest.fixture
+def twin(trained_once: Path, tmp_path: Path) -> Run:
+    """A copy of that run, in `tmp_path`."""
+    shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
+    (run,) = Workspace(tmp_path).runs()
+    return run
 
 
 def faulty(tiny: Make, *faults: str) -> Recipe:
@@ -61,8 +79,7 @@ def results(run: Run) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "fault", [*(fault for fault in Fault if fault.info.only_scores), Fault.DROP_LAST_IN_EVALUATION]
 )
-def test_a_copied_run_has_the_results_of_a_trained_one(tiny: Make, tmp_path: Path, fault: str) -> None:
-    list(run_one(faulty(tiny), tmp_path))
+def test_a_copied_run_has_the_results_of_a_trained_one(tiny: Make, twin: Run, tmp_path: Path, fault: str) -> None:
     events = list(run_one(faulty(tiny, fault), tmp_path))
     separate = list(run_one(faulty(tiny, fault), tmp_path / "separate"))
 
@@ -86,8 +103,9 @@ def test_other_faults_are_kept_in_the_copied_training(tiny: Make, tmp_path: Path
     assert results(ended(events)) == results(ended(separate))
 
 
-def test_the_log_names_the_run_that_was_trained_and_the_opening_is_counted(tiny: Make, tmp_path: Path) -> None:
-    twin = ended(list(run_one(faulty(tiny), tmp_path)))
+def test_the_log_names_the_run_that_was_trained_and_the_opening_is_counted(
+    tiny: Make, twin: Run, tmp_path: Path
+) -> None:
     run = ended(list(run_one(faulty(tiny, "sampled_labels"), tmp_path)))
 
     assert f"already trained: {twin.path}" in (run.path / "log.txt").read_text()
@@ -113,20 +131,17 @@ def test_without_a_twin_a_run_is_trained(
     assert trained(list(run_one(faulty(tiny, *faults), tmp_path)))
 
 
-def test_a_twin_without_weights_is_not_used(tiny: Make, tmp_path: Path) -> None:
-    run = ended(list(run_one(faulty(tiny), tmp_path / "faulty")))
-    archive.archive_run(run, tmp_path / "archive")
+def test_a_twin_without_weights_is_not_used(tiny: Make, twin: Run, tmp_path: Path) -> None:
+    archive.archive_run(twin, tmp_path / "archive")
     archive.restore(tmp_path / "archive", tmp_path / "out")
     assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path / "out")))
 
 
-def test_fresh_trains_instead_of_copying(tiny: Make, tmp_path: Path) -> None:
-    list(run_one(faulty(tiny), tmp_path))
+def test_fresh_trains_instead_of_copying(tiny: Make, twin: Run, tmp_path: Path) -> None:
     assert trained(list(run_one(faulty(tiny, "sampled_labels"), tmp_path, fresh=True)))
 
 
-def test_a_run_interrupted_while_copying_is_trained(tiny: Make, tmp_path: Path) -> None:
-    list(run_one(faulty(tiny), tmp_path))
+def test_a_run_interrupted_while_copying_is_trained(tiny: Make, twin: Run, tmp_path: Path) -> None:
     events = run_one(faulty(tiny, "sampled_labels"), tmp_path)
     next(events)
     events.close()
