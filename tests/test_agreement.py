@@ -47,14 +47,14 @@ def test_prediction_interval_agrees_with_scipy(runs: int) -> None:
 
 @pytest.mark.parametrize("runs", [2, 3, 5])
 def test_prediction_interval_covers_one_more_run_in_95_percent(runs: int) -> None:
-    draws = np.random.default_rng(runs).normal(0.97, 0.004, (10_000, runs + 1)).tolist()
+    draws = np.random.default_rng(runs).normal(0.97, 0.004, (5_000, runs + 1)).tolist()
     verdicts = [compare_published(one_more, t_interval(values)).verdict for *values, one_more in draws]
     assert 0.94 <= np.mean([verdict is Verdict.INSIDE for verdict in verdicts]) <= 0.96
 
 
 @pytest.mark.parametrize("runs", [2, 3, 5])
 def test_limit_covers_the_difference_of_two_runs_in_95_percent(runs: int) -> None:
-    draws = np.random.default_rng(runs).normal(0.97, 0.004, (10_000, runs + 2)).tolist()
+    draws = np.random.default_rng(runs).normal(0.97, 0.004, (5_000, runs + 2)).tolist()
     within = [abs(a - b) <= difference_of_two_runs(t_interval(values)) for *values, a, b in draws]
     assert 0.94 <= np.mean(within) <= 0.96
 

@@ -48,6 +48,7 @@ def test_an_archived_run_has_predictions_but_no_weights_and_images(trained: Run,
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_an_archived_run_has_a_report(trained: Run, tmp_path: Path) -> None:
     page = api.report(archive_run(trained, tmp_path))
 

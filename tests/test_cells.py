@@ -91,7 +91,11 @@ def test_a_recipe_shows_its_toml() -> None:
     assert "\n" not in repr(recipe)
 
 
-def test_a_profile_shows_the_picture_and_the_layers_of_each_network(tmp_path: Path) -> None:
+def test_a_profile_shows_the_picture_and_the_layers_of_each_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.02)
+    monkeypatch.setattr("convoy.profiling.measure.LARGE_BATCH", 4)
     profiled = convoy.profile("lenet", "residual_cnn", save=tmp_path)
     several, one = cell_of(profiled), cell_of(profiled.profiles[0])
 

@@ -91,7 +91,7 @@ def test_sentence_lists_the_seeds_at_chance_unless_all_are() -> None:
     assert "seed" not in both
 
 
-@pytest.mark.usefixtures("page_alone")
+@pytest.mark.usefixtures("words_alone")
 def test_the_top_of_a_report_names_a_network_at_chance_level(tmp_path: Path) -> None:
     bad, good = fake_run(tmp_path, "lenet"), fake_run(tmp_path, "two_conv_cnn")
     labels = np.arange(1000) % 10

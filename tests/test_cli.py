@@ -18,7 +18,7 @@ from PIL import Image
 from tests.conftest import Call
 from tests.data.photographed_digits import photograph
 from tests.fake_runs import Setting, fake_run
-from tests.forks import start_command
+from tests.forks import run_code, start_command
 
 import convoy
 from convoy import api
@@ -39,6 +39,7 @@ def test_version_is_that_of_the_installed_distribution(call: Call) -> None:
     assert (code, out.strip()) == (0, version("convoy-ml"))
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_train_test_predict_report_and_list_work_together(call: Call, quick: list[str], tmp_path: Path) -> None:
     code, out, err = call("train", *quick)
     assert code == 0, err
@@ -93,7 +94,7 @@ def test_predict_prints_the_position_of_a_digit_in_a_photograph(call: Call, tmp_
 @pytest.mark.usefixtures("words_alone")
 def test_last_line_of_compare_is_the_path_of_its_report(call: Call, quick: list[str]) -> None:
     model, *rest = quick
-    code, out, err = call("compare", model, "lenet", *rest, "--data.size", 28, "--seeds", 2)
+    code, out, err = call("compare", model, "lenet", *rest, "--data.size", 28, "--limit", 60, "--seeds", 2)
     assert code == 0, err
     page = Path(out.splitlines()[-1])
     assert page.name == "report.html"
@@ -179,6 +180,7 @@ def test_experiments_are_listed_by_the_name_that_reproduce_takes(call: Call) -> 
     assert names == ["cifar-course", "classics-mnist", "course-mnist", "resnet-mnist", "tensor-mnist"]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_an_ambiguous_name_is_the_newest_run_except_for_test(
     call: Call, quick: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +213,7 @@ def test_listed_flags_are_shortened_except_in_json(call: Call) -> None:
     assert (row["data"], row["epochs"]) == ("mnist", 5)
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_short_flags_set_the_keys_of_a_recipe(call: Call, quick: list[str]) -> None:
     short = ["--batch-size", 60, "--optimizer", "adam", "--weight-decay", "0.1", "--no-augment"]
     code, _, err = call("train", *quick, *short)
@@ -244,11 +247,8 @@ def test_an_empty_list_prints_a_sentence(call: Call, kind: str) -> None:
         ("scores.json", "{"),
     ],
 )
-def test_damaged_run_is_listed_as_damaged_and_named_by_the_others(
-    call: Call, quick: list[str], name: str, content: str
-) -> None:
-    call("train", *quick)
-    (run,) = Workspace("convoy-runs").runs()
+def test_damaged_run_is_listed_as_damaged_and_named_by_the_others(call: Call, name: str, content: str) -> None:
+    run = fake_run(Path("convoy-runs"))
     (run.path / name).write_text(content)
     code, out, _ = call("list", "runs", "--json")
     assert code == 0
@@ -260,11 +260,8 @@ def test_damaged_run_is_listed_as_damaged_and_named_by_the_others(
 
 
 def test_training_continues_after_the_reader_of_its_output_has_exited(quick: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "convoy.cli", "train", *quick]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.close()
-    process.wait(timeout=300)
+    unread = "import os, sys\nreader, writer = os.pipe()\nos.close(reader)\nsys.stdout = open(writer, 'w')\n"
+    run_code(tmp_path, f"{unread}from convoy.cli import main\nmain({['train', *quick]})", [])
     (run,) = Workspace(tmp_path / "convoy-runs").runs()
     assert run.finished
 
@@ -633,7 +630,10 @@ def test_lines_on_a_terminal_fit_into_80_columns(quick: list[str], tmp_path: Pat
     for name in ("lenet", "a-model-with-a-long-name"):
         fake_run(tmp_path / "convoy-runs", name)
     commands = (["train", *quick], ["test", "Tiny-s42"], ["list", "runs"], ["list", "data"], ["profile", "lenet"])
-    code = "import json, sys\nfrom convoy import cli\nfor line in json.loads(sys.argv[1]):\n    cli.main(line)"
+    code = (
+        "import json, sys\nfrom convoy import cli\nfrom convoy.evaluation import cost\n"
+        "cost.LATENCY_SECONDS = 0.02\nfor line in json.loads(sys.argv[1]):\n    cli.main(line)"
+    )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
     program = [sys.executable, "-c", code, json.dumps(commands)]

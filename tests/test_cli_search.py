@@ -18,6 +18,7 @@ def quick(stripes: Path, net: Path) -> list[str]:
     return words.split()
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_search_prints_its_finding_and_the_path_of_its_report(quick, tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -30,6 +31,7 @@ def test_search_prints_its_finding_and_the_path_of_its_report(quick, tmp_path, m
     assert (Path(answer["study"]) / "winner.toml").is_file()
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_python_function_takes_mappings(stripes, net, tmp_path) -> None:
     study = convoy.search(
         f"{net}:Tiny",

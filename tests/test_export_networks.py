@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,7 +24,7 @@ from tests.random_runs import random_run
 import convoy
 from convoy import exporting
 from convoy.data import load
-from convoy.exporting import FORMATS, graphs
+from convoy.exporting import FORMATS, bundle, graphs
 from convoy.exporting.bundle import network_py
 from convoy.files import write_arrays, write_json
 from convoy.recipe import Recipe
@@ -93,15 +91,14 @@ def test_graph_takes_any_number_of_images_and_gives_the_logits_of_the_run(
     assert (run.path.parents[1] / "test_openings.json").read_bytes() == openings
 
 
-@pytest.mark.parametrize("to", GRAPHS)
 def test_preprocessing_outside_takes_normalised_images_and_temperature_divides_the_logits(
-    run: Run, images: np.ndarray, to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graphs, "temperature_of", lambda run: 1.7)  # its validation part has no errors
-    (path,), parity = convoy.export(run, tmp_path / "net", to=to, preprocessing="outside", temperature=True)
+    (path,), parity = convoy.export(run, tmp_path / "net", to="pt2", preprocessing="outside", temperature=True)
     assert parity is not None
     assert parity.agreeing == parity.images
-    network, facts = reloaded(path, to)
+    network, facts = reloaded(path, "pt2")
     assert facts["temperature"] == "1.7"
     expected = logits_of(run, images) / 1.7
     np.testing.assert_allclose(
@@ -210,14 +207,20 @@ def test_bundle_predicts_without_convoy(run: Run, images: np.ndarray, tmp_path: 
     done = alone(folder, f"network.predict(np.zeros((12, 12), np.uint8)); network.predict({names[0]!r})", "PIL")
     assert done.err.splitlines()[-1].startswith("ImportError: image files")
 
-    program = subprocess.run(
-        [sys.executable, folder / "network.py", names[0]], capture_output=True, text=True, check=False
-    )
-    assert program.stdout.startswith(f"{names[0]}: {expected[0][0]} (")
+    program = f"import runpy, sys\nsys.argv[1:] = [{names[0]!r}]\nrunpy.run_path('network.py', run_name='__main__')"
+    assert alone(folder, program).out.startswith(f"{names[0]}: {expected[0][0]} (")
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_bundle_of_a_users_network_contains_its_files(tiny: Callable[..., Recipe], net: Path, tmp_path: Path) -> None:
+def test_bundle_of_a_users_network_contains_its_files(
+    tiny: Callable[..., Recipe], net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forked(command: list[str], **options: object) -> SimpleNamespace:
+        *_, code, folder, threads = command
+        done = run_code(Path(folder), f"import sys\nsys.argv[1:] = [{folder!r}, {threads!r}]\n{code}", ["convoy"])
+        return SimpleNamespace(returncode=done.code, stderr=done.err)
+
+    monkeypatch.setattr(bundle, "subprocess", SimpleNamespace(run=forked))
     net.with_name("parts.py").write_text("from torch import nn\n\nRelu = nn.ReLU\n")
     net.write_text(
         net.read_text().replace("nn.ReLU()", "Relu()").replace("from torch", "from parts import Relu\nfrom torch")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import torch
 from huggingface_hub import ModelCard, constants
 from tests.conftest import NET, Call
 from tests.fake_runs import fake_run
+from tests.forks import run_code
 from tests.hub_server import READ, WRITE, Hub, hub_server
 
 import convoy
@@ -50,6 +49,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield server
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_pushed_run_is_loaded_with_the_same_logits_and_scores(
     hub: Hub, trained: Callable[[str], Run], tmp_path: Path
 ) -> None:
@@ -204,8 +204,8 @@ def test_an_unreachable_hub_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatc
 def test_the_command_pushes_privately_to_the_endpoint_of_the_environment(
     hub: Hub, trained: Callable[[str], Run], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "convoy.cli", "push", str(trained("two_conv_cnn").path), "ada/new", "--private"]
-    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (f"{hub.address}/ada/new\n", "")
+    environment = {"HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path), "HF_TOKEN": WRITE}
+    command = ["push", str(trained("two_conv_cnn").path), "ada/new", "--private"]
+    code = f"import os\nos.environ |= {environment}\nfrom convoy.cli import main\nmain({command})"
+    assert run_code(tmp_path, code, []) == (0, f"{hub.address}/ada/new\n", "")
     assert hub.private == {"ada/new"}

@@ -27,26 +27,26 @@ def rate(outcomes: Iterator[bool]) -> float:
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_t_interval_covers_the_mean_of_all_seeds_in_95_percent(seeds):
-    samples = np.random.default_rng(seeds).normal(0.99, 0.001, (10_000, seeds)).tolist()
+    samples = np.random.default_rng(seeds).normal(0.99, 0.001, (5_000, seeds)).tolist()
     assert 0.94 <= rate(e.low <= 0.99 <= e.high for e in map(t_interval, samples)) <= 0.96
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 def test_wilson_interval_covers_the_share_in_95_percent(share):
-    corrects = np.random.default_rng(1).binomial(2000, share, 10_000).tolist()
+    corrects = np.random.default_rng(1).binomial(2000, share, 5_000).tolist()
     assert 0.94 <= rate(e.low <= share <= e.high for e in (wilson(correct, 2000) for correct in corrects)) <= 0.96
 
 
 def test_bonett_price_interval_covers_the_difference_in_95_percent():
     shares = [0.012, 0.008, 0.98]  # only a, only b, both or neither
-    counts = np.random.default_rng(4).multinomial(2000, shares, 10_000).tolist()
+    counts = np.random.default_rng(4).multinomial(2000, shares, 5_000).tolist()
     estimates = (mcnemar_counts(only_a, only_b, 2000).difference for only_a, only_b, _ in counts)
     assert 0.94 <= rate(e.low <= 0.004 <= e.high for e in estimates) <= 0.965
 
 
 @pytest.mark.parametrize("differing", [0.002, 0.02, 0.2])
 def test_error_rate_of_exact_mcnemar_is_at_most_5_percent(differing):
-    counts = np.random.default_rng(5).multinomial(2000, [differing / 2, differing / 2, 1 - differing], 10_000).tolist()
+    counts = np.random.default_rng(5).multinomial(2000, [differing / 2, differing / 2, 1 - differing], 5_000).tolist()
     assert rate(is_significant(mcnemar_counts(a, b, 2000).p) for a, b, _ in counts) <= 0.05
 
 
@@ -68,8 +68,8 @@ def test_family_wise_error_rate_of_holm_over_ten_pairs_is_at_most_5_percent():
 def test_error_rate_of_paired_t_is_5_percent(seeds):
     """Scores of two equally good models, with an effect of the seed that is the same for both."""
     random = np.random.default_rng(7)
-    shared = random.normal(0.98, 0.002, (10_000, 1, seeds))
-    scores = (shared + random.normal(0, 0.001, (10_000, 2, seeds))).tolist()
+    shared = random.normal(0.98, 0.002, (5_000, 1, seeds))
+    scores = (shared + random.normal(0, 0.001, (5_000, 2, seeds))).tolist()
     assert 0.035 <= rate(is_significant(paired_t(a, b).p) for a, b in scores) <= 0.065
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from string import Formatter
 
@@ -18,20 +18,25 @@ from convoy import text
 PACKAGE = Path(convoy.__file__).parent
 
 
-def calls() -> Iterator[tuple[str, ast.Call, int]]:
+@cache
+def calls() -> list[tuple[str, ast.Call, int]]:
     """Location, call, and the number of its leading arguments that are messages."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if "convoy.text" not in (source := path.read_text(encoding="utf-8")):
+            continue
+        nodes = list(ast.walk(ast.parse(source)))
         names = {
             alias.asname or alias.name: 1 + (alias.name == "ngettext")
-            for node in ast.walk(tree)
+            for node in nodes
             if isinstance(node, ast.ImportFrom) and node.module == "convoy.text"
             for alias in node.names
             if alias.name in ("gettext", "ngettext")
         }
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
-                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node, names[node.func.id]
+                found.append((f"{path.relative_to(PACKAGE)}:{node.lineno}", node, names[node.func.id]))
+    return found
 
 
 def placeholders(message: str) -> set[str]:
@@ -39,9 +44,8 @@ def placeholders(message: str) -> set[str]:
 
 
 def test_every_message_is_a_literal_whose_placeholders_are_the_keywords() -> None:
-    all_calls = list(calls())
-    assert len(all_calls) > 5
-    for location, call, messages in all_calls:
+    assert len(calls()) > 5
+    for location, call, messages in calls():
         keywords = {keyword.arg for keyword in call.keywords} | ({"n"} if messages == 2 else set())
         for argument in call.args[:messages]:
             assert isinstance(argument, ast.Constant), location

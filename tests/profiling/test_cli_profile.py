@@ -10,16 +10,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import torch
 from tests.conftest import Call
 
 import convoy
 from convoy.cli.app import print_table
 from convoy.evaluation import cost
-from convoy.evaluation.trace import trace
-from convoy.models import MODELS, create
 from convoy.profiling import measure
-from convoy.profiling.architecture import draw
 from convoy.profiling.result import PROFILES
 
 FAILING = """
@@ -157,15 +153,3 @@ def test_error_in_a_users_network_is_one_line_with_file_and_line(call: Call, tmp
     assert "net.py:12: Failing" in err
     assert "AssertionError" in err
     assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("name", {MODELS[name].factory: name for name in MODELS}.values())
-def test_picture_of_each_model_family_fits_a_page(name: str) -> None:
-    with torch.device("meta"):
-        module = create(name, in_chans=3, num_classes=10, image_size=32)
-    network = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
-    unreached = sum(network.unreached.values())
-    picture = draw(name, (3, 32, 32), network.root, parameters=cost.parameters(module), unreached=unreached)
-    _, _, width, height = map(float, ElementTree.fromstring(picture.svg).attrib["viewBox"].split())
-    assert width <= 1250
-    assert height <= 1500

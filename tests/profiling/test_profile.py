@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import astuple
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from convoy.evaluation.cost import flops_per_image, parameters
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import MODELS, create
 from convoy.profiling import measure
+from convoy.profiling.architecture import draw
 from convoy.profiling.measure import activation_bytes, layers_of, profile, subject_of
 from convoy.profiling.result import LayerNote
 from convoy.recipe import Recipe, resolve
@@ -79,14 +81,18 @@ SMALLEST_OF_EACH_FAMILY = {
 
 
 @pytest.mark.parametrize("name", SMALLEST_OF_EACH_FAMILY.values())
-def test_layers_sum_to_the_network(name: str) -> None:
-    with torch.device("meta"):
+def test_layers_sum_to_the_network_and_its_picture_fits_a_page(name: str) -> None:
+    with torch.device("meta"):  # without random weights, which take longer than the pass
         module = create(name, in_chans=3, num_classes=10, image_size=32)
-    network_trace = trace(module, torch.zeros(1, 3, 32, 32, device="meta"))
+    network_trace = trace(module.to_empty(device="cpu"), torch.zeros(1, 3, 32, 32))
     calls = [*network_trace.root.walk()]
     assert sum(call.flops for call in calls) == flops_per_image(module, (3, 32, 32))
-    used = sum(call.parameters for call in calls)
-    assert used + sum(network_trace.unreached.values()) == parameters(module)
+    used, unreached = sum(call.parameters for call in calls), sum(network_trace.unreached.values())
+    assert used + unreached == parameters(module)
+    picture = draw(name, (3, 32, 32), network_trace.root, parameters=parameters(module), unreached=unreached)
+    _, _, width, height = map(float, ElementTree.fromstring(picture.svg).attrib["viewBox"].split())
+    assert width <= 1250
+    assert height <= 1500
 
 
 def test_flops_of_a_grouped_convolution_are_divided_by_the_groups() -> None:
