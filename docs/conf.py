@@ -7,10 +7,11 @@ from pathlib import Path
 project = "Convoy"
 author = "The Convoy authors"
 copyright = f"2026, {author}"  # noqa: A001 (Sphinx's name)
-sys.path.insert(0, str(Path(__file__).parent))  # for the extension "reference"
+sys.path.insert(0, str(Path(__file__).parent))  # for the extensions "chinese" and "reference"
 release = metadata.version("convoy-ml")
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "chinese", "reference"]
+templates_path = ["_templates"]
 exclude_patterns = ["_build", "_pages"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # `make notebooks` executes them
