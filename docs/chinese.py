@@ -1,4 +1,4 @@
-"""A Sphinx extension: the pages of docs/zh are Chinese, in their `lang` and in the words that Sphinx and the theme add."""
+"""A Sphinx extension: the pages of docs/zh are Chinese, in `lang` and in the words that Sphinx and the theme add."""
 
 from __future__ import annotations
 

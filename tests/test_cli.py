@@ -319,7 +319,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
     ("arguments", "said"),
     [
         (["train", "lenett"], "did you mean 'lenet'"),
-        (["train", "fastmnist"], "did you mean 'fast-mnist' or 'fast_mnist_cnn'"),
+        (["train", "fastmnist"], "did you mean 'fast-mnist'"),
         (["train", "lenet", "--data", "mnits"], "did you mean 'mnist'"),
         (["train", "lenet", "--data", ""], "data.name = ''"),
         (["train", "lenet", "--optim.lrr", "1"], "did you mean 'optim.lr'"),

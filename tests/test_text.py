@@ -14,6 +14,7 @@ from babel.messages.pofile import write_po
 
 import convoy
 from convoy import text
+from convoy.text.lists import listed
 
 PACKAGE = Path(convoy.__file__).parent
 
@@ -87,3 +88,11 @@ def test_messages_without_a_translation_are_english(monkeypatch) -> None:
     assert text.gettext("{n} seeds", n=2) == "2 seeds"
     monkeypatch.setenv("CONVOY_LANG", "yy")
     assert text.gettext("{a} before {b}", a=1, b=2) == "1 before 2"
+
+
+def test_lists_have_the_punctuation_of_the_language() -> None:
+    assert listed("abc", "or") == "a, b or c"
+    assert listed("abcd", most=2) == "a, b and 2 more"
+    assert (listed("a"), listed("")) == ("a", "")
+    with text.in_language("zh"):
+        assert listed(map(repr, "abc"), "or") == "'a'、'b' 或 'c'"

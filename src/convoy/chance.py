@@ -12,6 +12,7 @@ from convoy.run_contents import Score
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined
 
 MIN_OTHERS = 20  # images of other classes; a network that recognises 1 in 7 misses all 20 with p < 0.05
 MARGIN = 0.2  # fraction of the distance from chance to 100 % below which the interval must end
@@ -89,7 +90,7 @@ def sentences_of(results: Sequence[tuple[str, int, AtChance | None]], part: str)
         kinds = dict.fromkeys((result.kind, result.predicted) for _seed, result in group if result is not None)
         for kind in kinds:
             same = [(seed, result) for seed, result in group if result and (result.kind, result.predicted) == kind]
-            seeds = ", ".join(map(str, sorted(seed for seed, _result in same)))
+            seeds = joined(map(str, sorted(seed for seed, _result in same)))
             name = label
             if len(same) < len(group):
                 name = ngettext(

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from convoy.files import flush, write_bytes, write_pieces
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 MAX_CHECKPOINTS = 2  # the older one is loaded if the newest is damaged
 FILES = ("tensors.safetensors", "state.json")
@@ -121,7 +122,7 @@ def load_named(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, to
     differences = [f"{len(names)} {kind} ({names[0]})" for kind, names in by_kind.items() if names]
     if differences:
         raise ValueError(
-            _("{path}: weights of another network: {differences}", path=path, differences=", ".join(differences))
+            _("{path}: weights of another network: {differences}", path=path, differences=joined(differences))
         )
     return weights
 

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from convoy.text import gettext as _
 from convoy.text import translated
+from convoy.text.lists import joined, listed
 
 T = TypeVar("T")
 
@@ -26,12 +27,12 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
                 kind=kind,
                 value=value,
                 place=place,
-                names=one_of(close),
+                names=listed(map(repr, close), "or"),
             )
         )
     if len(names) > MAX_LISTED:
         names = [*names[:MAX_LISTED], f"... ({len(names):,} in total)"]
-    known = ", ".join(names) or _("none")
+    known = joined(names) or _("none")
     return ValueError(
         _(
             "unknown {kind} {value!r}{place}; known: {names}",
@@ -41,11 +42,6 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
             names=known,
         )
     )
-
-
-def one_of(names: Iterable[str]) -> str:
-    """Returns "'lenet' or 'alexnet'"."""
-    return _(" or ").join(map(repr, names))
 
 
 def closest(path: str | Path) -> Path | None:

@@ -16,10 +16,11 @@ from convoy.options import DEFAULT_OUT, KEYS, full_key
 from convoy.recipe import Recipe, few_images, resolve
 from convoy.recipe.files import Override, apply, builtin_names, check_once, read_chain
 from convoy.recipe.files import full_name as full_name_of_recipe
-from convoy.registry import HUB, is_external, is_user_class, labels_of, one_of, unknown
+from convoy.registry import HUB, is_external, is_user_class, labels_of, unknown
 from convoy.runs import Run, Study, Workspace
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined, listed
 
 if TYPE_CHECKING:
     from convoy.data.imageset import DataSet
@@ -37,7 +38,7 @@ class AmbiguousNameError(ValueError):
     def __init__(self, argument: str, fitting: Sequence[Run | Study], workspace: Path) -> None:
         self.newest, self.count = fitting[0], len(fitting)
         self.candidates = [*map(_described, fitting[:MAX_CANDIDATES]), *["..."] * (len(fitting) > MAX_CANDIDATES)]
-        names = ", ".join(self.candidates)
+        names = joined(self.candidates)
         super().__init__(f"{argument!r} matches {len(fitting)} runs and studies in {workspace}, newest first: {names}")
 
 
@@ -123,7 +124,7 @@ def _close_names(argument: str, candidates: Sequence[Run | Study]) -> str:
     beginnings = {name.rsplit("-", cut)[0] for name in names for cut in (0, 1, 2)}
     close = get_close_matches(Path(argument).name, sorted(beginnings), n=2, cutoff=0.6)
     if close:
-        return _("; did you mean {names}?", names=one_of(close))
+        return _("; did you mean {names}?", names=listed(map(repr, close), "or"))
     return _("; convoy list runs and convoy list studies show what is there") if names else ""
 
 
@@ -308,7 +309,7 @@ def find_run(run: Run | str | Path, out: str | Path) -> Run:
         raise ValueError(_("expected a run, but {run!r} is a file; {use_of}", run=str(run), use_of=_use_of(Path(run))))
     target = run if isinstance(run, Run) else locate(run, out, Run)
     if isinstance(target, Study):
-        names = ", ".join(member.run.name for member in target.members[:4])
+        names = joined(member.run.name for member in target.members[:4])
         raise ValueError(_("expected a run, but {run!r} is a study; its runs: {names}", run=str(run), names=names))
     return target
 
@@ -336,7 +337,7 @@ def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:
     if init is None:
         return None
     if not isinstance(init, Run) and Path(init).is_file() and Path(init).suffix not in WEIGHTS:
-        raise ValueError(_("{init}: expected a weights file ({weights})", init=init, weights=", ".join(WEIGHTS)))
+        raise ValueError(_("{init}: expected a weights file ({weights})", init=init, weights=joined(WEIGHTS)))
     if not str(init):
         raise ValueError(_("init is empty: expected a run or a weights file"))
     target = weights_target(init, out)

@@ -27,6 +27,7 @@ from convoy.options import (
 )
 from convoy.registry import unknown
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 if TYPE_CHECKING:
     from convoy import runs
@@ -163,7 +164,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
         if label not in labels:
             raise unknown(_("model"), label, labels, str(experiment))
     if data is not None and data.partition("=")[0] not in [each.data for each in experiments]:
-        accepted = " or ".join(dict.fromkeys(f"{each.data}=PATH" for each in experiments))
+        accepted = listed(dict.fromkeys(f"{each.data}=PATH" for each in experiments), "or")
         raise ValueError(
             _("data = {data!r}: {experiment} takes {accepted}", data=data, experiment=experiment, accepted=accepted)
         )

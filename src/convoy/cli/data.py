@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from convoy.cli.app import Json, data_app, print_json
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined
 
 if TYPE_CHECKING:
     from convoy.data import DataSet
@@ -48,7 +49,7 @@ def add(name: Name, files: list[Path], *, as_json: Json = False) -> None:
     elif as_json:
         print_json({"name": name, "missing": missing_files(name)})
     else:
-        print(_("{name}: added; still missing: {files}", name=name, files=", ".join(missing_files(name))))
+        print(_("{name}: added; still missing: {files}", name=name, files=joined(missing_files(name))))
 
 
 @data_app.command(name="clean")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convoy.text import gettext as _
 from convoy.text import page_language, translated
+from convoy.text.lists import joined
 from convoy.text.wrap import columns, wrapped
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _entry(entry: HelpEntry) -> HelpEntry:
     """Translates the description and the notes that cyclopts would append in English."""
     notes = []
     if entry.choices:
-        notes.append(_("[choices: {choices}]", choices=", ".join(entry.choices)))
+        notes.append(_("[choices: {choices}]", choices=joined(entry.choices)))
     if entry.default is not None:
         notes.append(_("[default: {value}]", value=entry.default))
     if entry.required:

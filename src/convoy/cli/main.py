@@ -30,6 +30,7 @@ from convoy.cli.app import app
 from convoy.cli.problems import sentence
 from convoy.text import gettext as _
 from convoy.text import languages, selected
+from convoy.text.lists import joined
 from convoy.text.wrap import typeset
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def split_language(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
         code = tokens.pop(place) if place < end - 1 else ""
     known = [each.partition("_")[0] for each in languages()]
     if code.replace("-", "_").partition("_")[0] not in known:
-        raise ValueError(_("--lang {code}: expected one of {known}", code=code, known=", ".join(known)))
+        raise ValueError(_("--lang {code}: expected one of {known}", code=code, known=joined(known)))
     return code, tokens
 
 

@@ -18,13 +18,14 @@ from convoy.cli.guesses import advice
 from convoy.cli.help import meaning
 from convoy.registry import unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 
 def sentence(error: CycloptsError) -> str:
     """Falls back to the English sentence of cyclopts."""
     text: str | None = None
     if isinstance(error, UnusedCliTokensError):
-        unexpected = ", ".join(repr(token) for token in error.unused_tokens or ())
+        unexpected = joined(repr(token) for token in error.unused_tokens or ())
         text = _("unexpected argument {tokens}: --help lists what this command takes", tokens=unexpected)
     elif isinstance(error, UnknownOptionError):
         flag = str(error.token.keyword or error.token.value)

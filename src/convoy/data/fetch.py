@@ -25,6 +25,7 @@ from convoy.data.cache import cache_folder
 from convoy.data.imageset import DataError
 from convoy.data.named import Download, RemoteFile
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 TIMEOUT_SECONDS = 30.0  # without receiving a byte; also the interval over which the speed is measured
 MIN_BYTES_PER_SECOND = 1000
@@ -259,7 +260,7 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
         is_page = _HTML.match(added.read(4096))
     actual = _("an HTML page") if is_page else _("a file with SHA-256 {digest}", digest=digest)
     copy.unlink()
-    expected = ", ".join(f"{file.name} ({file.sha256})" for file in download.files)
+    expected = joined(f"{file.name} ({file.sha256})" for file in download.files)
     raise DataError(
         _(
             "{path}: expected a published file of {name}, {expected}; got {actual}",

@@ -21,6 +21,7 @@ from convoy.data.arrays import Part, Parts, from_arrays
 from convoy.data.imageset import DataError, DataSet, first_line
 from convoy.files import write_bytes
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 TENSOR_FILES = ("train_data.pth", "train_labels.pth", "test_data.pth", "test_labels.pth")
 _IDX_NAME = re.compile(r"(train|t10k|test)-(images|labels)[-.]idx\d-ubyte(\.gz)?$")
@@ -148,7 +149,7 @@ def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] 
                 for images, labels in keys
                 if images in file.files and labels in file.files
             }
-            keys_in_file = ", ".join(sorted(file.files)) or "nothing"
+            keys_in_file = joined(sorted(file.files)) or "nothing"
             names = [str(name) for name in file[_CLASS_NAMES].tolist()] if _CLASS_NAMES in file.files else None
     except Exception as error:  # zip and numpy raise many types of errors
         raise DataError(_("{path}: cannot be read as .npz: {reason}", path=path, reason=first_line(error))) from None
@@ -166,7 +167,7 @@ def read_npz(path: Path, name: str, *, size: int | None, classes: Sequence[str] 
                 "{path}: expected the class_names of {name}, in this order: {classes}",
                 path=path,
                 name=name,
-                classes=", ".join(classes[:12]),
+                classes=joined(classes[:12]),
             )
         )
     return from_arrays(name, Parts(**parts), size=size, classes=classes if classes is not None else names)
@@ -202,7 +203,7 @@ def read_tensor(path: Path) -> np.ndarray:
             _(
                 "{path}: missing; the four tensor files are {tensor_files}",
                 path=path,
-                tensor_files=", ".join(TENSOR_FILES),
+                tensor_files=joined(TENSOR_FILES),
             )
         ) from None
     except pickle.UnpicklingError:

@@ -25,6 +25,7 @@ from convoy.data.imageset import DataError, DataSet, ImageSet, first_line
 from convoy.files import write_bytes
 from convoy.recipe.files import GROUP_FILES
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 DUPLICATES = "duplicates"
 _KEY = "data.split.group_by"
@@ -55,7 +56,7 @@ def values_in_file(path: Path, n_images: int, images: str) -> np.ndarray:
             _(
                 "{path}: expected a file with one value per image: {group_files}",
                 path=path,
-                group_files=", ".join(GROUP_FILES),
+                group_files=joined(GROUP_FILES),
             )
         )
     values = _values_from_file(path.expanduser(), suffix)
@@ -117,7 +118,7 @@ def _values_from_paths(dataset: DataSet, pattern: str) -> np.ndarray:
                 key=_KEY,
                 pattern=pattern,
                 name=dataset.name,
-                group_files=", ".join(GROUP_FILES),
+                group_files=joined(GROUP_FILES),
             )
         )
     try:

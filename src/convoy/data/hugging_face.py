@@ -19,6 +19,7 @@ from convoy.data.image_folder import PART_NAMES, PARTS, assemble
 from convoy.data.imageset import DataError, DataSet, first_line
 from convoy.registry import HUB
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 MIN_MAJOR_VERSION = 4  # of `datasets`; older versions execute scripts of the data set
 _IMAGE, _LABEL = "image", "label"  # names of the selected columns after renaming
@@ -81,12 +82,12 @@ def load(name: str, size: int | None) -> DataSet:
 def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_Part], tuple[str, ...]]:
     """Returns train, validation and test with only their image and label columns, and notes on ignored splits."""
     if _TRAIN not in splits:
-        raise DataError(_("{where}: expected a split 'train', got {splits}", where=where, splits=", ".join(splits)))
+        raise DataError(_("{where}: expected a split 'train', got {splits}", where=where, splits=joined(splits)))
     features = splits[_TRAIN].features
     images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     if len(images) != 1 or not labels:
-        columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
+        columns = joined(f"{column} ({type(feature).__name__})" for column, feature in features.items())
         raise DataError(
             _("{where}: expected one Image column and a ClassLabel column, got {columns}", where=where, columns=columns)
         )

@@ -15,6 +15,7 @@ from convoy.data.imageset import DataError, DataSet
 from convoy.data.named import Download, NamedData, from_published
 from convoy.registry import HUB, closest, missing, unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 
 def load(name: str, *, size: int | None = None) -> DataSet:
@@ -228,7 +229,7 @@ def _with_registered_classes(entry: NamedData, listing: image_folder.Listing, pa
                 "{path}: expected the classes of {name}, got {classes}",
                 path=path,
                 name=entry.name,
-                classes=", ".join(listing.classes[:12]),
+                classes=joined(listing.classes[:12]),
             )
         )
     labels = [entry.classes.index(class_name) for class_name in names]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from convoy.datasheet.facts import About, Between, Facts, Part
 from convoy.reporting.content import Field, Table, TextField, table_of
-from convoy.reporting.quantities import listed
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 UNBALANCED = 1.5  # largest class / smallest class
 TOO_FEW = 5  # training images of a class

@@ -11,6 +11,7 @@ from typing import Any
 from convoy.diagnosing.finding import Finding, Severity, TooSlowError
 from convoy.registry import unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 TOO_SLOW = "too_slow"  # the `check` of the finding that lists skipped checks
 
@@ -139,7 +140,7 @@ def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
     for error_text, names in failures.items():
         yield Finding(
             Severity.HINT,
-            _("These checks failed: {checks}. The error: {error}", checks=", ".join(names), error=error_text),
+            _("These checks failed: {checks}. The error: {error}", checks=joined(names), error=error_text),
             _("If the error is in your code, correct it; all other checks ran"),
             check=names[0],
         )

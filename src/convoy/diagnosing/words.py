@@ -8,6 +8,7 @@ from convoy.diagnosing.evidence import name_of
 from convoy.diagnosing.finding import Diagnosis, Finding, Severity, Value
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined
 
 
 def severity(value: Severity) -> str:
@@ -22,7 +23,7 @@ def summary(diagnosis: Diagnosis) -> str:
         Severity.WARNING: ngettext("{n} warning", "{n} warnings", counts[Severity.WARNING]),
         Severity.HINT: ngettext("{n} hint", "{n} hints", counts[Severity.HINT]),
     }
-    return ", ".join(text for level, text in texts.items() if counts[level])
+    return joined(text for level, text in texts.items() if counts[level])
 
 
 def sentence(diagnosis: Diagnosis) -> str:

@@ -40,6 +40,7 @@ from convoy.run_contents import Score
 from convoy.run_files import Contradiction
 from convoy.runs import WEIGHTS, Run, Workspace
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 CORRUPTION_SEED = 0
 TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that can be set to test a run
@@ -207,7 +208,7 @@ def _of_run(run: Run, request: Request) -> _Subject:
                 _(
                     "{path}: cannot be set for a test of a run; expected one of {test_keys}",
                     path=path,
-                    test_keys=", ".join(TEST_KEYS),
+                    test_keys=joined(TEST_KEYS),
                 )
             )
     if model is not None and model != run.recipe.model.name:

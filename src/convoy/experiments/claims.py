@@ -20,6 +20,7 @@ from convoy.recipe.files import Override
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import NonNegative, Section
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 Words = Annotated[str, Field(min_length=1)]
@@ -80,7 +81,7 @@ class Claim(Section):
         if self.quantity == "spread" and (self.b is not None or several or find(self.measure).exact):
             raise ValueError(_("claim {id!r}: a spread needs one side and a measure that varies by seed", id=self.id))
         if several != (len(self.over) == 1) or any(len(values) < 2 for values in self.over.values()):
-            names = ", ".join(name for name, measure in MEASURES.items() if measure.several)
+            names = joined(name for name, measure in MEASURES.items() if measure.several)
             raise ValueError(
                 _("claim {id!r}: `over` needs one key with 2 values or more, only for {names}", id=self.id, names=names)
             )

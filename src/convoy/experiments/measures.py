@@ -21,6 +21,7 @@ from convoy.stats import Estimate, t_interval, wilson
 from convoy.studies.landscape import band
 from convoy.studies.landscape.arrays import Probes
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: percentage points
 Settings = Mapping[str, int | float | list[str]]
@@ -205,7 +206,7 @@ def _confusion_lead(run: Run, classes: Sequence[str]) -> float | None:
     names = run.data.classes
     pair = frozenset(_known(classes, names))
     if len(pair) != 2:
-        raise ValueError(_("measure confusion_lead expects two classes, got {classes}", classes=", ".join(classes)))
+        raise ValueError(_("measure confusion_lead expects two classes, got {classes}", classes=joined(classes)))
     mistakes = {
         frozenset((names[i], names[j])): confusion[i][j] + confusion[j][i]
         for i, j in combinations(range(len(names)), 2)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 from convoy.agreement import Reason, Verdict
 from convoy.experiments.measures import MEASURES, NONE, Kind, Measure, Settings
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim, Value
-from convoy.reporting.quantities import compact, listed, plain
+from convoy.reporting.quantities import compact, plain
 from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
 from convoy.text import translated
+from convoy.text.lists import listed
 
 
 def words_of(name: str, settings: Settings = NONE) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from convoy.explaining.result import Attribution, ExplainedImage, Explanation, LayerStatistics, MapFacts
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
-from convoy.reporting.quantities import listed, plain
+from convoy.reporting.quantities import plain
 from convoy.reporting.words import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import listed
 
 MANY_ROWS = 24  # longer tables are collapsed
 LARGE_ERROR = 0.05  # completeness error as a fraction of the change of the output
@@ -237,7 +238,7 @@ def definitions(explanation: Explanation) -> list[tuple[str, str]]:
             if facts
             else "",
         ),
-        (_("Layers with maps"), listed(explanation.map_layers) if explanation.map_layers else ""),
+        (_("Layers with maps"), listed(explanation.map_layers)),
         (
             _("Test set"),
             _("images whose predictions the run has stored; no new score, so this does not count as an opening")

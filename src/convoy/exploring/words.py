@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from convoy.exploring.content import PageContent, RunContent
 from convoy.reporting.content import readable
-from convoy.reporting.quantities import listed
 from convoy.reporting.words import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import in_language, languages, page_language
+from convoy.text.lists import listed
 
 
 def words_by_language(content: PageContent) -> dict[str, dict[str, str]]:

@@ -14,6 +14,7 @@ from convoy.files import write_bytes
 from convoy.registry import unknown
 from convoy.runs import Run
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 from convoy.tracking import TRACKERS
 
 PREPROCESSING = ("inside", "outside")
@@ -44,8 +45,8 @@ def format_of(names: Sequence[Path]) -> str:
     """Returns the format of a file by its suffix. Raises ValueError for another suffix, and without a name."""
     if names and (found := SUFFIXES.get(names[0].suffix.lower())):
         return found
-    formats = ", ".join(f"{suffix} ({name})" if name not in suffix else suffix for suffix, name in SUFFIXES.items())
-    known = ", ".join(FORMATS)
+    formats = joined(f"{suffix} ({name})" if name not in suffix else suffix for suffix, name in SUFFIXES.items())
+    known = joined(FORMATS)
     if not names:
         raise ValueError(
             _(
@@ -100,7 +101,7 @@ def check_packages(to: str, option: str) -> None:
             _(
                 "{option} needs {missing}: pip install 'convoy-ml[{to}]'",
                 option=option,
-                missing=", ".join(missing),
+                missing=joined(missing),
                 to=to,
             )
         )

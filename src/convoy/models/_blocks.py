@@ -14,6 +14,7 @@ from torch.nn.functional import dropout, interpolate
 
 from convoy.registry import unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 Key = TypeVar("Key")
 Choice = TypeVar("Choice")
@@ -52,7 +53,7 @@ def choice(option: str, value: Key, allowed: Mapping[Key, Choice]) -> Choice:
             "{option} = {value} in model.options: expected one of {names}",
             option=option,
             value=value,
-            names=", ".join(map(str, allowed)),
+            names=joined(map(str, allowed)),
         )
     )
 
@@ -170,7 +171,7 @@ def blocks_of_stage(depth: int, layers: int, others: int) -> int:
     """Returns the blocks per stage: n in `depth = layers * n + others`. Raises ValueError if n is not an integer."""
     blocks, rest = divmod(depth - others, layers)
     if blocks < 1 or rest:
-        depths = ", ".join(str(layers * n + others) for n in (1, 2, 3))
+        depths = joined(str(layers * n + others) for n in (1, 2, 3))
         raise ValueError(
             _(
                 "depth = {depth} in model.options: expected {layers}n + {others}, with n >= 1: {depths}, ...",

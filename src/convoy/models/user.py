@@ -26,6 +26,7 @@ from convoy.models.network import error_of_output
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, missing, unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 # Folders whose code is loaded once and is not the user's, even in the user's folder (a .venv, this package).
 INSTALLED = (
@@ -65,7 +66,7 @@ def only_factory(file: str) -> str:
         _(
             "{path}: expected one network, found {names}; name one, as in {file}:{last}",
             path=path,
-            names=", ".join(names),
+            names=joined(names),
             file=file,
             last=names[-1],
         )

@@ -15,10 +15,11 @@ from convoy.reporting import render
 from convoy.reporting import rows as rows_
 from convoy.reporting.content import Block, Cell, Chart, Code, Drawing, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import MIB, compact, listed, plain, quartile_range, with_unit
+from convoy.reporting.quantities import MIB, compact, plain, quartile_range, with_unit
 from convoy.reporting.tables import environment_table, facts_table
 from convoy.run_contents import Environment
 from convoy.text import gettext as _
+from convoy.text.lists import joined, listed
 
 MAX_LAYERS = 40  # if there are more, a table of blocks is shown first
 
@@ -231,7 +232,7 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
             _(
                 "Computed as the sum of parameters, gradients, optimizer state and activations; without the workspace "
                 "of kernels and the overhead of the allocator. Optimizer: {optimizers}",
-                optimizers=", ".join(dict.fromkeys(profile.optimizer for profile in profiles)),
+                optimizers=joined(dict.fromkeys(profile.optimizer for profile in profiles)),
             ),
         ),
         (
@@ -240,7 +241,7 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
                 "Median (and quartiles for one image) of up to 50 passes in evaluation mode, none started after 2 s, "
                 "after up to 3 warm-up passes; from tensor to logits, without decoding and normalisation. Passes: "
                 "{passes}",
-                passes=", ".join(dict.fromkeys(passes)),
+                passes=joined(dict.fromkeys(passes)),
             ),
         ),
     ]

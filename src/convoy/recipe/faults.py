@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from convoy.text import gettext as _
 from convoy.text import translated
+from convoy.text.lists import joined
 
 if TYPE_CHECKING:
     from convoy.recipe import Recipe
@@ -139,7 +140,7 @@ def _dropped(context: FaultContext) -> str:
         _("{dropped} of {images:,} {part} images", dropped=dropped, images=context.scored[part], part=translated(part))
         for part, dropped in context.dropped.items()
     ]
-    return _("here {counts}", counts=", ".join(counts)) if counts else ""
+    return _("here {counts}", counts=joined(counts)) if counts else ""
 
 
 class Aspect(Enum):

@@ -11,6 +11,7 @@ from typing import Any
 
 from convoy.registry import is_user_class, missing, unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 Override = tuple[str, Any]
 GROUP_FILES = (".npy", ".csv", ".txt")  # file types of data.split.group_by; other values are not files
@@ -33,7 +34,7 @@ def full_name(name: str) -> str:
     matches = [full for full in names if full.rpartition("/")[2] == name]
     if len(matches) > 1 and name not in names:
         raise ValueError(
-            _("recipe {name!r} is ambiguous; expected one of {matches}", name=name, matches=", ".join(matches))
+            _("recipe {name!r} is ambiguous; expected one of {matches}", name=name, matches=joined(matches))
         )
     return matches[0] if matches and name not in names else name
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
@@ -27,8 +28,8 @@ def program() -> Path:
         _(
             "a PDF needs Chromium ({browsers}) or LaTeX ({compilers}), and neither is installed; "
             "--format html writes a page that any browser prints, --format docx or tex need neither",
-            browsers=", ".join(BROWSERS),
-            compilers=", ".join(COMPILERS),
+            browsers=joined(BROWSERS),
+            compilers=joined(COMPILERS),
         )
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from convoy.stats import Estimate
 from convoy.text import gettext as _
@@ -45,18 +44,6 @@ def quartile_range(median: float, quartiles: Sequence[float] | None) -> str:
 
 def p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def listed(words: Sequence[str], last: Literal["and", "or"] = "and", *, most: int = 0) -> str:
-    """Joins words: "a, b and c". With `most`, only counts the rest: "a, b and 7 more"."""
-    if most and len(words) > most:
-        words = [*words[:most], _("{n} more", n=len(words) - most)]
-    if len(words) == 1:
-        return words[0]
-    others = _(", ").join(words[:-1])
-    if last == "or":
-        return _("{others} or {last}", others=others, last=words[-1])
-    return _("{others} and {last}", others=others, last=words[-1])
 
 
 def _digits(value: float) -> int:

@@ -32,11 +32,11 @@ from convoy.reporting.content import (
     table_of,
 )
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import listed
 from convoy.reporting.reading import Groups, RunView, all_views, distinct, with_score
 from convoy.reporting.words import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined, listed
 
 MAX_STRIPS = 6  # number of models whose images are shown
 MAX_CONFUSIONS = 10  # number of confusion matrices
@@ -239,7 +239,7 @@ def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
 
 def _data_facts(views: Sequence[RunView]) -> list[tuple[str, str]]:
     first, split = views[0].data, views[0].recipe.data.split
-    counts = ", ".join(f"{part_name(part)} {count:,}" for part, count in first.counts.items() if count)
+    counts = joined(f"{part_name(part)} {count:,}" for part, count in first.counts.items() if count)
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (first.mean, first.std))
     openings = max((view.data.test_openings for view in views), default=0)
     strata = _("stratified") if split.stratified else _("not stratified")
@@ -283,7 +283,7 @@ def _recipe_differences(groups: Groups) -> Table:
     fields: list[Field[tuple[str, list[RunView]]]] = [
         TextField(_("Recipe"), lambda row: Cell(row[0], model=row[0])),
         TextField(_("Differences from this recipe"), lambda row: _differences(row[1], base)),
-        Field(_("Seeds"), lambda row: ", ".join(map(str, sorted(view.seed for view in row[1])))),
+        Field(_("Seeds"), lambda row: joined(map(str, sorted(view.seed for view in row[1])))),
     ]
     return table_of(fields, groups.items(), title=_("Other recipes"))
 

@@ -40,6 +40,7 @@ from convoy.studies.cluster_remote import Remote, WorkerLostError
 from convoy.studies.session import Session
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined
 from convoy.training.run.finish import add_flag
 from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.reuse import count_openings
@@ -185,7 +186,7 @@ class _Driver:
                     del self.slots[address]
 
     def _hosts(self) -> str:
-        hosts = ", ".join(sorted({slot.remote.host.name for slot in self.slots.values()}))
+        hosts = joined(sorted({slot.remote.host.name for slot in self.slots.values()}))
         text = ngettext("{n} Dask worker on {hosts}", "{n} Dask workers on {hosts}", len(self.slots), hosts=hosts)
         return f"{text}; {self.client.dashboard_link}" if self.client.dashboard_link else text
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from convoy import studies
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -69,7 +70,7 @@ def _module(study: Study, part: str, kinds: Mapping[str, str]) -> ModuleType:
             _(
                 "{path}: expected a study of kind {kinds}; found {name!r}",
                 path=study.path,
-                kinds=", ".join(kinds),
+                kinds=joined(kinds),
                 name=name,
             )
         )

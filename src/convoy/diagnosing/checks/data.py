@@ -10,6 +10,7 @@ from convoy.data.duplicates import find_duplicates, first_with_same_pixels
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images, sample
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 SAMPLE = 2000  # images
 UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
@@ -134,7 +135,7 @@ def class_balance(images: Images) -> Iterator[Finding]:
     if missing:
         yield Finding(
             Severity.WARNING,
-            _("No training image of {names}", names=", ".join(missing[:5])),
+            _("No training image of {names}", names=joined(missing[:5])),
             _("Remove these classes, or change the split"),
             {"classes_without_images": len(missing)},
         )
@@ -142,7 +143,7 @@ def class_balance(images: Images) -> Iterator[Finding]:
     if twice := [name for name, key in zip(images.train.classes, names, strict=True) if names.count(key) > 1]:
         yield Finding(
             Severity.WARNING,
-            _("These classes differ only in upper and lower case: {names}", names=", ".join(twice[:6])),
+            _("These classes differ only in upper and lower case: {names}", names=joined(twice[:6])),
             _("Rename or merge their folders"),
             {"classes": len(twice)},
         )
@@ -177,7 +178,7 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
                 _(
                     "{part} has no image of {names}, so that its accuracy says nothing about them",
                     part=name,
-                    names=", ".join(absent[:5]),
+                    names=joined(absent[:5]),
                 ),
                 _("Add images of these classes, or use a stratified split"),
                 {"part": name, "classes_without_images": len(absent)},

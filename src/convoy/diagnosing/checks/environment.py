@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.machine import Machine
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 GIB = 2**30
 CHECKPOINTS = 3  # the last two, and the best weights
@@ -56,7 +57,7 @@ def gpu_capability(machine: Machine) -> Iterator[Finding]:
                     gpu=gpu.name,
                     capability=f"{major}.{minor}",
                     version=machine.torch,
-                    architectures=", ".join(machine.architectures),
+                    architectures=joined(machine.architectures),
                 ),
                 _("Install another build: {command}", command=INSTALL),
                 {"gpu": gpu.name, "capability": f"{major}.{minor}"},

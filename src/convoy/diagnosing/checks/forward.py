@@ -9,6 +9,7 @@ from torch import nn
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.network import Network
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 UNSEEN = 0.5  # share of the pixels
 HIGH_MOMENTUM = 0.9
@@ -43,7 +44,7 @@ def changes_itself(network: Network) -> Iterator[Finding]:
             Severity.WARNING,
             _(
                 "forward changes weights, in addition to the optimizer: {places}",
-                places=", ".join(dict.fromkeys(str(place) for place in step.written[:PAIRS])),
+                places=joined(dict.fromkeys(str(place) for place in step.written[:PAIRS])),
             ),
             _("Initialise weights in __init__; an operation on weights in forward should not be in place"),
             {"tensors": len(step.written)},
@@ -60,7 +61,7 @@ def changes_itself(network: Network) -> Iterator[Finding]:
             Severity.WARNING,
             _(
                 "An evaluation changes buffers of the network, so that results depend on earlier ones: {names}",
-                names=", ".join(names[:PAIRS]),
+                names=joined(names[:PAIRS]),
             ),
             _("Update buffers only `if self.training`: F.batch_norm(..., training=self.training)"),
             {"tensors": len(names)},
@@ -128,7 +129,7 @@ def equal_units(network: Network) -> Iterator[Finding]:
             _(
                 "All units of these layers have the same weights and the same gradients, so that they remain equal to "
                 "one unit: {names}",
-                names=", ".join(names[:PAIRS]),
+                names=joined(names[:PAIRS]),
             ),
             _("Initialise weights with random numbers (the default of torch), not with a constant"),
             {"tensors": len(names)},
@@ -149,7 +150,7 @@ def unseen_pixels(network: Network) -> Iterator[Finding]:
         if step.unseen >= UNSEEN
         else _(
             "The outputs do not depend on channel {channels} of the images (from 0)",
-            channels=", ".join(str(channel) for channel in step.unseen_channels),
+            channels=joined(str(channel) for channel in step.unseen_channels),
         ),
         _("Look for a slice that is too small, a stride larger than its kernel, a detach() in a branch"),
         {"share": step.unseen, "channels": len(step.unseen_channels)},
@@ -215,7 +216,7 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
             Severity.WARNING,
             _(
                 "Batch norms with momentum = 0 never update their statistics for evaluation: {names}",
-                names=", ".join(still[:PAIRS]),
+                names=joined(still[:PAIRS]),
             ),
             _("In torch, momentum is the weight of the new batch; the default is 0.1"),
             {"norms": len(still)},
@@ -227,7 +228,7 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
                 "Batch norms with momentum = {momentum:g} evaluate almost only with the statistics of the last batch: "
                 "{names}",
                 momentum=norms[high[0]],
-                names=", ".join(high[:PAIRS]),
+                names=joined(high[:PAIRS]),
             ),
             _("In torch, momentum is the weight of the new batch: 0.9 of TensorFlow is 0.1 here"),
             {"norms": len(high)},

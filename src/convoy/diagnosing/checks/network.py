@@ -14,6 +14,7 @@ from convoy.diagnosing.network import Network
 from convoy.models.entry import floor_of_loss
 from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 MOST = 0.9  # fraction of dead or saturated units in a layer; in an untrained LeNet, up to half of the units are 0
 ENOUGH_IMAGES = 8  # minimum to call a unit dead
@@ -154,7 +155,7 @@ def unused_parameters(network: Network) -> Iterator[Finding]:
                 "{count:,} of {total:,} parameters have no gradient, although forward uses them: {names}",
                 count=count,
                 total=total,
-                names=_listed(called),
+                names=listed(called, most=NAMES),
             ),
             _(
                 "Remove what cuts the gradient after these layers: detach(), torch.no_grad(), .data, NumPy; "
@@ -170,7 +171,7 @@ def unused_parameters(network: Network) -> Iterator[Finding]:
                 "{count:,} of {total:,} parameters have no gradient, because forward does not use them: {names}",
                 count=count,
                 total=total,
-                names=_listed(skipped),
+                names=listed(skipped, most=NAMES),
             ),
             _("Use these layers in forward, or delete them"),
             {"parameters": count, "tensors": len(skipped)},
@@ -187,7 +188,7 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
             _(
                 "{count:,} tensors are not trained (requires_grad = False): {names}",
                 count=len(frozen),
-                names=_listed(frozen),
+                names=listed(frozen, most=NAMES),
             ),
             _("If that is intended, set model.freeze, so that reports show it; otherwise set requires_grad"),
             {"tensors": len(frozen)},
@@ -200,7 +201,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
     if layers := [name for name, values in unregistered if any(map(_is_layer_with_parameters, values))]:
         yield Finding(
             Severity.ERROR,
-            _("Layers in a Python list are not trained and not saved: {names}", names=_listed(layers)),
+            _("Layers in a Python list are not trained and not saved: {names}", names=listed(layers, most=NAMES)),
             _("Use nn.ModuleList or nn.ModuleDict instead of list, tuple or dict"),
             {"lists": len(layers)},
         )
@@ -214,7 +215,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
             Severity.ERROR,
             _(
                 "Tensors with requires_grad that are not parameters are not trained and not saved: {names}",
-                names=_listed(trained),
+                names=listed(trained, most=NAMES),
             ),
             _(
                 "Assign nn.Parameter(tensor) to an attribute, or use nn.ParameterList; .to(), .cuda() and arithmetic "
@@ -226,7 +227,10 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
     if constant:
         yield Finding(
             Severity.HINT,
-            _("Tensors that are attributes are not saved and not moved to a GPU: {names}", names=_listed(constant)),
+            _(
+                "Tensors that are attributes are not saved and not moved to a GPU: {names}",
+                names=listed(constant, most=NAMES),
+            ),
             _("Use register_buffer for constants and nn.Parameter for weights"),
             {"tensors": len(constant)},
         )
@@ -269,7 +273,7 @@ def shared_weights(network: Network) -> Iterator[Finding]:
             Severity.WARNING,
             _(
                 "One batch norm is used in several places, and mixes their statistics in evaluation: {names}",
-                names=_listed(norms),
+                names=listed(norms, most=NAMES),
             ),
             _("Create a separate batch norm for each place"),
             {"layers": len(norms), "most_calls": max(network.first_step.calls[name] for name in norms)},
@@ -284,7 +288,7 @@ def shared_weights(network: Network) -> Iterator[Finding]:
     if others:
         yield Finding(
             Severity.HINT,
-            _("Weights are shared between places: {names}", names=_listed(others)),
+            _("Weights are shared between places: {names}", names=listed(others, most=NAMES)),
             _("If that is not intended, create a separate layer for each place"),
             {"layers": len(others)},
         )
@@ -355,8 +359,3 @@ def are_probabilities(outputs: torch.Tensor) -> bool:
 def _where(network: Network) -> str:
     last = network.first_step.last
     return "" if last is None else last.where
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - NAMES
-    return ", ".join(names[:NAMES]) + (_(" and {more} more", more=more) if more > 0 else "")

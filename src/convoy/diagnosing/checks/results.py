@@ -17,6 +17,7 @@ from convoy.record import contradictions
 from convoy.run_contents import RunState
 from convoy.stats import TAILS, Estimate, mcnemar, spread_interval, t_interval, wilson
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 RESAMPLES = 400
 WANTED = (0.003, 0.001)  # differences of accuracies for which the required number of seeds is computed
@@ -211,7 +212,7 @@ def effect_of_faults(records: Records) -> Iterator[Finding]:
             continue
         clean = without_faults(run.recipe)
         twins = [each for each in records.others if each.recipe == clean and part in each.scores]
-        names = ", ".join(run.recipe.protocol.faults)
+        names = joined(run.recipe.protocol.faults)
         if not twins:
             yield Finding(
                 Severity.WARNING,
@@ -265,7 +266,7 @@ def suspect_labels(records: Records) -> Iterator[Finding]:
                 "indices of the first: {images}",
                 count=len(flagged),
                 n=len(images),
-                images=", ".join(described),
+                images=joined(described),
             ),
             _("Look at these images; with a network of low accuracy, correct labels are suspect too"),
             {"suspect": len(flagged), "share": len(flagged) / len(images)},

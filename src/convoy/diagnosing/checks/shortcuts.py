@@ -12,6 +12,7 @@ from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images, sample
 from convoy.stats import wilson
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 IMAGES = 3000
 FEWEST = 60  # images
@@ -69,7 +70,7 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
                 _(
                     "A linear classifier separates {classes} from the other classes by {name} only (area under the ROC "
                     "curve {area:.3f}, {n:,} images)",
-                    classes=", ".join(images.train.classes[index] for index in easy[:3]),
+                    classes=joined(images.train.classes[index] for index in easy[:3]),
                     name=name,
                     area=area,
                     n=len(labels),

@@ -13,6 +13,7 @@ from convoy.diagnosing.first_step import Gradient, unchanged
 from convoy.diagnosing.network import Network
 from convoy.evaluation import losses
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam
 STEPS = 150  # per rate
@@ -94,7 +95,7 @@ def untrained_layers(network: Network) -> Iterator[Finding]:
                 "The gradient of these weights is exactly 0 in each of the first {steps} steps, so that they do not "
                 "learn: {names}",
                 steps=FIRST_STEPS,
-                names=", ".join(zero[:4]),
+                names=joined(zero[:4]),
             ),
             _("Look after them for round(), sign(), argmax(), a comparison, a factor of 0, units that are always 0"),
             {"tensors": len(zero), "steps": FIRST_STEPS},

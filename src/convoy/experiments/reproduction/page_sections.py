@@ -33,6 +33,7 @@ from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.text import gettext as _
 from convoy.text import translated
+from convoy.text.lists import joined
 
 # Figures of the published reports: name on the page of the study -> name in the published report.
 FIGURES = {
@@ -96,7 +97,7 @@ def summary(judged: Sequence[JudgedClaim]) -> str:
     verdicts = [claim.verdict for claim in judged]
     counts = [f"{verdict_name(each)}: {verdicts.count(each)}" for each in CLAIM_VERDICTS if each in verdicts]
     claims = len({claim.id for claim in judged})
-    return _("Claims: {n}. Verdicts: {total} ({counts}).", n=claims, total=len(judged), counts=", ".join(counts))
+    return _("Claims: {n}. Verdicts: {total} ({counts}).", n=claims, total=len(judged), counts=joined(counts))
 
 
 def _verdict(claim: JudgedClaim) -> Cell:

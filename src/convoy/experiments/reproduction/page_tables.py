@@ -15,7 +15,7 @@ from convoy.experiments.reproduction.words import fault_words, published_text, u
 from convoy.experiments.verdicts import Value
 from convoy.experiments.words import Shown, reason_text, shown
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
-from convoy.reporting.quantities import cost_parts, listed, p_value, plain
+from convoy.reporting.quantities import cost_parts, p_value, plain
 from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import flops_note
 from convoy.reporting.words import part_name
@@ -25,6 +25,7 @@ from convoy.studies.compare.finding import Cost, cost_of
 from convoy.studies.compare.tables import cost_fields
 from convoy.text import gettext as _
 from convoy.text import translated
+from convoy.text.lists import joined, listed
 
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
 ALWAYS = ("test_accuracy",)  # shown even if not published
@@ -130,7 +131,7 @@ def _difference(row: Compared, metric: Shown) -> Cell:
 
 def _seeds(model: ModelResult) -> str:
     counts = [len(model.side(side).runs) for side in SIDES]
-    return listed([str(count) for count in dict.fromkeys(counts) if count] or [""])
+    return listed(str(count) for count in dict.fromkeys(counts) if count)
 
 
 def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, rows: Sequence[Compared]) -> str:
@@ -240,7 +241,7 @@ def _curve_difference(test: CurveTest) -> str:
 def _outside(test: CurveTest) -> str:
     if test.runs < 2:
         return ""
-    return ", ".join(map(str, test.outside)) or _("none")
+    return joined(map(str, test.outside)) or _("none")
 
 
 def _curve_verdict(test: CurveTest) -> Cell:

@@ -20,11 +20,11 @@ from convoy.experiments.reproduction.finding import (
 )
 from convoy.experiments.verdicts import Value
 from convoy.experiments.words import Shown, reason_text, shown, verdict_name, words_of
-from convoy.reporting.quantities import listed
 from convoy.stats import Estimate, mean_of
 from convoy.studies.compare import words as compare_words
 from convoy.text import gettext as _
 from convoy.text import ngettext, translated
+from convoy.text.lists import joined, listed
 
 
 def quick_caveat() -> str:
@@ -65,7 +65,7 @@ def sentence(finding: Reproduction) -> str:
             clauses.append(_("no fault changed an accuracy significantly"))
         if finding.claims:
             verdicts = [claim.verdict for claim in finding.claims]
-            counts = ", ".join(f"{verdict_name(verdict)} ({verdicts.count(verdict)})" for verdict in CLAIM_VERDICTS)
+            counts = joined(f"{verdict_name(verdict)} ({verdicts.count(verdict)})" for verdict in CLAIM_VERDICTS)
             claims = len({claim.id for claim in finding.claims})
             clauses.append(
                 _("{n} verdicts on {claims} claims: {counts}", n=len(verdicts), claims=claims, counts=counts)
@@ -78,7 +78,7 @@ def sentence(finding: Reproduction) -> str:
 
 def caveats(finding: Reproduction) -> list[str]:
     """Returns the caveats; missing results come first."""
-    options, scale = finding.options, listed(_scale(finding.options) or [""])
+    options, scale = finding.options, listed(_scale(finding.options))
     texts = missing(finding)
     texts += [quick_caveat()] if options.quick else []
     texts += [_("{scale} in every run", scale=scale)] if scale else []
@@ -98,13 +98,13 @@ def missing(finding: Reproduction) -> list[str]:
         return [_("Nothing was trained, because the data are not available: {reason}", reason=finding.no_data)]
     begun = [model.label for model in finding.models if model.runs and model.label in finding.left]
     left = [experiment_part_name(part) for part in finding.left if part not in begun]
-    texts = [_("Not run yet: {parts}", parts=", ".join(left))] if left else []
-    return texts + ([_("Not run yet for all seeds or protocols: {models}", models=", ".join(begun))] if begun else [])
+    texts = [_("Not run yet: {parts}", parts=joined(left))] if left else []
+    return texts + ([_("Not run yet for all seeds or protocols: {models}", models=joined(begun))] if begun else [])
 
 
 def changes(options: Options) -> str:
     """Returns what the command changed in all runs, such as "100 images and train.batch_size = 100"."""
-    return listed([*_scale(options), *(f"{path} = {value}" for path, value in options.changed)] or [""])
+    return listed([*_scale(options), *(f"{path} = {value}" for path, value in options.changed)])
 
 
 def _scale(options: Options) -> list[str]:
@@ -278,7 +278,7 @@ def study_title(result: StudyResult) -> str:
 
 
 def study_sentence(result: StudyResult) -> str:
-    text = _("{study} of {labels}", study=experiment_part_name(result.kind), labels=", ".join(result.labels))
+    text = _("{study} of {labels}", study=experiment_part_name(result.kind), labels=joined(result.labels))
     text = f"{text} ({protocol_name(result.side)})" if result.side else text
     accuracy = "" if result.accuracy is None else _("accuracy {accuracy}", accuracy=result.accuracy.text())
     return f"{text}: {accuracy}" if accuracy else text

@@ -9,8 +9,8 @@ from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultVerdict, Reproduction
 from convoy.experiments.reproductions.finding import Reproductions
 from convoy.experiments.words import reason_text, shown, words_of
-from convoy.reporting.quantities import listed
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 
 def sentence(finding: Reproductions) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 from convoy.evaluation import robustness
 from convoy.recipe.faults import Aspect, Fault
 from convoy.reporting.checklist.answers import Answer, Evidence
-from convoy.reporting.quantities import listed, plain
+from convoy.reporting.quantities import plain
 from convoy.reporting.reading import PARTS, RunView, distinct, read_run, read_study
 from convoy.reporting.words import part_name
 from convoy.run_contents import RunData
 from convoy.runs import Run, Study, Workspace
 from convoy.text import gettext as _
+from convoy.text.lists import joined, listed
 
 REPORT = "report.html"
 MOST = 4  # names in a sentence
@@ -233,7 +234,7 @@ def outcome(subject: Subject) -> Evidence:
 
 @mentions_faults(Aspect.LEFT_OUT)
 def sample_size(subject: Subject) -> Evidence:
-    counts = _(", ").join(f"{part_name(part)} {n:,}" for part, n in subject.data.counts.items() if n)
+    counts = joined(f"{part_name(part)} {n:,}" for part, n in subject.data.counts.items() if n)
     return Evidence(Answer.YES, _("images: {counts}", counts=counts), subject.link("data.json"))
 
 
@@ -261,7 +262,7 @@ def transformations(subject: Subject) -> Evidence:
         "{size} x {size} pixels; normalised with {normalise}; augmentation of the training images: {augment}",
         size=subject.data.image_size,
         normalise=how.get(str(recipe.normalise), values),
-        augment=", ".join(names) or _("none"),
+        augment=joined(names) or _("none"),
     )
     return Evidence(Answer.YES, text, subject.link("recipe.toml"))
 
@@ -279,7 +280,7 @@ def evaluation(subject: Subject) -> Evidence:
         "split with seed {seed}, SHA-256 {digest}; scored on: {parts}",
         seed=split.seed,
         digest=subject.data.split_hash[:16],
-        parts=", ".join(part_name(part) for part in PARTS if part in subject.first.scores) or _("none"),
+        parts=joined(part_name(part) for part in PARTS if part in subject.first.scores) or _("none"),
     )
     if split.folds:
         text = _("{folds}-fold cross-validation; {text}", folds=split.folds, text=text)
@@ -304,7 +305,7 @@ def hyperparameters(subject: Subject) -> Evidence:
         return Evidence(Answer.YES, _("searched; the report has the ranges and all trials"), REPORT)
     text = _("the recipe has all values; say how they were chosen")
     if keys := subject.first.recipe.chosen:
-        text = _("{text}; Convoy chose for the number of images: {keys}", text=text, keys=", ".join(keys))
+        text = _("{text}; Convoy chose for the number of images: {keys}", text=text, keys=joined(keys))
     return Evidence(Answer.PARTLY, text, subject.link("recipe.toml"))
 
 

@@ -15,7 +15,6 @@ from convoy.reporting import figures_curves as curves_
 from convoy.reporting import rows as rows_
 from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, MUTED, PAPER, Look
-from convoy.reporting.quantities import listed
 from convoy.reporting.reading import Groups, all_views, read_study, with_score
 from convoy.reporting.rows import ChartRow, CostBars, RowChart, Value, limits
 from convoy.reporting.words import accuracy_name, accuracy_title
@@ -25,6 +24,7 @@ from convoy.studies.compare import tables, words
 from convoy.studies.compare.ablation import Ablation, Effect
 from convoy.studies.compare.finding import CompareFinding, ModelSummary
 from convoy.text import gettext as _
+from convoy.text.lists import joined, listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -271,10 +271,10 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
         else:
             by_front.setdefault(numbers.pareto_front, []).append(numbers.cost.title)
     sentences = [
-        _("Pareto front ({costs}): {models}.", costs=", ".join(costs), models="; ".join(front))
+        _("Pareto front ({costs}): {models}.", costs=joined(costs), models="; ".join(front))
         for front, costs in by_front.items()
     ]
-    sentences += [_("Equal for all models: {costs}.", costs=", ".join(equal))] if equal else []
+    sentences += [_("Equal for all models: {costs}.", costs=joined(equal))] if equal else []
     sentences.append(
         _("Grey line: Pareto front; hollow marks: models not on it. Vertical lines: 95 % intervals of the accuracy.")
     )

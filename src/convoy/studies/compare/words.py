@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convoy import chance
-from convoy.reporting.quantities import listed
 from convoy.reporting.words import accuracy_name, accuracy_title, part_name
 from convoy.studies.compare.ablation import Ablation, Interaction
 from convoy.studies.compare.finding import CompareFinding, Mixed
@@ -13,6 +12,7 @@ from convoy.studies.compare.images import Reason, Untested
 from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import listed
 
 MAX_NAMED = 3  # a sentence names at most this many models and counts the others
 

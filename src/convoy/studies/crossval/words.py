@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from convoy.reporting.quantities import listed
 from convoy.stats import digits_for
 from convoy.studies.crossval.finding import CrossvalFinding, fold_label
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 MAX_NAMED = 4  # folds or classes listed in a note
 MOST_NOTES = 6

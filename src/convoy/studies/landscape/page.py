@@ -9,7 +9,7 @@ from pathlib import Path
 from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Panel, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import listed, plain
+from convoy.reporting.quantities import plain
 from convoy.reporting.reading import Groups, all_views, read_study
 from convoy.runs import Study
 from convoy.stats import Estimate
@@ -18,6 +18,7 @@ from convoy.studies.landscape.arrays import FigureArrays, Surface
 from convoy.studies.landscape.band import Measure
 from convoy.studies.landscape.finding import Band, BandPair, Factor, LandscapeFinding, StepRange
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 SURFACE_HEIGHT = 4.1  # inches
 Recipes = Mapping[str, FigureArrays]  # by label

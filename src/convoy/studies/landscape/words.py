@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from convoy.reporting.quantities import listed
 from convoy.stats import Estimate
 from convoy.studies.landscape.arrays import Surface
 from convoy.studies.landscape.band import Measure, Verdict
 from convoy.studies.landscape.finding import BandPair, Factor, LandscapeFinding, StepRange
 from convoy.text import gettext as _
+from convoy.text.lists import joined, listed
 
 CAP = 100.0  # maximum of a drawn loss: far above the loss of guessing, ln(classes)
 
@@ -149,7 +149,7 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
     if any("path" not in surfaces for surfaces in drawn):
         yield _("No training path: it needs at least two epochs and weights that do not move along a straight line")
     if finding.cut == "each":
-        ends = ", ".join(_("{label} at {n:,} steps", label=each.label, n=each.steps) for each in finding.recipes)
+        ends = joined(_("{label} at {n:,} steps", label=each.label, n=each.steps) for each in finding.recipes)
         yield _("In the figure, each band ends with the shortest run of its recipe: {ends}", ends=ends)
     if finding.own_seeds:
         yield _("Each run has its own seed, so the bands include differences of initial weights and batches")
@@ -184,7 +184,7 @@ def probe_caption(finding: LandscapeFinding) -> str:
         "the gradients from the first one. Effective beta-smoothness: maximum of that distance divided by the distance "
         "moved. Lower and narrower is smoother (Santurkar et al. 2018, figure 4). Values that are not finite are "
         "drawn at {cap:g}.",
-        rates=", ".join(distinct if len(distinct) == 1 else (f"{label}: {rate}" for label, rate in rates.items())),
+        rates=joined(distinct if len(distinct) == 1 else (f"{label}: {rate}" for label, rate in rates.items())),
         first=finding.step_sizes[0],
         last=finding.step_sizes[-1],
         cap=CAP,
@@ -213,6 +213,6 @@ def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
 def scale_note(surfaces: Mapping[str, Surface]) -> str:
     capped = {label: int((each.loss > CAP).sum()) for label, each in surfaces.items()}
     scale = _("Logarithmic scale of the loss.")
-    if counts := ", ".join(f"{label}: {n:,}" for label, n in capped.items() if n):
+    if counts := joined(f"{label}: {n:,}" for label, n in capped.items() if n):
         return f"{scale} " + _("Points above {cap:g} are drawn at that value ({counts}).", cap=CAP, counts=counts)
     return scale

@@ -8,13 +8,13 @@ from pathlib import Path
 from convoy.reporting import canvas, sections, tables
 from convoy.reporting.content import Cell, Chart, Code, Field, Page, Panel, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import listed
 from convoy.reporting.reading import read_study
 from convoy.reporting.words import accuracy_title
 from convoy.runs import Study
 from convoy.studies.search import figures, words
 from convoy.studies.search.finding import Pruner, SearchFinding, State, Trial
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 TILES = 12
 LETTER = 0.085  # inches

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from convoy.reporting.quantities import listed
 from convoy.reporting.words import accuracy_name
 from convoy.studies.search.finding import Importance, Pruner, Sampler, SearchFinding, State, Trial
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import listed
 
 FEW_TRIALS = 30  # below this number, an importance is a rough estimate
 

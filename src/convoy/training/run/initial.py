@@ -15,6 +15,7 @@ from convoy.recipe import Recipe
 from convoy.recipe.sections import Model, Optim
 from convoy.registry import unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined, listed
 from convoy.training.step.optimizers import lr_factors
 
 ALL_BUT_HEAD = "all-but-head"
@@ -99,7 +100,7 @@ def _load_matching(module: nn.Module, path: Path) -> str:
     return _(
         "weights from {path}; randomly initialised because the shapes differ: {names}",
         path=path,
-        names=", ".join(shapes),
+        names=joined(shapes),
     )
 
 
@@ -118,7 +119,7 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
         "{trained:,} of {total:,} parameters are trained ({layers}); frozen: {frozen} of {tensors} tensors",
         trained=sum(parameters[name].numel() for name in trained),
         total=sum(parameter.numel() for parameter in parameters.values()),
-        layers=", ".join(layers[:3]) + ", ..." * (len(layers) > 3),
+        layers=listed(layers, most=3),
         frozen=len(frozen),
         tensors=len(parameters),
     )

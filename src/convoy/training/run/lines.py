@@ -12,6 +12,7 @@ from convoy.run_contents import Change, Environment, EpochMetrics, PartScore, Sc
 from convoy.runs import Run
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 
@@ -30,9 +31,7 @@ def start(plan: Plan, environment: Environment, resumed: bool) -> str:
         model=plan.recipe.label,
         parameters=cost.parameters(plan.network),
         data=prepared.name,
-        counts=_(", ").join(
-            _("{n:,} {part}", n=len(part), part=name) for name, part in parts.items() if part is not None
-        ),
+        counts=joined(_("{n:,} {part}", n=len(part), part=name) for name, part in parts.items() if part is not None),
         seed=plan.recipe.seed,
         where=_where(plan.device, environment),
     )
@@ -152,4 +151,4 @@ def already_trained(run: Run, scores: Mapping[str, Score]) -> str:
         _("{part} accuracy {accuracy:.2%}", part=_part_name(part), accuracy=score.accuracy)
         for part, score in scores.items()
     ]
-    return ", ".join(texts)
+    return joined(texts)

@@ -36,6 +36,7 @@ from convoy.recipe.sections import Plateau
 from convoy.registry import is_external, is_user_class
 from convoy.run_contents import PretrainedWeights
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import fault_checks, stopping
 from convoy.training.run.initial import about_layer_decay, about_pretrained, init_and_freeze
@@ -167,7 +168,7 @@ class Plan:
         weights = PretrainedWeights(pretrained.expected(model.name).source, sha256, layers)
         note = _("pretrained weights {source}, SHA-256 {hash} ...", source=weights.source, hash=sha256[:8])
         if layers:
-            note = _("{weights}; random: {layers}", weights=note, layers=", ".join(layers))
+            note = _("{weights}; random: {layers}", weights=note, layers=joined(layers))
         return replace(self, weights=weights, start_notes=(note, *self.start_notes))
 
     def network_with(self, weights: Path) -> nn.Module:
@@ -249,7 +250,7 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, FirstS
                 "{name}: forward creates {added} in training, too late for the optimizer; create "
                 "parameters and buffers in __init__",
                 name=name,
-                added=", ".join(added),
+                added=joined(added),
             )
         )
     _check_tensors(name, module, step.backward.gradients)

@@ -1,0 +1,26 @@
+"""Joins words in the way of the language: "a, b or c" is "a、b 或 c" in Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from convoy.text import gettext as _
+
+
+def joined(words: Iterable[str]) -> str:
+    """Joins words without a conjunction: "a, b, c"."""
+    return _(", ").join(words)
+
+
+def listed(words: Iterable[str], last: Literal["and", "or"] = "and", *, most: int = 0) -> str:
+    """Joins words: "a, b and c" or "a, b or c". With `most`, only counts the rest: "a, b and 7 more"."""
+    words = [*words]
+    if most and len(words) > most:
+        words = [*words[:most], _("{n} more", n=len(words) - most)]
+    if len(words) < 2:
+        return joined(words)
+    others = joined(words[:-1])
+    if last == "or":
+        return _("{others} or {last}", others=others, last=words[-1])
+    return _("{others} and {last}", others=others, last=words[-1])
