@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from string import Formatter
 
+import numpy as np
 import pytest
 from babel.messages import Catalog
 from babel.messages.extract import extract_from_dir
@@ -14,7 +15,11 @@ from babel.messages.pofile import write_po
 
 import convoy
 from convoy import text
+from convoy.files import read_json, write_json
+from convoy.recipe.faults import Fault, limited
+from convoy.text import ngettext
 from convoy.text.lists import listed
+from convoy.text.stored import restored
 
 PACKAGE = Path(convoy.__file__).parent
 
@@ -96,3 +101,25 @@ def test_lists_have_the_punctuation_of_the_language() -> None:
     assert (listed("a"), listed("")) == ("a", "")
     with text.in_language("zh"):
         assert listed(map(repr, "abc"), "or") == "'a'、'b' 或 'c'"
+
+
+def test_a_stored_message_is_shown_in_the_language_of_its_reader(tmp_path: Path) -> None:
+    file = tmp_path / "status.json"
+    with text.in_language("zh"):
+        chinese = [limited(2000), Fault.MACS_AS_FLOPS.flag, ngettext("{n} run", "{n} runs", np.int64(1))]
+        write_json(file, {"flags": chinese, "reason": "plain text"})
+    content = file.read_bytes()
+    assert content.isascii()
+    english = read_json(file)
+    assert english["flags"][0] == limited(2000)
+    assert (english["flags"][2], english["reason"]) == ("1 run", "plain text")
+    write_json(file, english)
+    assert file.read_bytes() == content
+    with text.in_language("zh"):
+        assert read_json(file)["flags"] == chinese
+
+
+@pytest.mark.parametrize("message", ["{n:>9999999999}", "{n.__class__}", "{other}", "{n:d}", 3])
+def test_a_changed_message_in_a_file_is_not_formatted(message: object) -> None:
+    table = {"message": message, "values": {"n": "x"}}
+    assert restored(table) == table

@@ -34,6 +34,7 @@ from convoy.registry import HUB, is_user_class
 from convoy.run_files import result_hashes, sealed
 from convoy.runs import Run, Study
 from convoy.text import gettext as _
+from convoy.text.stored import stored
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json", "corruptions.json")
 MAX_STEPS = 2000  # points per curve; figures are at most this many pixels wide
@@ -66,7 +67,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
     write_bytes(target / "recipe.toml", recipe)
     for name in JSON_FILES:
         if (run.path / name).is_file():
-            write_bytes(target / name, _compact(_without_paths(read_json(run.file(name)))).encode())
+            write_bytes(target / name, _compact(_without_paths(stored(read_json(run.file(name))))).encode())
     epochs = [
         {key: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for key, value in line.items()}
         for line in (epoch.as_line() for epoch in run.metrics)
@@ -78,7 +79,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
         if arrays:
             write_bytes(target / name, _compressed(arrays))
     added = {"bits": bits(run), "measured": dict(run.status.measured if run.is_archived else measured)}
-    stated = _without_paths(read_json(run.path / "status.json"))
+    stated = _without_paths(stored(read_json(run.path / "status.json")))
     files = result_hashes(target) | {"recipe.toml": hashlib.sha256(recipe).hexdigest()}
     status = {**stated, **{key: value for key, value in added.items() if value}, "files": files}
     write_bytes(target / "status.json", _compact(sealed(status)).encode())

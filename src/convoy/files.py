@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from convoy.text import gettext as _
+from convoy.text.stored import restored, stored
 
 _flushes = True
 
@@ -90,7 +91,8 @@ def errors_naming(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: object) -> None:
-    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    """Stores a message for users without its language; `read_json` returns it in that of the reader."""
+    write_bytes(path, (json.dumps(stored(value), indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -102,7 +104,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """Reads a JSON object. Raises ValueError if the file is not an object with these keys."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_hook=restored)
     except FileNotFoundError:
         raise ValueError(_("{path} does not exist", path=path)) from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

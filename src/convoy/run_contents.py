@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from convoy.files import read_json
 from convoy.text import gettext as _
+from convoy.text import ngettext
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ class RunState(StrEnum):
     FINISHED = "finished"
 
 
-DIVERGED = "diverged"  # the name of a stop rule
+DIVERGED, ALL_EPOCHS = "diverged", "epochs"  # names of stop rules
 
 
 def read(kind: type[T], path: Path) -> T:
@@ -65,9 +66,18 @@ class Status:
     measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def ending(self) -> str:
+        """Why the run ended. Early archived runs stored `reason` as an English text."""
+        return all_epochs(self.epochs) if self.stopped == ALL_EPOCHS else self.reason
+
+    @property
     def diverged(self) -> bool:
         """Whether the run ended because the loss or the gradient stayed infinite or NaN."""
         return self.stopped == DIVERGED
+
+
+def all_epochs(epochs: int) -> str:
+    return ngettext("{n} epoch trained", "all {n} epochs trained", epochs)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from convoy.files import read_json
 from convoy.text import gettext as _
+from convoy.text.stored import stored
 
 RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors", "code/**/*.py")  # except status.json
 STATUS, SEAL, RECIPE = "status.json", "seal", "recipe.toml"
@@ -77,7 +78,7 @@ def _value(value: Any) -> str:
 def sealed(status: Mapping[str, object]) -> dict[str, object]:
     """Returns the table of status.json with the SHA-256 of its other values, to detect accidental changes."""
     values = {name: value for name, value in status.items() if name != SEAL}
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(stored(values), sort_keys=True, separators=(",", ":"))
     return {**values, SEAL: hashlib.sha256(text.encode()).hexdigest()}
 
 
@@ -87,7 +88,7 @@ def has_valid_seal(folder: Path) -> bool:
     Only runs of versions before the doctor, and so without doctor.json, may lack a seal.
     """
     try:
-        status = read_json(folder / STATUS)
+        status = stored(read_json(folder / STATUS))
     except ValueError:
         return False
     if SEAL not in status:

@@ -195,7 +195,14 @@ def resize_and_crop(images: np.ndarray, size: int | None, notes: list[str]) -> n
     if height == width == target:
         return images
     if size is None:
-        notes.append(f"images of {width} x {height} pixels were cropped to {target} x {target}")
+        notes.append(
+            _(
+                "images of {width} x {height} pixels were cropped to {target} x {target}",
+                width=width,
+                height=height,
+                target=target,
+            )
+        )
     if min(height, width) != target:
         images = resize(images, round(height * target / min(height, width)), round(width * target / min(height, width)))
         height, width = images.shape[2:]

@@ -7,7 +7,6 @@ entries that have not been used for 60 days. The modification time of an entry's
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from convoy.data.imageset import DataSet, ImageSet
+from convoy.files import read_json, write_json
 
 FORMAT_VERSION = "1"  # raise when the format of an entry or the result of decoding changes
 ABANDONED_AFTER_SECONDS = 24 * 3600
@@ -83,7 +83,7 @@ def get_or_create(key: str, create: Callable[[], DataSet]) -> DataSet:
 def _read(folder: Path) -> DataSet | None:
     """Returns None if the entry is missing or damaged. Pixels are not verified: hashing takes longer than loading."""
     try:
-        entry = _Entry(**json.loads((folder / "entry.json").read_text(encoding="utf-8")))
+        entry = _Entry(**read_json(folder / "entry.json"))
         parts: dict[str, Any] = {}
         for part, content_hash in entry.hashes.items():
             # Copy-on-write, because torch warns about read-only arrays; processes still share the pages.
@@ -114,7 +114,7 @@ def _write(entry: Path, dataset: DataSet) -> None:
             hashes={part: images.content_hash for part, images in parts.items()},
             has_validation=dataset.validation_indices is not None,
         )
-        (temporary / "entry.json").write_text(json.dumps(asdict(contents)), encoding="utf-8")
+        write_json(temporary / "entry.json", asdict(contents))
         temporary.chmod(0o755)  # a cache may be shared
         if _read(entry) is None:  # another process may have written it first
             shutil.rmtree(entry, ignore_errors=True)

@@ -61,10 +61,16 @@ def decode_to_size(
         pixels, sizes = decode_all(side)
     if size is not None or set(sizes) == {(side, side)}:
         return pixels, ()
-    return pixels, (
-        f"images were resized to {side} x {side} pixels, from the most frequent size ({width} x {height}, the size of "
-        f"{sizes[width, height]:,} of the {sizes.total():,} images); data.size sets another",
+    note = _(
+        "images were resized to {side} x {side} pixels, from the most frequent size ({width} x {height}, the size of "
+        "{n:,} of the {total:,} images); data.size sets another",
+        side=side,
+        width=width,
+        height=height,
+        n=sizes[width, height],
+        total=sizes.total(),
     )
+    return pixels, (note,)
 
 
 def _most_frequent(sizes: Counter[Size]) -> Size:

@@ -7,6 +7,7 @@ cache key contains the fingerprints that `datasets` computes for the splits.
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from convoy.data.imageset import DataError, DataSet, first_line
 from convoy.registry import HUB
 from convoy.text import gettext as _
 from convoy.text.lists import joined
+from convoy.text.stored import stored
 
 MIN_MAJOR_VERSION = 4  # of `datasets`; older versions execute scripts of the data set
 _IMAGE, _LABEL = "image", "label"  # names of the selected columns after renaming
@@ -75,7 +77,7 @@ def load(name: str, size: int | None) -> DataSet:
     fingerprints = [f"{part.name} {part.rows._fingerprint}" for part in parts]
     import PIL
 
-    key = cache.key_of(["hub", PIL.__version__, str(size), *notes, *fingerprints])
+    key = cache.key_of(["hub", PIL.__version__, str(size), json.dumps(stored(notes)), *fingerprints])
     return cache.get_or_create(key, lambda: _read(name, parts, size, notes))
 
 
@@ -94,14 +96,15 @@ def _parts(splits: Mapping[str, Any], where: str, datasets: Any) -> tuple[list[_
     label = _LABEL if _LABEL in labels else labels[0]
     if len(features[label].names) < 2:
         raise DataError(_("{where}: expected at least two classes, got one", where=where))
-    notes = [f"labels are from {label}, not from {', '.join(c for c in labels if c != label)}"] if labels[1:] else []
+    others = [column for column in labels if column != label]
+    notes = [_("labels are from {label}, not from {others}", label=label, others=joined(others))] if others else []
     parts: dict[str, Any] = {}
     for name, split in splits.items():
         part = PART_NAMES.get(name)
         if part is None or part in parts:
-            notes.append(f"ignored: the split {name}")
+            notes.append(_("ignored: the split {name}", name=name))
         elif any(value is None or value < 0 for value in split[label][:]):  # -1: label not published
-            notes.append(f"ignored: the split {name}, which has images without labels")
+            notes.append(_("ignored: the split {name}, which has images without labels", name=name))
         else:
             renamed = split.select_columns([images[0], label]).rename_columns({images[0]: _IMAGE, label: _LABEL})
             parts[part] = renamed.cast_column(_IMAGE, datasets.Image(decode=False))

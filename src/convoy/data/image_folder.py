@@ -16,12 +16,13 @@ import numpy as np
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.registry import missing, unknown
 from convoy.text import gettext as _
+from convoy.text.lists import joined, listed
 
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 SAMPLED_FILES = 64  # files whose content is hashed whenever a folder is listed
-_FORMAT_NAMES = "PNG, JPEG, BMP and WebP"
+_FORMAT_NAMES = ("PNG", "JPEG", "BMP", "WebP")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def list_folder(root: Path) -> Listing:
                     _(
                         "{class_folder}: no {format_names} images directly in the class folder",
                         class_folder=class_folder,
-                        format_names=_FORMAT_NAMES,
+                        format_names=listed(_FORMAT_NAMES),
                     )
                 )
             prefix = f"{class_folder}{os.sep}"
@@ -80,9 +81,11 @@ def list_folder(root: Path) -> Listing:
             labels += [classes.index(class_name)] * len(files)
         part_lengths[part] = len(paths) - before
     stamps.append(_sampled_content(paths))
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
-    notes = (f"ignored, not {_FORMAT_NAMES} images: {kinds}",) if ignored else ()
-    return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, notes)
+    notes = []
+    if ignored:
+        kinds = joined(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
+        notes = [_("ignored, not {format_names} images: {kinds}", format_names=listed(_FORMAT_NAMES), kinds=kinds)]
+    return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, tuple(notes))
 
 
 def _sampled_content(paths: Sequence[str]) -> str:
@@ -179,7 +182,7 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
             images = list_images(path, Counter())
             if not images:
                 raise DataError(
-                    _("{path}: no {format_names} images in this folder", path=path, format_names=_FORMAT_NAMES)
+                    _("{path}: no {format_names} images in this folder", path=path, format_names=listed(_FORMAT_NAMES))
                 )
             files += [path / name for name, _, _ in images]
         elif path.exists():
@@ -228,7 +231,11 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], lis
         labels += [classes.index(name)] * len(files)
     if not paths:
         raise DataError(
-            _("{folder}: no {format_names} images in its class folders", folder=folder, format_names=_FORMAT_NAMES)
+            _(
+                "{folder}: no {format_names} images in its class folders",
+                folder=folder,
+                format_names=listed(_FORMAT_NAMES),
+            )
         )
     return paths, labels
 

@@ -15,6 +15,8 @@ from convoy.data.sources import load
 from convoy.data.splits import Split, limit_split, make_folds, make_split
 from convoy.recipe.sections import Data
 from convoy.text import gettext as _
+from convoy.text import ngettext
+from convoy.text.lists import joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +137,24 @@ def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
     notes = []
     labels, count = dataset.train.labels, len(dataset.train.classes)
     in_data = np.bincount(np.concatenate([labels, dataset.test_pool.labels]), minlength=count) > 0
-    parts = {"training part": split.train, "validation part": split.validation, "scored fold": split.fold}
+    parts = {
+        _("training part"): split.train,
+        _("validation part"): split.validation,
+        _("scored fold"): split.fold,
+    }
     for part, indices in parts.items():
         in_part = np.bincount(labels[indices], minlength=count) > 0
         missing = np.flatnonzero(in_data & ~in_part)
         if len(indices) and len(missing):
-            names = ", ".join(dataset.train.classes[index] for index in missing[:5])
-            notes.append(f"the {part} has no image of {len(missing)} class{'es' * (len(missing) > 1)}: {names}")
+            notes.append(
+                ngettext(
+                    "the {part} has no image of {n} class: {names}",
+                    "the {part} has no image of {n} classes: {names}",
+                    len(missing),
+                    part=part,
+                    names=joined(dataset.train.classes[index] for index in missing[:5]),
+                )
+            )
     return tuple(notes)
 
 

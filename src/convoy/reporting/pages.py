@@ -102,7 +102,7 @@ def _run_sentence(view: RunView, part: str) -> str:
             high=100 * high,
         )
     if status.state != "finished":
-        reason = status.reason or _("still running")
+        reason = status.ending or _("still running")
         return _(
             "{label} is not finished ({state}: {reason}); no accuracy is reported",
             label=label,

@@ -155,7 +155,7 @@ def runs_table(groups: Groups, folder: Path) -> Table:
 
 
 def _ending(view: RunView) -> str:
-    return view.status.reason or view.status.state
+    return view.status.ending or view.status.state
 
 
 def _accuracy(view: RunView, part: str) -> str:

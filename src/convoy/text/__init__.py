@@ -22,13 +22,33 @@ CATALOGS = Path(__file__).with_name("locale")  # LANGUAGE/LC_MESSAGES/convoy.po
 _chosen: ContextVar[str | None] = ContextVar("language", default=None)
 
 
+class Message(str):
+    """A text that keeps its English message and values, so that files can store it without its language (`stored`)."""
+
+    english: str
+    many: str | None  # the plural form of a message with `n` among its values
+    values: Mapping[str, Any]
+
+    def __new__(cls, text: str, english: str, many: str | None, values: Mapping[str, Any]) -> Message:
+        self = super().__new__(cls, text)
+        self.english, self.many, self.values = english, many, values
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)  # copied and pickled as a plain text: the values can be of any type
+
+    def __deepcopy__(self, memo: object) -> Message:  # by dataclasses.asdict
+        return self
+
+
 def gettext(message: str, /, **values: Any) -> str:
-    return translated(message).format(**values)
+    return Message(translated(message).format(**values), message, None, values)
 
 
 def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
     """Returns the singular or plural message for `n`. Both forms have the same placeholders."""
-    return _catalog(language(), CATALOGS).plural(one, many, n).format(n=n, **values)
+    values = {"n": n, **values}
+    return Message(_catalog(language(), CATALOGS).plural(one, many, n).format(**values), one, many, values)
 
 
 def translated(message: str) -> str:

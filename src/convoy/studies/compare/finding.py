@@ -149,7 +149,7 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
         flags=_flags(members),
         not_learned=tuple(NotLearned(member.label, member.seed, result) for member, result in results if result),
         left_out=tuple(
-            LeftOut(member.label, member.seed, member.run.status.state, member.run.status.reason)
+            LeftOut(member.label, member.seed, member.run.status.state, member.run.status.ending)
             for member in members
             if member not in scored
         ),

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from convoy import run_contents
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
 from convoy.recipe.sections import Stop
-from convoy.run_contents import DIVERGED, EpochMetrics
+from convoy.run_contents import DIVERGED, EpochMetrics, all_epochs
 from convoy.text import gettext as _
-from convoy.text import ngettext
 from convoy.training.run.ledger import Ledger
 
 DIVERGED_AFTER = 20  # skipped steps in a row
@@ -93,9 +93,9 @@ STOP_RULES = (  # the first that is met is reported
     ),
 )
 ALL_EPOCHS = StopRule(
-    "epochs",
+    run_contents.ALL_EPOCHS,
     lambda context: False,  # the loop ends by itself
-    lambda context: ngettext("{n} epoch trained", "all {n} epochs trained", context.recipe.train.epochs),
+    lambda context: all_epochs(context.recipe.train.epochs),
 )
 
 

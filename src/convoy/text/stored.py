@@ -1,0 +1,64 @@
+"""Messages in JSON files: stored as the English message with its values, shown in the language of the reader.
+
+A stored message is {"message": "{n} of {total} images", "values": {"n": 3, "total": 10}}, with "plural" if it has one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from convoy import text
+from convoy.text import Message
+
+_KEYS = {"message", "values"}
+# Files can be damaged or changed: no attributes, no items, and no width that fills the memory.
+_PLAIN = re.compile(r"(?:[^{}]|{{|}}|{[a-z_]\w*(?:![rs])?(?::[-+<>,.%\w]{0,4})?})*")
+
+
+def stored(value: Any) -> Any:
+    """Returns the value with each `Message` in its lists and tables replaced by a table of message and values."""
+    if isinstance(value, Message):
+        return _as_table(value)
+    if isinstance(value, Mapping):
+        return {key: stored(each) for key, each in value.items()}
+    return [stored(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def restored(table: dict[str, Any]) -> Any:
+    """Returns the message of a stored one, in the current language, and other tables unchanged. For `object_hook`."""
+    if not _KEYS <= table.keys() <= _KEYS | {"plural"}:
+        return table
+    message, plural, values = table["message"], table.get("plural"), table["values"]
+    forms = [message] if plural is None else [message, plural]
+    if not isinstance(values, dict) or not all(isinstance(form, str) and _PLAIN.fullmatch(form) for form in forms):
+        return table
+    try:
+        if plural is None:
+            return text.gettext(message, **values)
+        return text.ngettext(message, plural, values["n"], **values)
+    except (KeyError, TypeError, ValueError):
+        return table
+
+
+def _as_table(message: Message) -> dict[str, Any] | str:
+    """Returns the table, or the text if JSON cannot hold the values."""
+    table = {"message": message.english, "values": {key: _plain(value) for key, value in message.values.items()}}
+    if message.many is not None:
+        table["plural"] = message.many
+    can_be_restored = isinstance(json.loads(json.dumps(table), object_hook=restored), str)
+    return table if can_be_restored else str(message)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item") and not getattr(value, "shape", ()):  # a number of numpy or torch
+        value = value.item()
+    if isinstance(value, Message):
+        return _as_table(value)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    is_number = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_number or value is None else str(value)
