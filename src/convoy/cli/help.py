@@ -38,7 +38,14 @@ class HelpFormatter:
         if page_language() == "en":
             DefaultFormatter().render_usage(console, options, usage)
         else:
-            console.print(Text(_("Usage: {usage}", usage=usage), style="bold"))
+            names = {  # those of cyclopts
+                "COMMAND": _("COMMAND"),
+                "[OPTIONS]": _("[OPTIONS]"),
+                "[ARGS]": _("[ARGS]"),
+                "[ARGS...]": _("[ARGS...]"),
+            }
+            words = [names.get(word, word) for word in str(usage).split()]
+            console.print(Text(_("Usage: {usage}", usage=" ".join(words)), style="bold"), end="\n\n")
 
     def render_description(self, console: Console, options: ConsoleOptions, description: Any) -> None:
         console.print(description if page_language() == "en" else _Translated(description, blank_lines=1))
