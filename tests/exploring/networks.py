@@ -62,7 +62,7 @@ def content_of(network: nn.Module, label: str, scored: Images) -> RunContent:
         name=label,
         correct=0,
         images=1,
-        flags=(),
+        flags=tuple,
         mean=(0.0,) * 3,
         std=(1.0,) * 3,
         graph=trace(network, SHAPE),

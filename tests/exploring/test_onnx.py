@@ -9,6 +9,8 @@ import onnxruntime
 import pytest
 import torch
 from tests.exploring.browser import Browser
+from torch import nn
+from torch.export import Dim
 
 import convoy
 from convoy.evaluation.load import network_of
@@ -36,6 +38,19 @@ def test_the_values_of_all_operations_are_outputs_of_the_model(digits_run: Run) 
     assert values[0] == pytest.approx(first, abs=1e-5)
     assert values[-1] == pytest.approx(logits, abs=1e-5)
     assert sum(np.prod(operation.settings.get("weight", 0)) for operation in graph.operations) == 44_426 - 236  # biases
+
+
+def test_a_batch_norm_is_an_operation_with_its_numbers() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    network[1].running_mean.fill_(0.5)
+    program = torch.export.export(network.eval(), (torch.zeros(2, 1, 4, 4),), dynamic_shapes=({0: Dim("batch")},))
+    _, graph = read_model(graphs.onnx_bytes(program, {}, keep_norms=True), 0)
+
+    assert [operation.name for operation in graph.operations] == ["conv", "batch_norm", "relu", "linear"]
+    norm = graph.operations[1]
+    assert (norm.layer, norm.settings["eps"]) == ("1", pytest.approx(1e-5))
+    assert graph.weights[norm.weights["mean"]].tolist() == [0.5, 0.5]
+    assert not graph.operations[0].settings["bias"]
 
 
 def test_error_names_missing_files_of_onnxruntime_web(digits_run: Run, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class RunContent:
     name: str  # of the run
     correct: int  # of all scored images
     images: int
-    flags: tuple[str, ...]
+    flags: Callable[[], Sequence[str]]  # in the current language
     mean: tuple[float, ...]  # of the normalisation
     std: tuple[float, ...]
     graph: Graph
@@ -98,7 +98,6 @@ def _run_table(run: RunContent, arrays: Arrays) -> dict[str, object]:
     return {
         "label": run.label,
         "name": run.name,
-        "flags": run.flags,
         "mean": run.mean,
         "std": run.std,
         "parameters": run.graph.parameters,

@@ -1,12 +1,10 @@
-"""The operations of an ONNX model that the page shows, and the model with their values as outputs.
-
-There are fewer operations than in the network, because the exporter fuses batch norm into the preceding convolution.
-"""
+"""The operations of an ONNX model that the page shows, and the model with their values as outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 NAMES = {  # in ONNX -> in js/operations.js
     "Add": "add",
     "AveragePool": "avg_pool",
+    "BatchNormalization": "batch_norm",
     "Concat": "concatenate",
     "Conv": "conv",
     "Div": "divide",
@@ -37,6 +36,7 @@ NAMES = {  # in ONNX -> in js/operations.js
     "Softmax": "softmax",
     "Sub": "subtract",
 }
+NORM_ROLES = ("weight", "bias", "mean", "variance")  # the inputs of a batch norm, after the maps
 MOVES = {"Cast", "Expand", "Flatten", "Identity", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze"}
 FLOAT = 1  # TensorProto.FLOAT
 
@@ -48,7 +48,7 @@ class OnnxModel:
 
 
 def read_model(content: bytes, parameters: int) -> tuple[OnnxModel, Graph]:
-    """Reads a model of `convoy export --to onnx --preprocessing outside`, which has one input and outputs logits."""
+    """Reads a model that was exported with `preprocessing="outside"` and `keep_norms`."""
     import onnx
 
     model = onnx.load_from_string(content)
@@ -57,6 +57,7 @@ def read_model(content: bytes, parameters: int) -> tuple[OnnxModel, Graph]:
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
     numbers = {model.graph.input[0].name: 0}  # of the values, by name
     operations: list[Operation] = []
+    arrays: list[np.ndarray] = []  # of batch norms: the only weights that the page needs
     values: list[str] = []
     for node in model.graph.node:
         name = node.output[0]
@@ -69,12 +70,17 @@ def read_model(content: bytes, parameters: int) -> tuple[OnnxModel, Graph]:
             continue
         shape = tuple(each.dim_value or 1 for each in information[name].type.tensor_type.shape.dim)
         before = operations[max(sources) - 1] if max(sources) else None
-        operations.append(_operation(node, tuple(sources), shape, constants, _around(before)))
+        operation = _operation(node, tuple(sources), shape, constants, _around(before))
+        if operation.name == "batch_norm":
+            trained = {role: each for role, each in zip(NORM_ROLES, node.input[1:], strict=True) if _is_named(each)}
+            operation = replace(operation, weights=dict(zip(trained, count(len(arrays)), strict=False)))
+            arrays += [constants[each] for each in trained.values()]
+        operations.append(operation)
         values.append(name)
         numbers[name] = len(operations)
     assert values[-1] == logits.name
     model.graph.output.extend(information[name] for name in dict.fromkeys(values) if name != logits.name)
-    return OnnxModel(model.SerializeToString(), tuple(values)), Graph(tuple(operations), (), parameters)
+    return OnnxModel(model.SerializeToString(), tuple(values)), Graph(tuple(operations), tuple(arrays), parameters)
 
 
 def _around(before: Operation | None) -> str:
@@ -93,13 +99,19 @@ def _operation(
     attributes = {each.name: get_attribute_value(each) for each in node.attribute}
     weights = [(name, constants[name]) for name in node.input if name in constants and constants[name].ndim > 0]
     settings: dict[str, Setting] = dict(_settings(node, attributes, constants))
-    if trained := [(name, array) for name, array in weights if array.dtype == np.float32]:
-        settings["weight"] = trained[0][1].shape
-        settings["bias"] = len(trained) > 1
-    layer = trained[0][0].rpartition(".")[0] if trained else parent
+    trained = [(name, array) for name, array in weights if array.dtype == np.float32]
+    layer = next((name.rpartition(".")[0] for name, _ in trained if _is_named(name)), parent)
     name = NAMES.get(node.op_type, "reshape" if node.op_type in MOVES else node.op_type)
+    if trained and name != "batch_norm":
+        settings["weight"] = trained[0][1].shape
+        settings["bias"] = len(trained) > 1 and _is_named(trained[1][0])
     kind = ("Linear" if name == "linear" else node.op_type) if trained else ""
     return Operation(name, inputs, shape, layer, kind, settings)
+
+
+def _is_named(constant: str) -> bool:
+    """Whether a constant is one of the network, in contrast to zeros and ones that the exporter adds."""
+    return not constant.startswith("val_")
 
 
 def _settings(
@@ -112,6 +124,8 @@ def _settings(
         yield "padding", tuple(attributes["pads"])[:2]  # type: ignore[arg-type]
     if "group" in attributes:
         yield "groups", int(attributes["group"])  # type: ignore[call-overload]
+    if "epsilon" in attributes:
+        yield "eps", float(attributes["epsilon"])  # type: ignore[arg-type]
     if "axis" in attributes:
         yield "axis", int(attributes["axis"])  # type: ignore[call-overload]
     if node.op_type.startswith("Reduce") and len(node.input) > 1 and node.input[1] in constants:

@@ -138,7 +138,7 @@ def _run_content(member: Member, part: str, images: Sample, trust_code: bool, *,
         name=run.name,
         correct=score.correct,
         images=score.n,
-        flags=tuple(run.flags),
+        flags=lambda: run.flags,
         mean=tuple(data.mean),
         std=tuple(data.std),
         graph=graph,
@@ -152,7 +152,7 @@ def _run_content(member: Member, part: str, images: Sample, trust_code: bool, *,
 
 
 def _onnx(run: Run, network: nn.Module, trust_code: bool) -> tuple[OnnxModel, Graph]:
-    (content,) = graphs.onnx(run, Settings(preprocessing="outside", trust_code=trust_code)).files
+    (content,) = graphs.onnx(run, Settings(preprocessing="outside", keep_norms=True, trust_code=trust_code)).files
     return read_model(content, sum(parameter.numel() for parameter in network.parameters()))
 
 

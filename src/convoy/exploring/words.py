@@ -36,10 +36,15 @@ def _content_words(content: PageContent) -> dict[str, str]:
     """Returns the text that contains results of the runs."""
     title = _("{labels} on {data}", labels=listed([run.label for run in content.runs]), data=content.data.name)
     sentences = {f"sentence_{index}": _sentence(run, content.part) for index, run in enumerate(content.runs)}
+    flags = {
+        f"flags_{index}": "\n".join(_("{sentence}.", sentence=flag) for flag in run.flags())
+        for index, run in enumerate(content.runs)
+    }
     return {
         "title": readable(title),
         "effect": _("{sentence}.", sentence=content.effect()) if content.effect else "",
         **sentences,
+        **flags,
     }
 
 
@@ -162,8 +167,8 @@ def _input_words() -> dict[str, str]:
         "spoken": _("The network says {name}, {share}.", name="{name}", share="{share}"),
         "speed": _("computed on this device in {ms} ms", ms="{ms}"),
         "check": _(
-            "On {n} images of this page and all its networks, the outputs that this device computes differ from "
-            "PyTorch's by at most {difference}.",
+            "The outputs that this device computes differ from PyTorch's by at most {difference} "
+            "(images compared: {n}).",
             n="{n}",
             difference="{difference}",
         ),

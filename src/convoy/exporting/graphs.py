@@ -82,7 +82,7 @@ def onnx(run: Run, settings: Settings) -> Contents:
     import onnxruntime
 
     network, details = _network(run, settings)
-    content = _onnx_bytes(_trace(run, network, settings), details)
+    content = onnx_bytes(_trace(run, network, settings), details, keep_norms=settings.keep_norms)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -125,15 +125,25 @@ def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
     return program
 
 
-def _onnx_bytes(program: ExportedProgram, details: dict[str, str]) -> bytes:
+def onnx_bytes(program: ExportedProgram, details: dict[str, str], *, keep_norms: bool = False) -> bytes:
+    """Returns the ONNX model of a traced network. `keep_norms`: as in `Settings`."""
     import onnx as onnx_package
+    from onnxscript import optimizer
 
     # The exporter logs operations of torchvision that it skips.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"):
         converted: Any = torch.onnx.export(
-            program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False
+            program,
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+            optimize=not keep_norms,  # also fuses batch norms
         )
+        if keep_norms:
+            optimizer.fold_constants(converted.model)
+            optimizer.remove_unused_nodes(converted.model)
     model = converted.model_proto
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dimension in value.type.tensor_type.shape.dim:

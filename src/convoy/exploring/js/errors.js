@@ -3,7 +3,7 @@
 import { byId, element, moveWithArrows, table } from "./elements.js";
 import { imageButton } from "./input.js";
 import { currentRun, listen, store } from "./store.js";
-import { percent, say } from "./text.js";
+import { percent, say, sentences } from "./text.js";
 
 const MAX_CLASSES = 30; // of the matrix; with more, the most frequent confusions are a list
 
@@ -38,7 +38,7 @@ function matrix(confusion, classes, most) {
     element("th", { scope: "row" }, classes[label]),
     ...row.map((count, predicted) => cellOf({ count, label, predicted, most, total: row.reduce((a, b) => a + b, 0) })),
   ]);
-  const made = table({ class: "confusion" }, head, rows);
+  const made = table({ class: classes.some((name) => name.length > 3) ? "confusion words" : "confusion" }, head, rows);
   made.prepend(element("caption", {}, say("matrix_caption")));
   return made;
 }
@@ -70,6 +70,6 @@ function showCell(label, predicted, count) {
   const text = say("cell_spoken", { count, label: classes[label], predicted: classes[predicted] });
   const strip = element("div", { class: "strip" }, ...images.map((index) => imageButton(index, text)));
   const note = images.length < count ? say("cell_some", { shown: images.length, count }) : "";
-  byId("cell-images").replaceChildren(element("h3", {}, text), strip, element("p", { class: "note" }, say("to_the_pad"), " ", note));
+  byId("cell-images").replaceChildren(element("h3", {}, text), strip, element("p", { class: "note" }, sentences(say("to_the_pad"), note)));
   moveWithArrows(strip, "button");
 }

@@ -32,10 +32,10 @@ export function explain() {
   return [inputsOf(context), ...explanation(context)];
 }
 
-function isExplained({ name, inputs, settings }) {
-  // Of an ONNX model, the page has the values but neither weights nor constants.
+function isExplained({ name, inputs, settings, weights }) {
+  // Of an ONNX model, the page has the values and the numbers of batch norms, but no other weights and no constants.
   const isPair = ["add", "subtract", "multiply", "divide"].includes(name);
-  const needsWeights = ["linear", "matmul", "batch_norm", "layer_norm"].includes(name);
+  const needsWeights = ["linear", "matmul", "layer_norm"].includes(name) || (name === "batch_norm" && !("mean" in weights));
   return !settings.weight && !needsWeights && (name in EXPLANATIONS || ["relu", "sigmoid"].includes(name) || (isPair && inputs.length > 1));
 }
 

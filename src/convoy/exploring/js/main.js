@@ -17,7 +17,7 @@ import { startPlay } from "./play.js";
 import { startSides } from "./sides.js";
 import { startSteps } from "./steps.js";
 import { announce, change, currentRun, listen, scoredPixels, selectMap, selectRun, store } from "./store.js";
-import { say, write } from "./text.js";
+import { flagsOf, say, write } from "./text.js";
 import { startWhere } from "./where.js";
 
 const CHECK_MS = 300; // for the comparison of outputs with PyTorch's
@@ -65,8 +65,9 @@ function startRuns() {
   const mark = () => {
     buttons.forEach((button, index) => button.setAttribute("aria-checked", String(index === store.run)));
     byId("sentence").textContent = say(`sentence_${store.run}`).replaceAll(" %", "\u00a0%");
-    byId("flags").replaceChildren(...currentRun().flags.map((flag) => element("li", {}, `${flag}.`)));
-    byId("flags").hidden = !currentRun().flags.length;
+    const flags = flagsOf(store.run);
+    byId("flags").replaceChildren(...flags.map((flag) => element("li", {}, flag)));
+    byId("flags").hidden = !flags.length;
   };
   listen("run", mark);
   listen("language", mark);

@@ -5,7 +5,7 @@ import { imageButton } from "./input.js";
 import { bars } from "./output.js";
 import { logitsFor } from "./passes.js";
 import { listen, store } from "./store.js";
-import { say } from "./text.js";
+import { flagsOf, say } from "./text.js";
 
 const BARS = 5;
 
@@ -25,7 +25,7 @@ async function showSides() {
   const logits = await Promise.all(runs.map((run) => logitsFor(store.pixels, run)));
   if (mine !== turn) return;
   const columns = runs.map((run, index) => {
-    const flags = run.flags.map((flag) => element("p", { class: "small note flag" }, `${flag}.`)); // such as its protocol faults
+    const flags = flagsOf(index).map((flag) => element("p", { class: "small note flag" }, flag)); // such as its protocol faults
     return element("div", {}, element("h3", {}, run.label), bars(logits[index], BARS), ...flags);
   });
   byId("side-bars").replaceChildren(...columns);

@@ -12,7 +12,7 @@ export function startSteps() {
   for (const isPixels of [false, true, true]) {
     const canvas = element("canvas", { class: isPixels ? "pixels" : "" });
     const [title, note] = [element("b"), element("span")];
-    const figure = element("figure", {}, canvas, element("figcaption", {}, title, " ", note));
+    const figure = element("figure", {}, canvas, element("figcaption", {}, title, note));
     figures.push({ figure, canvas, title, note });
     byId("steps").append(figure);
   }

@@ -15,6 +15,16 @@ export function say(key, values = {}) {
   return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
+export function flagsOf(run) {
+  // The warnings of a run, as sentences.
+  return say(`flags_${run}`).split("\n").filter(Boolean);
+}
+
+export function sentences(...texts) {
+  // One after another; Chinese has no space after its full stop.
+  return texts.filter(Boolean).join(" ").replaceAll("。 ", "。");
+}
+
 export function write(target, key, values = {}) {
   // The only text of an element: a message, also after a change of the language; without a key, nothing.
   if (key) target.dataset.say = key;
