@@ -259,7 +259,7 @@ def check_claim(claim: Any, **options: Unpack[ClaimOptions]) -> JudgedClaim:
         seeds=options["seeds"],
     )
     entries = [Entry(trial.label, trial.recipe) for trial in ready.trials]
-    with session_of([f"{entry.label}, seed {entry.recipe.seed}" for entry in entries], options) as session:
+    with session_of([entry.title for entry in entries], options) as session:
         members = train_all(entries, session)
     if members is None:
         raise Stopped(resume_hint(options))

@@ -12,6 +12,7 @@ from convoy.events import Event, OpenTest
 from convoy.process import command_line
 from convoy.recipe import Recipe
 from convoy.studies.shards import Shard
+from convoy.text import gettext as _
 
 Show = Callable[[int, Event], None]  # arguments: position of the run in the study, event
 Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # argument: names of the runs trained together
@@ -22,6 +23,11 @@ class Entry(NamedTuple):
 
     label: str
     recipe: Recipe
+
+    @property
+    def title(self) -> str:
+        """Names the run in progress lines."""
+        return _("{label} seed {seed}", label=self.label, seed=self.recipe.seed)
 
 
 class RetrainOnce:

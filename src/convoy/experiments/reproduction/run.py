@@ -195,4 +195,4 @@ class TrainedReproduction(Reproduction):
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:
-    return [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
+    return [entry.title for entry in entries]

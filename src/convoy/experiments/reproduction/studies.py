@@ -127,7 +127,7 @@ def _entries(recipes: Named, options: Arguments) -> list[Entry]:
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:
-    return [f"{entry.label} seed {entry.recipe.seed}" for entry in entries]
+    return [entry.title for entry in entries]
 
 
 @dataclass(frozen=True)

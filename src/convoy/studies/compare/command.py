@@ -59,7 +59,7 @@ def compare(
     overrides = overrides_of(options)
     design, named = ablation.combine_all(named_recipes(recipes, options), options["vary"], overrides)
     entries = with_seeds(named, options["seeds"])
-    with session_of([f"{entry.label} seed {entry.recipe.seed}" for entry in entries], options) as session:
+    with session_of([entry.title for entry in entries], options) as session:
         study = finished(run(entries, session, design=design), options)
     if options["explore"]:
         _explore_best(study)

@@ -50,5 +50,5 @@ def ladder(first: Recipe | str | Path, second: Recipe | str | Path, **options: U
 
     (one, other) = named_recipes([first, second], options)
     built = build(one, other, seeds=options["seeds"])
-    with session_of([f"{entry.label} seed {entry.recipe.seed}" for entry in built.entries], options) as session:
+    with session_of([entry.title for entry in built.entries], options) as session:
         return finished(run(built, session), options)

@@ -56,7 +56,7 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     if bad := [points for points in options["difference"] if not 0 < points < 100]:
         raise ValueError(_("difference = {bad:g}: expected points of accuracy, between 0 and 100", bad=bad[0]))
     resolved = recipe_to_train(recipe, options)
-    names = [f"{entry.label} seed {entry.recipe.seed}" for entry in entries_of(resolved, options["seeds"])]
+    names = [entry.title for entry in entries_of(resolved, options["seeds"])]
     differences = [points / 100 for points in options["difference"]]
     with session_of(names, options) as session:
         return finished(run(resolved, session, seeds=options["seeds"], differences=differences), options)
