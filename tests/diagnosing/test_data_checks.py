@@ -18,7 +18,7 @@ from convoy.diagnosing.table import CHECKS, Topic, examine
 from convoy.recipe import Recipe
 
 ERROR, WARNING, HINT = Severity
-DATA_CHECKS = [check for check in CHECKS if check.topic in (Topic.DATA, Topic.SHORTCUTS)]
+DATA_CHECKS = [check for check in CHECKS if check.topic in (Topic.DATA, Topic.SHORTCUTS, Topic.LABELS)]
 CLASSES = ("a", "b", "c")
 
 
@@ -160,6 +160,37 @@ def one_class_blurred(images: Images) -> Images:
     return of_class(images, blurred)
 
 
+def rotated_copies(images: Images) -> Images:
+    def copy(pixels: np.ndarray) -> np.ndarray:
+        pixels[:30] = np.rot90(images.train.images[:30], 1, (2, 3))
+        return pixels
+
+    return edited(images, "test", copy)
+
+
+def swapped_classes(images: Images) -> Images:
+    test = images.parts["test"]
+    return with_part(images, "test", replace(test, labels=np.array([1, 0, 2])[test.labels]))
+
+
+def plain(images: Images) -> Images:
+    """Images whose class is easy to see: darker pictures with the same squares."""
+
+    def change(pixels: np.ndarray) -> np.ndarray:
+        for image, label in zip(pixels := pixels // 8, images.train.labels, strict=True):
+            image[:, 6:10, 4 * label + 2 : 4 * label + 6] += 90
+        return pixels
+
+    return edited(images, "train", change)
+
+
+def shuffled_labels(images: Images) -> Images:
+    labels = images.train.labels.copy()
+    fifth = np.random.default_rng(0).permutation(600)[:120]
+    labels[fifth] = np.random.default_rng(1).permutation(labels[fifth])
+    return with_part(images, "train", replace(plain(images).train, labels=labels))
+
+
 PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("normalisation", WARNING, normalised_as_levels),
     ("normalisation", HINT, not_normalised),
@@ -201,6 +232,10 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("images_in_two_parts", WARNING, mirrored_copies),
     ("images_in_two_parts", WARNING, lambda images: with_part(images, "validation", images.parts["test"])),
     ("labels_disagree", WARNING, relabelled_copies),
+    ("part_is_turned", ERROR, lambda images: edited(images, "test", lambda pixels: pixels.swapaxes(2, 3))),
+    ("classes_swapped", ERROR, swapped_classes),
+    ("random_labels", WARNING, shuffled_labels),
+    ("turned_copies", WARNING, rotated_copies),
     ("predictable_without_content", WARNING, one_class_marked),
     ("predictable_without_content", WARNING, one_class_grey),
     ("predictable_without_content", WARNING, one_class_blurred),
@@ -231,6 +266,16 @@ def test_planted_mistake_is_found(check: str, severity: Severity, plant: Callabl
 
 def test_sound_data_have_no_finding() -> None:
     assert list(examine(sound(), DATA_CHECKS)) == []
+
+
+def test_easy_images_with_correct_labels_have_no_random_labels() -> None:
+    assert list(examine(plain(sound()), [row for row in DATA_CHECKS if row.name == "random_labels"])) == []
+
+
+def test_turned_part_has_one_error() -> None:
+    images = edited(sound(), "test", lambda pixels: pixels.swapaxes(2, 3))
+    findings = examine(images, [row for row in DATA_CHECKS if row.topic is Topic.LABELS])
+    assert [(finding.check, finding.severity) for finding in findings] == [("part_is_turned", ERROR)]
 
 
 def test_each_check_of_data_has_a_planted_mistake() -> None:

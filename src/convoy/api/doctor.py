@@ -129,6 +129,7 @@ def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) 
         images = _images(plan.recipe)
         yield Topic.DATA, images
         yield Topic.SHORTCUTS, images
+        yield Topic.LABELS, images
     if options["measure"] and plan.recipe.protocol.faults:
         yield from _of_runs(_measured(plan.recipe, options), options)
 
@@ -169,6 +170,7 @@ def _of_data(name: str, options: Mapping[str, Any]) -> Iterator[Subject | Findin
         return
     yield Topic.DATA, images
     yield Topic.SHORTCUTS, images
+    yield Topic.LABELS, images
 
 
 def _images(recipe: Recipe) -> Images:

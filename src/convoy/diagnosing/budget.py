@@ -1,6 +1,6 @@
 """How many images the first step of a network has, so that the quick checks take less than a second of CPU time.
 
-It follows from the network alone, so that the findings do not depend on how busy the machine is.
+It follows from the operations of the network, so that the findings do not depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from convoy.evaluation.cost import DispatchMode, flops_of_call, parameters
@@ -15,6 +16,7 @@ from convoy.evaluation.interruption import Interrupted
 
 # One core of an AMD EPYC with AVX2, float32, fitted to the registered models.
 FLOPS_PER_SECOND = 45e9
+VALUES_PER_SECOND = 0.4e9  # outputs of operations
 WEIGHTS_PER_SECOND = 0.6e9
 SECONDS_PER_OPERATION = 2e-4
 SECONDS = 0.6  # of all passes, with as many images as fit
@@ -57,7 +59,7 @@ class Amount(NamedTuple):
 
 
 class CostCounter(DispatchMode):
-    """Counts the operations and FLOPs of a forward pass of one image.
+    """Counts the operations of a forward pass of one image, their FLOPs and outputs.
 
     With `may_skip`, raises Interrupted if an evaluation and a training pass of one image would take too long.
     """
@@ -65,18 +67,24 @@ class CostCounter(DispatchMode):
     def __init__(self, module: nn.Module, *, may_skip: bool) -> None:
         super().__init__()
         self.flops = 0
-        self._module, self._operations = module, 0
-        self._most_flops = LONGEST / 2 * FLOPS_PER_SECOND if may_skip else math.inf
+        self._module, self._operations, self._values = module, 0, 0
+        self._longest = LONGEST / 2 if may_skip else math.inf
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self._operations += 1
         self.flops += flops_of_call(func.overloadpacket, args, kwargs or {}, result)
-        if self.flops > self._most_flops:
+        if isinstance(result, torch.Tensor) and not func.is_view:
+            self._values += result.numel()
+        if self._per_image > self._longest:
             raise Interrupted
         return result
 
     @property
     def cost(self) -> Cost:
         fixed = self._operations * SECONDS_PER_OPERATION + parameters(self._module) / WEIGHTS_PER_SECOND
-        return Cost(fixed, self.flops / FLOPS_PER_SECOND)
+        return Cost(fixed, self._per_image)
+
+    @property
+    def _per_image(self) -> float:
+        return self.flops / FLOPS_PER_SECOND + self._values / VALUES_PER_SECOND

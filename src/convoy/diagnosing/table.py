@@ -24,6 +24,7 @@ class Topic(StrEnum):
     TRAINABILITY = "trainability"
     DATA = "data"
     SHORTCUTS = "shortcuts"
+    LABELS = "labels"
     PROTOCOL = "protocol"
     RESULTS = "results"
     TEXT = "text"
@@ -84,6 +85,10 @@ CHECKS = (
     Check(Topic.SHORTCUTS, "predictable_without_content", quick=False),
     Check(Topic.SHORTCUTS, "parts_are_distinguishable", quick=False),
     Check(Topic.SHORTCUTS, "related_images", quick=False),
+    Check(Topic.LABELS, "part_is_turned", quick=False),
+    Check(Topic.LABELS, "classes_swapped", quick=False),
+    Check(Topic.LABELS, "random_labels", quick=False),
+    Check(Topic.LABELS, "turned_copies", quick=False),
     Check(Topic.PROTOCOL, "protocol_faults", quick=False),
     Check(Topic.PROTOCOL, "label_changing_augmentation"),
     Check(Topic.PROTOCOL, "squared_error"),

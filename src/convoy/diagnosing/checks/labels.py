@@ -1,0 +1,223 @@
+"""Checks of labels and of the orientation of images, with a fast classifier of thumbnails. Subject: `Images`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.images import Images, sample
+from convoy.diagnosing.pixel_classifier import PixelClassifier, out_of_fold
+from convoy.stats import wilson
+from convoy.text import gettext as _
+
+IMAGES = 3000  # of a part
+FEWEST = 60  # images of a part
+STRONG = 5.0  # standard errors
+LEAST_WRONG = 0.05  # share of the labels
+MOST_WRONG = 0.4  # beyond it, the classifier may be what is wrong
+SAME_SHAPE, SAME_PICTURE = 0.95, 0.99  # correlation
+FEWEST_COPIES = 3
+ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in training
+
+
+def symmetries() -> dict[str, tuple[int, bool]]:
+    """Returns quarter turns and whether the image is then mirrored, by name; without the image as it is."""
+    return {
+        _("transposed"): (3, True),
+        _("rotated by 90 degrees"): (1, False),
+        _("rotated by 180 degrees"): (2, False),
+        _("rotated by 270 degrees"): (3, False),
+        _("mirrored"): (0, True),
+        _("upside down"): (2, True),
+        _("transposed along the other diagonal"): (1, True),
+    }
+
+
+def turned(images: np.ndarray, turns: int, is_mirrored: bool) -> np.ndarray:
+    rotated = np.rot90(images, turns, (2, 3))
+    return np.ascontiguousarray(rotated[..., ::-1] if is_mirrored else rotated)
+
+
+def part_is_turned(images: Images) -> Iterator[Finding]:
+    """A classifier of training images gets more images of a part right if they are turned or mirrored."""
+    for name, part in _scored(images):
+        pixels, labels = part
+        classifier = _of_training(images)
+        unchanged = classifier.outputs(pixels).argmax(1) == labels
+        right = {way: classifier.outputs(turned(pixels, *how)).argmax(1) == labels for way, how in symmetries().items()}
+        best = max(right, key=lambda way: int(right[way].sum()))
+        gained, lost = int((right[best] & ~unchanged).sum()), int((unchanged & ~right[best]).sum())
+        evidence = (gained - lost) / max(1.0, np.sqrt(gained + lost))
+        if evidence > STRONG:
+            yield Finding(
+                Severity.ERROR,
+                _(
+                    "A classifier of training images gets {after:.1%} of {n:,} images of {part} right if they are "
+                    "{way}, and {before:.1%} as they are",
+                    after=right[best].mean(),
+                    n=len(labels),
+                    part=name,
+                    way=best,
+                    before=unchanged.mean(),
+                ),
+                _("Read both parts in the same way; usual cause: rows and columns exchanged in one of them"),
+                {
+                    "part": name,
+                    "accuracy": float(unchanged.mean()),
+                    "accuracy_turned": float(right[best].mean()),
+                    "images": len(labels),
+                },
+            )
+
+
+def classes_swapped(images: Images) -> Iterator[Finding]:
+    """A classifier of training images confuses two classes of a part more often than it gets them right."""
+    for name, (pixels, labels) in _scored(images):
+        predicted = _of_training(images).outputs(pixels).argmax(1)
+        confusion = np.zeros((len(images.train.classes),) * 2, int)
+        np.add.at(confusion, (labels, predicted), 1)
+        right = np.diag(confusion)[:, None] + np.diag(confusion)
+        swapped = confusion + confusion.T
+        evidence = np.triu((swapped - right) / np.sqrt(np.maximum(1, swapped + right)), 1)
+        one, other = np.unravel_index(int(evidence.argmax()), evidence.shape)
+        # In a sound part, one of two confused classes may have few right answers, but not both.
+        both = min(confusion[one, other] - confusion[one, one], confusion[other, one] - confusion[other, other])
+        if not (evidence[one, other] > STRONG and both > 0):
+            continue
+        after = (np.diag(confusion).sum() - right[one, other] + swapped[one, other]) / len(labels)
+        if after > ALSO_RIGHT * _accuracy_in_training(images):
+            yield Finding(
+                Severity.ERROR,
+                _(
+                    "{one} and {other} are probably exchanged in the labels of {part}: a classifier of training images "
+                    "finds {swapped:,} of these images in the other class, and {right:,} in their own",
+                    one=images.train.classes[one],
+                    other=images.train.classes[other],
+                    part=name,
+                    swapped=int(swapped[one, other]),
+                    right=int(right[one, other]),
+                ),
+                _("Compare the order of the class names of both parts"),
+                {"part": name, "swapped": int(swapped[one, other]), "right": int(right[one, other])},
+            )
+
+
+def random_labels(images: Images) -> Iterator[Finding]:
+    """Where a classifier is surest, its error is that of the labels: it no longer falls if it is even surer."""
+    chosen = sample(len(images.train), 2 * IMAGES)
+    labels, classes = images.train.labels[chosen], len(images.train.classes)
+    if len(chosen) < 5 * FEWEST or len(np.unique(labels)) < 2:
+        return
+    outputs = out_of_fold(images.train.images[chosen], labels, classes)
+    ordered = np.sort(outputs, 1)
+    by_margin = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")  # surest first
+    wrong = (outputs.argmax(1) != labels)[by_margin]
+    tenth = len(wrong) // 10
+    surest, next_surest = wrong[:tenth], wrong[tenth : 4 * tenth]
+    share = float(wrong[: 4 * tenth].mean())
+    is_flat = surest.mean() > 0.7 * next_surest.mean()
+    if is_flat and share < MOST_WRONG and wilson(int(surest.sum()), tenth).span[0] > LEAST_WRONG:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "About {share:.0%} of the training labels are probably random: so many differ from a classifier of the "
+                "other half of the images in the {n:,} images where it is surest",
+                share=share * classes / (classes - 1),
+                n=4 * tenth,
+            ),
+            _("Compare labels with images in convoy data show; convoy crossval and the doctor list suspect labels"),
+            {
+                "share": share,
+                "share_of_surest": float(surest.mean()),
+                "accuracy": float(1 - wrong.mean()),
+                "images": len(labels),
+            },
+        )
+
+
+def turned_copies(images: Images) -> Iterator[Finding]:
+    """Images of a part that are rotated training images, or mirrored ones; `images_in_two_parts` finds the others."""
+    train = images.train.images
+    vectors = _invariants(train)
+    center, scale = vectors.mean(0), vectors.std(0) + 1e-6
+    vectors = _unit((vectors - center) / scale)
+    for name, part in images.parts.items():
+        if name == "train":
+            continue
+        pixels = part.images[sample(len(part), IMAGES)]
+        wanted = _unit((_invariants(pixels) - center) / scale)
+        copies = 0
+        for rows in np.array_split(np.arange(len(pixels)), -(-len(pixels) // 500)):
+            similarity = wanted[rows] @ vectors.T
+            nearest = similarity.argmax(1)
+            is_near = similarity[np.arange(len(rows)), nearest] > SAME_SHAPE
+            copies += int(_is_turned_copy(pixels[rows[is_near]], train[nearest[is_near]]).sum())
+        if copies >= FEWEST_COPIES:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "{count:,} of {n:,} images of {part} are rotated or transposed training images",
+                    count=copies,
+                    n=len(pixels),
+                    part=name,
+                ),
+                _("Split the images before they are augmented; keep copies together with data.split.group_by"),
+                {"part": name, "images": len(pixels), "share": copies / len(pixels)},
+            )
+
+
+def _scored(images: Images) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """Yields the parts with enough images, of which at most IMAGES are used."""
+    if min(len(images.train), len(np.unique(images.train.labels)) * 10) >= min(FEWEST, 20):
+        for name, part in images.parts.items():
+            if name != "train" and len(part) >= FEWEST:
+                chosen = sample(len(part), IMAGES)
+                yield name, (part.images[chosen], part.labels[chosen])
+
+
+def _of_training(images: Images) -> PixelClassifier:
+    chosen = sample(len(images.train), IMAGES)
+    return PixelClassifier.fitted(images.train.images[chosen], images.train.labels[chosen], len(images.train.classes))
+
+
+def _accuracy_in_training(images: Images) -> float:
+    chosen = sample(len(images.train), IMAGES)
+    labels = images.train.labels[chosen]
+    predicted = out_of_fold(images.train.images[chosen], labels, len(images.train.classes)).argmax(1)
+    return float((predicted == labels).mean())
+
+
+def _is_turned_copy(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns whether images are their others rotated, or mirrored other than left to right; not also as they are."""
+    wanted, is_copy = _unit(_flat(others)), np.zeros(len(images), bool)
+    for turns, is_mirrored in symmetries().values():
+        if turns:
+            is_copy |= (_unit(_flat(turned(images, turns, is_mirrored))) * wanted).sum(1) > SAME_PICTURE
+    return is_copy & ((_unit(_flat(images)) * wanted).sum(1) < SAME_SHAPE)
+
+
+def _invariants(images: np.ndarray) -> np.ndarray:
+    """Returns means of pixels that rotations and reflections exchange with each other, float32 [N, F]."""
+    step = max(1, images.shape[2] // 14)
+    half = images.shape[2] // step // 2
+    side, start = 2 * half * step, (images.shape[2] - 2 * half * step) // 2
+    cut = images[:, :, start : start + side, start : start + side]
+    rows, columns = np.triu_indices(half)
+    parts = []
+    for chunk in np.array_split(cut, max(1, len(cut) // 1000)):
+        grey = chunk.mean(1, dtype=np.float32).reshape(len(chunk), 2 * half, step, 2 * half, step).mean((2, 4))
+        quarter = (grey + grey[:, ::-1] + grey[:, :, ::-1] + grey[:, ::-1, ::-1])[:, :half, :half]
+        parts.append((quarter + quarter.transpose(0, 2, 1))[:, rows, columns])
+    return np.concatenate(parts)
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), int(np.prod(images.shape[1:]))).astype(np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    centred = vectors - vectors.mean(1, keepdims=True)
+    unit: np.ndarray = centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-3)
+    return unit
