@@ -14,7 +14,7 @@ from convoy.reporting.reading import Groups, RunView
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext, translated
-from convoy.text.lists import listed
+from convoy.text.lists import joined, listed
 from convoy.training.run.stopping import active
 
 MAX_TEXTS = 4  # different texts of one paragraph; if there are more, only the first recipe is described
@@ -283,7 +283,7 @@ def hardware(view: RunView, references: References) -> str:
 
 
 def _settings(table: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} = {_value(value)}" for key, value in table.items())
+    return joined(f"{key} = {_value(value)}" for key, value in table.items())
 
 
 def _value(value: object) -> str:
