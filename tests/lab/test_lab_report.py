@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
@@ -138,9 +141,20 @@ def test_papers_of_an_option_are_cited_only_with_it():
     assert counts == {"resnet18": 1, "se_resnet18": 2, "cbam_resnet18": 2}
 
 
+@contextmanager
+def blank_figures() -> Iterator[None]:
+    """Saves small blank images instead of figures, because drawing them takes most of the time."""
+    blank = Image.new("RGB", (60, 40))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convoy.reporting.canvas._svg", lambda figure: "<svg/>")
+        patch.setattr(FigureCanvasAgg, "print_figure", lambda self, file, **options: blank.save(file, "png"))
+        yield
+
+
 def test_docx_has_all_headings_tables_and_figures(run, page, tmp_path):
     docx = pytest.importorskip("docx")
-    path = formats.write(page, tmp_path, "lab-report", "docx")
+    with blank_figures():
+        path = formats.write(page, tmp_path, "lab-report", "docx")
     document = docx.Document(str(path))
     headings = [each.text for each in document.paragraphs if each.style.name == "Heading 1"]
     assert headings == [section.title for section in page.sections]
@@ -151,7 +165,8 @@ def test_docx_has_all_headings_tables_and_figures(run, page, tmp_path):
 
 @pytest.fixture(scope="module")
 def tex(page, tmp_path_factory) -> Path:
-    return formats.write(page, tmp_path_factory.mktemp("tex"), "lab-report", "tex")
+    with blank_figures():
+        return formats.write(page, tmp_path_factory.mktemp("tex"), "lab-report", "tex")
 
 
 def test_tex_is_balanced_and_escapes_names(page, tex):

@@ -175,7 +175,8 @@ def test_a_landscape_that_is_interrupted_often_has_the_same_finding_and_computes
 
 @pytest.mark.usefixtures("words_alone")
 def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, tmp_path: Path) -> None:
-    study = landscape([("norm", make())], Session(tmp_path), Design(LRS, 2), surfaces=None)
+    recipe = make(**{"train.epochs": 1})
+    study = landscape([("norm", recipe)], Session(tmp_path), Design(LRS, 2), surfaces=None)
     assert study is not None
     finding = finding_of(study)
     assert (finding.pairs, finding.seeds, finding.recipes[0].surfaces) == ((), 2, ())
@@ -211,7 +212,8 @@ def test_each_band_ends_at_its_shortest_run_and_widths_compare_the_steps_of_all(
 
 def test_runs_with_own_seeds_differ_in_weights_and_form_one_band(make: Make, tmp_path: Path) -> None:
     design = Design(LRS, own_seeds=True, step_probes=False)
-    study = landscape([("a", make()), ("b", make(norm=False))], Session(tmp_path), design, surfaces=None)
+    recipes = [(label, make(norm=norm, **{"train.epochs": 1})) for label, norm in (("a", True), ("b", False))]
+    study = landscape(recipes, Session(tmp_path), design, surfaces=None)
     assert study is not None
     assert [member.seed for member in study.members] == [42, 43, 44, 45]
     assert finding_of(study).seeds == 1
