@@ -66,7 +66,9 @@ def study(runs, tmp_path_factory) -> Study:
     out = tmp_path_factory.mktemp("study")
     part = fake_study(out, name="compare-part")
     study = reproduction(out, runs, parts=(StudyResult("search", None, f"../{part.name}", "", ("lenet",), None),))
-    write_report(study)
+    with pytest.MonkeyPatch.context() as patch:  # the files of its charts are empty
+        patch.setattr("convoy.reporting.canvas.FigureCanvasAgg.print_figure", lambda *of, **options: None)
+        write_report(study)
     return study
 
 

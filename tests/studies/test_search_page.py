@@ -63,7 +63,9 @@ def names(space: dict[str, list[Any]], **changes: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return reported(finding(TWO), tmp_path_factory.mktemp("search"))
+    with pytest.MonkeyPatch.context() as patch:  # the PNG files of its charts are empty
+        patch.setattr("convoy.reporting.canvas.FigureCanvasAgg.print_figure", lambda *of, **options: None)
+        return reported(finding(TWO), tmp_path_factory.mktemp("search"))
 
 
 def reported(finding: SearchFinding, out: Path) -> Study:
