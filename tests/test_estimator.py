@@ -129,11 +129,11 @@ def test_numbers_are_scaled_by_the_range_of_the_training_images(trained: ImageCl
     images, labels = striped()
     in_range = np.concatenate([images, np.full((1, 16, 16), 0, np.uint8), np.full((1, 16, 16), 255, np.uint8)])
     more_labels = [*labels, "left", "right"]
-    as_bytes = small().fit(in_range, more_labels).predict_proba(images)
+    as_bytes = small(epochs=1).fit(in_range, more_labels).predict_proba(images)
 
     for low, high in ((0, 1), (-3, 3), (0, 255)):
         scaled = low + in_range / 255 * (high - low)
-        classifier = small().fit(scaled, more_labels)
+        classifier = small(epochs=1).fit(scaled, more_labels)
         assert classifier.range_ == (low, high)
         assert (classifier.predict_proba(scaled[:60]) == as_bytes).all()
     assert trained.range_ == (0, 255)
@@ -155,10 +155,11 @@ def test_random_state_determines_the_weights(trained: ImageClassifier) -> None:
     def output(random_state: Any) -> np.ndarray:
         return small(epochs=1, random_state=random_state).fit(images, labels).predict_proba(images)
 
-    assert (output(1) == output(1)).all()
+    first = output(1)
+    assert (output(1) == first).all()
     assert (output(None) == output(42)).all()  # the recipe's seed
     assert (output(np.random.RandomState(5)) == output(np.random.RandomState(5))).all()
-    assert (output(1) != output(2)).any()
+    assert (output(2) != first).any()
 
 
 def test_fit_does_not_change_other_random_states_and_the_thread_count() -> None:
@@ -292,7 +293,7 @@ def test_pipeline_with_standardised_rows_of_which_most_are_negative() -> None:
     assert cross_val_score(pipeline, images.reshape(60, -1), labels, cv=3).mean() > 0.9
 
 
-@pytest.mark.parametrize("method", ["sigmoid", "isotonic", "temperature"])
+@pytest.mark.parametrize("method", ["sigmoid", "temperature"])
 def test_calibration(method: str) -> None:
     images, labels = striped()
     calibrated = CalibratedClassifierCV(small(), method=method, cv=2).fit(images, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from io import BytesIO
 
 import numpy as np
@@ -14,6 +15,11 @@ from convoy.data.duplicates import MIN_IMAGES, Duplicates, find_duplicates
 
 def pictures(count: int, channels: int = 3, side: int = 32, seed: int = 0) -> np.ndarray:
     """Random images, uint8 [N, C, H, H]. Their power falls with the square of the frequency, as in photographs."""
+    return _pictures(count, channels, side, seed).copy()
+
+
+@cache
+def _pictures(count: int, channels: int, side: int, seed: int) -> np.ndarray:
     draw = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side))
     frequency[0, 0] = np.inf

@@ -106,7 +106,7 @@ def test_every_fault_is_in_the_flags_and_the_log_of_the_run(train: Train, fault:
         "schedule_per_batch": ("schedule.name", "step"),
         "drop_last_in_evaluation": ("train.batch_size", 32),
     }
-    run = train(fault, epochs=1, more=(needs[fault],) if fault in needs else ())
+    run = train(fault, more=(needs[fault],) if fault in needs else ())
     assert any(flag.startswith(fault.flag) for flag in run.status.flags)
     assert fault.info.sentence() in (run.path / "log.txt").read_text()
 
