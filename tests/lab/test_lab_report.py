@@ -97,7 +97,7 @@ def test_method_has_each_stop_rule_with_its_limit(field, run):
 
 
 def test_each_reference_is_cited_and_each_citation_has_a_reference(page, study):
-    for each in (page, lab_page(study, kinds.page_of, None)):
+    for each in (page, lab_page(study, kinds.page_of, None, kinds.about_of(study))):
         texts = [block.text for block in prose(each)]
         listed = [int(match[1]) for text in texts if (match := re.match(r"\[(\d+)\] ", text))]
         cited = [
@@ -117,11 +117,14 @@ def test_network_is_drawn_and_questions_have_space_for_answers(page):
 
 
 def test_the_text_of_a_study_has_its_number_of_seeds(study):
-    assert any("trained with 2 seeds" in block.text for block in prose(lab_page(study, kinds.page_of, None)))
+    assert any(
+        "trained with 2 seeds" in block.text
+        for block in prose(lab_page(study, kinds.page_of, None, kinds.about_of(study)))
+    )
 
 
 def test_a_study_has_a_picture_of_each_network(study):
-    page = lab_page(study, kinds.page_of, None)
+    page = lab_page(study, kinds.page_of, None, kinds.about_of(study))
     assert sum(isinstance(block, Drawing) for block in page.blocks) == 2
     assert len(set(names_of(page))) == len(names_of(page))
 

@@ -13,6 +13,7 @@ from convoy.recipe.faults import Aspect, Fault
 from convoy.reporting.checklist import CHECKLISTS, items, write_checklist
 from convoy.reporting.checklist.answers import Answer, Item
 from convoy.runs import Run, Study, Workspace
+from convoy.studies.kinds import about_of
 from convoy.text import in_language
 from fake_runs import DEFAULT, fake_run, fake_study
 
@@ -29,7 +30,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 def by_number(target: Run | Study, name: str) -> dict[str, Item]:
-    return {item.number: item for item in items(target, name)}
+    return {item.number: item for item in items(target, name, about_of(target))}
 
 
 def test_checklists_have_the_published_numbers() -> None:

@@ -314,14 +314,17 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
         raise ValueError(_("--checklist and --format write different documents: use one of them"))
     if suffix is None and (author is not None or (overwrite and checklist is None)):
         raise ValueError(_("--author and --overwrite are for lab reports: use them with --format"))
+    about = kinds.about_of(subject)
     try:
         if checklist is not None:
-            path = write_checklist(subject, checklist, overwrite=overwrite)
+            path = write_checklist(subject, checklist, about, overwrite=overwrite)
             if not (subject.path / "report.html").is_file():  # which the checklist links to
                 write_report(subject, page_of=kinds.page_of)
             return path
         if suffix is not None:
-            return write_lab_report(subject, suffix, page_of=kinds.page_of, author=author, overwrite=overwrite)
+            return write_lab_report(
+                subject, suffix, page_of=kinds.page_of, about=about, author=author, overwrite=overwrite
+            )
         return write_report(subject, page_of=kinds.page_of)
     except OSError as error:
         where = f"{error.filename or subject.path}: {error.strerror or error}"

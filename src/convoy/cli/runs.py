@@ -206,6 +206,7 @@ def push(call: Call, as_json: bool) -> None:
 @command(api.report)
 def report(call: Call, as_json: bool) -> None:
     from convoy.api.arguments import locate
+    from convoy.experiments import kinds
     from convoy.record import contradictions
     from convoy.reporting import checklist
     from convoy.reporting.checklist import page as checklist_page
@@ -215,7 +216,7 @@ def report(call: Call, as_json: bool) -> None:
     page = call()
     runs = [subject] if isinstance(subject, Run) else [member.run for member in subject.members]
     contradicted = [each for run in runs for each in contradictions(run)]
-    items = checklist.items(subject, name) if (name := call.keywords.get("checklist")) else ()
+    items = checklist.items(subject, name, kinds.about_of(subject)) if (name := call.keywords.get("checklist")) else ()
     if as_json:
         table = {"report": str(page), "contradictions": [asdict(each) for each in contradicted]}
         print_json(table | ({"checklist": [asdict(item) for item in items]} if items else {}))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from convoy.text import gettext as _
 
 if TYPE_CHECKING:
+    from convoy.reporting.about import About
     from convoy.reporting.content import Page
     from convoy.runs import Run, Study
 
@@ -20,13 +21,14 @@ def write_lab_report(
     suffix: str,
     *,
     page_of: Callable[[Study, Path], Page],
+    about: About,
     author: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Writes lab-report.SUFFIX and figures/ into the folder of the run or study; returns its path.
 
-    `page_of` creates the page of a study. Raises ValueError, before writing anything, for an unknown format, a missing
-    package or program, an existing file, and missing or damaged results.
+    `page_of` creates the page of a study; `about`: of its kind. Raises ValueError, before writing anything, for an
+    unknown format, a missing package or program, an existing file, and missing or damaged results.
     """
     from convoy.lab.page import lab_page
     from convoy.registry import unknown
@@ -38,4 +40,4 @@ def write_lab_report(
     if path.exists() and not overwrite:
         raise ValueError(_("{path} already exists and may have been edited; rename it or use --overwrite", path=path))
     formats.FORMATS[suffix].check()
-    return formats.write(lab_page(target, page_of, author), target.path, NAME, suffix)
+    return formats.write(lab_page(target, page_of, author, about), target.path, NAME, suffix)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from convoy.lab import method, networks
 from convoy.lab.references import References
+from convoy.reporting.about import NOTHING, About
 from convoy.reporting.content import Block, Chart, Drawing, Gallery, Page, Prose, Section
 from convoy.reporting.pages import run_page, study_page
 from convoy.reporting.reading import PARTS, Groups, RunView, all_views, read_run, read_study
@@ -18,13 +19,14 @@ from convoy.text import gettext as _
 ANSWER = 4  # empty lines below a question
 
 
-def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author: str | None) -> Page:
+def lab_page(
+    target: Run | Study, page_of: Callable[[Study, Path], Page], author: str | None, about: About = NOTHING
+) -> Page:
     if isinstance(target, Study):
         page, groups = study_page(target, target.path, page_of), read_study(target) if target.members else {}
-        kind = target.contents.kind
     else:
         view = read_run(target)
-        page, groups, kind = run_page(target, target.path), {view.label: [view]}, ""
+        page, groups = run_page(target, target.path), {view.label: [view]}
     if author:
         page = replace(page, kicker=f"{author} · {page.kicker}")
     if not groups:  # a reproduction that trained nothing
@@ -33,10 +35,10 @@ def lab_page(target: Run | Study, page_of: Callable[[Study, Path], Page], author
     *body, setup = page.sections
     results = Section(_("Results"), (*page.tables, *_class_tables(recipes)))
     written = (_method(page, recipes, references), results, *body)
-    evaluation = Section(_("Evaluation"), (Prose(_evaluation(kind, groups, references)),))
+    evaluation = Section(_("Evaluation"), (Prose(_evaluation(about, groups, references)),))
     questions = tuple(
         Prose(f"{number}. {question}", blank_lines=ANSWER)
-        for number, question in enumerate(_questions(written, groups, kind), start=1)
+        for number, question in enumerate(_questions(written, groups, about), start=1)
     )
     cited = tuple(Prose(f"[{number}] {source.text}", source.url, source.url) for number, source in references)
     code = tuple(block for group in recipes.values() for block in networks.code_of(group[0].run))
@@ -81,7 +83,7 @@ def _method(page: Page, groups: Groups, references: References) -> Section:
     return Section(_("Method"), tuple(blocks))
 
 
-def _evaluation(kind: str, groups: Groups, references: References) -> str:
+def _evaluation(about: About, groups: Groups, references: References) -> str:
     """Describes how results were scored and compared."""
     counts = {len({view.seed for view in group}) for group in groups.values()}
     seeds = max(counts)
@@ -101,32 +103,9 @@ def _evaluation(kind: str, groups: Groups, references: References) -> str:
                 citation=references.method("t"),
             )
         )
-    if kind == "compare" and len(groups) > 1:
-        sentences.append(
-            _(
-                "Networks are compared by paired t tests over common seeds, and image by image by McNemar's exact "
-                "test{mcnemar}. Tests of one kind are corrected together by Holm's method{holm}.",
-                mcnemar=references.method("mcnemar"),
-                holm=references.method("holm"),
-            )
-        )
-    if kind == "crossval":
-        sentences.append(
-            _(
-                "The interval over folds is corrected for their common training images{citation}.",
-                citation=references.method("folds"),
-            )
-        )
-    if kind == "search":
-        sentences.append(
-            _(
-                "The hyperparameters were searched with Optuna{citation}; the winner was trained again with new seeds.",
-                citation=references.method("search"),
-            )
-        )
-    if kind in ("seeds", "landscape"):
-        sentences.append(_("The analysis follows the literature{citation}.", citation=references.method(kind)))
-    return " ".join(sentences)
+    if len(groups) > 1 or not about.compares_models:
+        sentences.append(about.method(references.method))
+    return " ".join(filter(None, sentences))
 
 
 def _class_tables(groups: Groups) -> Iterator[Block]:
@@ -141,7 +120,7 @@ def _class_tables(groups: Groups) -> Iterator[Block]:
             yield replace(class_table(group[0].scores[part]), title=title)
 
 
-def _questions(sections: tuple[Section, ...], groups: Groups, kind: str) -> Iterator[str]:
+def _questions(sections: tuple[Section, ...], groups: Groups, about: About) -> Iterator[str]:
     """Yields questions for the reader about the results on the page."""
     names = {block.name for section in sections for block in section.blocks if isinstance(block, Chart | Gallery)}
     views = all_views(groups)
@@ -165,7 +144,7 @@ def _questions(sections: tuple[Section, ...], groups: Groups, kind: str) -> Iter
         yield _("Why do the augmentations fit these images? Name one that would change the class of an image.")
     else:
         yield _("Which augmentation would fit these images, and which would change the class of an image?")
-    if kind == "search":
-        yield _("Why is the accuracy of the best trial in the search higher than that of the retrained winner?")
+    if about.question:
+        yield about.question
     yield _("Which layers have most of the parameters, and which most of the computation?")
     yield _("What would you change first to improve the result, and which experiment would show that it helped?")

@@ -2,13 +2,14 @@
 
 command.py has the public function with its options; convoy/api/__init__.py imports it. These modules never import
 torch, not even indirectly: finding.py has the type of the finding, whose field `kind` is the folder's name, and the
-function `again`, which recomputes it; words.py has the functions `sentence` and `caveats` of a finding; page.py has the
-function `page` of study, finding and folder.
+function `again`, which recomputes it; words.py has the functions `sentence` and `caveats` of a finding and, optionally,
+`about`, what lab reports and checklists say about the kind; page.py has the function `page` of study, finding and
+folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -21,8 +22,9 @@ from convoy.text.lists import joined
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from convoy.reporting.about import About
     from convoy.reporting.content import Page
-    from convoy.runs import Study
+    from convoy.runs import Run, Study
 
 
 def folders_of(package: ModuleType) -> dict[str, str]:
@@ -56,6 +58,16 @@ def sentence_of(study: Study, kinds: Mapping[str, str] = KINDS) -> str:
 
 def caveats_of(study: Study, kinds: Mapping[str, str] = KINDS) -> list[str]:
     return _module(study, "words", kinds).caveats(finding_of(study, kinds))
+
+
+def about_of(target: Run | Study, kinds: Mapping[str, str] = KINDS) -> About:
+    from convoy.reporting.about import NOTHING
+    from convoy.runs import Run
+
+    if isinstance(target, Run):
+        return NOTHING
+    about: Callable[[], About] = getattr(_module(target, "words", kinds), "about", lambda: NOTHING)
+    return about()
 
 
 def page_of(study: Study, folder: Path, kinds: Mapping[str, str] = KINDS) -> Page:

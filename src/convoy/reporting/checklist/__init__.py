@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from convoy.registry import unknown
+from convoy.reporting.about import NOTHING, About
 from convoy.reporting.checklist import neurips, reforms
 from convoy.reporting.checklist.answers import Item, Row
 from convoy.reporting.checklist.evidence import Subject
@@ -20,15 +21,15 @@ from convoy.text import gettext as _
 CHECKLISTS: Mapping[str, Callable[[], tuple[Row, ...]]] = {"neurips": neurips.rows, "reforms": reforms.rows}
 
 
-def items(target: Run | Study, name: str) -> tuple[Item, ...]:
+def items(target: Run | Study, name: str, about: About = NOTHING) -> tuple[Item, ...]:
     """Returns the answered questions of a checklist. Raises ValueError for an unknown name or a damaged run."""
     if name not in CHECKLISTS:
         raise unknown(_("checklist"), name, CHECKLISTS)
-    subject = Subject.of(target)
+    subject = Subject.of(target, about)
     return tuple(row.answered(subject) for row in CHECKLISTS[name]())
 
 
-def write_checklist(target: Run | Study, name: str, *, overwrite: bool = False) -> Path:
+def write_checklist(target: Run | Study, name: str, about: About = NOTHING, *, overwrite: bool = False) -> Path:
     """Writes checklist-NAME.html and .md into the folder of the run or study; returns the path of the page.
 
     Raises ValueError for an unknown name, an existing checklist, and a missing or damaged run.
@@ -36,7 +37,7 @@ def write_checklist(target: Run | Study, name: str, *, overwrite: bool = False) 
     from convoy.reporting import render
     from convoy.reporting.checklist.page import page
 
-    answered = items(target, name)
+    answered = items(target, name, about)
     for path in (target.path / f"checklist-{name}{suffix}" for suffix in (".html", ".md")):
         if path.exists() and not overwrite:
             raise ValueError(

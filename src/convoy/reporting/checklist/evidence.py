@@ -10,6 +10,7 @@ from pathlib import Path
 
 from convoy.evaluation import robustness
 from convoy.recipe.faults import Aspect, Fault
+from convoy.reporting.about import About
 from convoy.reporting.checklist.answers import Answer, Evidence
 from convoy.reporting.quantities import plain
 from convoy.reporting.reading import PARTS, RunView, distinct, read_run, read_study
@@ -29,17 +30,17 @@ class Subject:
 
     views: Sequence[RunView]
     folder: Path  # of the checklist
-    kind: str  # of the study; empty for a run
+    about: About  # the kind of study
     commands: Sequence[str]
 
     @classmethod
-    def of(cls, target: Run | Study) -> Subject:
+    def of(cls, target: Run | Study, about: About) -> Subject:
         """Raises ValueError for a study without runs, and for missing and damaged files."""
         if isinstance(target, Run):
             view = read_run(target)
-            return cls([view], target.path, "", [view.environment.command])
+            return cls([view], target.path, about, [view.environment.command])
         views = [view for group in read_study(target).values() for view in group]
-        return cls(views, target.path, target.contents.kind, [target.command])
+        return cls(views, target.path, about, [target.command])
 
     @property
     def first(self) -> RunView:
@@ -177,8 +178,8 @@ def uncertainty(subject: Subject) -> Evidence:
     if not subject.part:
         return Evidence(Answer.NO, _("no part that all runs were scored on"), REPORT)
     n = subject.first.scores[subject.part].n
-    if subject.kind == "crossval":
-        return Evidence(Answer.YES, _("95 % interval over folds, corrected for their common images"), REPORT)
+    if subject.about.uncertainty:
+        return Evidence(Answer.YES, subject.about.uncertainty, REPORT)
     if subject.seeds > 1:
         text = _(
             "95 % intervals over at least {n} seeds (Student's t): initial weights, order of images and dropout vary",
@@ -193,7 +194,7 @@ def uncertainty(subject: Subject) -> Evidence:
 
 
 def tests(subject: Subject) -> Evidence:
-    if len(subject.labels) < 2 or subject.kind not in ("compare", "ladder"):
+    if len(subject.labels) < 2 or not subject.about.compares_models:
         return Evidence(Answer.NOT_APPLICABLE, _("no models are compared"), REPORT)
     if subject.seeds < 2:
         return Evidence(
@@ -301,8 +302,8 @@ def selection(subject: Subject) -> Evidence:
 
 @mentions_faults(Aspect.TRAINING)
 def hyperparameters(subject: Subject) -> Evidence:
-    if subject.kind == "search":
-        return Evidence(Answer.YES, _("searched; the report has the ranges and all trials"), REPORT)
+    if subject.about.hyperparameters:
+        return Evidence(Answer.YES, subject.about.hyperparameters, REPORT)
     text = _("the recipe has all values; say how they were chosen")
     if keys := subject.first.recipe.chosen:
         text = _("{text}; Convoy chose for the number of images: {keys}", text=text, keys=joined(keys))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convoy import chance
+from convoy.reporting.about import About, Cite
 from convoy.reporting.words import accuracy_name, accuracy_title, part_name
 from convoy.studies.compare.ablation import Ablation, Interaction
 from convoy.studies.compare.finding import CompareFinding, Mixed
@@ -127,6 +128,19 @@ def _about_key(key: str, ablation: Ablation, *, reduced: bool) -> list[str]:
         return _clauses(best, effects, ablation.effects)
     leads = [f"{effect.b} ({effect.difference.points()})" for effect in effects]
     return [_("{first} is above {others}", first=best, others=listed(leads))]
+
+
+def about() -> About:
+    return About(_method, compares_models=True)
+
+
+def _method(cite: Cite) -> str:
+    return _(
+        "Networks are compared by paired t tests over common seeds, and image by image by McNemar's exact "
+        "test{mcnemar}. Tests of one kind are corrected together by Holm's method{holm}.",
+        mcnemar=cite("mcnemar"),
+        holm=cite("holm"),
+    )
 
 
 def caveats(finding: CompareFinding) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convoy.reporting.about import About, Cite
 from convoy.stats import digits_for
 from convoy.studies.crossval.finding import CrossvalFinding, fold_label
 from convoy.text import gettext as _
@@ -27,6 +28,14 @@ def sentence(finding: CrossvalFinding) -> str:
     else:
         clauses.append(_("all images of the first of {n} repeats: {accuracy}", n=finding.repeats, accuracy=pooled))
     return "; ".join(clauses)
+
+
+def about() -> About:
+    return About(_method, uncertainty=_("95 % interval over folds, corrected for their common images"))
+
+
+def _method(cite: Cite) -> str:
+    return _("The interval over folds is corrected for their common training images{citation}.", citation=cite("folds"))
 
 
 def caveats(finding: CrossvalFinding) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convoy.reporting.about import About
 from convoy.reporting.words import accuracy_name
 from convoy.studies.ladder.finding import LadderFinding, Rung
 from convoy.text import gettext as _
@@ -23,6 +24,10 @@ def sentence(finding: LadderFinding) -> str:
 
 def rung_name(rung: Rung) -> str:
     return ", ".join(change.key.replace("_", " ") if change.after == "on" else change.key for change in rung.changes)
+
+
+def about() -> About:
+    return About(compares_models=True)
 
 
 def caveats(finding: LadderFinding) -> list[str]:

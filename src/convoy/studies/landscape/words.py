@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from convoy.reporting.about import About
 from convoy.stats import Estimate
 from convoy.studies.landscape.arrays import Surface
 from convoy.studies.landscape.band import Measure, Verdict
@@ -111,6 +112,10 @@ def _ratio(ratio: Estimate | None, *, flipped: bool) -> str:
     digits = 2 if ratio.mean >= 0.1 else 4
     number, ends = f"{ratio.mean:.{digits}f}", ratio.ends(digits=digits)
     return number if ratio.low is None else _("{number} (95 % interval {ends})", number=number, ends=ends)
+
+
+def about() -> About:
+    return About(lambda cite: _("The analysis follows the literature{citation}.", citation=cite("landscape")))
 
 
 def caveats(finding: LandscapeFinding) -> list[str]:

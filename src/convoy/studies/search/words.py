@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from convoy.reporting.about import About, Cite
 from convoy.reporting.words import accuracy_name
 from convoy.studies.search.finding import Importance, Pruner, Sampler, SearchFinding, State, Trial
 from convoy.text import gettext as _
@@ -68,6 +69,21 @@ def method_text(finding: SearchFinding) -> str:
     method, count = finding.method, len(finding.trials)
     how = _("full grid of {n}", n=count) if method.grid else _("{n} trials by {by}", n=count, by=method.sampler)
     return _("{trials}, pruner {pruner}, seed {seed}", trials=how, pruner=method.pruner, seed=method.seed)
+
+
+def about() -> About:
+    return About(
+        _method,
+        question=_("Why is the accuracy of the best trial in the search higher than that of the retrained winner?"),
+        hyperparameters=_("searched; the report has the ranges and all trials"),
+    )
+
+
+def _method(cite: Cite) -> str:
+    return _(
+        "The hyperparameters were searched with Optuna{citation}; the winner was trained again with new seeds.",
+        citation=cite("search"),
+    )
 
 
 def caveats(finding: SearchFinding) -> list[str]:

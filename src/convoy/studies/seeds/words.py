@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convoy.power import MAX_SEEDS, POWER
+from convoy.reporting.about import About
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.studies.seeds.finding import SeedsFinding, Source
 from convoy.text import gettext as _
@@ -45,6 +46,10 @@ def sentence(finding: SeedsFinding) -> str:
         sd_low=100 * spread.sd_low,
         sd_high=100 * spread.sd_high,
     )
+
+
+def about() -> About:
+    return About(lambda cite: _("The analysis follows the literature{citation}.", citation=cite("seeds")))
 
 
 def caveats(finding: SeedsFinding) -> list[str]:
