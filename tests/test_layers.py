@@ -326,6 +326,22 @@ def near_torch(folder: str) -> set[str]:
     return {chain[0].removeprefix(f"convoy.{folder}.") for chain in torch_chains(PACKAGE, (folder,))}
 
 
+def test_each_module_in_the_tree_of_the_architecture_exists() -> None:
+    """Only names that are alone between separators are read, not the words of sentences."""
+    text = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = text[text.index("    src/convoy/\n") : text.index("\n    docs/")]
+    missing = []
+    for name, suffix, about in re.findall(r"^ {6}([a-z_]+)(/|\.py) +(.*(?:\n {8,}.*)*)", tree, re.MULTILINE):
+        path = PACKAGE / f"{name}{suffix.rstrip('/')}"
+        while (plain := re.sub(r"\([^()]*\)", "", about)) != about:
+            about = plain
+        words = [word.strip() for word in re.split(r"·|,|:|;|\band\b", about)] if suffix == "/" else []
+        names = {each.stem for each in path.rglob("*")} if path.exists() else set()
+        missing += [f"{name}/{word}" for word in words if re.fullmatch("[a-z_0-9]+", word) and word not in names]
+        missing += [] if path.exists() else [name]
+    assert missing == []
+
+
 def test_the_table_allows_every_import() -> None:
     assert without_row(PACKAGE, ALLOWED) == []
     assert forbidden_imports(PACKAGE, ALLOWED) == []

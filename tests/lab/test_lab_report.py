@@ -25,6 +25,7 @@ from convoy.recipe import resolve, sections
 from convoy.reporting import formats, pdf, raster, render
 from convoy.reporting.content import Drawing, Page, Prose
 from convoy.runs import Run, Study
+from convoy.training.run.stopping import STOP_RULES
 
 NAMES = ("a_b & c%", "$x$ #1", "{brace}", "back\\slash", "5 < 6", "été", "~ ^", "日本", "π", "--")
 
@@ -85,14 +86,13 @@ def test_method_names_each_optimizer_with_its_settings(optimizer, run):
     assert all(word in text for word in (view.recipe.optim.title, "0.0123", *settings))
 
 
-@pytest.mark.parametrize("field", sections.Stop.model_fields)
-def test_method_has_each_stop_rule_with_its_limit(field, run):
-    limit = 7 if field != "target_accuracy" else 0.07
-    view = SimpleNamespace(
-        recipe=run.recipe.override({f"stop.{field}": limit}), data=SimpleNamespace(selection="validation")
-    )
+@pytest.mark.parametrize("rule", [rule for rule in STOP_RULES if rule.fields], ids=lambda rule: rule.name)
+def test_method_has_each_stop_rule_with_its_limit(rule, run):
+    recipe = run.recipe.override({f"stop.{field}": value for field, value in rule.fields.items()})
+    view = SimpleNamespace(recipe=recipe, data=SimpleNamespace(selection="validation"))
     stop, scored = method._selection(view)
-    assert "7" in stop
+    limit = f"{rule.fields[rule.switch]:g}"
+    assert limit.removeprefix("0.") in stop
     assert "validation" in scored
 
 

@@ -244,7 +244,7 @@ def _selection(view: RunView) -> list[str]:
     sentences = [
         rule.method(recipe.stop, accuracy)
         for rule in active(recipe)
-        if rule.field and (part or not rule.needs_selection)
+        if rule.fields and (part or not rule.needs_selection)
     ]
     if part and not any(fault.info.keeps_last for fault in recipe.protocol.faults):
         text = _("The epoch with the highest {accuracy} is scored.", accuracy=accuracy)

@@ -200,7 +200,7 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
     weights = losses.class_weights(recipe.train, prepared.train.class_counts)
     fault_checks.check(recipe, prepared)
     if selection(recipe.protocol.faults, has_validation=prepared.validation is not None) is None:
-        keys = [f"stop.{rule.field}" for rule in stopping.active(recipe) if rule.needs_selection]
+        keys = [f"stop.{rule.switch}" for rule in stopping.active(recipe) if rule.needs_selection]
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
         if keys:
             raise ValueError(_("{keys} needs a validation part, but data.split.validation is 0", keys=keys[0]))

@@ -1,12 +1,13 @@
 """The stop rules, which end a run before its last epoch. STOP_RULES is the only list of them.
 
-A rule that can be configured has a field in `convoy.recipe.sections.Stop`, where 0 means off, and names it.
+A rule that can be configured has fields in `convoy.recipe.sections.Stop` and names them, with an example value. It is
+off if the first is 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from convoy import run_contents
 from convoy.recipe import Recipe
@@ -33,10 +34,15 @@ class StopRule:
     name: str  # `stopped` in status.json; must not change, because finished runs contain it
     is_met: Callable[[StopContext], bool]
     sentence: Callable[[StopContext], str]
-    field: str = ""  # of `Stop`; empty: always on
+    # Fields of `Stop` with an example value, which tests set. The first switches the rule on; none: always on
+    fields: Mapping[str, float] = field(default_factory=dict)
     needs_selection: bool = False  # needs a part that selects the best epoch
     # Sentence for the method section of a lab report; `accuracy` names the accuracy that selects the best epoch
     method: Callable[[Stop, str], str] = lambda stop, accuracy: ""
+
+    @property
+    def switch(self) -> str:
+        return next(iter(self.fields), "")
 
 
 def _patience_is_over(context: StopContext) -> bool:
@@ -64,7 +70,7 @@ STOP_RULES = (  # the first that is met is reported
             accuracy=context.ledger.best_accuracy,
             target=context.recipe.stop.target_accuracy,
         ),
-        field="target_accuracy",
+        fields={"target_accuracy": 0.95},
         needs_selection=True,
         method=lambda stop, accuracy: _(
             "Training stops at a {accuracy} of {value:.2%}.", accuracy=accuracy, value=stop.target_accuracy
@@ -78,7 +84,7 @@ STOP_RULES = (  # the first that is met is reported
             patience=context.recipe.stop.patience_epochs,
             best=context.ledger.best_epoch,
         ),
-        field="patience_epochs",
+        fields={"patience_epochs": 5},
         needs_selection=True,
         method=lambda stop, accuracy: _(
             "Training stops after {n} epochs without a better {accuracy}.", n=stop.patience_epochs, accuracy=accuracy
@@ -88,7 +94,7 @@ STOP_RULES = (  # the first that is met is reported
         "time",
         lambda context: context.ledger.train_seconds >= context.recipe.stop.max_seconds,
         lambda context: _("stop.max_seconds = {seconds:g} reached", seconds=context.recipe.stop.max_seconds),
-        field="max_seconds",
+        fields={"max_seconds": 60.0},
         method=lambda stop, accuracy: _("Training stops after {seconds:g} seconds.", seconds=stop.max_seconds),
     ),
 )
@@ -100,7 +106,7 @@ ALL_EPOCHS = StopRule(
 
 
 def active(recipe: Recipe) -> list[StopRule]:
-    return [rule for rule in STOP_RULES if not rule.field or getattr(recipe.stop, rule.field)]
+    return [rule for rule in STOP_RULES if not rule.fields or getattr(recipe.stop, rule.switch)]
 
 
 def first_met(context: StopContext) -> StopRule | None:

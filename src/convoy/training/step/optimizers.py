@@ -40,7 +40,10 @@ class Optimizer(Protocol):
 
 
 class Kernel(Protocol):
-    """Updates one parameter group in place."""
+    """Updates one parameter group in place. Changes nothing if `found_inf` (scalar, on the device) is 1.
+
+    torch's kernels do not record gradients; one that is written by hand needs `@torch.no_grad()`.
+    """
 
     def __call__(
         self,
@@ -62,8 +65,8 @@ class Group:
     state: dict[str, list[torch.Tensor]] = field(default_factory=dict)  # by name, one tensor per parameter
 
 
-class FusedOptimizer:
-    """An optimizer whose kernel can skip a step on the device."""
+class KernelOptimizer:
+    """An optimizer of a kernel, which can skip a step on the device. The state is one list of tensors per name."""
 
     def __init__(self, groups: list[Group], lr: float, names: tuple[str, ...], kernel: Kernel) -> None:
         """`names`: the state tensors of a parameter. `step` is a scalar; the others have the parameter's shape."""
@@ -166,11 +169,13 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
     match spec:
         case sections.SGD():
             names = ("momentum_buffer",) if spec.momentum else ()
-            return FusedOptimizer(groups, spec.lr, names, partial(_sgd, momentum=spec.momentum, nesterov=spec.nesterov))
+            return KernelOptimizer(
+                groups, spec.lr, names, partial(_sgd, momentum=spec.momentum, nesterov=spec.nesterov)
+            )
         case sections.Adam() | sections.AdamW():
             decoupled = isinstance(spec, sections.AdamW)
             kernel = partial(_adam, betas=spec.betas, eps=spec.eps, decoupled=decoupled)
-            return FusedOptimizer(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
+            return KernelOptimizer(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
         case sections.RMSprop():
             return TorchOptimizer(
                 torch.optim.RMSprop(tables, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
