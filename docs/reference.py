@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from convoy import api, run_contents, stats
 from convoy.cli import main  # noqa: F401 (registers the commands)
 from convoy.cli.app import app
-from convoy.data.augment_kinds import Geometric, Mixer, PixelTransform
+from convoy.data.augment_kinds import Affine, Mixer, PixelTransform
 from convoy.evaluation.saved import Tested
 from convoy.experiments.kinds import KINDS
 from convoy.experiments.verdicts import JudgedClaim
@@ -340,7 +340,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "recipe_keys": recipe_keys,
     "augmentations": augmentations,
-    "geometric_augmentations": lambda: _augmentation_table(Geometric),
+    "geometric_augmentations": lambda: _augmentation_table(Affine),
     "pixel_transforms": lambda: _augmentation_table(PixelTransform),
     "mixers": lambda: _augmentation_table(Mixer),
     "faults": faults,

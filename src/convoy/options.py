@@ -130,6 +130,8 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
         return function(*args, **(defaults | kwargs))
 
     positional = positional_of(function)
+    for parameter in positional:
+        assert parameter.name in ARGUMENTS, f"options.ARGUMENTS has no description of {parameter.name!r}"
     keywords = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type)
         for name, option in options.items()

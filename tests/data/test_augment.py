@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from convoy.data.augment import AUGMENTATIONS, build
-from convoy.data.augment_geometric import resample, rotation, translation
+from convoy.data.augment_affine import resample, rotation, translation
 
 ALL: list[dict[str, Any]] = [{"name": name} for name in AUGMENTATIONS]
 GEOMETRIC: list[dict[str, Any]] = [{"name": name} for name in ("crop", "flip", "rotate", "scale", "shift")]
@@ -174,8 +174,8 @@ def test_rotation_and_shift_as_in_torchvision_are_two_resamplings() -> None:
     both = build([rotate, shift])
     uniform = torch.rand(20, 3, generator=torch.Generator().manual_seed(5))
 
-    rotated = resample(x, both.geometric[0].maps(uniform[:, :1], 28)[:, :2], "nearest")
-    shifted = resample(rotated, both.geometric[1].maps(uniform[:, 1:], 28)[:, :2], "nearest")
+    rotated = resample(x, both.affine[0].maps(uniform[:, :1], 28)[:, :2], "nearest")
+    shifted = resample(rotated, both.affine[1].maps(uniform[:, 1:], 28)[:, :2], "nearest")
 
     assert torch.equal(both(x, torch.Generator().manual_seed(5)), shifted)
     assert (shifted[:, :, 0] == 0).flatten(1).all(1).any()  # cut off and filled with black
@@ -206,7 +206,7 @@ def test_the_area_outside_the_image_is_black() -> None:
 def test_geometric_augmentations_are_composed_in_order_into_one_resampling() -> None:
     x = batch((1, 1, 16, 16))
     turn = {"name": "rotate", "degrees": 180}
-    maps = [part.maps(torch.full((1, part.draws), 0.75), 16) for part in build([turn, {"name": "shift"}]).geometric]
+    maps = [part.maps(torch.full((1, part.draws), 0.75), 16) for part in build([turn, {"name": "shift"}]).affine]
     corner = torch.tensor([0.0, 0.0, 1.0])
 
     # A draw of 0.75 from +-180 degrees rotates by 90 degrees, so that the shift, which is second, is rotated, too.

@@ -8,8 +8,7 @@ import pytest
 
 from convoy.reporting.palette import Look
 from convoy.stats import t_interval
-from convoy.studies.compare.finding import CompareFinding, Cost, ModelSummary
-from convoy.studies.compare.page import (
+from convoy.studies.compare.figures import (
     accuracy_caption,
     accuracy_rows,
     cost_bars,
@@ -17,6 +16,7 @@ from convoy.studies.compare.page import (
     cost_kinds,
     cost_numbers,
 )
+from convoy.studies.compare.finding import CompareFinding, Cost, ModelSummary
 
 SECONDS, PARAMETERS, FLOPS, _ = cost_kinds()
 

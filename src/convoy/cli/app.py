@@ -49,8 +49,8 @@ app = App(
     version_flags=["--version"],
     default_parameter=Parameter(converter=_converted),
 )
-data_app = App(name="data", help="Manage data sets: show, get, add, pack, clean.")
-cluster_app = App(name="cluster", help="Manage a Dask cluster for the runs of studies: start.")
+data_app = App(name="data", help="Manage data sets.")
+cluster_app = App(name="cluster", help="Manage a Dask cluster for the runs of studies.")
 GROUPS = (data_app, cluster_app)
 for group in GROUPS:
     app.command(group)

@@ -250,4 +250,5 @@ def run_study(call: Call, as_json: bool) -> None:
 
 
 for name in (*KINDS, "reproduce"):
+    assert hasattr(api, name), f"missing in api/__init__.py: from convoy.studies.{name}.command import {name} as {name}"
     command(getattr(api, name))(run_study)

@@ -17,15 +17,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from convoy.data.augment_affine import Crop, Flip, Rotate, Scale, Shift, resample
 from convoy.data.augment_erasing import Cutout, Erase
-from convoy.data.augment_geometric import Crop, Flip, Rotate, Scale, Shift, resample
-from convoy.data.augment_kinds import Geometric, Mixer, PixelTransform
+from convoy.data.augment_kinds import Affine, Mixer, PixelTransform
 from convoy.data.augment_mixing import CutMix, MixUp, mix
 from convoy.data.augment_policies import RandAugment, TrivialAugment
 from convoy.recipe.problems import first_problem
 from convoy.registry import Registry
 
-_CLASSES: dict[str, type[Geometric | PixelTransform | Mixer]] = {
+_CLASSES: dict[str, type[Affine | PixelTransform | Mixer]] = {
     "crop": Crop,
     "flip": Flip,
     "rotate": Rotate,
@@ -38,18 +38,18 @@ _CLASSES: dict[str, type[Geometric | PixelTransform | Mixer]] = {
     "mixup": MixUp,
     "cutmix": CutMix,
 }
-AUGMENTATIONS: Registry[type[Geometric | PixelTransform | Mixer]] = Registry("augmentation")
+AUGMENTATIONS: Registry[type[Affine | PixelTransform | Mixer]] = Registry("augmentation")
 for _name, _class in _CLASSES.items():
     AUGMENTATIONS.add(_name, _class)
 
 
 class Augmentation:
-    def __init__(self, parts: Sequence[Geometric | PixelTransform | Mixer]) -> None:
-        self.geometric = [part for part in parts if isinstance(part, Geometric)]
+    def __init__(self, parts: Sequence[Affine | PixelTransform | Mixer]) -> None:
+        self.affine = [part for part in parts if isinstance(part, Affine)]
         self.mixers = [part for part in parts if isinstance(part, Mixer)]
         self.pixel_transforms = [part for part in parts if isinstance(part, PixelTransform)]
-        self._resamplings: list[list[Geometric]] = []
-        for part in self.geometric:
+        self._resamplings: list[list[Affine]] = []
+        for part in self.affine:
             if self._resamplings and not (part.is_separate or self._resamplings[-1][-1].is_separate):
                 self._resamplings[-1].append(part)
             else:
@@ -57,7 +57,7 @@ class Augmentation:
 
     @property
     def is_identity(self) -> bool:
-        return not (self.geometric or self.pixel_transforms or self.mixers)
+        return not (self.affine or self.pixel_transforms or self.mixers)
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Applies all augmentations except mixing to x, float [B, C, H, H] in 0..1 on any device.
@@ -65,9 +65,9 @@ class Augmentation:
         The generator must be on the CPU. The result for an image depends only on the generator and on the image's
         position in the batch.
         """
-        if not self.geometric and not self.pixel_transforms:
+        if not self.affine and not self.pixel_transforms:
             return x
-        draws = [part.draws for part in self.geometric] + [part.draws for part in self.pixel_transforms]
+        draws = [part.draws for part in self.affine] + [part.draws for part in self.pixel_transforms]
         columns = iter(torch.rand(len(x), sum(draws), generator=generator).split(draws, dim=1))
         for group in self._resamplings:
             # The small matrices are multiplied on the CPU; a GPU would launch a kernel for each operation.

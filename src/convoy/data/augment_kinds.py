@@ -38,7 +38,7 @@ class _Augmentation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Geometric(_Augmentation, ABC):
+class Affine(_Augmentation, ABC):
     """Moves the pixels of an image by an affine map."""
 
     draws: ClassVar[int]

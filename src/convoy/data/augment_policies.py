@@ -22,8 +22,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from convoy.data.augment_affine import identity, resample, rotation
 from convoy.data.augment_colours import COLOUR_OPS
-from convoy.data.augment_geometric import identity, resample, rotation
 from convoy.data.augment_kinds import PixelTransform, to_device_of
 
 STEPS = 30  # magnitudes are integers from 0 to this

@@ -18,7 +18,7 @@ def context_of(recipe: Recipe, prepared: Prepared) -> FaultContext:
         recipe=recipe,
         scored={name: len(part) for name, part in parts.items() if part is not None},
         has_softmax=(models.default_options(model.name) | model.options).get("softmax_output") is True,
-        augments=bool(augmentation.geometric or augmentation.pixel_transforms),
+        augments=bool(augmentation.affine or augmentation.pixel_transforms),
         loss_floor=floor_of_loss(len(prepared.classes)),
     )
 

@@ -29,7 +29,7 @@ class Ledger:
     epoch_images: int = 0
     epoch_skipped: int = 0
     epoch_grad_norm: float = 0.0
-    selection_losses: list[float] = field(default_factory=list)
+    selection_losses: list[float] = field(default_factory=list)  # one per epoch, which the schedule `plateau` reads
 
     def add(self, record: Record) -> None:
         self.step = record.step
