@@ -317,19 +317,20 @@ def find_run(run: Run | str | Path, out: str | Path) -> Run:
 def _use_of(file: Path) -> str:
     """Returns advice on how to use a file that is not a run."""
     if (file.parent / MARKERS[Run]).is_file():
-        return f"use its folder, {str(file.parent)!r}"
+        return _("use its folder, {folder!r}", folder=str(file.parent))
     match file.suffix:
         case ".pth" | ".pt" | ".safetensors":
             loaded = "safetensors.torch.load_file" if file.suffix == ".safetensors" else "torch.load"
-            return (
-                f"its weights are scored by `convoy test {file} --model NAME`; in Python, use "
-                f"network.load_state_dict({loaded}({file.name!r}))"
+            return _(
+                "its weights are scored by `convoy test {file} --model NAME`; in Python, use {code}",
+                file=file,
+                code=f"network.load_state_dict({loaded}({file.name!r}))",
             )
         case ".pt2":
-            return f"in Python, use torch.export.load({file.name!r}).module()"
+            return _("in Python, use {code}", code=f"torch.export.load({file.name!r}).module()")
         case ".onnx":
-            return f"in Python, use onnxruntime.InferenceSession({file.name!r})"
-    return "convoy list runs shows the runs"
+            return _("in Python, use {code}", code=f"onnxruntime.InferenceSession({file.name!r})")
+    return _("convoy list runs shows the runs")
 
 
 def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:

@@ -90,6 +90,7 @@ def finished(study: runs.Study | None, options: Mapping[str, Any]) -> Study:
 def resume_hint(options: Mapping[str, Any]) -> str:
     """Returns how to continue: the command, if it was a `convoy` command."""
     if command := continuing_command():
-        return f"stopped and saved; to continue: {command}"
-    without = " without --fresh" if options.get("fresh") else ""
-    return f"stopped and saved; run the same command again{without} to continue"
+        return _("stopped and saved; to continue: {command}", command=command)
+    if options.get("fresh"):
+        return _("stopped and saved; run the same command again without --fresh to continue")
+    return _("stopped and saved; run the same command again to continue")

@@ -15,7 +15,7 @@ from convoy.data.imageset import DataError, DataSet
 from convoy.data.named import Download, NamedData, from_published
 from convoy.registry import HUB, closest, missing, unknown
 from convoy.text import gettext as _
-from convoy.text.lists import joined
+from convoy.text.lists import joined, listed
 
 
 def load(name: str, *, size: int | None = None) -> DataSet:
@@ -240,7 +240,7 @@ def _published_hint(entry: NamedData | None) -> str:
     if entry is None or not entry.formats:
         return ""
     file_format = entry.formats[0]
-    return f", or the published {file_format.archive or ' and '.join(file_format.hashes)}"
+    return _(", or the published {files}", files=file_format.archive or listed(file_format.hashes))
 
 
 def pack_tensors(name: str, folder: str | Path) -> list[Path]:

@@ -118,7 +118,7 @@ def versions(name: str) -> dict[str, str]:
 
 def failure(spec: str, error: BaseException) -> ValueError:
     """Converts an error of the network in training mode to a one-line ValueError."""
-    return ValueError(f"{spec} cannot be trained: {one_line(error)}")
+    return ValueError(_("{model} cannot be trained: {problem}", model=spec, problem=one_line(error)))
 
 
 def package_of(library: str, spec: str) -> ModuleType:

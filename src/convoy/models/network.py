@@ -53,7 +53,12 @@ def error_of_output(module: nn.Module, geometry: Geometry) -> str:
         output = module.eval()(torch.zeros(2, geometry.in_chans, geometry.image_size, geometry.image_size))
     module.train(mode)
     if not isinstance(output, torch.Tensor):
-        return f"expected a tensor of logits, got {type(output).__name__}"
+        return _("expected a tensor of logits, got {found}", found=type(output).__name__)
     if list(output.shape) != expected:
-        return f"expected {expected} for 2 images and {geometry.num_classes} classes, got {list(output.shape)}"
-    return "" if output.is_floating_point() else f"expected floating point, got {output.dtype}"
+        return _(
+            "expected {expected} for 2 images and {n} classes, got {found}",
+            expected=expected,
+            n=geometry.num_classes,
+            found=list(output.shape),
+        )
+    return "" if output.is_floating_point() else _("expected floating point, got {found}", found=output.dtype)

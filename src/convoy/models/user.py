@@ -26,7 +26,7 @@ from convoy.models.network import error_of_output
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, missing, unknown
 from convoy.text import gettext as _
-from convoy.text.lists import joined
+from convoy.text.lists import joined, listed
 
 # Folders whose code is loaded once and is not the user's, even in the user's folder (a .venv, this package).
 INSTALLED = (
@@ -333,8 +333,11 @@ def _hint(error: str, geometry: Geometry, taken: Mapping[str, Option]) -> str:
     """Names the missing arguments if the network expects another number of channels or pixels."""
     by_error = {"channels": ("in_chans",), "mat1 and mat2": ("in_chans", "image_size")}
     names = next((names for words, names in by_error.items() if words in error), ())
-    absent = [f"{name} (here {geometry._asdict()[name]})" for name in names if name not in taken]
-    return f"; for images of any shape, let the network take {' and '.join(absent)}" if absent else ""
+    here = geometry._asdict()
+    absent = [_("{name} (here {value})", name=name, value=here[name]) for name in names if name not in taken]
+    if not absent:
+        return ""
+    return _("; for images of any shape, let the network take {arguments}", arguments=listed(absent))
 
 
 def failed_in(spec: str, error: BaseException) -> bool:

@@ -57,14 +57,14 @@ class Failures:
         return os.fstat(self._recipe_file.fileno()).st_nlink == 0
 
     def _line(self, error: OSError) -> str:
-        advice = "free some disk space; " if error.errno in DISK_FULL else ""
+        advice = _("free some disk space") if error.errno in DISK_FULL else ""
         where = f"{error.filename or self._run.path}: {error.strerror or error}"
         if self._run.finished:
-            return f"{where}; {advice}the trained weights are saved; {_repeat('to continue')}"
+            return _sentence(where, advice, _("the trained weights are saved"), _repeat(_("to continue")))
         step = saved_step(self._run.path / "checkpoints", self._run.status.fingerprint)
         if step is None:
-            return f"{where}; {advice}no checkpoint was saved yet; {_repeat('to start again')}"
-        return f"{where}; {advice}{_repeat(f'to resume from the checkpoint of step {step:,}')}"
+            return _sentence(where, advice, _("no checkpoint was saved yet"), _repeat(_("to start again")))
+        return _sentence(where, advice, _repeat(_("to resume from the checkpoint of step {step:,}", step=step)))
 
     def _interrupted(self, reason: str) -> None:
         with suppress(OSError, ValueError):
@@ -72,6 +72,10 @@ class Failures:
                 self._run.write_status(state=RunState.INTERRUPTED, reason=reason)
 
 
+def _sentence(*clauses: str) -> str:
+    return "; ".join(filter(None, clauses))
+
+
 def _repeat(purpose: str) -> str:
     command = continuing_command()
-    return f"{purpose}: {command}" if command else f"repeat the call {purpose}"
+    return f"{purpose}: {command}" if command else _("repeat the call {purpose}", purpose=purpose)

@@ -61,12 +61,13 @@ def plan_together(recipe: Recipe, ranks: Ranks) -> Plan:
         error, readiness = raised, _Readiness(str(raised))
     for rank, other in enumerate(ranks.from_all(readiness)):
         if error is None and other.error:
-            error = ValueError(f"rank {rank} of torchrun: {other.error}")
+            error = ValueError(_("rank {rank} of torchrun: {problem}", rank=rank, problem=other.error))
         for name in ("torch", "convoy", "fingerprint"):
             ours, theirs = getattr(readiness, name), getattr(other, name)
             if error is None and ours != theirs:
-                advice = "; its data or code differ" if name == "fingerprint" else ""
-                error = ValueError(f"rank {rank} of torchrun: expected {name} {ours}, got {theirs}{advice}")
+                advice = _("; its data or code differ") if name == "fingerprint" else ""
+                text = _("expected {name} {ours}, got {theirs}", name=name, ours=ours, theirs=theirs) + advice
+                error = ValueError(_("rank {rank} of torchrun: {problem}", rank=rank, problem=text))
     if error is not None:
         raise error
     return plan
