@@ -140,6 +140,14 @@ class LargeHead(Sound):
         nn.init.normal_(self.head.weight, std=30.0)
 
 
+class TinyWeights(nn.Sequential):
+    def __init__(self) -> None:
+        layers = [nn.Linear(144, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)]
+        super().__init__(nn.Flatten(), *layers)
+        for layer in layers[::2]:
+            nn.init.normal_(layer.weight, std=0.001)
+
+
 class NormalisesAgain(Sound):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward((x - 0.1307) / 0.3081)

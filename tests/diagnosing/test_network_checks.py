@@ -38,6 +38,7 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.DeadChannels, "dead_units", WARNING),
     (planted.SaturatedSigmoid, "saturated_units", WARNING),
     (planted.SaturatedTanh, "saturated_units", WARNING),
+    (planted.TinyWeights, "vanishing_signal", HINT),
     (planted.LargeHead, "initial_loss", WARNING),
     (planted.NormalisesAgain, "normalised_again", WARNING),
     (planted.NormalisesInPlace, "normalised_again", WARNING),

@@ -81,6 +81,9 @@ class FirstStep:
     opening_factor: float  # product of the numbers by which the images are multiplied there
     last: Place | None  # the operation that computed the logits; None if that is not known
     not_finite: Place | None  # the operation that first returned NaN or infinity
+    signals: tuple[
+        tuple[Place, float], ...
+    ]  # of linear layers: the mean difference from the outputs of the first image
     adjacent: tuple[tuple[Place, Place], ...]  # pairs of linear layers without an activation function between them
     is_linear: bool  # all layers together are a linear function of the images
     written: tuple[Place, ...]  # operations that change weights
@@ -221,6 +224,7 @@ def _train(
         opening_factor=watch.opening_factor,
         last=watch.writers.get(logits.data_ptr()),
         not_finite=not_finite,
+        signals=tuple(watch.signals),
         adjacent=tuple(watch.adjacent),
         is_linear=not watch.operations & NOT_LINEAR and sum(watch.calls.values()) > 1 and _is_linear(module, x),
         written=tuple(watch.writers[address] for address in _addresses(module) & before & watch.writers.keys()),

@@ -57,6 +57,7 @@ CHECKS = (
     Check(Topic.NETWORK, "shared_weights"),
     Check(Topic.NETWORK, "dead_units"),
     Check(Topic.NETWORK, "saturated_units"),
+    Check(Topic.NETWORK, "vanishing_signal"),
     Check(Topic.NETWORK, "initial_loss"),
     Check(Topic.FORWARD, "normalised_again"),
     Check(Topic.FORWARD, "small_norm_batches"),

@@ -73,6 +73,9 @@ class Watch(DispatchMode):
     opening: list[str] = field(default_factory=list)
     opening_factor: float = 1.0  # product of the numbers by which the images are multiplied there
     writers: dict[int, Place] = field(default_factory=dict)  # address of a tensor's values -> operation
+    signals: list[tuple[Place, float]] = field(
+        default_factory=list
+    )  # of linear layers: how outputs differ between images
     adjacent: list[tuple[Place, Place]] = field(default_factory=list)  # two dense linear layers without an activation
     not_finite: Place | None = None
     _layers: list[str] = field(default_factory=list)
@@ -136,6 +139,7 @@ class Watch(DispatchMode):
         before = self._dense.pop(address, None)
         if name not in LINEAR:
             return
+        self.signals.append((place, float((output.detach() - output.detach()[:1]).abs().mean())))
         source, weights = (args[position] for position in LINEAR[name])
         before = self._dense.get(source.data_ptr(), before if source.data_ptr() == address else None)
         shape = tuple(weights.shape if name in ("convolution", "linear") else weights.shape[::-1])

@@ -18,6 +18,7 @@ from convoy.text.lists import listed
 
 MOST = 0.9  # fraction of dead or saturated units in a layer; in an untrained LeNet, up to half of the units are 0
 ENOUGH_IMAGES = 8  # minimum to call a unit dead
+VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence
 
 
@@ -328,6 +329,27 @@ def saturated_units(network: Network) -> Iterator[Finding]:
                 _("Use smaller initial weights or normalised inputs"),
                 {"layer": each.place.layer, "saturated": each.saturated},
             )
+
+
+def vanishing_signal(network: Network) -> Iterator[Finding]:
+    """Outputs of layers that differ between images far less than the images: the initial weights are too small."""
+    # 0: a layer that starts with zeros, or a single image.
+    signals = [(place, difference) for place, difference in network.first_step.signals if 0 < difference < math.inf]
+    if network.starts_from_weights or not signals:
+        return
+    place, least = min(signals, key=lambda each: each[1])
+    if least < VANISHED:
+        yield Finding(
+            Severity.HINT,  # GoogLeNet and VGG-A start with such weights
+            _(
+                "The outputs of {layer} differ between images by only {difference:.1g} on average, the images by about "
+                "1: the signal vanishes, and so do the gradients",
+                layer=place.in_layer,
+                difference=least,
+            ),
+            _("Use larger initial weights, such as the default of torch, or a norm between the layers"),
+            {"layer": place.layer, "difference": least},
+        )
 
 
 def initial_loss(network: Network) -> Iterator[Finding]:
