@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convoy.text import gettext as _
+from convoy.text import numbers
+from convoy.text.numbers import decimals_for, fixed
 
 LEVEL = 0.95  # confidence level of all intervals
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # quantiles of the ends of a two-sided interval
@@ -79,56 +81,47 @@ class Estimate:
         return replace(self, mean=1 / self.mean, low=low, high=high)
 
     def text(self, unit: str = "%", *, digits: int = 2) -> str:
-        """Formats as "99.12 ± 0.21 % (n = 3)", or over images as "98.20 % (97.92–98.44, 10,000 images)".
+        """Formats as "99.12 ± 0.21 % (n = 3)", or "98.20 % (97.92–98.44, 10,000 images)" if asymmetric.
 
-        "±" is always the half-width.
+        "±" is always the half-width. A symmetric interval of a proportion that reaches beyond 0 or 100 % is cut there
+        and shown like an asymmetric one.
         """
-        number, interval = self.parts(scale=100 if unit == "%" else 1, digits=digits, share=unit == "%")
+        scale = 100 if unit == "%" else 1
+        number, interval = self.parts(scale=scale, digits=digits)
+        count = f"n = {self.n}"
         if self.over_images:
-            return _(
-                "{number} {unit} ({interval}, {n:,} images)", number=number, unit=unit, interval=interval, n=self.n
-            )
-        value = f"{number} {interval} {unit}" if interval else f"{number} {unit}"
-        if self.interval == "corrected_t":
-            return _("{value} (n = {n} folds)", value=value, n=self.n)
-        return f"{value} (n = {self.n})"
+            count = _("{n:,} images", n=self.n)
+        elif self.interval == "corrected_t":
+            count = _("n = {n} folds", n=self.n)
+        low, high = self.span
+        if unit == "%" and self.half_width is not None and not 0 <= low <= high <= 1:  # a proportion
+            interval = numbers.interval(scale * max(0.0, low), scale * min(1.0, high), digits)
+        elif self.half_width is not None or not interval:
+            value = " ".join(filter(None, (number, interval, unit)))
+            return _("{value} ({count})", value=value, count=count)
+        return _("{value} ({interval}, {count})", value=f"{number} {unit}", interval=interval, count=count)
 
-    def parts(self, *, scale: float = 1, digits: int = 2, share: bool = False) -> tuple[str, str]:
-        """Returns the number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44").
-
-        With `share`, the value is a proportion, whose interval is clipped to 0 and 1: "[91.20 to 100.00]".
-        """
+    def parts(self, *, scale: float = 1, digits: int = 2) -> tuple[str, str]:
+        """Returns the number and its interval as two strings: ("99.12", "± 0.21") or ("98.20", "97.92–98.44")."""
         half = (self.half_width or 0.0) * scale
         if half and half < 0.5 * 10**-digits:  # would be printed as ± 0.00
-            digits = max(digits, digits_for(half))
+            digits = max(digits, decimals_for(half))
         number = fixed(self.mean * scale, digits)
         if self.low is None or self.high is None:
             return number, ""
-        if share and self.interval in SYMMETRIC and not 0 <= self.low <= self.high <= 1:
-            low, high = (min(max(end, 0.0), 1.0) * scale for end in (self.low, self.high))
-            ends = _("{lower} to {upper}", lower=f"{low:,.{digits}f}", upper=f"{high:,.{digits}f}")
-            return number, f"[{ends}]"
-        if self.interval in SYMMETRIC:
-            return number, f"± {half:,.{digits}f}"
-        lower, upper = (f"{end * scale:,.{digits}f}" for end in (self.low, self.high))
-        return number, _("{lower} to {upper}", lower=lower, upper=upper) if self.low < 0 else f"{lower}–{upper}"
-
-    def ends(self, *, digits: int = 2) -> str:
-        """Returns the ends of the interval for a sentence: "97.93 to 98.45"; without an interval, the mean."""
-        low, high = (fixed(end, digits) for end in self.span)
-        return _("{lower} to {upper}", lower=low, upper=high) if self.low is not None else low
+        if self.half_width is not None:
+            return number, f"± {fixed(half, digits)}"
+        return number, numbers.interval(self.low * scale, self.high * scale, digits)
 
     def points(self) -> str:
-        """Formats a difference of proportions: "0.9 ± 0.2 points", or "0.90 points [0.70 to 1.20]" if asymmetric."""
-        mean = 100 * self.mean
-        if self.low is None or self.high is None:
-            return _("{number} points", number=f"{mean:.2f}")
-        if self.half_width is None:
-            low, high = f"{100 * self.low:.2f}", f"{100 * self.high:.2f}"
-            return _("{number} points [{lower} to {upper}]", number=f"{mean:.2f}", lower=low, upper=high)
-        half = 100 * self.half_width
-        digits = max(1, digits_for(half))
-        return _("{number} points", number=f"{mean:.{digits}f} ± {half:.{digits}f}")
+        """Formats a difference of proportions: "0.9 ± 0.2 points", or "0.90 points (0.70–1.20)" if asymmetric."""
+        digits = 2 if self.half_width is None else max(1, decimals_for(100 * self.half_width))
+        number, interval = self.parts(scale=100, digits=digits)
+        if self.half_width is not None:
+            number = f"{number} {interval}"
+        elif interval:
+            return _("{number} points ({interval})", number=number, interval=interval)
+        return _("{number} points", number=number)
 
 
 class PairedTest(NamedTuple):
@@ -349,20 +342,6 @@ def holm(ps: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))
         adjusted[index] = largest
     return adjusted
-
-
-def fixed(value: float, digits: int) -> str:
-    """Formats with `digits` decimals, after removing rounding errors: 95.92499999999999 is formatted like 95.925."""
-    return f"{round(value, 9):,.{digits}f}"
-
-
-def digits_for(half_width: float) -> int:
-    """Returns the number of decimals (0 to 4) that shows one significant digit, or two if the first is 1."""
-    if half_width <= 0 or not math.isfinite(half_width):
-        return 2
-    exponent = math.floor(math.log10(half_width))
-    leading = half_width / 10**exponent
-    return min(4, max(0, -exponent + (1 if leading < 1.95 else 0)))
 
 
 def t_quantile(df: float) -> float:

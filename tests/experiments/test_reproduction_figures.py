@@ -100,7 +100,7 @@ def words_of(metric, published, value, withheld=None):
 def test_published_accuracy_is_compared_with_the_prediction_interval(published, words):
     measured = t_interval([0.984, 0.985, 0.986])
     text = words_of(ACCURACY, published, measured)
-    assert all(word in text for word in (*words, "(98.00 to 99.00)"))
+    assert all(word in text for word in (*words, "(98.00–99.00)"))
     assert words_of(ACCURACY, None, measured) == "not published"
 
 

@@ -47,9 +47,9 @@ from convoy.reporting.figures_images import (
 )
 from convoy.reporting.pages import run_page
 from convoy.reporting.palette import MODELS, SCREEN, Look
-from convoy.reporting.quantities import compact, plain
 from convoy.reporting.tables import class_table
 from convoy.run_contents import ClassScore, Score
+from convoy.text.numbers import compact, plain
 
 
 def lines(accuracies, part="validation"):

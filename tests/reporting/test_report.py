@@ -191,7 +191,7 @@ def test_latency_has_quartiles_except_for_an_older_run(tmp_path):
             cost_table(groups[run.label][0]),
         )
         tables[age] = [" ".join(f"{cell.text} {cell.note}" for cell in table.rows[0]) for table in made]
-    assert all("0.204 to 0.233" in text for text in tables["new"])
+    assert all("0.204–0.233" in text for text in tables["new"])
     assert not any(" to " in text for text in tables["older"])
     assert all("0.210" in text for texts in tables.values() for text in texts)
 

@@ -41,7 +41,7 @@ def test_a_clear_difference_has_its_interval(tmp_path):
     finding = conclude(members(tmp_path, CLEAR))
     (pair,) = finding.pairs
     assert (finding.best, pair.significant) == ("two_conv_cnn", True)
-    assert pair.difference.points() == "-0.89 ± 0.18 points"
+    assert pair.difference.points() == "−0.89 ± 0.18 points"
     assert "0.89 ± 0.18 points" in sentence(finding)
 
 
@@ -115,7 +115,7 @@ def test_one_seed_per_model_is_compared_image_by_image(tmp_path):
     finding = conclude(members(tmp_path, {"lenet": [9821], "two_conv_cnn": [9903]}))
     assert finding.pairs == ()
     text = sentence(finding)
-    for words in ("0.82 points [0.49 to 1.14]", "p < 0.0001", "seed 42", "10,000 images", "McNemar"):
+    for words in ("0.82 points (0.49–1.14)", "p < 0.0001", "seed 42", "10,000 images", "McNemar"):
         assert words in text
     assert finding.best == "two_conv_cnn"
     assert any("seed" in caveat for caveat in caveats(finding))
@@ -126,7 +126,7 @@ def test_a_published_lead_of_17_images_is_not_distinguishable(tmp_path):
     finding = conclude(members(tmp_path, {"alexnet": [9913], "resnet18_shared": [9930]}))
     (test,) = finding.mcnemar
     assert (test.significant, test.only_b - test.only_a, test.p_holm) == (False, 17, pytest.approx(0.2, abs=0.005))
-    assert "0.17 points [-0.07 to 0.41], p = 0.2" in sentence(finding)
+    assert "0.17 points (−0.07 to 0.41), p = 0.2" in sentence(finding)
     assert finding.best is None
 
 
@@ -134,8 +134,8 @@ def test_several_models_of_one_seed_have_the_corrected_p(tmp_path):
     finding = conclude(members(tmp_path, {"a": [9913], "b": [9930], "c": [9920], "d": [9500]}))
     level, beaten = sentence(finding).split("; ")
     assert level.startswith("b ")
-    assert "a (0.17 points [-0.08 to 0.42], p = 0.6)" in level
-    assert "d by 4.30 points [3.84 to 4.76], p < 0.0001" in beaten
+    assert "a (0.17 points (−0.08 to 0.42), p = 0.6)" in level
+    assert "d by 4.30 points (3.84–4.76), p < 0.0001" in beaten
     assert "6 tests" in beaten
 
 

@@ -9,6 +9,7 @@ from convoy.diagnosing.finding import Diagnosis, Finding, Severity, Value
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import joined
+from convoy.text.numbers import significant
 
 
 def severity(value: Severity) -> str:
@@ -51,5 +52,5 @@ def lines(finding: Finding) -> list[str]:
 
 def number(value: Value) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return significant(value, 4)
     return f"{value:,}" if isinstance(value, int) else value

@@ -7,11 +7,11 @@ from typing import NamedTuple
 from convoy.agreement import Reason, Verdict
 from convoy.experiments.measures import MEASURES, NONE, Kind, Measure, Settings
 from convoy.experiments.verdicts import Inconclusive, JudgedClaim, Value
-from convoy.reporting.quantities import compact, plain
 from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
-from convoy.text import translated
+from convoy.text import numbers, translated
 from convoy.text.lists import listed
+from convoy.text.numbers import compact, fixed, plain, significant
 
 
 def words_of(name: str, settings: Settings = NONE) -> str:
@@ -101,15 +101,15 @@ class Shown(NamedTuple):
 
     def number(self, value: float) -> str:
         if self.name == "parameters":
-            return f"{value:,.0f}"
+            return fixed(value, 0)
         if self.measure.kind == "epochs":
-            return f"{value:,.1f}".removesuffix(".0")
+            return fixed(value, 1).removesuffix(".0")
         if self.measure.exact:
-            return f"{'-' if value < 0 else ''}{compact(abs(value))}"
+            return compact(value)
         value *= self.unit.scale
         if self.unit.scale == 100:
-            return f"{value:,.2f}"
-        return plain(value) if abs(value) >= 0.01 or not value else f"{value:.2g}"
+            return fixed(value, 2)
+        return plain(value) if abs(value) >= 0.01 or not value else significant(value, 2)
 
     def parts(self, value: Value | None, *, signed: bool = False) -> tuple[str, str]:
         """Formats a number, and its interval if it is an estimate; ("", "") if not measured."""
@@ -122,10 +122,8 @@ class Shown(NamedTuple):
         if isinstance(value, Estimate) and not self.measure.exact:
             decimals = min(3, len(number.partition(".")[2]))
             number, interval = value.parts(scale=self.unit.scale, digits=decimals)
-        if signed:
-            zero = not number.strip("-0.,")
-            number = number.lstrip("-") if zero else f"{'+' if mean > 0 else '−'}{number.lstrip('-')}"
-        return number, interval
+        is_positive = mean > 0 and bool(number.strip("0.,"))
+        return (f"+{number}" if signed and is_positive else number), interval
 
     def text(self, value: Value) -> str:
         """Formats a value with its interval and unit: "98.20 ± 0.21 %"."""
@@ -133,7 +131,8 @@ class Shown(NamedTuple):
 
     def distance(self, value: float, *, ratio: bool) -> str:
         """Formats a margin with its unit: "0.2 points"; for a ratio "5 %"."""
-        return f"{100 * value:.6g} %" if ratio else f"{self.unit.scale * value:.6g} {self.unit.of_difference}".rstrip()
+        scale, unit = (100, "%") if ratio else (self.unit.scale, self.unit.of_difference)
+        return f"{significant(scale * value, 6)} {unit}".rstrip()
 
     def difference(self, value: Value, *, signed: bool = True) -> str:
         """Formats a difference with its interval and unit: "+0.43 points"."""
@@ -147,7 +146,7 @@ def shown(name: str, settings: Settings = NONE) -> Shown:
 def rate_parts(value: Value) -> tuple[str, str]:
     """Like `Shown.parts`, for a rate or a ratio."""
     low, high = value.span if isinstance(value, Estimate) else (value, value)
-    return f"{mean_of(value):.3g}", f"{low:.3g}–{high:.3g}" if high > low else ""
+    return significant(mean_of(value)), numbers.interval(low, high, significant) if high > low else ""
 
 
 def joined(value: Value, parts: tuple[str, str], unit: str) -> str:
@@ -191,7 +190,7 @@ def detectable_words(claim: JudgedClaim) -> str:
         return ""
     metric = shown(claim.measure, claim.settings)
     if claim.quantity == "ratio" or metric.measure.several:
-        return _("factor {number}", number=f"{claim.detectable:.3g}")
+        return _("factor {number}", number=significant(claim.detectable))
     return metric.difference(claim.detectable, signed=False)
 
 
@@ -285,7 +284,7 @@ def _claimed(claim: JudgedClaim, unit: Unit) -> str:
     if claim.quantity == "ratio":
         name, scale = "", 1.0
     low, limit, high = (
-        f"{scale * end:.6g}" for end in (claim.limit - claim.margin, claim.limit, claim.limit + claim.margin)
+        significant(scale * end, 6) for end in (claim.limit - claim.margin, claim.limit, claim.limit + claim.margin)
     )
     match claim.relation:
         case "about":

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from convoy.explaining.result import Attribution, ExplainedImage, Explanation, LayerStatistics, MapFacts
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
-from convoy.reporting.quantities import plain
 from convoy.reporting.words import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import listed
+from convoy.text.numbers import fixed, plain
 
 MANY_ROWS = 24  # longer tables are collapsed
 LARGE_ERROR = 0.05  # completeness error as a fraction of the change of the output
@@ -99,10 +99,10 @@ def attribution_table(explanation: Explanation) -> Table:
         TextField(_("Image"), lambda row: name_of(row[0], explanation)),
         TextField(_("Class"), lambda row: Cell(row[1].name, _("true") if row[1] is not row[0].predicted else "")),
         Field(_("Probability"), lambda row: f"{100 * row[1].probability:.2f}", "%"),
-        Field(_("Output"), lambda row: f"{row[1].output:.3f}"),
-        Field(_("Change"), lambda row: f"{row[1].change:.3f}", _("from black")),
-        Field(_("Sum"), lambda row: f"{row[1].total:.3f}", _("of attributions")),
-        Field(_("Error"), lambda row: f"{row[1].error:+.3f}"),
+        Field(_("Output"), lambda row: fixed(row[1].output, 3)),
+        Field(_("Change"), lambda row: fixed(row[1].change, 3), _("from black")),
+        Field(_("Sum"), lambda row: fixed(row[1].total, 3), _("of attributions")),
+        Field(_("Error"), lambda row: fixed(row[1].error, 3, signed=True)),
     ]
     note = _(
         "Change: output for the image minus output for a black image. The attributions of an image add up to it, "
@@ -133,8 +133,8 @@ def layers_table(explanation: Explanation) -> Table:
         TextField(_("Layer"), lambda row: row[1].name),
         TextField(_("Kind"), lambda row: row[1].kind),
         Field(_("Output"), lambda row: "×".join(map(str, row[1].output))),
-        Field(_("Mean"), lambda row: f"{row[1].mean:.3f}"),
-        Field(_("Sd"), lambda row: f"{row[1].sd:.3f}"),
+        Field(_("Mean"), lambda row: fixed(row[1].mean, 3)),
+        Field(_("Sd"), lambda row: fixed(row[1].sd, 3)),
         Field(_("Zeros"), lambda row: f"{100 * row[1].zeros:.1f}", "%"),
         Field(_("Dead"), lambda row: Cell(f"{row[1].dead_units:,}", _("of {n:,}", n=row[1].units)), _("units")),
         Field(_("Gradient"), lambda row: norm(row[1].gradient_norm), _("norm")),

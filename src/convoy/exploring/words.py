@@ -9,6 +9,7 @@ from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import in_language, languages, page_language
 from convoy.text.lists import listed
+from convoy.text.numbers import interval
 
 
 def words_by_language(content: PageContent) -> dict[str, dict[str, str]]:
@@ -51,13 +52,12 @@ def _content_words(content: PageContent) -> dict[str, str]:
 def _sentence(run: RunContent, part: str) -> str:
     low, high = wilson(run.correct, run.images).span
     return _(
-        "{label} classifies {mean:.2f} % of {n:,} {part} images correctly (95 % interval: {low:.2f} to {high:.2f} %).",
+        "{label} classifies {mean:.2f} % of {n:,} {part} images correctly (95 % interval: {interval} %).",
         label=run.label,
         mean=100 * run.correct / run.images,
         n=run.images,
         part=part_name(part),
-        low=100 * low,
-        high=100 * high,
+        interval=interval(100 * low, 100 * high, 2),
     )
 
 

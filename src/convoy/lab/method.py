@@ -9,12 +9,12 @@ from convoy.lab.references import References, data_source, papers
 from convoy.models import MODELS
 from convoy.recipe.sections import Constant, Cosine, CrossEntropy, OneCycle, Plateau, Range, Step
 from convoy.registry import is_external, is_user_class
-from convoy.reporting.quantities import with_unit
 from convoy.reporting.reading import Groups, RunView
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext, translated
 from convoy.text.lists import joined, listed
+from convoy.text.numbers import with_unit
 from convoy.training.run.stopping import active
 
 MAX_TEXTS = 4  # different texts of one paragraph; if there are more, only the first recipe is described

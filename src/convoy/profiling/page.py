@@ -15,11 +15,12 @@ from convoy.reporting import render
 from convoy.reporting import rows as rows_
 from convoy.reporting.content import Block, Cell, Chart, Code, Drawing, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import MIB, compact, plain, quartile_range, with_unit
+from convoy.reporting.quantities import MIB, quartile_range
 from convoy.reporting.tables import environment_table, facts_table
 from convoy.run_contents import Environment
 from convoy.text import gettext as _
 from convoy.text.lists import joined, listed
+from convoy.text.numbers import compact, plain, with_unit
 
 MAX_LAYERS = 40  # if there are more, a table of blocks is shown first
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from convoy.profiling.result import Layer, LayerNote, Profile
-from convoy.reporting.quantities import MIB, plain, quartile_range, with_unit
+from convoy.reporting.quantities import MIB, quartile_range
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.numbers import plain, with_unit
 
 
 def size(shape: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ from convoy.reporting.reading import Groups, RunView, with_score
 from convoy.reporting.words import part_name
 from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
+from convoy.text.numbers import fixed
 
 OUTPUTS, SCALED = MODELS[0][0], MODELS[1][0]
 
@@ -243,7 +244,7 @@ def spread_section(groups: Groups, part: str, name: str) -> Section | None:
     """
 
     def cell(value: Estimate, scale: float, digits: int) -> Cell:
-        return Cell(f"{value.mean * scale:,.{digits}f}", "" if value.sd is None else f"{value.sd * scale:,.{digits}f}")
+        return Cell(fixed(value.mean * scale, digits), "" if value.sd is None else fixed(value.sd * scale, digits))
 
     first: TextField[ModelCalibration] = TextField(name, lambda row: row.label)
     return _section(groups, part, first, cell, _("After each mean: the standard deviation over the runs."))

@@ -15,6 +15,7 @@ from convoy.reporting.palette import INK, MODELS
 from convoy.reporting.reading import Groups, RunView
 from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
+from convoy.text.numbers import interval
 
 ROW = 0.27  # inches
 COLOUR = MODELS[0][0]
@@ -72,13 +73,12 @@ def models_section(groups: Groups) -> Section | None:
 def sentence(result: Robustness) -> str:
     low, high = result.mean_error.span
     return _(
-        "The mean corruption error is {error:.2f} % (95 % interval {low:.2f} to {high:.2f} %; images of {data}: "
-        "{n:,}); error without corruption {clean:.2f} %; hardest kind: {kind}",
+        "The mean corruption error is {error:.2f} % (95 % interval {interval} %; images of {data}: {n:,}); error "
+        "without corruption {clean:.2f} %; hardest kind: {kind}",
         error=100 * result.mean_error.mean,
         n=result.n,
         data=result.data,
-        low=100 * low,
-        high=100 * high,
+        interval=interval(100 * low, 100 * high, 2),
         clean=100 * (1 - result.clean.mean),
         kind=result.hardest,
     )

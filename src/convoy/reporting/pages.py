@@ -17,6 +17,7 @@ from convoy.reporting.words import accuracy_name
 from convoy.runs import Run, Study
 from convoy.stats import wilson
 from convoy.text import gettext as _
+from convoy.text.numbers import interval
 
 TILES = 24  # images per gallery
 
@@ -93,13 +94,12 @@ def _run_sentence(view: RunView, part: str) -> str:
         score = view.scores[part]
         low, high = wilson(score.correct, score.n).span
         return _(
-            "{label} reaches {mean:.2f} % {accuracy} (95 % interval over the {n:,} images: {low:.2f} to {high:.2f} %)",
+            "{label} reaches {mean:.2f} % {accuracy} (95 % interval over the {n:,} images: {interval} %)",
             label=label,
             mean=100 * score.correct / score.n,
             accuracy=accuracy_name(part),
             n=score.n,
-            low=100 * low,
-            high=100 * high,
+            interval=interval(100 * low, 100 * high, 2),
         )
     if status.state != "finished":
         reason = status.ending or _("still running")

@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from convoy.reporting.content import Panel, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, Look
-from convoy.reporting.quantities import compact, plain
 from convoy.stats import Estimate
 from convoy.text import gettext as _
+from convoy.text.numbers import compact, plain
 
 # Inches:
 ROW = 0.52  # row height if the name is above the values
@@ -190,7 +190,7 @@ def _draw_text(axes: Axes, name: str, text: str, y: float) -> None:
 
 
 def _count(value: float, tick: int | None = None) -> str:
-    return f"{'−' if value < 0 else ''}{compact(abs(value))}" if value else "0"
+    return compact(value)
 
 
 class CostBars(NamedTuple):

@@ -12,12 +12,13 @@ from urllib.parse import quote
 from convoy.reporting import subgroups
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.figures_classes import ConfusedPair
-from convoy.reporting.quantities import MIB, compact, plain, quartile_range
+from convoy.reporting.quantities import MIB, quartile_range
 from convoy.reporting.reading import PARTS, Groups, RunView, all_views, distinct
 from convoy.reporting.words import accuracy_title, part_name
 from convoy.run_contents import ClassScore, Cost, Environment, Score
 from convoy.stats import wilson
 from convoy.text import gettext as _
+from convoy.text.numbers import compact, fixed, plain
 
 MANY_CLASSES = 25
 MANY_ROWS = 8  # longer tables of runs or tests are collapsed
@@ -32,9 +33,9 @@ def scores_table(view: RunView) -> Table:
         Field(_("Accuracy"), lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
         Field(_("Correct"), lambda row: correct_cell(row[1]), _("images")),
         *(Field(_("Top {k}", k=k), partial(_top, k=k), "%") for k in tops),
-        Field(_("Loss"), lambda row: _text(row[1].loss, "{:.4f}".format)),
-        Field(_("Macro F1"), lambda row: _text(row[1].macro_f1, "{:.4f}".format)),
-        Field(_("MCC"), lambda row: _text(row[1].mcc, "{:.4f}".format)),
+        Field(_("Loss"), lambda row: _text(row[1].loss, partial(fixed, digits=4))),
+        Field(_("Macro F1"), lambda row: _text(row[1].macro_f1, partial(fixed, digits=4))),
+        Field(_("MCC"), lambda row: _text(row[1].mcc, partial(fixed, digits=4))),
     ]
     note = _("Ranges: 95 % intervals over images (Wilson). Loss: mean of the recipe's loss over images.")
     return table_of(fields, scores.items(), note)
@@ -96,7 +97,7 @@ def confused_table(pairs: Mapping[str, Sequence[ConfusedPair]]) -> Table:
         if index >= len(row[1]):
             return Cell("")
         confused = row[1][index]
-        return Cell(f"{confused.true} → {confused.predicted}", f"{confused.images:,} ({confused.percent:.2f} %)")
+        return Cell(f"{confused.true} → {confused.predicted}", f"{confused.images:,}, {confused.percent:.2f} %")
 
     columns = max(map(len, pairs.values()))
     fields: list[Field[tuple[str, Sequence[ConfusedPair]]]] = [

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from convoy.reporting.quantities import compact
+from convoy.text.numbers import compact
 
 MAX_TICKS = 8  # on a logarithmic axis
 

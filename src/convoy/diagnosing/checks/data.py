@@ -11,6 +11,7 @@ from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images, sample
 from convoy.text import gettext as _
 from convoy.text.lists import joined
+from convoy.text.numbers import fixed
 
 SAMPLE = 2000  # images
 UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
@@ -32,9 +33,9 @@ def normalisation(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING if is_far else Severity.HINT,
             _(
-                "After data.normalise, the training pixels have mean {mean:.2f} and standard deviation "
+                "After data.normalise, the training pixels have mean {mean} and standard deviation "
                 "{deviation:.3f}, not about 0 and 1",
-                mean=center[worst],
+                mean=fixed(center[worst], 2),
                 deviation=spread[worst],
             ),
             _("Pixels are from 0 to 1 before it; data.normalise = 'train' takes both from the training images"),

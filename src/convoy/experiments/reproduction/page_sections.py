@@ -28,12 +28,12 @@ from convoy.experiments.words import (
 from convoy.reporting.content import Cell, Chart, Field, Page, Prose, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import plain
 from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.text import gettext as _
 from convoy.text import translated
 from convoy.text.lists import joined
+from convoy.text.numbers import plain
 
 # Figures of the published reports: name on the page of the study -> name in the published report.
 FIGURES = {

@@ -15,7 +15,7 @@ from convoy.experiments.reproduction.words import fault_words, published_text, u
 from convoy.experiments.verdicts import Value
 from convoy.experiments.words import Shown, reason_text, shown
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
-from convoy.reporting.quantities import cost_parts, p_value, plain
+from convoy.reporting.quantities import cost_parts
 from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import flops_note
 from convoy.reporting.words import part_name
@@ -26,6 +26,7 @@ from convoy.studies.compare.tables import cost_fields
 from convoy.text import gettext as _
 from convoy.text import translated
 from convoy.text.lists import joined, listed
+from convoy.text.numbers import fixed, p_value, plain
 
 FIRST = ("test_accuracy", "validation_accuracy", "train_seconds", "total_seconds", "parameters")
 ALWAYS = ("test_accuracy",)  # shown even if not published
@@ -192,14 +193,14 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
         Field(_("With"), lambda fault: Cell(*shown(fault.measure).parts(fault.with_))),
         Field(_("Effect"), effect),
         Field("n", pairs, _("pairs")),
-        Field(_("p, corrected"), lambda fault: "" if fault.p_holm is None else p_value(fault.p_holm)),
+        Field("p", lambda fault: "" if fault.p_holm is None else p_value(fault.p_holm), "Holm"),
         TextField(_("Verdict"), fault_words),
     ]
     order = sorted(faults, key=lambda fault: (not shown(fault.measure).is_accuracy, -fault.size))
     sentences = [
         _(
-            "Effect: the value with the fault minus the value without it, paired by seed or by the unit that n names; "
-            "95 % intervals. p: paired t test; corrected for all tested rows (Holm)."
+            "Effect: the value with the fault minus the value without it, paired by seed or by the unit in column n; "
+            "95 % intervals. p (Holm): paired t test, corrected for all tested rows."
         )
     ]
     verdicts = _("No verdict ({reason}).", reason=reason_text(withheld)) if withheld else ""
@@ -226,7 +227,7 @@ def curves_table(tests: Sequence[CurveTest]) -> Table | None:
     ]
     note = _(
         "A published curve is one run. Its mean over epochs is compared with the prediction interval for one more run "
-        "as published; p corrected: for all curves (Holm). Outside the band: epochs at which the published value is "
+        "as published; p (Holm): corrected for all curves. Outside the band: epochs at which the published value is "
         "outside the 95 % prediction interval; by chance, that is one epoch in 20."
     )
     return table_of(fields, tests, note, _("Published curves"))
@@ -234,8 +235,8 @@ def curves_table(tests: Sequence[CurveTest]) -> Table | None:
 
 def _curve_difference(test: CurveTest) -> str:
     if test.quantity == "loss":
-        return f"{test.difference:+.4f}".replace("-", "−")
-    return _("{points} points", points=f"{100 * test.difference:+.2f}".replace("-", "−"))
+        return fixed(test.difference, 4, signed=True)
+    return _("{points} points", points=fixed(100 * test.difference, 2, signed=True))
 
 
 def _outside(test: CurveTest) -> str:
@@ -269,8 +270,8 @@ def epochs_table(view: RunView, published: Mapping[str, Any], title: str) -> Tab
             if values is not None:
                 longest = max(longest, len(values))
                 texts = [f"{100 * value:.2f}" if unit else f"{value:.4f}" for value in values]
-                under = f"% {name}" if unit else _("{part} loss", part=name)
-                fields.append(Field(_("Published"), partial(_published_epoch, texts=texts), under))
+                published_heading = _("Published {quantity}", quantity=heading[:1].lower() + heading[1:])
+                fields.append(Field(published_heading, partial(_published_epoch, texts=texts), unit))
     rows = list(enumerate([*metrics, *[None] * (longest - len(metrics))], start=1))
     sentences = [_("In brackets: correct / all images. “best”: the best epoch so far.")]
     if any(fault.info.keeps_last for fault in view.recipe.protocol.faults):

@@ -23,7 +23,7 @@ from convoy.experiments.words import Shown, reason_text, shown, verdict_name, wo
 from convoy.stats import Estimate, mean_of
 from convoy.studies.compare import words as compare_words
 from convoy.text import gettext as _
-from convoy.text import ngettext, translated
+from convoy.text import ngettext, numbers, translated
 from convoy.text.lists import joined, listed
 
 
@@ -155,11 +155,11 @@ def published_text(metric: Shown, published: float, measured: Value, agreement: 
             "{difference}, more than the sampling error of the test images; other seeds were not run",
             difference=metric.difference(distance),
         )
-    low, high = map(metric.number, interval.span)
+    ends = numbers.interval(*interval.span, metric.number)
     if agreement.beyond is None:
-        return _("inside the prediction interval ({low} to {high})", low=low, high=high)
+        return _("inside the prediction interval ({interval})", interval=ends)
     beyond = metric.difference(math.copysign(agreement.beyond, distance))
-    return _("outside the prediction interval ({low} to {high}) by {distance}", low=low, high=high, distance=beyond)
+    return _("outside the prediction interval ({interval}) by {distance}", interval=ends, distance=beyond)
 
 
 def _agreements(agreements: Mapping[str, Agreement]) -> str:
@@ -201,7 +201,7 @@ def fault_words(fault: FaultResult) -> str:
             return _("the runs were measured on several machines")
         case Lacking.SEEDS:
             return _(
-                "measuring the effect of training only once needs at least two {units}", units=unit_name(fault.over)
+                "the effect of a single run can only be measured with at least two {units}", units=unit_name(fault.over)
             )
     if fault.spreads:
         texts = [_spread(spread, fault) for spread in fault.spreads]

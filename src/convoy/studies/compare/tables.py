@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
-from convoy.reporting.quantities import MIB, cost_parts, p_value, plain, quartile_range
+from convoy.reporting.quantities import MIB, cost_parts, quartile_range
 from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import MANY_ROWS, flops_cell, flops_note
 from convoy.reporting.words import accuracy_title
@@ -16,6 +16,7 @@ from convoy.studies.compare.images import ImagePair
 from convoy.studies.compare.pair import Pair
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.numbers import fixed, p_value, plain
 
 MANY_PAIRS = 12
 T = TypeVar("T")
@@ -79,7 +80,7 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
 
 def pairs(finding: CompareFinding) -> Table:
     fields: list[Field[Pair]] = [_pair(), _difference(_("Difference")), _seeds(), *_tested(finding)]
-    note = _("Paired t test over the common seeds of two models; corrected: for all pairs (Holm).")
+    note = _("Paired t test over the common seeds of two models; p (Holm): corrected for all pairs.")
     return _differences(finding, finding.pairs, fields, note, _("Differences between models"))
 
 
@@ -94,8 +95,8 @@ def mcnemar(finding: CompareFinding) -> Table:
         *_tested(finding),
     ]
     note = _(
-        "Exact McNemar test of two networks trained with the same seed, on the same {n:,} images; corrected: for all "
-        "tests (Holm). Ranges: 95 % intervals over images (Bonett and Price). They do not cover other seeds.",
+        "Exact McNemar test of two networks trained with the same seed, on the same {n:,} images; p (Holm): corrected "
+        "for all tests. Ranges: 95 % intervals over images (Bonett and Price). They do not cover other seeds.",
         n=finding.mcnemar[0].difference.n,
     )
     return _differences(finding, finding.mcnemar, fields, note, _("Differences on the same images"))
@@ -117,7 +118,7 @@ def _differences(
 def effects(finding: CompareFinding, ablation: Ablation) -> Table:
     note = _(
         "Difference between two values, averaged over all combinations of the other keys and paired by seed. ±: "
-        "half-width of the 95 % interval over seeds (Student's t). p: paired t test; corrected: for all effects (Holm)."
+        "half-width of the 95 % interval over seeds (Student's t). p: paired t test; p (Holm): for all effects."
     )
     fields: list[Field[Effect]] = [
         TextField(_("Key"), lambda effect: effect.key),
@@ -160,8 +161,8 @@ def interactions(finding: CompareFinding, ablation: Ablation) -> Table:
 
 
 def _depends_on(interaction: Interaction) -> str:
-    (at_a, at_b), a, b = interaction.effects, interaction.a, interaction.b
-    return f"{interaction.other}: {100 * at_a:+.2f} ({a}), {100 * at_b:+.2f} ({b})"
+    at_a, at_b = (fixed(100 * effect, 2, signed=True) for effect in interaction.effects)
+    return f"{interaction.other}: {at_a} ({interaction.a}), {at_b} ({interaction.b})"
 
 
 def _pair() -> Field[Tested]:
@@ -186,6 +187,6 @@ def _tested(finding: CompareFinding) -> list[Field[Tested]]:
 
     return [
         Field("p", lambda pair: "" if pair.p is None else p_value(pair.p)),
-        Field(_("p, corrected"), lambda pair: "" if pair.p_holm is None else p_value(pair.p_holm)),
+        Field("p", lambda pair: "" if pair.p_holm is None else p_value(pair.p_holm), "Holm"),
         TextField(_("Verdict"), verdict),
     ]

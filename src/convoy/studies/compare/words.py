@@ -14,6 +14,7 @@ from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import listed
+from convoy.text.numbers import fixed
 
 MAX_NAMED = 3  # a sentence names at most this many models and counts the others
 
@@ -225,15 +226,15 @@ def _about_keys(ablation: Ablation, *, reduced: bool) -> list[str]:
 def _interaction(largest: Interaction, significant: int) -> str:
     at_a, at_b = largest.effects
     return _(
-        "The keys interact: the difference {a} − {b} of {key} is {at_a:+.1f} points at {other} = {level_a} and "
-        "{at_b:+.1f} points at {other} = {level_b}; the average over {other} hides this (in all {n} such interactions)",
+        "The keys interact: the difference {a} − {b} of {key} is {at_a} points at {other} = {level_a} and "
+        "{at_b} points at {other} = {level_b}; the average over {other} hides this (in all {n} such interactions)",
         a=largest.between[0],
         b=largest.between[1],
         key=largest.key,
-        at_a=100 * at_a,
+        at_a=fixed(100 * at_a, 1, signed=True),
         other=largest.other,
         level_a=largest.a,
-        at_b=100 * at_b,
+        at_b=fixed(100 * at_b, 1, signed=True),
         level_b=largest.b,
         n=significant,
     )

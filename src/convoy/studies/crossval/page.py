@@ -15,7 +15,6 @@ from convoy.reporting.content import Cell, Chart, Field, Gallery, Page, Section,
 from convoy.reporting.figures_curves import CurveNumbers, training_values
 from convoy.reporting.figures_images import prediction_tiles
 from convoy.reporting.palette import MODELS, Look
-from convoy.reporting.quantities import plain
 from convoy.reporting.reading import Groups, RunView, all_views, read_study
 from convoy.reporting.rows import ChartRow, RowChart, Value, interval_of
 from convoy.runs import Study
@@ -23,6 +22,7 @@ from convoy.stats import Estimate
 from convoy.studies.crossval import words
 from convoy.studies.crossval.finding import FOLD, CrossvalFinding, Fold
 from convoy.text import gettext as _
+from convoy.text.numbers import plain
 
 HARDEST = 24
 

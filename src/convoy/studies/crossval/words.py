@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from convoy.reporting.about import About, Cite
-from convoy.stats import digits_for
 from convoy.studies.crossval.finding import CrossvalFinding, fold_label
 from convoy.text import gettext as _
 from convoy.text.lists import listed
+from convoy.text.numbers import decimals_for
 
 MAX_NAMED = 4  # folds or classes listed in a note
 MOST_NOTES = 6
@@ -59,7 +59,7 @@ def _about_interval(finding: CrossvalFinding) -> str:
     naive, n = finding.naive, finding.accuracy.n
     if naive.sd == 0:
         return _("{n} folds with equal scores: the interval is that of accuracies in steps of one image", n=n)
-    digits = max(1, digits_for(100 * (naive.half_width or 0)))
+    digits = max(1, decimals_for(100 * (naive.half_width or 0)))
     return _(
         "{n} folds, which share training images: the interval is corrected as in Nadeau and Bengio (2003); the plain "
         "t interval, {interval}, is too narrow",

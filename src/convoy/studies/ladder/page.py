@@ -7,7 +7,6 @@ from pathlib import Path
 from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import MODELS
-from convoy.reporting.quantities import p_value
 from convoy.reporting.reading import all_views, chance_levels, read_study
 from convoy.reporting.rows import ChartRow, RowChart, Value, interval_of
 from convoy.reporting.words import accuracy_name, accuracy_title
@@ -16,6 +15,7 @@ from convoy.stats import Estimate
 from convoy.studies.ladder import words
 from convoy.studies.ladder.finding import Effect, LadderFinding, Rung
 from convoy.text import gettext as _
+from convoy.text.numbers import fixed, p_value
 
 STEP, ALONE = MODELS[0][0], MODELS[1][0]
 
@@ -79,7 +79,7 @@ def _values(rung: Rung) -> list[Value]:
 
 
 def _points(difference: Estimate) -> str:
-    return f"{100 * difference.mean:+.2f}".replace("-", "−")
+    return fixed(100 * difference.mean, 2, signed=True)
 
 
 def _rungs(finding: LadderFinding) -> Table:
@@ -96,8 +96,8 @@ def _rungs(finding: LadderFinding) -> Table:
     alone = finding.leave_one_out_total
     note = _(
         "From {start} % ({first}) to {end} % ({second}): {total}, the sum of the steps.",
-        start=f"{100 * finding.start.mean:.2f}",
-        end=f"{100 * finding.end.mean:.2f}",
+        start=fixed(100 * finding.start.mean, 2),
+        end=fixed(100 * finding.end.mean, 2),
         first=finding.first,
         second=finding.second,
         total=finding.total.points(),
@@ -106,12 +106,12 @@ def _rungs(finding: LadderFinding) -> Table:
         rest = finding.total.mean - alone
         note += " " + _(
             "The leave-one-out effects add up to {alone} points; the rest, {rest} points, is interaction and noise.",
-            alone=f"{100 * alone:.2f}",
-            rest=f"{100 * rest:.2f}",
+            alone=fixed(100 * alone, 2),
+            rest=fixed(100 * rest, 2),
         )
     note += " " + _("Leave-one-out effect: {second} minus the same recipe without this change.", second=finding.second)
     note += " " + _(
-        "±: half-width of the 95 % interval over seeds (paired t test). Corrected: for all effects (Holm). Bold: "
+        "±: half-width of the 95 % interval over seeds (paired t test). p (Holm): corrected for all effects. Bold: "
         "significant at the 5 % level."
     )
     return table_of(fields, finding.rungs, note)

@@ -9,7 +9,6 @@ from pathlib import Path
 from convoy.reporting import sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Panel, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
-from convoy.reporting.quantities import plain
 from convoy.reporting.reading import Groups, all_views, read_study
 from convoy.runs import Study
 from convoy.stats import Estimate
@@ -19,6 +18,7 @@ from convoy.studies.landscape.band import Measure
 from convoy.studies.landscape.finding import Band, BandPair, Factor, LandscapeFinding, StepRange
 from convoy.text import gettext as _
 from convoy.text.lists import listed
+from convoy.text.numbers import interval, plain
 
 SURFACE_HEIGHT = 4.1  # inches
 Recipes = Mapping[str, FigureArrays]  # by label
@@ -205,5 +205,4 @@ def _smoothness_table(recipes: Sequence[Band]) -> Table:
 def _estimate(value: Estimate | None) -> Cell:
     if value is None:
         return Cell(_("unknown"))
-    low, high = map(plain, value.span)
-    return Cell(plain(value.mean), _("{lower} to {upper}", lower=low, upper=high) if value.n > 1 else "")
+    return Cell(plain(value.mean), interval(*value.span, plain) if value.n > 1 else "")

@@ -110,8 +110,8 @@ def _ratio(ratio: Estimate | None, *, flipped: bool) -> str:
         return _("unknown")
     ratio = ratio.inverse() if flipped else ratio
     digits = 2 if ratio.mean >= 0.1 else 4
-    number, ends = f"{ratio.mean:.{digits}f}", ratio.ends(digits=digits)
-    return number if ratio.low is None else _("{number} (95 % interval {ends})", number=number, ends=ends)
+    number, ends = ratio.parts(digits=digits)
+    return _("{number} (95 % interval {interval})", number=number, interval=ends) if ends else number
 
 
 def about() -> About:

@@ -14,6 +14,7 @@ from convoy.runs import Study
 from convoy.studies.seeds import words
 from convoy.studies.seeds.finding import Needed, SeedsFinding, Source, Spread
 from convoy.text import gettext as _
+from convoy.text.numbers import interval
 
 
 def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
@@ -23,8 +24,8 @@ def page(study: Study, finding: SeedsFinding, folder: Path) -> Page:
     panel = RowChart(rows, accuracy_name(finding.part), "%").panel()
     n = len(finding.spreads[0].accuracies)
     caption = _(
-        "Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side; that "
-        "of other images is computed (binomial).",
+        "Points: runs, n = {n} per row. Vertical line: mean. Bar: one standard deviation to either side, measured "
+        "over the runs; in the last row, computed from the mean accuracy (binomial).",
         n=n,
     )
     chart = Chart("spreads", _("Accuracy by source of randomness"), (panel,), caption)
@@ -59,7 +60,7 @@ def _images_row(finding: SeedsFinding) -> ChartRow:
 
 
 def _spreads(finding: SeedsFinding) -> Table:
-    """One row per source, and a computed one for other scored images."""
+    """One row per source, and one with the spread over other images, which is computed, not measured."""
     fields: list[Field[Spread | None]] = [
         TextField(
             _("Source of randomness"),
@@ -83,7 +84,7 @@ def _spreads(finding: SeedsFinding) -> Table:
 def _sd(finding: SeedsFinding, spread: Spread | None) -> Cell:
     if spread is None:
         return Cell(f"{100 * finding.image_sd:.2f}")
-    return Cell(f"{100 * spread.sd:.2f}", note=f"{100 * spread.sd_low:.2f}–{100 * spread.sd_high:.2f}")
+    return Cell(f"{100 * spread.sd:.2f}", note=interval(100 * spread.sd_low, 100 * spread.sd_high, 2))
 
 
 def _needed(finding: SeedsFinding) -> Table:

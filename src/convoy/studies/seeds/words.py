@@ -7,6 +7,7 @@ from convoy.reporting.about import About
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.studies.seeds.finding import SeedsFinding, Source
 from convoy.text import gettext as _
+from convoy.text.numbers import interval
 
 
 def source_name(source: Source) -> str:
@@ -37,14 +38,13 @@ def sentence(finding: SeedsFinding) -> str:
         )
     return _(
         "{study} reach {low:.2f} to {high:.2f} % {metric}: a standard deviation of {sd:.2f} points (95 % interval "
-        "{sd_low:.2f} to {sd_high:.2f})",
+        "{interval})",
         study=study,
         low=100 * low,
         high=100 * high,
         metric=accuracy_name(finding.part),
         sd=100 * spread.sd,
-        sd_low=100 * spread.sd_low,
-        sd_high=100 * spread.sd_high,
+        interval=interval(100 * spread.sd_low, 100 * spread.sd_high, 2),
     )
 
 
@@ -60,7 +60,7 @@ def caveats(finding: SeedsFinding) -> list[str]:
             n=len(finding.of(Source.ALL).accuracies),
         ),
         _(
-            "The numbers of seeds are for two independent models with this spread, a two-sided t test at 5 % and a "
+            "These numbers of seeds are for two independent models with this spread, a two-sided t test at 5 % and a "
             "power of {power:.0f} %. Runs that are paired seed by seed, as in convoy compare, can need fewer",
             power=100 * POWER,
         ),
