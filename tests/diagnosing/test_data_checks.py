@@ -295,7 +295,7 @@ def test_quality_of_the_files_predicts_the_class(tmp_path: Path) -> None:
         Image.fromarray(image.transpose(1, 2, 0)).save(file, quality=40 + 20 * int(label))
     diagnosis = convoy.doctor(tmp_path, only="shortcuts", out=tmp_path / "runs")
     names = [finding.evidence["features"] for finding in diagnosis.findings]
-    assert "the JPEG tables" in names
+    assert any("JPEG" in name for name in names)
 
 
 def test_data_that_cannot_be_read_are_a_finding(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 ARGUMENTS.update(
-    patient="A recipe, model or network (net.py:Net), a run or study, a data set, or a text (.md). Default: this "
-    "machine."
+    patient="A recipe, model or network (net.py:Net), a run or study, a data set, or a report (.md, .txt, .tex). "
+    "Default: this machine."
 )
 
 Subject = tuple["Topic", object]

@@ -25,8 +25,8 @@ SIDE = 28  # pixels
 BOX = 20  # pixels, the longer side of the character
 WORKING_SIDE = 256  # pixels, the longer side of the photograph while the ink is located
 MIN_CONTRAST = 16  # grey levels between paper and ink
-MIN_PART = 0.08  # of the largest part's area; smaller parts are discarded as dirt
-MIN_HEIGHT = 0.5  # of the tallest part; a lower part belongs to another one, like the bar of a 5
+MIN_AREA = 0.08  # of the largest part's area; smaller parts are discarded as dirt
+MIN_HEIGHT = 0.5  # of the tallest part; a shorter part belongs to another one, like the bar of a 5
 
 
 class Ink(NamedTuple):
@@ -170,14 +170,14 @@ def _otsu_threshold(values: np.ndarray) -> float:
 
 
 def _parts(ink: np.ndarray) -> np.ndarray:
-    """Numbers the large connected parts from 1. Parts that touch the border are dropped if there are others."""
+    """Numbers the large connected components from 1. Those that touch the border are dropped if there are others."""
     labels = _labelled(ink)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     inside = ~np.isin(np.arange(len(sizes)), _border(labels))
-    if sizes[inside].max(initial=0) >= MIN_PART * sizes.max():
+    if sizes[inside].max(initial=0) >= MIN_AREA * sizes.max():
         sizes[~inside] = 0
-    large = (sizes >= MIN_PART * sizes.max()) & (sizes > 0)
+    large = (sizes >= MIN_AREA * sizes.max()) & (sizes > 0)
     return (np.cumsum(large) * large)[labels]
 
 

@@ -22,14 +22,14 @@ class Features(NamedTuple):
 
 
 def of_pixels(images: np.ndarray) -> dict[str, Features]:
-    """Returns features of images, uint8 [N, C, H, H], by their name for a reader."""
+    """Returns features of images, uint8 [N, C, H, H], by display name."""
     pixels = images.astype(np.float32) / 255
     rows, columns = pixels[:, :, [0, -1], :], pixels[:, :, :, [0, -1]]
     border = np.concatenate([each.reshape(len(pixels), -1) for each in (rows, columns)], 1)
     colours = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1)
     features = {
         _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MOST_PIXELS)])),
-        _("mean and deviation of the colours"): Features(_with_squares(colours)),
+        _("mean and standard deviation of the colours"): Features(_with_squares(colours)),
         _("the sharpness"): Features(_with_squares(_sharpness(pixels.mean(1)))),
     }
     if pixels.shape[1] == 3:
@@ -75,10 +75,10 @@ def of_files(files: list[Path]) -> dict[str, Features]:
     values = np.array(rows, np.float32)
     columns = {
         _("the size of the file"): Features(values[:, :1], is_content=True),
-        _("the JPEG tables"): Features(values[:, 1:2]),
+        _("the JPEG quantisation tables"): Features(values[:, 1:2]),
         _("the size of the image before resizing"): Features(values[:, 2:4]),
         _("the number of channels of the file"): Features(values[:, 4:5]),
-        _("the form of the file's name"): Features(_of_names(files), is_content=True),
+        _("the pattern of the file name"): Features(_of_names(files), is_content=True),
     }
     # Squares and the rank let the linear probe separate a class in the middle of the range.
     return {
@@ -120,13 +120,13 @@ def scores(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return outputs
 
 
-def areas(outputs: np.ndarray, labels: np.ndarray, fewest: int) -> Mapping[int, float]:
-    """Returns the area under the ROC curve of each class with at least `fewest` images: it against all others."""
+def areas(outputs: np.ndarray, labels: np.ndarray, min_images: int) -> Mapping[int, float]:
+    """Returns the one-vs-rest area under the ROC curve of each class with at least `min_images` images and others."""
     result = {}
     for index in range(outputs.shape[1]):
         of_class = labels == index
         count, others = int(of_class.sum()), int((~of_class).sum())
-        if min(count, others) >= fewest:
+        if min(count, others) >= min_images:
             _values, place, ties = np.unique(outputs[:, index].round(9), return_inverse=True, return_counts=True)
             ranks = (np.cumsum(ties) - (ties - 1) / 2)[place]  # equal values share the mean of their ranks
             above = ranks[of_class].sum() - count * (count + 1) / 2

@@ -13,7 +13,7 @@ class DoctorOptions(TypedDict, total=False):
         Flag("Run only these checks or topics, separated by commas: network, dead_units."),
     ]
     study: Annotated[
-        str | Path | None, Flag("The study or run whose numbers a text reports. Default: all in the folder of runs.")
+        str | Path | None, Flag("The study or run whose numbers a report states. Default: all in the folder of runs.")
     ]
     measure: Annotated[
         bool, Flag("Train a recipe with and without its protocol faults and compute their effect.", False)

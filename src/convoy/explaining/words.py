@@ -212,7 +212,7 @@ def definitions(explanation: Explanation) -> list[tuple[str, str]]:
             _("Grad-CAM"),
             _(
                 "Selvaraju et al. 2017, at {layer}: the channels of the layer, weighted by the mean gradient of the "
-                "class's output; negative sums are 0; enlarged by bilinear interpolation",
+                "class's output; negative values are set to 0; enlarged by bilinear interpolation",
                 layer=explanation.cam_layer,
             )
             if explanation.cam_layer

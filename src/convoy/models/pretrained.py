@@ -132,13 +132,13 @@ def _fit(
     raise ValueError(
         _(
             "{spec}: the pretrained weights are for images of {expects} pixels, not {image_size} "
-            "({key} has shape {shape}, expected {found_shape}); set data.size = {expects}",
+            "({key} has shape {shape}, expected {expected_shape}); set data.size = {expects}",
             spec=spec,
             expects=expects,
             image_size=geometry.image_size,
             key=key,
             shape=list(weights.shape),
-            found_shape=list(own.shape),
+            expected_shape=list(own.shape),
         )
     )
 

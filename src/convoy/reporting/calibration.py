@@ -277,8 +277,8 @@ def _section(
         Field("n", lambda row: str(row.ece.n), _("runs")),
     ]
     note = _(
-        "Of the {part} part. Bins of the ECE: {bins}, of equal numbers of images. {spread} Brier score: summed over "
-        "the classes, 0 to 2. The temperatures were fitted on the validation part.",
+        "Computed on the {part} part. Bins of the ECE: {bins}, of equal numbers of images. {spread} Brier score: "
+        "summed over the classes, 0 to 2. The temperatures were fitted on the validation part.",
         part=part_name(part),
         bins=numbers_of.BINS,
         spread=spread,

@@ -67,7 +67,7 @@ class Verification:
     def sentence(self) -> str:
         counts = {state: sum(each.state is state for each in self.checks) for state in State}
         return _(
-            "{subject}: {agree} checks agree, {differ} differ, {unknown} cannot be run",
+            "{subject}: {agree} checks agree, {differ} differ, {unknown} cannot be checked",
             subject=self.subject,
             agree=counts[State.AGREES],
             differ=counts[State.DIFFERS],

@@ -156,7 +156,7 @@ def trained_elsewhere(machine: Machine) -> Iterator[Finding]:
             Severity.HINT,
             _(
                 "{count:,} of {total:,} runs here were trained elsewhere, the newest with torch {torch} on {cpu}: the "
-                "same recipe now gives weights with other last bits",
+                "same recipe now gives weights that differ in the last bits",
                 count=len(others),
                 total=len(machine.earlier),
                 torch=others[0].torch,

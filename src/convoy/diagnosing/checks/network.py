@@ -289,7 +289,7 @@ def shared_weights(network: Network) -> Iterator[Finding]:
     if others:
         yield Finding(
             Severity.HINT,
-            _("Weights are shared between places: {names}", names=listed(others, most=NAMES)),
+            _("Layers or weights are used in several places: {names}", names=listed(others, most=NAMES)),
             _("If that is not intended, create a separate layer for each place"),
             {"layers": len(others)},
         )

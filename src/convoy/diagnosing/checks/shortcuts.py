@@ -85,7 +85,7 @@ def _balance() -> str:
 
 
 def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
-    """A linear classifier that predicts whether an image is from training: the parts were prepared differently."""
+    """Parts that were prepared differently: a linear classifier predicts which part an image is from."""
     for part_name, part in images.parts.items():
         if part_name == "train" or min(len(part), len(images.train)) < FEWEST:
             continue

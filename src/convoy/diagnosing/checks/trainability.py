@@ -97,7 +97,10 @@ def untrained_layers(network: Network) -> Iterator[Finding]:
                 steps=FIRST_STEPS,
                 names=joined(zero[:4]),
             ),
-            _("Look after them for round(), sign(), argmax(), a comparison, a factor of 0, units that are always 0"),
+            _(
+                "Look in the operations after them for round(), sign(), argmax(), a comparison, a factor of 0, or "
+                "units that are always 0"
+            ),
             {"tensors": len(zero), "steps": FIRST_STEPS},
         )
 

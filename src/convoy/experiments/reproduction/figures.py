@@ -61,7 +61,7 @@ def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> RowCh
 def measured_caption(charts: Sequence[RowChart]) -> str:
     rows = [row for chart in charts for row in chart.rows]
     values = [value for row in rows for value in row.values]
-    sentences = [_("Hollow, above: as published; filled, below: corrected.")]
+    sentences = [_("Hollow marks above: as published; filled marks below: corrected.")]
     if any(row.reference is not None for row in rows):
         sentences.append(_("Vertical stroke: published value."))
     if not all(chart.bars for chart in charts):
@@ -109,7 +109,7 @@ def _effect_row(fault: FaultResult, metric: Shown, *, with_part: bool) -> ChartR
 def effects_caption(verdicts: Collection[FaultVerdict]) -> str:
     sentences = [_("Dot: mean difference; bar: 95 % interval.")]
     if FaultVerdict.WITHHELD in verdicts:
-        sentences.append(_("No verdict, except on counted numbers."))
+        sentences.append(_("No verdict, except on counts such as parameters."))
     else:
         if FaultVerdict.NO_INTERVAL in verdicts:
             sentences.append(_("No interval: one run against the others, or one pair of runs."))

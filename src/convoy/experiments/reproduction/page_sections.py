@@ -118,8 +118,8 @@ def quick_try(choice: Choice | None) -> Section | None:
             Field(_("Epochs"), lambda row: str(row[1].epochs)),
         ]
         note = _(
-            "From a timing of each network on this machine: 1.5 times the training images (over all epochs) that it "
-            "was measured to need to learn; more if that takes almost no time."
+            "1.5 times as many training images (over all epochs) as the network needed to learn in a measurement, or "
+            "more if a timing on this machine shows that they take almost no time."
         )
         tables.append(table_of(trained, choice.sizes.items(), note, _("Trained networks")))
     if choice.left_out:

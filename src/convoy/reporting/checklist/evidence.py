@@ -212,7 +212,7 @@ def assets(subject: Subject) -> Evidence:
 
 
 def new_assets(subject: Subject) -> Evidence:
-    text = _("convoy data-sheet describes a data set, convoy export a trained network")
+    text = _("convoy data show describes a data set, convoy push writes a model card")
     return Evidence(Answer.AUTHOR, text)
 
 

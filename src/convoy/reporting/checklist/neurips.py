@@ -16,7 +16,7 @@ def rows() -> tuple[Row, ...]:
         Row("4", results, _("Can others reproduce the main results from what is disclosed?"), evidence.reproduction),
         Row("5", results, _("Are data and code available, with instructions?"), evidence.data_and_code),
         Row("6", results, _("Are splits, hyperparameters and optimizer given?"), evidence.settings),
-        Row("7", results, _("Do results have error bars, and is stated what they cover?"), evidence.uncertainty),
+        Row("7", results, _("Do results have error bars, and is it stated what they cover?"), evidence.uncertainty),
         Row("8", results, _("Are hardware, memory and time given for each experiment?"), evidence.machine),
         Row("9", ethics, _("Does the work follow the code of ethics?")),
         Row("10", ethics, _("Are positive and negative effects on society discussed?")),

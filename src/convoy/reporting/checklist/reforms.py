@@ -52,7 +52,7 @@ def _modelling() -> tuple[Row, ...]:
         Row("5f", models, _("Which baselines were compared?"), evidence.baselines),
         Row("6a", leakage, _("Were training and test data separate in all steps?"), evidence.separation),
         Row("6b", leakage, _("Are test images duplicates of training images, or related?"), evidence.dependencies),
-        Row("6c", leakage, _("Does an input reveal the answer without being available in use?")),
+        Row("6c", leakage, _("Does an input reveal the answer that is not available when the model is used?")),
     )
 
 

@@ -15,6 +15,7 @@ from convoy.studies.compare.ablation import Ablation, Effect
 from convoy.studies.compare.finding import CompareFinding, ModelSummary
 from convoy.text import gettext as _
 from convoy.text.lists import joined
+from convoy.text.numbers import fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def effects(finding: CompareFinding, ablation: Ablation) -> list[Effect]:
 def effect_rows(finding: CompareFinding, ablation: Ablation) -> RowChart:
     def row(effect: Effect) -> ChartRow:
         value = Value.of(effect.difference, MODELS[0][0] if effect.significant and not finding.reduced else MUTED)
-        return ChartRow(f"{effect.key}: {effect.a} − {effect.b}", (value,), f"{value.value:+.2f}")
+        return ChartRow(f"{effect.key}: {effect.a} − {effect.b}", (value,), fixed(value.value, 2, signed=True))
 
     rows = tuple(map(row, effects(finding, ablation)))
     return RowChart(rows, _("difference of {metric}", metric=accuracy_name(finding.part)), _("points"), line=0.0)

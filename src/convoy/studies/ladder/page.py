@@ -61,7 +61,7 @@ def effects_chart(finding: LadderFinding) -> Chart:
         ChartRow(words.rung_name(rung), tuple(_values(rung)), _points(rung.step.difference)) for rung in finding.rungs
     )
     caption = _(
-        "Filled, and the number: the step of the ladder. Hollow, below: {second} with the change minus without it. "
+        "Filled marks and numbers: steps of the ladder. Hollow marks below: {second} with the change minus without it. "
         "Bars: 95 % intervals over {n} seeds.",
         second=finding.second,
         n=len(finding.seeds),

@@ -121,7 +121,7 @@ def build(first: tuple[str, Recipe], second: tuple[str, Recipe], *, seeds: int) 
             _("expected two recipes for the same data, got {name} and {data}", name=start.data.name, data=end.data.name)
         )
     if start.data.split.folds or end.data.split.folds:
-        raise ValueError(_("data.split.folds does not go with this study"))
+        raise ValueError(_("data.split.folds cannot be used in a ladder"))
     end = end.override({"seed": start.seed})
     changes = changes_between(start, end)
     if not changes:

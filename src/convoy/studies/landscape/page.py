@@ -180,7 +180,8 @@ def _ratios_table(
         TextField(_("Quantity"), lambda row: words.measure_name(row[1])),
         *map(ratio, _step_ranges(finding)),
         TextField(
-            _("Verdict on the first band"), lambda row: words.verdict_name(row[0].ratios[row[1]][StepRange.ALL].verdict)
+            _("First band compared with second"),
+            lambda row: words.verdict_name(row[0].ratios[row[1]][StepRange.ALL].verdict),
         ),
     ]
     return table_of(fields, [(row, measure) for row in rows for measure in Measure], note, title)

@@ -204,7 +204,7 @@ def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
         sides=listed(sorted(sides)),
     )
     explained = {label: each.explained for label, each in surfaces.items() if each.explained is not None}
-    directions = _("Along random directions with the filter norms of the network (Li et al. 2018).")
+    directions = _("Along random filter-normalised directions (Li et al. 2018).")
     if explained:
         directions = _(
             "In the plane of the first two principal directions of the weights of all epochs. They explain {shares} of "
