@@ -281,7 +281,9 @@ def functions() -> str:
 
 def result_types() -> str:
     """The return types of functions, the types of findings, and the types of their fields."""
-    roots = [getattr(api, name) for name in ("DataSheet", "Explained", "Exported", "Prediction", "Profiled")]
+    roots = [
+        getattr(api, name) for name in ("DataSheet", "ExplainResult", "ExportResult", "Prediction", "ProfileResult")
+    ]
     roots += [run_contents.Score, run_contents.Cost, run_contents.EpochMetrics, run_contents.RunData]
     roots += [run_contents.Environment, run_contents.Status, Tested, JudgedClaim, Verification]
     findings = [import_module(f"{KINDS[name]}.finding") for name in sorted(KINDS)]

@@ -81,7 +81,7 @@ def test_steps_are_enough_and_only_free_keys_change(images: int, batch: int, epo
     assert recipe.train.epochs >= epochs
     steps = math.ceil(images / recipe.train.batch_size)
     if BOTH[0] not in fixed:
-        assert steps >= few_images.STEPS_PER_EPOCH or recipe.train.batch_size < 2 * few_images.SMALLEST_BATCH
+        assert steps >= few_images.STEPS_PER_EPOCH or recipe.train.batch_size < 2 * few_images.MIN_BATCH_SIZE
     if BOTH[1] not in fixed:
         assert steps * recipe.train.epochs >= few_images.STEPS
 

@@ -14,24 +14,24 @@ import pytest
 from tests.reporting.parsed import Page
 
 from convoy.datasheet import words
-from convoy.datasheet.facts import About, Arrays, Between, Duplicates, Facts, Made, PairCount, Pairs, Part
+from convoy.datasheet.facts import About, Arrays, DuplicateCounts, Duplicates, Facts, PairCount, Pairs, Part, Provenance
 from convoy.datasheet.figures import level_numbers
 from convoy.datasheet.page import data_sheet_page, write_data_sheet
 from convoy.reporting.content import Gallery, Strip, Tile
 from convoy.reporting.figures_images import mosaic
 
-MADE = Made("0.1.0", "2026-11-22 10:00:00", "convoy data show pets")
+MADE = Provenance("0.1.0", "2026-11-22 10:00:00", "convoy data show pets")
 Pair = tuple[int, tuple[int, int], tuple[int, int], tuple[int, int]]  # kind, parts, indices, labels
 
 
-def between(first: str, second: str, all_pairs: list[Pair], parts: list[str]) -> Between:
+def between(first: str, second: str, all_pairs: list[Pair], parts: list[str]) -> DuplicateCounts:
     pairs = [pair for pair in all_pairs if [parts[part] for part in pair[1]] == [first, second]]
     counts = []
     for kind in (0, 1):
         of_kind = [labels for pair_kind, _, _, labels in pairs if pair_kind == kind]
         counts.append(PairCount(len(of_kind), sum(a != b for a, b in of_kind)))
     images = {index for _, _, indices, _ in pairs for index in (indices if first == second else indices[1:])}
-    return Between((first, second), *counts, len(images))
+    return DuplicateCounts((first, second), *counts, len(images))
 
 
 def make_sheet(

@@ -11,7 +11,7 @@ import pytest
 from convoy.experiments import experiment
 from convoy.experiments.reproduction.curves import (
     CurveTest,
-    Published,
+    PublishedCurve,
     band,
     compare_curve,
     corrected,
@@ -46,8 +46,8 @@ def runs() -> Runs:
     return Runs(np.random.default_rng(0))
 
 
-def published(values: list[float], quantity: str = "accuracy") -> Published:
-    return Published("net", "validation", quantity, tuple(values))
+def published(values: list[float], quantity: str = "accuracy") -> PublishedCurve:
+    return PublishedCurve("net", "validation", quantity, tuple(values))
 
 
 def test_a_curve_of_the_same_protocol_differs_in_5_of_100_trials(runs: Runs) -> None:
@@ -88,7 +88,7 @@ def test_one_run_has_a_difference_and_no_test(runs: Runs) -> None:
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_part_without_scores_is_not_compared(part: str, runs: Runs) -> None:
-    assert compare_curve(Published("net", part, "accuracy", (0.9,)), [runs.run(), runs.run()]) is None
+    assert compare_curve(PublishedCurve("net", part, "accuracy", (0.9,)), [runs.run(), runs.run()]) is None
     assert compare_curve(published([0.9]), []) is None
 
 

@@ -75,7 +75,7 @@ def test_largest_validation_drop_is_of_the_part_that_selects_the_epoch(run: Run)
     assert MEASURES["largest_validation_drop"](with_curve(run, [0.5, 0.8, 0.7, 0.8])) == pytest.approx(0.1)
     assert MEASURES["largest_validation_drop"](with_curve(run, [0.5, 0.6, 0.7])) == 0
     assert MEASURES["largest_validation_drop"](with_curve(run, [0.5])) is None
-    assert MEASURES["largest_validation_drop"].grain(run) == 1 / run.scores["validation"].n
+    assert MEASURES["largest_validation_drop"].resolution(run) == 1 / run.scores["validation"].n
 
 
 def test_final_train_loss_is_that_of_the_last_epoch(run: Run) -> None:

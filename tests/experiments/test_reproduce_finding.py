@@ -15,7 +15,7 @@ from convoy.experiments.experiment import Fault, Model
 from convoy.experiments.reproduction.finding import (
     FaultResult,
     FaultVerdict,
-    Measured,
+    ModelMeasurements,
     ModelResult,
     Options,
     Reproduction,
@@ -152,8 +152,8 @@ def test_a_fault_of_a_quick_try_has_numbers_but_no_verdict(tmp_path: Path) -> No
 
 
 def model_of(label: str, published: float, measured: Estimate) -> ModelResult:
-    runs = Measured((), {"test_accuracy": measured})
-    return ModelResult(label, {"test_accuracy": published}, runs, Measured(), {})
+    runs = ModelMeasurements((), {"test_accuracy": measured})
+    return ModelResult(label, {"test_accuracy": published}, runs, ModelMeasurements(), {})
 
 
 SEVERAL = t_interval([0.9598, 0.9670, 0.9719], step=1 / 10_000)
@@ -220,7 +220,9 @@ def test_one_loss_that_differs_in_its_last_bit_is_a_difference(tmp_path: Path) -
 
 def test_without_published_numbers_the_best_model_is_named_by_its_label() -> None:
     models = [
-        ModelResult(label, {}, Measured(), Measured((), {"test_accuracy": t_interval([accuracy])}), {})
+        ModelResult(
+            label, {}, ModelMeasurements(), ModelMeasurements((), {"test_accuracy": t_interval([accuracy])}), {}
+        )
         for label, accuracy in (("plain_cnn", 0.98), ("lenet", 0.97))
     ]
 

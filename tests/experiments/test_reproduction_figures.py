@@ -23,7 +23,7 @@ from convoy.experiments.reproduction.figures import (
 from convoy.experiments.reproduction.finding import (
     FaultResult,
     FaultVerdict,
-    Measured,
+    ModelMeasurements,
     ModelResult,
     Options,
     Reproduction,
@@ -36,17 +36,19 @@ from convoy.experiments.reproduction.page_tables import (
     result_tables,
 )
 from convoy.experiments.reproductions.words import largest_effect
-from convoy.experiments.words import shown
+from convoy.experiments.words import measure_text
 from convoy.reporting import canvas
 from convoy.reporting.content import Chart, Panel
 from convoy.reporting.palette import Look
 from convoy.stats import paired_t, t_interval, wilson
 
-ACCURACY = shown("test_accuracy")
+ACCURACY = measure_text("test_accuracy")
 
 
 def model(label, *, published=None, as_published=None, corrected=None):
-    return ModelResult(label, published or {}, Measured((), as_published or {}), Measured((), corrected or {}), {})
+    return ModelResult(
+        label, published or {}, ModelMeasurements((), as_published or {}), ModelMeasurements((), corrected or {}), {}
+    )
 
 
 def fault(name, effects, *, measure="test_accuracy", verdict=FaultVerdict.CHANGED, same_bits=False):
@@ -81,7 +83,7 @@ def test_accuracies_are_shown_in_percent_and_their_differences_in_points():
     ],
 )
 def test_differences_have_a_sign_unless_they_round_to_zero(name, value, text):
-    assert shown(name).parts(value, signed=True) == (text, "")
+    assert measure_text(name).parts(value, signed=True) == (text, "")
 
 
 def words_of(metric, published, value, withheld=None):
@@ -124,19 +126,19 @@ def test_one_seed_is_compared_by_the_images_of_both_runs():
 
 
 def test_published_seconds_are_only_compared_as_a_ratio():
-    seconds = shown("total_seconds")
+    seconds = measure_text("total_seconds")
     assert "2.00 times as long" in words_of(seconds, 40.0, t_interval([19.0, 21.0]))
     assert "4.00 times as fast" in words_of(seconds, 5.0, t_interval([19.0, 21.0]))
 
 
 def test_the_ratio_of_published_speed_is_inverted():
     speed = t_interval([2900.0, 3100.0])
-    assert "2.00 times as fast" in words_of(shown("images_per_second"), 6000.0, speed)
+    assert "2.00 times as fast" in words_of(measure_text("images_per_second"), 6000.0, speed)
 
 
 def test_published_parameters_are_the_same_or_counted_otherwise():
-    assert words_of(shown("parameters"), 44426, 44426.0) == "the same"
-    assert words_of(shown("parameters"), 44430, 44426.0, Reason.QUICK_TRY) == "4 more than counted"
+    assert words_of(measure_text("parameters"), 44426, 44426.0) == "the same"
+    assert words_of(measure_text("parameters"), 44430, 44426.0, Reason.QUICK_TRY) == "4 more than counted"
 
 
 def test_only_what_is_outside_the_prediction_interval_is_bold():
@@ -206,7 +208,7 @@ def test_faults_are_sorted_by_effect_with_accuracies_first():
         "selection (test)",
     ]
     assert accuracies[1].rows[0].values[0].value == pytest.approx(-1.25)
-    assert losses[0] == shown("test_loss").title
+    assert losses[0] == measure_text("test_loss").title
 
 
 def test_an_effect_of_zero_has_an_interval_unless_the_bits_are_equal():

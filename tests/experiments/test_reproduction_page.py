@@ -21,7 +21,7 @@ from convoy.experiments.experiment import SIDES, Side
 from convoy.experiments.reproduction.finding import (
     FaultResult,
     FaultVerdict,
-    Measured,
+    ModelMeasurements,
     ModelResult,
     Options,
     Reproduction,
@@ -81,12 +81,12 @@ def reproduction(out: Path, runs: Mapping[Side, Sequence[Run]], *, parts: tuple[
     """A finding of `convoy reproduce` for one model, written by hand."""
     accuracies = {side: [run.scores["test"].accuracy for run in runs[side]] for side in runs}
 
-    def measured(side: Side) -> Measured:
+    def measured(side: Side) -> ModelMeasurements:
         if side not in runs:
-            return Measured()
+            return ModelMeasurements()
         names = tuple(run.name for run in runs[side])
         accuracy = t_interval(accuracies[side], step=0.01)
-        return Measured(names, {"test_accuracy": accuracy, "parameters": runs[side][0].cost.parameters})
+        return ModelMeasurements(names, {"test_accuracy": accuracy, "parameters": runs[side][0].cost.parameters})
 
     difference = {"test_accuracy": paired_t(*accuracies.values()).difference} if runs else {}
     model = ModelResult("two_conv_cnn", PUBLISHED, measured("as_published"), measured("corrected"), difference)

@@ -339,7 +339,7 @@ def test_googlenet_on_grey_images_has_the_outputs_of_three_equal_colours(
     module = create(name, **geometry._asdict(), options=options)
     pretrained.load(module, name, geometry, options)
     grey = torch.rand(2, 1, 64, 64)
-    (mean,), (std,) = pretrained.expected(name).statistics(1)
+    (mean,), (std,) = pretrained.weights_info(name).statistics(1)
     original.transform_input = False
     with torch.no_grad():
         expected = original((grey.expand(-1, 3, -1, -1) - 0.5) / 0.5)

@@ -245,7 +245,7 @@ def test_training_memory_is_the_sum_of_its_parts() -> None:
 
 
 def test_large_batch_is_halved_until_a_pass_is_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "LONGEST_PASS", 0.0)
+    monkeypatch.setattr(measure, "MAX_PASS_SECONDS", 0.0)
     single, batch = profile(lenet(), torch.device("cpu"), state_per_parameter=2).latencies
     assert (single.batch_size, batch.batch_size) == (1, 1)
     assert single.passes > 0

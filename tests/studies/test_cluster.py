@@ -332,7 +332,7 @@ def test_data_above_the_limit_are_one_error_before_a_run_begins(
     cluster: LocalCluster, stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_host, "has_data", lambda key: False)
-    monkeypatch.setattr("convoy.studies.cluster_remote.MOST_DATA_BYTES", 1000)
+    monkeypatch.setattr("convoy.studies.cluster_remote.MAX_DATA_BYTES", 1000)
     session = Session(tmp_path, where=where(cluster))
     with pytest.raises(ValueError, match=str(cache.cache_folder())):
         list(execute([recipe_of("lenet", stripes, epochs=1)], session, where="cluster"))

@@ -9,7 +9,7 @@ from tests.fake_runs import DEFAULT, FakeModel, Setting, fake_run
 from convoy.files import write_arrays, write_json
 from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run
-from convoy.studies.compare.finding import Flag, LeftOut, Mixed, conclude
+from convoy.studies.compare.finding import Flag, LeftOut, UnintendedDifference, conclude
 from convoy.studies.compare.images import Reason, Untested
 from convoy.studies.compare.words import caveats, sentence
 
@@ -194,7 +194,7 @@ def test_same_labels_are_not_the_same_images(tmp_path):
     finding = conclude(given)
     assert finding.mcnemar == ()
     assert finding.untested == (Untested(Reason.OTHER_IMAGES, pairs=(("a", "b"),)),)
-    assert finding.mixed is Mixed.SPLITS
+    assert finding.mixed is UnintendedDifference.SPLITS
 
 
 def test_a_part_that_two_splits_share_is_the_same_images(tmp_path):

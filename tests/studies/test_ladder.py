@@ -10,7 +10,7 @@ import convoy
 from convoy.experiments import experiment
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
-from convoy.studies.ladder.finding import LadderFinding, Measured, Setting, conclude
+from convoy.studies.ladder.finding import LadderFinding, RungAccuracies, Setting, conclude
 from convoy.studies.ladder.run import build, changes_between, with_changes
 
 LENET, PUBLISHED = "classics-mnist/lenet", "classics-mnist/lenet-published"
@@ -92,7 +92,8 @@ def test_recipes_without_a_ladder_are_an_error(second: dict[str, object], seeds:
 def found(*accuracies: tuple[dict[int, float], dict[int, float] | None]) -> LadderFinding:
     start = {1: 0.90, 2: 0.92, 3: 0.91}
     rungs = [
-        Measured((Setting(f"key{n}", "a", "b"),), own, without) for n, (own, without) in enumerate(accuracies, start=1)
+        RungAccuracies((Setting(f"key{n}", "a", "b"),), own, without)
+        for n, (own, without) in enumerate(accuracies, start=1)
     ]
     return conclude(start, rungs, labels=("a", "b"), data="mnist", part="test", images=10_000)
 
@@ -130,7 +131,7 @@ def test_a_missing_leave_one_out_effect_leaves_no_sum() -> None:
 def test_one_seed_gives_effects_without_intervals() -> None:
     finding = conclude(
         {5: 0.9},
-        [Measured((Setting("optim.lr", "0.1", "0.2"),), {5: 0.95}, {5: 0.9})],
+        [RungAccuracies((Setting("optim.lr", "0.1", "0.2"),), {5: 0.95}, {5: 0.9})],
         labels=("a", "b"),
         data="mnist",
         part="test",

@@ -10,7 +10,7 @@ import pytest
 from convoy.reporting.ticks import round_numbers
 from convoy.studies.landscape import arrays, figures, words
 from convoy.studies.landscape.arrays import Edges, FigureArrays, Probes, Surface
-from convoy.studies.landscape.figures import LEAST, MAX_POINTS
+from convoy.studies.landscape.figures import MAX_POINTS, MIN_LOSS
 from convoy.studies.landscape.words import CAP
 
 
@@ -48,7 +48,7 @@ def plane(loss: np.ndarray, *path: np.ndarray) -> Surface:
 def test_losses_of_a_surface_are_capped_and_counted() -> None:
     surface = plane(np.array([[0.0, 1.0, 2.0], [1.0, np.inf, 3.0], [1.0, 1.0, 2 * CAP]]))
     assert figures.drawn_loss(surface).max() == CAP
-    assert figures.drawn_loss(surface).min() == LEAST
+    assert figures.drawn_loss(surface).min() == MIN_LOSS
     assert "(net: 2)" in words.surface_caption({"net": surface}, 100)
 
 

@@ -12,7 +12,7 @@ from convoy.recipe import Recipe
 from convoy.recipe.sections import Range
 from convoy.runs import Workspace
 from convoy.studies.kinds import finding_of
-from convoy.studies.lr_range.finding import FEWEST_STEPS
+from convoy.studies.lr_range.finding import MIN_STEPS
 from convoy.studies.lr_range.run import run as lr_range
 from convoy.studies.session import Session
 from convoy.training.step.schedules import Horizon, lr_factor
@@ -34,7 +34,7 @@ def test_range_test_finds_where_the_loss_falls_and_writes_a_page(tiny: Make, tmp
     finding = finding_of(study)
     assert 1e-4 < finding.steepest_lr <= finding.lowest_loss_lr < finding.diverges_lr < 1e3
     (member,) = study.members
-    assert len(member.run.steps["lr"]) >= FEWEST_STEPS
+    assert len(member.run.steps["lr"]) >= MIN_STEPS
     assert "test" not in member.run.scores
     assert f"{finding.steepest_lr:.2g}" in api.report(study).read_text()
     assert (study.path / "figures" / "lr_range.png").stat().st_size > 5_000
@@ -78,4 +78,4 @@ def test_a_single_remaining_image_does_not_reduce_the_steps_below_the_minimum(ti
     recipe = tiny(("data.limit", 100), ("train.batch_size", 79))  # of 80 images: one update an epoch, not two
     study = lr_range(recipe, Session(tmp_path), lowest=1e-5, highest=1.0)
     assert study is not None
-    assert len(study.members[0].run.steps["lr"]) == FEWEST_STEPS
+    assert len(study.members[0].run.steps["lr"]) == MIN_STEPS

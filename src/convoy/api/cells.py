@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from convoy.api.describe import DataSheet, Explained, Profiled
+from convoy.api.describe import DataSheet, ExplainResult, ProfileResult
 from convoy.datasheet import page as data_sheets
 from convoy.datasheet.facts import Facts
 from convoy.diagnosing import finding as doctor
@@ -54,9 +54,9 @@ def _page(result: Any) -> Page:
             return Page(_("Recipe"), result.label, result.about, (), (), (toml,), (result.label,))
         case Profile():
             return _profile([result])
-        case Profiled():
+        case ProfileResult():
             return _profile(result.profiles)
-        case Explained(explanation=explanation) | (Explanation() as explanation):
+        case ExplainResult(explanation=explanation) | (Explanation() as explanation):
             return explanations.overview(explanation)
         case DataSheet(facts=facts) | (Facts() as facts):
             page = data_sheets.overview(facts)

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from convoy.recipe import Recipe
     from convoy.runs import Run
 
-__all__ = ["DataSheet", "Explained", "Profiled", "data_sheet", "explain", "explore", "profile"]
+__all__ = ["DataSheet", "ExplainResult", "ProfileResult", "data_sheet", "explain", "explore", "profile"]
 ENGINES = ("js", "onnx")  # of `explore`
 ARGUMENTS.update(runs="The folder, name or part of the name of each run.")
 
 
-class Profiled(NamedTuple):
+class ProfileResult(NamedTuple):
     profiles: list[Profile]  # in the order of the models
     page: Path  # path of profile.html
 
@@ -36,7 +36,7 @@ class Profiled(NamedTuple):
 
 
 @takes_options
-def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> Profiled:
+def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> ProfileResult:
     """Profile networks layer by layer: parameters, FLOPs, memory, latency and a diagram of the architecture.
 
     The image shape comes from `data`, else `input`, else the recipe's data set, else the model's paper.
@@ -45,7 +45,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
     Returns
     -------
-    Profiled
+    ProfileResult
         The profile of each network, and the path of the page.
 
     Examples
@@ -90,7 +90,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
     more = f"-and-{len(subjects) - 4}-more" if len(subjects) > 4 else ""
     name = file_name("-".join(list(subjects)[:4])[:100] + more)
     folder = folder_of(options, "profiles", name)
-    return Profiled(profiles, write_profile(profiles, environment.describe(device_of(recipe), recipe), folder))
+    return ProfileResult(profiles, write_profile(profiles, environment.describe(device_of(recipe), recipe), folder))
 
 
 class DataSheet(NamedTuple):
@@ -122,7 +122,7 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     from importlib.metadata import version
 
     from convoy.api.arguments import folder_of, recipe_of
-    from convoy.datasheet.facts import Made
+    from convoy.datasheet.facts import Provenance
     from convoy.datasheet.measure import make_sheet
     from convoy.datasheet.page import write_data_sheet
     from convoy.files import file_name
@@ -133,8 +133,8 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     sheet = make_sheet(spec.name, spec.size, options["progress"])
     label = f"{file_name(sheet.facts.name)}-{sheet.facts.content_hash[:12]}"
     folder = folder_of(options, "data", label)
-    made = Made(version("convoy-ml"), time.strftime("%Y-%m-%d %H:%M:%S"), command_line())
-    return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, made, folder))
+    provenance = Provenance(version("convoy-ml"), time.strftime("%Y-%m-%d %H:%M:%S"), command_line())
+    return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, provenance, folder))
 
 
 @takes_options
@@ -198,7 +198,7 @@ def _onnx_runtime(engine: str, folder: str | Path | None) -> OnnxRuntime | None:
     return read_runtime(Path(folder or DEFAULT_FOLDER))
 
 
-class Explained(NamedTuple):
+class ExplainResult(NamedTuple):
     explanation: Explanation  # the numbers of the page
     page: Path  # path of explain.html
 
@@ -207,7 +207,7 @@ class Explained(NamedTuple):
 
 
 @takes_options
-def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> Explained:
+def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> ExplainResult:
     """Explain a trained network: what it responds to, where it looked, which layers are idle, what it confuses.
 
     Grad-CAM and integrated gradients of images, for the predicted and the true class; filters and feature maps; outputs
@@ -218,7 +218,7 @@ def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> Explain
 
     Returns
     -------
-    Explained
+    ExplainResult
         The numbers of the page, and its path. explain.json has the numbers, explain.npz the arrays.
 
     Examples
@@ -248,6 +248,6 @@ def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> Explain
     )
     trained = newest(find_run, run, options["out"])
     explanation, arrays = explain_run(trained, settings)
-    made = environment.describe(torch.device("cpu"), trained.recipe)
+    provenance = environment.describe(torch.device("cpu"), trained.recipe)
     folder = Path(options["save"] or (trained.path / EXPLAINED).parent)
-    return Explained(explanation, write_explanation(explanation, arrays, made, folder))
+    return ExplainResult(explanation, write_explanation(explanation, arrays, provenance, folder))

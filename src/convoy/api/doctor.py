@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 ARGUMENTS.update(
-    patient="A recipe, model or network (net.py:Net), a run or study, a data set, or a report (.md, .txt, .tex). "
+    subject="A recipe, model or network (net.py:Net), a run or study, a data set, or a report (.md, .txt, .tex). "
     "Default: this machine."
 )
 
-Subject = tuple["Topic", object]
+TopicContent = tuple["Topic", object]
 TEXTS = (".md", ".txt", ".tex")
 
 
 @takes_options
-def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: Unpack[DoctorOptions]) -> Diagnosis:
+def doctor(subject: Recipe | Run | Study | str | Path | None = None, **options: Unpack[DoctorOptions]) -> Diagnosis:
     """Find mistakes in networks, data, runs and reports, with measured evidence, and say how to fix them.
 
     The command exits with 1 if it finds an error. Only --measure trains networks and writes files.
@@ -56,56 +56,56 @@ def doctor(patient: Recipe | Run | Study | str | Path | None = None, **options: 
     checks = [check for check in selected(parts_of(options["only"] or ())) if check.quick or not options["quick"]]
     findings: list[Finding] = []
     names: list[str] = []
-    for part in _subjects(patient, options):
+    for part in _subjects(subject, options):
         if isinstance(part, Finding):
             findings.append(part)
             continue
-        topic, subject = part
+        topic, content = part
         chosen = [check for check in checks if check.topic == topic]
-        findings += examine(subject, chosen)
+        findings += examine(content, chosen)
         names += [check.name for check in chosen]
-    label = _("this machine") if patient is None else str(getattr(patient, "label", patient))
+    label = _("this machine") if subject is None else str(getattr(subject, "label", subject))
     return Diagnosis(label, by_severity(findings), tuple(names), time.perf_counter() - started)
 
 
-def _subjects(patient: Any, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
+def _subjects(subject: Any, options: Mapping[str, Any]) -> Iterator[TopicContent | Finding]:
     from convoy.api.arguments import locate
     from convoy.diagnosing.machine import this_machine
     from convoy.diagnosing.table import Topic
     from convoy.runs import Run, Study, Workspace
 
     workspace = Workspace(options["out"])
-    if patient is None and options["data"] is None:
+    if subject is None and options["data"] is None:
         yield Topic.ENVIRONMENT, this_machine(workspace.path, [run for run in workspace.runs() if run.finished])
-    elif isinstance(patient, Run | Study):
-        yield from _of_runs(patient, options)
-    elif patient is not None and Path(str(patient)).suffix in TEXTS and Path(str(patient)).is_file():
-        yield Topic.TEXT, _text(Path(str(patient)), options)
-    elif _is_recipe(patient):
-        yield from _of_recipe(patient, options)
+    elif isinstance(subject, Run | Study):
+        yield from _of_runs(subject, options)
+    elif subject is not None and Path(str(subject)).suffix in TEXTS and Path(str(subject)).is_file():
+        yield Topic.TEXT, _text(Path(str(subject)), options)
+    elif _is_recipe(subject):
+        yield from _of_recipe(subject, options)
     else:
         try:
-            target = locate(patient, options["out"])
+            target = locate(subject, options["out"])
         except ValueError:
-            yield from _of_data(str(patient), options)
+            yield from _of_data(str(subject), options)
         else:
             yield from _of_runs(target, options)
 
 
-def _is_recipe(patient: Any) -> bool:
+def _is_recipe(subject: Any) -> bool:
     """Whether it is a built-in name or an existing file; not a folder, a data set or a run."""
     from convoy.models import MODELS
     from convoy.recipe import Recipe
     from convoy.recipe.files import builtin_names
     from convoy.registry import is_external, is_user_class
 
-    name = "" if patient is None else str(patient)
+    name = "" if subject is None else str(subject)
     short_names = {full.rpartition("/")[2] for full in builtin_names()}
     is_file = name.endswith((".py", ".toml"))
     is_named = name in MODELS or name in short_names or name in builtin_names()
     return (
-        patient is None
-        or isinstance(patient, Recipe)
+        subject is None
+        or isinstance(subject, Recipe)
         or is_file
         or is_named
         or is_user_class(name)
@@ -113,10 +113,10 @@ def _is_recipe(patient: Any) -> bool:
     )
 
 
-def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
+def _of_recipe(subject: Recipe | str | Path | None, options: Mapping[str, Any]) -> Iterator[TopicContent | Finding]:
     from convoy.diagnosing.table import Topic
 
-    plan = _plan(patient, options)
+    plan = _plan(subject, options)
     if isinstance(plan, Finding):
         yield plan
         return
@@ -125,7 +125,7 @@ def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) 
     yield Topic.FORWARD, network
     yield Topic.TRAINABILITY, network
     yield Topic.PROTOCOL, plan.recipe
-    if patient is None or options["data"] is not None or not options["quick"]:
+    if subject is None or options["data"] is not None or not options["quick"]:
         images = _images(plan.recipe)
         yield Topic.DATA, images
         yield Topic.SHORTCUTS, images
@@ -134,15 +134,15 @@ def _of_recipe(patient: Recipe | str | Path | None, options: Mapping[str, Any]) 
         yield from _of_runs(_measured(plan.recipe, options), options)
 
 
-def _plan(patient: Recipe | str | Path | None, options: Mapping[str, Any]) -> Plan | Finding:
+def _plan(subject: Recipe | str | Path | None, options: Mapping[str, Any]) -> Plan | Finding:
     """Returns the plan of a recipe, or a finding if the user's file or data fail. Unknown names raise ValueError."""
     from convoy.api.arguments import recipe_to_train
     from convoy.training.run.plan import plan_one
 
     try:
-        return plan_one(recipe_to_train(patient, options))
+        return plan_one(recipe_to_train(subject, options))
     except ValueError as error:
-        return _cannot_train(error, [str(name) for name in (patient, options["data"]) if name is not None])
+        return _cannot_train(error, [str(name) for name in (subject, options["data"]) if name is not None])
 
 
 def _cannot_train(error: ValueError, names: Sequence[str]) -> Finding:
@@ -159,7 +159,7 @@ def _cannot_train(error: ValueError, names: Sequence[str]) -> Finding:
     )
 
 
-def _of_data(name: str, options: Mapping[str, Any]) -> Iterator[Subject | Finding]:
+def _of_data(name: str, options: Mapping[str, Any]) -> Iterator[TopicContent | Finding]:
     from convoy.api.arguments import recipe_to_train
     from convoy.diagnosing.table import Topic
 
@@ -183,7 +183,7 @@ def _images(recipe: Recipe) -> Images:
     return with_test(images_of(recipe, prepared), dataset, prepared)
 
 
-def _of_runs(target: Run | Study, options: Mapping[str, Any]) -> Iterator[Subject]:
+def _of_runs(target: Run | Study, options: Mapping[str, Any]) -> Iterator[TopicContent]:
     from convoy.diagnosing.records import Records
     from convoy.diagnosing.table import Topic
     from convoy.runs import Run, Workspace

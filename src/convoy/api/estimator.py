@@ -32,7 +32,7 @@ from convoy.evaluation.scores import probabilities
 from convoy.events import Ended
 from convoy.options import full_key
 from convoy.recipe import Recipe
-from convoy.recipe.sections import LARGEST_IMAGE
+from convoy.recipe.sections import MAX_IMAGE_SIZE
 from convoy.run_contents import DIVERGED
 from convoy.runs import Run
 from convoy.text import gettext as _
@@ -302,13 +302,13 @@ def _side(images: np.ndarray, recipe: Recipe) -> int:
     height, width = images.shape[2:]
     name = recipe.model.name
     side = max(height, width, models.MODELS[name].smallest_image if name in models.MODELS else 1)
-    if side > LARGEST_IMAGE:
+    if side > MAX_IMAGE_SIZE:
         raise ValueError(
             _(
                 "images of {height} x {width} pixels: expected at most {largest_image} per side, or image_shape",
                 height=height,
                 width=width,
-                largest_image=LARGEST_IMAGE,
+                largest_image=MAX_IMAGE_SIZE,
             )
         )
     return side

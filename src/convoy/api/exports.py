@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from convoy.exporting.content import Parity
     from convoy.runs import Run, Study
 
-__all__ = ["Exported", "export", "push"]
+__all__ = ["ExportResult", "export", "push"]
 ARGUMENTS.update(
     repository="Where to publish it, as owner/name.",
     names="File names: one or, for logs, one or two, the second for the test accuracy at each new best epoch.",
@@ -51,13 +51,13 @@ class ExportOptions(TypedDict, total=False):
     out: Out
 
 
-class Exported(NamedTuple):
+class ExportResult(NamedTuple):
     files: list[Path]  # the written files; empty for a tracker
     parity: Parity | None  # comparison of the exported network with the run; None for weights, logs, trackers
 
 
 @takes_options
-def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> Exported:
+def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpack[ExportOptions]) -> ExportResult:
     """Export the network, the weights or the logs of a run for other tools, under the given file names.
 
     For experiment trackers (tensorboard, trackio, wandb, mlflow), exports a run or all runs of a study. The name is
@@ -72,7 +72,7 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
 
     Returns
     -------
-    Exported
+    ExportResult
         The files that were written, and for onnx, pt2 and bundle the comparison with the run.
 
     Examples
@@ -96,7 +96,7 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
             )
         place = str(names[0]) if names else tracking.default_place(to, out)
         tracking.export(newest(locate, target, out), to, place)
-        return Exported([], None)
+        return ExportResult([], None)
     paths = [Path(name) for name in names]
     parity = exporting.export(
         newest(find_run, str(target.path) if isinstance(target, Study) else target, out),
@@ -106,7 +106,7 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
         preprocessing=preprocessing,
         overwrite=options["overwrite"],
     )
-    return Exported(paths, parity)
+    return ExportResult(paths, parity)
 
 
 class PushOptions(TypedDict, total=False):

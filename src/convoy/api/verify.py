@@ -12,7 +12,7 @@ from convoy.verifying.options import VerifyOptions
 
 if TYPE_CHECKING:
     from convoy.runs import Run, Study
-    from convoy.verifying.result import Checked, Verification
+    from convoy.verifying.result import CheckResult, Verification
 
 __all__ = ["verify"]
 
@@ -56,7 +56,7 @@ def verify(target: Run | Study | str | Path, **options: Unpack[VerifyOptions]) -
     return Verification(subject.name, tuple(checks), time.perf_counter() - started)
 
 
-def _of_run(run: Run, stretch: int | None, *, trust_code: bool) -> Iterator[Checked]:
+def _of_run(run: Run, stretch: int | None, *, trust_code: bool) -> Iterator[CheckResult]:
     from convoy.verifying.run import verify_run
     from convoy.verifying.stretch import verify_training
 

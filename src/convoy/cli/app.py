@@ -61,7 +61,7 @@ Call = partial[Any]  # a public function with the given arguments
 Body = Callable[[Call, bool], None]
 
 GAP = 2  # characters between the columns of a table
-NARROWEST = 12  # minimum width of a wrapped text column, in characters
+MIN_WIDTH = 12  # minimum width of a wrapped text column, in characters
 
 
 def command(function: Callable[..., Any], name: str = "", parent: App = app) -> Callable[[Body], Body]:
@@ -158,7 +158,7 @@ def _fitting(widths: Mapping[str, int], texts: Container[str], width: int) -> li
     first, *others = widths
     tables, left = [[first]], width - widths[first]
     for name in others:
-        needed = GAP + (min(widths[name], NARROWEST) if name in texts else widths[name])
+        needed = GAP + (min(widths[name], MIN_WIDTH) if name in texts else widths[name])
         if needed > left and len(tables[-1]) > 1:
             tables.append([first])
             left = width - widths[first]

@@ -46,7 +46,7 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
 
 
 PARTS = ("test", "validation", "fold")
-LONGEST_WARNING = 40  # characters in a table
+MAX_WARNING_LENGTH = 40  # characters in a table
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "models": ("name", "parameters", "summary"),
     "data": ("name", "where", "images", "summary", "classes", "licence", "citation", "homepage"),
@@ -140,7 +140,7 @@ def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
         accuracies = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
         warnings = run.status.flags
         if not in_full:
-            warnings = [textwrap.shorten(text, LONGEST_WARNING, placeholder=" ...") for text in warnings]
+            warnings = [textwrap.shorten(text, MAX_WARNING_LENGTH, placeholder=" ...") for text in warnings]
         details = data_of(run), run.recipe.train.epochs, date_of(run)
         return run.name, *details, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(warnings)
     except ValueError as error:

@@ -24,7 +24,7 @@ import numpy as np
 from convoy.data.decode_images import Decoded, Size, decode_chunk, sizes_of
 from convoy.data.imageset import DataError
 from convoy.process import cores
-from convoy.recipe.sections import LARGEST_IMAGE
+from convoy.recipe.sections import MAX_IMAGE_SIZE
 from convoy.text import gettext as _
 
 _CHUNK = 250  # images per request
@@ -79,12 +79,12 @@ def _most_frequent(sizes: Counter[Size]) -> Size:
 
 
 def _shorter_side(size: Size) -> int:
-    if min(size) > LARGEST_IMAGE:
+    if min(size) > MAX_IMAGE_SIZE:
         raise DataError(
             _(
                 "most images are {size} pixels or larger: set data.size to at most {largest_image}",
                 size=min(size),
-                largest_image=LARGEST_IMAGE,
+                largest_image=MAX_IMAGE_SIZE,
             )
         )
     return min(size)

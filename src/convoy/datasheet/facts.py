@@ -38,7 +38,7 @@ class PairCount:
 
 
 @dataclass(frozen=True)
-class Between:
+class DuplicateCounts:
     """Pairs of duplicates within a part or between two parts."""
 
     parts: tuple[str, str]
@@ -50,9 +50,9 @@ class Between:
 @dataclass(frozen=True)
 class Duplicates:
     same_picture_searched: bool
-    between: tuple[Between, ...]
+    between: tuple[DuplicateCounts, ...]
 
-    def of(self, first: str, second: str) -> Between:
+    def of(self, first: str, second: str) -> DuplicateCounts:
         return next(row for row in self.between if row.parts == (first, second))
 
 
@@ -74,7 +74,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """How a data sheet was created."""
 
     convoy: str  # version

@@ -14,7 +14,7 @@ from convoy.data.duplicates import MIN_IMAGES, Duplicates, find_duplicates
 from convoy.data.imageset import ImageSet
 from convoy.data.sources import load
 from convoy.datasheet import facts as facts_
-from convoy.datasheet.facts import About, Arrays, Between, Facts, PairCount, Pairs, Part
+from convoy.datasheet.facts import About, Arrays, DuplicateCounts, Facts, PairCount, Pairs, Part
 
 _SAMPLES_PER_CLASS = 8
 _PICTURED_PAIRS = 12  # shown pairs: this many with different labels, and between any two parts
@@ -98,7 +98,7 @@ def _pairs(duplicates: Duplicates, parts: list[ImageSet]) -> Pairs:
     )
 
 
-def _between(pairs: Pairs, names: list[str]) -> Iterator[Between]:
+def _between(pairs: Pairs, names: list[str]) -> Iterator[DuplicateCounts]:
     for first, second in combinations_with_replacement(range(len(names)), 2):
         between = (pairs.part == (first, second)).all(axis=1)
         differ = between & pairs.labels_differ
@@ -107,7 +107,7 @@ def _between(pairs: Pairs, names: list[str]) -> Iterator[Between]:
             PairCount(int((between & of_kind).sum()), int((differ & of_kind).sum()))
             for of_kind in (pairs.kind == 0, pairs.kind == 1)
         )
-        yield Between((names[first], names[second]), pixels, picture, len(np.unique(images)))
+        yield DuplicateCounts((names[first], names[second]), pixels, picture, len(np.unique(images)))
 
 
 def _pictured(pairs: Pairs) -> np.ndarray:

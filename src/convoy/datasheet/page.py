@@ -13,7 +13,7 @@ import numpy as np
 
 from convoy.datasheet import figures as levels_
 from convoy.datasheet import words
-from convoy.datasheet.facts import Arrays, Facts, Made, Pairs
+from convoy.datasheet.facts import Arrays, Facts, Pairs, Provenance
 from convoy.files import write_bytes, write_json
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_images as images_
@@ -25,11 +25,11 @@ from convoy.text import gettext as _
 MAX_PICTURED_CLASSES = 100
 
 
-def write_data_sheet(facts: Facts, arrays: Arrays, made: Made, folder: Path) -> Path:
+def write_data_sheet(facts: Facts, arrays: Arrays, provenance: Provenance, folder: Path) -> Path:
     """Writes data-sheet.html, .md and .json, duplicates.csv and figures/; returns the path of data-sheet.html."""
-    write_json(folder / "data-sheet.json", {**asdict(facts), "made": asdict(made)})
+    write_json(folder / "data-sheet.json", {**asdict(facts), "made": asdict(provenance)})
     write_bytes(folder / "duplicates.csv", _all_pairs(facts, arrays).encode())
-    return render.write(data_sheet_page(facts, arrays, made), folder, "data-sheet")
+    return render.write(data_sheet_page(facts, arrays, provenance), folder, "data-sheet")
 
 
 def overview(facts: Facts) -> Page:
@@ -45,12 +45,12 @@ def overview(facts: Facts) -> Page:
     )
 
 
-def data_sheet_page(facts: Facts, arrays: Arrays, made: Made) -> Page:
+def data_sheet_page(facts: Facts, arrays: Arrays, provenance: Provenance) -> Page:
     page = overview(facts)
     lines = Panel("", partial(levels_.draw_levels, numbers=levels_.level_numbers(arrays.levels)), height=3.2)
     levels = Chart("levels", _("Pixel values"), (lines,), levels_.levels_caption())
     (classes,) = page.sections
-    origin = [("Convoy", made.convoy), (_("Date"), made.date), (_("Command"), made.command)]
+    origin = [("Convoy", provenance.convoy), (_("Date"), provenance.date), (_("Command"), provenance.command)]
     return replace(
         page,
         sections=(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from convoy.datasheet.facts import About, Between, Facts, Part
+from convoy.datasheet.facts import About, DuplicateCounts, Facts, Part
 from convoy.reporting.content import Field, Table, TextField, table_of
 from convoy.text import gettext as _
 from convoy.text.lists import listed
 
 UNBALANCED = 1.5  # largest class / smallest class
-TOO_FEW = 5  # training images of a class
+MIN_CLASS_IMAGES = 5  # training images of a class
 MANY_CLASSES = 25  # from this number on, the table of classes is collapsed
 MAX_NAMES = 8  # listed in a sentence
 
@@ -79,9 +79,13 @@ def _caveats_of_classes(facts: Facts) -> list[str]:
                 _("The {part} set has no image of {names}", part=part_name(part), names=listed(missing, most=MAX_NAMES))
             )
     counts = facts.parts["train"].per_class
-    few = [f"{name} ({count:,})" for name, count in zip(facts.classes, counts, strict=True) if 0 < count < TOO_FEW]
+    few = [
+        f"{name} ({count:,})" for name, count in zip(facts.classes, counts, strict=True) if 0 < count < MIN_CLASS_IMAGES
+    ]
     if few:
-        texts.append(_("Fewer than {n} training images: {names}", n=TOO_FEW, names=listed(few, most=MAX_NAMES)))
+        texts.append(
+            _("Fewer than {n} training images: {names}", n=MIN_CLASS_IMAGES, names=listed(few, most=MAX_NAMES))
+        )
     largest, smallest = max(counts), min(count for count in counts if count)
     if largest >= UNBALANCED * smallest:
         texts.append(
@@ -133,7 +137,7 @@ def classes_table(facts: Facts) -> Table:
 
 def duplicates_table(facts: Facts) -> Table:
     """Returns a row for each pair of parts and for each part."""
-    fields: list[Field[Between]] = [
+    fields: list[Field[DuplicateCounts]] = [
         TextField(_("Where"), lambda row: between(*row.parts)),
         Field(_("Same pixels"), lambda row: f"{row.same_pixels.pairs:,}", _("pairs")),
         Field(_("Same pixels, different labels"), lambda row: f"{row.same_pixels.labels_differ:,}", _("pairs")),
@@ -151,7 +155,7 @@ def duplicates_table(facts: Facts) -> Table:
     return table_of(fields, between_parts_first(facts), note)
 
 
-def between_parts_first(facts: Facts) -> list[Between]:
+def between_parts_first(facts: Facts) -> list[DuplicateCounts]:
     """Returns duplicates between parts, then within a part."""
     return sorted(facts.duplicates.between, key=lambda row: row.parts[0] == row.parts[1])
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from convoy.text import gettext as _
 
-MOST_PIXELS = 400  # of the border
+MAX_PIXELS = 400  # of the border
 RIDGE = 10.0
-MOST_WORDS = 30  # of file names
+MAX_WORDS = 30  # of file names
 
 
 class Features(NamedTuple):
@@ -28,7 +28,7 @@ def of_pixels(images: np.ndarray) -> dict[str, Features]:
     border = np.concatenate([each.reshape(len(pixels), -1) for each in (rows, columns)], 1)
     colours = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1)
     features = {
-        _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MOST_PIXELS)])),
+        _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MAX_PIXELS)])),
         _("mean and standard deviation of the colours"): Features(_with_squares(colours)),
         _("the sharpness"): Features(_with_squares(_sharpness(pixels.mean(1)))),
     }
@@ -97,7 +97,7 @@ def _of_names(files: list[Path]) -> np.ndarray:
         is_random = len(re.findall(r"\d+", file.stem)) > 2  # a hash, not a number
         forms.append({file.suffix.lower()} if is_random else {file.suffix.lower(), f"{digits} digits", *words})
     every, counts = np.unique([form for each in forms for form in sorted(each)], return_counts=True)
-    most = every[np.argsort(-counts, kind="stable")][:MOST_WORDS]
+    most = every[np.argsort(-counts, kind="stable")][:MAX_WORDS]
     common = [form for form in most if sum(form in each for each in forms) < len(forms)]
     return np.array([[form in each for form in common] for each in forms], np.float32).reshape(len(files), -1)
 
@@ -120,7 +120,7 @@ def scores(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return outputs
 
 
-def areas(outputs: np.ndarray, labels: np.ndarray, min_images: int) -> Mapping[int, float]:
+def roc_aucs(outputs: np.ndarray, labels: np.ndarray, min_images: int) -> Mapping[int, float]:
     """Returns the one-vs-rest area under the ROC curve of each class with at least `min_images` images and others."""
     result = {}
     for index in range(outputs.shape[1]):

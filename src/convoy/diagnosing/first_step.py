@@ -22,7 +22,7 @@ from convoy.evaluation.cost import countable_attention
 from convoy.evaluation.interruption import Interrupted
 from convoy.recipe import Recipe
 
-MOST_EVALUATIONS = 8  # of a network that uses random numbers in evaluation
+MAX_EVALUATIONS = 8  # of a network that uses random numbers in evaluation
 SOME = 1000  # values of a gradient
 NOT_LINEAR = {
     "relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold", "sigmoid", "sigmoid_", "tanh", "tanh_", "gelu",
@@ -167,7 +167,7 @@ def _evaluate_again(module: nn.Module, image: torch.Tensor, first: _First, amoun
     with torch.no_grad(), countable_attention():
         if first.is_random or amount.evaluates_again:
             outputs.append(module(image.clone()))
-        while first.is_random and len(outputs) < MOST_EVALUATIONS and torch.equal(outputs[0], outputs[-1]):
+        while first.is_random and len(outputs) < MAX_EVALUATIONS and torch.equal(outputs[0], outputs[-1]):
             outputs.append(module(image.clone()))
     changed = [
         name

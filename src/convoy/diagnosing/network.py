@@ -19,14 +19,14 @@ from convoy.recipe import Recipe
 IMAGES = 16
 
 
-class Stepped(Protocol):
+class StepOutcome(Protocol):
     """The interface of training.step.learner.StepOutcome."""
 
     @property
     def loss(self) -> torch.Tensor: ...
 
 
-class Stepper(Protocol):
+class Learner(Protocol):
     """The interface of training.step.learner.Learner, which this package must not import."""
 
     @property
@@ -34,7 +34,7 @@ class Stepper(Protocol):
 
     def set_lr_factor(self, factor: float) -> None: ...
 
-    def step(self, x: torch.Tensor, y: torch.Tensor) -> Stepped: ...
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> StepOutcome: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Network:
     classes: int
     build: Callable[[], nn.Module]  # another one with the same initial weights
     starts_from_weights: bool = False
-    learner: Callable[[], Stepper] | None = None  # trains another one, with the recipe's optimizer and loss
+    learner: Callable[[], Learner] | None = None  # trains another one, with the recipe's optimizer and loss
     tried: FirstStep | None = None  # of a network with the same weights
     may_skip: bool = False  # checks that take more than a second
 

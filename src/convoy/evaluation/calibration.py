@@ -20,7 +20,7 @@ from convoy.text import gettext as _
 
 BINS = 15
 RESAMPLES = 1000  # of the bootstrap, and draws of labels for a calibrated network
-SMALLEST = 2.0**-149  # the smallest float32; replaces a probability of 0 in the log-likelihood
+MIN_PROBABILITY = 2.0**-149  # the smallest float32; replaces a probability of 0 in the log-likelihood
 TEMPERATURES = 0.02, 50.0  # limits of the search
 MIN_IMAGES = 20  # with fewer, there are no bootstrap intervals, and no temperature is fitted
 
@@ -210,7 +210,7 @@ def _scored(outputs: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -
     logs, labels = log_probabilities(outputs[finite], temperature), labels[finite]
     likely, log_of_true = np.exp(logs), logs[np.arange(len(labels)), labels]
     brier = (likely**2).sum(axis=1) - 2 * np.exp(log_of_true) + 1
-    nll = -np.maximum(log_of_true, math.log(SMALLEST))
+    nll = -np.maximum(log_of_true, math.log(MIN_PROBABILITY))
     confidence, hits = likely.max(axis=1), likely.argmax(axis=1) == labels
     order = np.argsort(confidence, kind="stable")
     return _Scored(confidence[order], hits[order], np.column_stack([brier, nll])[order])
@@ -226,7 +226,7 @@ def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> Temperature | No
     if finite.sum() < MIN_IMAGES:
         return None
     logs, labels = log_probabilities(outputs[finite]), labels[finite]
-    logs = np.maximum(logs, math.log(SMALLEST))  # finite, because 0 * -inf is NaN
+    logs = np.maximum(logs, math.log(MIN_PROBABILITY))  # finite, because 0 * -inf is NaN
     of_true = logs[np.arange(len(labels)), labels]
 
     def slope(log_temperature: float) -> float:

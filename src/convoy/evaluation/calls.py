@@ -12,7 +12,7 @@ class Call:
 
     number: int  # in order of start; 0 is the input of the network
     name: str  # of the module, as in the state dict; for an operation, the name of the module that runs it
-    kind: str  # kind, role, settings and operation: see convoy.evaluation.naming.Described
+    kind: str  # kind, role, settings and operation: see convoy.evaluation.naming.CallDescription
     role: str
     settings: str = ""
     operation: bool = False

@@ -38,7 +38,7 @@ def with_normalisation(prepared: Prepared, recipe: Recipe) -> Prepared:
     """The data with the mean and standard deviation of pretrained weights, if the recipe normalises with those."""
     if recipe.data.normalise != "weights":
         return prepared
-    mean, std = pretrained.expected(recipe.model.name).statistics(prepared.in_chans)
+    mean, std = pretrained.weights_info(recipe.model.name).statistics(prepared.in_chans)
     return replace(prepared, mean=mean, std=std)
 
 

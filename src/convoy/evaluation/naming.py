@@ -16,7 +16,7 @@ Role = Literal[
 ]  # fmt: skip
 
 
-class Described(NamedTuple):
+class CallDescription(NamedTuple):
     kind: str  # the class of a module, the name of an operation
     role: Role
     settings: str = ""  # for example "5×5, stride 2"
@@ -51,16 +51,16 @@ OPERATIONS: dict[str, tuple[str, Role]] = {
 REDUCTIONS = ("mean", "amax", "sum")  # pooling, if they reduce both spatial dimensions
 
 
-def describe(module: nn.Module) -> Described:
+def describe(module: nn.Module) -> CallDescription:
     """Describes a module. A user's class that is not a subclass of a torch layer has the role "other"."""
     kind = type(module).__name__
     files = (base.__module__.rpartition("torch.nn.modules.")[2] for base in type(module).__mro__)
     role: Role = next((ROLES_BY_FILE[file] for file in files if file in ROLES_BY_FILE), "other")
     if isinstance(module, nn.MultiheadAttention):
-        return Described(kind, "attention", f"{module.num_heads} heads")
+        return CallDescription(kind, "attention", f"{module.num_heads} heads")
     if isinstance(module, nn.Identity) or (isinstance(module, _DropoutNd) and module.p == 0):
-        return Described(kind, "identity")
-    return Described(kind, role, _settings(module))
+        return CallDescription(kind, "identity")
+    return CallDescription(kind, role, _settings(module))
 
 
 def _settings(module: nn.Module) -> str:
@@ -82,13 +82,13 @@ def _settings(module: nn.Module) -> str:
 
 def describe_operation(
     packet: Any, args: Sequence[Any], inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], *, streams: int
-) -> Described | None:
+) -> CallDescription | None:
     """Describes an operation; None if it only moves or rescales numbers. `streams`: number of calls that it reads."""
     name = packet.__name__.removesuffix("_")
     if name in REDUCTIONS:
         before, after = inputs[0].shape, outputs[0].shape
         if len(before) == 4 and after[:2] == before[:2] and (len(after) == 2 or after[2:] == (1, 1)):
-            return Described(name, "pool", "to 1×1", operation=True)
+            return CallDescription(name, "pool", "to 1×1", operation=True)
         return None
     if name not in OPERATIONS:
         return None
@@ -105,7 +105,7 @@ def describe_operation(
         settings = f"to {_sides(outputs[0].shape[2:])}"
     elif kind == "upsample":
         settings = f"×{outputs[0].shape[-1] / inputs[0].shape[-1]:g}"
-    return Described(kind, role, settings, operation=True)
+    return CallDescription(kind, role, settings, operation=True)
 
 
 def _conv_settings(

@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convoy.evaluation.calls import Call
 from convoy.evaluation.cost import DispatchMode, countable_attention, flops_of_call
-from convoy.evaluation.naming import Described, describe, describe_operation
+from convoy.evaluation.naming import CallDescription, describe, describe_operation
 from convoy.evaluation.predict import evaluating
 
 Origin = frozenset[int | str]  # of a tensor: numbers of the calls and names of the parameters it was computed from
@@ -143,7 +143,7 @@ class _Recorder(DispatchMode):
         flops = flops_of_call(packet, args, kwargs, result)
         described = describe_operation(packet, args, inputs, outputs, streams=len(sources)) if sources else None
         if flops and described is None:
-            described = Described(packet.__name__, "product", operation=True)
+            described = CallDescription(packet.__name__, "product", operation=True)
         if described is None:
             return None
         name = self._open[-1].call.name

@@ -26,7 +26,7 @@ from convoy.text.lists import joined
 Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "rate"]  # points: percentage points
 Settings = Mapping[str, int | float | list[str]]
 NONE: Settings = {}
-Tried = Sequence[tuple[float, Run]]  # runs that differ in one value
+RunsByValue = Sequence[tuple[float, Run]]  # runs that differ in one value
 MACHINE = ("cpu", "device", "threads", "ranks", "torch")  # keys of environment.json that affect times
 HELD_OUT = ("test", "fold", "validation")  # the first of these that was scored measures the accuracy on new images
 ABOVE_CHANCE = 0.1  # minimum of (accuracy - chance) / (1 - chance) for a network that learned
@@ -44,10 +44,10 @@ class Measure:
     of_machine: bool = False  # depends on the machine, see `comparable`
     several: bool = False  # takes runs that differ in one value, such as the highest rate that trains
 
-    def __call__(self, runs: Run | Tried, settings: Settings = NONE) -> float | None:
+    def __call__(self, runs: Run | RunsByValue, settings: Settings = NONE) -> float | None:
         return self.of(runs) if self.setting is None else self.of(runs, settings[self.setting[0]])
 
-    def grain(self, run: Run) -> float:
+    def resolution(self, run: Run) -> float:
         """Returns the distance between two possible values; 0 for a continuous measure."""
         if self.images:
             part = run.data.selection or "" if self.images == "selection" else self.images
@@ -64,13 +64,13 @@ def find(name: str) -> Measure:
 
 def over_runs(measure: Measure, values: Sequence[float], run: Run) -> Estimate:
     """Estimates the mean over seeds or, for one value, the proportion of correct images of `run`."""
-    grain = measure.grain(run)
-    if len(values) == 1 and measure.kind == "fraction" and grain:
-        images = round(1 / grain)
+    resolution = measure.resolution(run)
+    if len(values) == 1 and measure.kind == "fraction" and resolution:
+        images = round(1 / resolution)
         correct = round(values[0] * images)
         if abs(values[0] * images - correct) < 1e-6:  # not a mean over epochs
             return wilson(correct, images)
-    return t_interval(values, step=grain)
+    return t_interval(values, step=resolution)
 
 
 def comparable(runs: Iterable[Run]) -> bool:
@@ -193,7 +193,7 @@ def _recall_lead(run: Run, classes: Sequence[str]) -> float | None:
     if score is None or not score.per_class:
         return None
     recalls = {row.name: row.recall for row in score.per_class}
-    named = [recalls[name] for name in _known(classes, recalls)]
+    named = [recalls[name] for name in _checked_classes(classes, recalls)]
     others = [recall for name, recall in recalls.items() if name not in classes]
     return min(named) - fmean(others) if named and others else None
 
@@ -204,7 +204,7 @@ def _confusion_lead(run: Run, classes: Sequence[str]) -> float | None:
     if not confusion:
         return None
     names = run.data.classes
-    pair = frozenset(_known(classes, names))
+    pair = frozenset(_checked_classes(classes, names))
     if len(pair) != 2:
         raise ValueError(_("measure confusion_lead expects two classes, got {classes}", classes=joined(classes)))
     mistakes = {
@@ -215,7 +215,7 @@ def _confusion_lead(run: Run, classes: Sequence[str]) -> float | None:
     return (own - max(mistakes.values(), default=0)) / sum(map(sum, confusion))
 
 
-def _known(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:
+def _checked_classes(classes: Sequence[str], names: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:
     for name in classes:
         if name not in names:
             raise unknown(_("class"), name, names, _("the claim"))
@@ -262,7 +262,7 @@ def _gain(loss: np.ndarray, lr: np.ndarray, at: np.ndarray, span: slice) -> floa
     return float(rising - falling)
 
 
-def _band_width(tried: Tried, steps: float) -> float | None:
+def _band_width(tried: RunsByValue, steps: float) -> float | None:
     """Mean difference between the highest and the lowest loss in the first `steps` steps, up to the shortest run.
 
     Steps whose loss is not finite in every run are left out. An archived run has only some steps.
@@ -275,7 +275,7 @@ def _band_width(tried: Tried, steps: float) -> float | None:
     return float(width.mean()) if len(width) else None
 
 
-def _highest_that_trains(tried: Tried, within: float) -> float | None:
+def _highest_that_trains(tried: RunsByValue, within: float) -> float | None:
     """The highest value whose accuracy, on the part that selects the epoch, is at most `within` below the best.
 
     None if no network is clearly above chance.

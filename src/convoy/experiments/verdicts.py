@@ -115,8 +115,8 @@ def judge(
     elif measure.of_machine:
         by_seed = zip(*(group.items() for group in groups.values()), strict=True)
         excluded = [pair[0][0] for pair in by_seed if not comparable(run for _, group in pair for _, run in group)]
-    grain = _grain(claim, measure, runs)
-    result = None if check.full_size_only else _quantity(claim, measure, values, grain, excluded)
+    resolution = _resolution(claim, measure, runs)
+    result = None if check.full_size_only else _quantity(claim, measure, values, resolution, excluded)
     decided, why = _decide(check, result)
     negligible = _is_negligible(claim, result)
     if negligible and why is Inconclusive.INTERVAL:
@@ -125,7 +125,7 @@ def judge(
     sides = [
         Side(
             getattr(claim, side).label,
-            _one_side(claim, by_seed_values, groups[side], grain) if by_seed_values else None,
+            _one_side(claim, by_seed_values, groups[side], resolution) if by_seed_values else None,
             len(by_seed_values) < check.seeds and not measure.exact,
         )
         for side, by_seed_values in zip(groups, values, strict=True)
@@ -211,16 +211,16 @@ def _values(measure: Measure, settings: Settings, by_seed: Mapping[int, Group]) 
     return {seed: float(value) for seed, value in values.items() if value is not None and math.isfinite(value)}
 
 
-def _grain(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
+def _resolution(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
     """Returns the smallest possible change of the measure; for tried values, that of their logarithms."""
     if measure.kind == "rate":
         tried = sorted(math.log(value) for values in claim.over.values() for value in values)
         return min(after - before for before, after in pairwise(tried))
-    return measure.grain(runs[0]) if runs else 0.0
+    return measure.resolution(runs[0]) if runs else 0.0
 
 
 def _quantity(
-    claim: Claim, measure: Measure, values: Sequence[Values], grain: float, excluded: Collection[int]
+    claim: Claim, measure: Measure, values: Sequence[Values], resolution: float, excluded: Collection[int]
 ) -> Value | None:
     """Returns the value compared with the limit: a, a - b or a / b; None if no seed has values on both sides.
 
@@ -238,7 +238,7 @@ def _quantity(
         return None
     sides = [[side[seed] for seed in seeds] for side in values]
     if claim.quantity == "spread":
-        return spread_interval(sides[0], step=grain) if len(seeds) > 1 else None
+        return spread_interval(sides[0], step=resolution) if len(seeds) > 1 else None
     if single:
         sides.append([1.0 if by_ratio else 0.0] * len(seeds))
     if by_ratio:
@@ -246,17 +246,17 @@ def _quantity(
             return None
         sides = [[math.log(value) for value in side] for side in sides]
     first, second = sides
-    step = 0.0 if by_ratio and not measure.several else grain
+    step = 0.0 if by_ratio and not measure.several else resolution
     # The test expects two values rounded to the resolution; a constant is not rounded.
     difference, _p = paired_difference(first, second, step=step / math.sqrt(2) if single else step)
     return difference.exp() if by_ratio else difference
 
 
-def _one_side(claim: Claim, values: Values, by_seed: Mapping[int, Group], grain: float) -> Value:
+def _one_side(claim: Claim, values: Values, by_seed: Mapping[int, Group], resolution: float) -> Value:
     """Estimates one side over seeds, or over images for one seed."""
     measure, numbers = find(claim.measure), list(values.values())
     if measure.exact:
         return numbers[0]
     if measure.several and len(numbers) > 1:
-        return t_interval([math.log(value) for value in numbers], step=grain).exp()
+        return t_interval([math.log(value) for value in numbers], step=resolution).exp()
     return over_runs(measure, numbers, by_seed[next(iter(values))][0][1])

@@ -78,7 +78,7 @@ def unit_of(kind: Kind) -> Unit:
     return units.get(kind, Unit(1.0, "", ""))
 
 
-class Shown(NamedTuple):
+class MeasureText(NamedTuple):
     name: str  # of the measure, "test_accuracy"
     words: str  # within a sentence
     measure: Measure
@@ -139,12 +139,12 @@ class Shown(NamedTuple):
         return joined(value, self.parts(value, signed=signed), self.unit.of_difference)
 
 
-def shown(name: str, settings: Settings = NONE) -> Shown:
-    return Shown(name, words_of(name, settings), MEASURES[name])
+def measure_text(name: str, settings: Settings = NONE) -> MeasureText:
+    return MeasureText(name, words_of(name, settings), MEASURES[name])
 
 
 def rate_parts(value: Value) -> tuple[str, str]:
-    """Like `Shown.parts`, for a rate or a ratio."""
+    """Like `MeasureText.parts`, for a rate or a ratio."""
     low, high = value.span if isinstance(value, Estimate) else (value, value)
     return significant(mean_of(value)), numbers.interval(low, high, significant) if high > low else ""
 
@@ -181,14 +181,14 @@ def claim_verdict(claim: JudgedClaim) -> str:
 
 
 def _margin(claim: JudgedClaim) -> str:
-    return shown(claim.measure, claim.settings).distance(claim.margin, ratio=claim.quantity == "ratio")
+    return measure_text(claim.measure, claim.settings).distance(claim.margin, ratio=claim.quantity == "ratio")
 
 
 def detectable_words(claim: JudgedClaim) -> str:
     """The smallest detectable effect with its unit, or ""."""
     if claim.detectable is None:
         return ""
-    metric = shown(claim.measure, claim.settings)
+    metric = measure_text(claim.measure, claim.settings)
     if claim.quantity == "ratio" or metric.measure.several:
         return _("factor {number}", number=significant(claim.detectable))
     return metric.difference(claim.detectable, signed=False)
@@ -212,14 +212,14 @@ def side_words(claim: JudgedClaim, position: int) -> str:
     """The label and the value of a side: "Adam: 98.20 ± 0.21 %"; "" if the claim has no such side."""
     if position >= len(claim.sides):
         return ""
-    side, metric = claim.sides[position], shown(claim.measure, claim.settings)
+    side, metric = claim.sides[position], measure_text(claim.measure, claim.settings)
     value = _("not measured") if side.value is None else non_breaking(metric.text(side.value))
     return f"{side.label}: {value}"
 
 
 def result_words(claim: JudgedClaim) -> str:
     """Returns the judged quantity with its interval; "" for the value of a single side."""
-    metric = shown(claim.measure, claim.settings)
+    metric = measure_text(claim.measure, claim.settings)
     if claim.result is None or claim.quantity == "value":
         return ""
     if claim.quantity == "ratio":
@@ -274,7 +274,7 @@ def claimed_words(claim: JudgedClaim, changes: str = "") -> str:
 
     `changes`: what the command changed in all runs.
     """
-    metric, scale = shown(claim.measure, claim.settings), reduced_to(claim, changes)
+    metric, scale = measure_text(claim.measure, claim.settings), reduced_to(claim, changes)
     reduced = [_("reduced: {scale}", scale=scale)] if scale else []
     return "; ".join([metric.title, _claimed(claim, metric.unit), *reduced])
 

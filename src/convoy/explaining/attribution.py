@@ -19,7 +19,7 @@ from convoy.explaining.layers import Place, outputs_of
 BATCH = 64  # images of 32 x 32 pixels in a backward pass, which stores the outputs of all layers
 
 
-class Integrated(NamedTuple):
+class IntegratedGradients(NamedTuple):
     """Integrated gradients of B images for one class each."""
 
     attributions: torch.Tensor  # (B, C, H, W): the contribution of each input value to the change of the output
@@ -49,7 +49,7 @@ def grad_cam(module: nn.Module, x: torch.Tensor, classes: torch.Tensor, place: P
 
 def integrated_gradients(
     module: nn.Module, x: torch.Tensor, classes: torch.Tensor, baseline: torch.Tensor, steps: int
-) -> Integrated:
+) -> IntegratedGradients:
     """Attributes inputs (B, C, H, W), each for its class (B,), relative to a baseline (C, H, W) or (C, 1, 1).
 
     Computes the integral of the gradients along the straight line from the baseline to the input, times the difference
@@ -71,7 +71,7 @@ def integrated_gradients(
         with torch.no_grad():
             after = torch.cat([_of_class(module(images), targets) for images, targets in _batches(x, classes)])
             before = module(start[None])[0][classes]
-    return Integrated((x - start) * sums, after - before)
+    return IntegratedGradients((x - start) * sums, after - before)
 
 
 def _of_class(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

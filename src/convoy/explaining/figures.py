@@ -15,7 +15,7 @@ from convoy.reporting.ticks import integers, logarithmic
 from convoy.text import gettext as _
 
 COLOURED = 10  # classes with their own colour on the map
-MOST_RINGS = 0.05  # maximum fraction of images with rings; more would hide the points
+MAX_RINGS = 0.05  # maximum fraction of images with rings; more would hide the points
 
 
 class LayerNumbers(NamedTuple):
@@ -35,7 +35,7 @@ class MapNumbers(NamedTuple):
 
     @property
     def has_rings(self) -> bool:
-        return bool(self.wrong.mean() <= MOST_RINGS)
+        return bool(self.wrong.mean() <= MAX_RINGS)
 
 
 def layer_numbers(layers: Sequence[LayerStatistics]) -> LayerNumbers:

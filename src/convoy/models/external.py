@@ -143,7 +143,7 @@ def _build(package: ModuleType, spec: str, geometry: Geometry, options: Mapping[
     library, _colon, name = spec.partition(":")
     if library == "timm":
         return build_timm(package, name, geometry, options)
-    if geometry.in_chans == 1 and "transform_input" in options:  # it needs three channels; see `pretrained.expected`
+    if geometry.in_chans == 1 and "transform_input" in options:  # needs three channels; see `pretrained.weights_info`
         options = {**options, "transform_input": False}
     make = partial(package.models.get_model, name, weights=None, num_classes=geometry.num_classes, **options)
     module = _sized(make, SIZE_WORDS[library], geometry.image_size)

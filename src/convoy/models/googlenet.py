@@ -35,7 +35,7 @@ STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
 # Kernel, padding and ceil_mode of the four poolings with stride 2. With ceil_mode, as in the paper's framework, 14
 # pixels become 7, and 7 become 3 or, with kernel 2, 4.
 POOLS_BETWEEN_STAGES = {"padded": [(3, 1, False)] * 4, "torchvision": [*[(3, 0, True)] * 3, (2, 0, True)]}
-SMALLEST_SIDE = 15  # pixels, for the paper's stem with torchvision's poolings; a smaller image gives an empty map
+MIN_SIDE = 15  # pixels, for the paper's stem with torchvision's poolings; a smaller image gives an empty map
 
 
 class Inception(nn.Module):
@@ -74,7 +74,7 @@ class GoogLeNet(Network):
             for size, padding, ceil_mode in choice("pools", pools, POOLS_BETWEEN_STAGES)
         )
         side = geometry.image_size * upsample
-        if (stem, pools) == ("paper", "torchvision") and side < SMALLEST_SIDE:
+        if (stem, pools) == ("paper", "torchvision") and side < MIN_SIDE:
             raise ValueError(
                 _(
                     "upsample = {upsample} in model.options: images of {image_size} pixels become {side}, "
@@ -82,7 +82,7 @@ class GoogLeNet(Network):
                     upsample=upsample,
                     image_size=geometry.image_size,
                     side=side,
-                    smallest_side=SMALLEST_SIDE,
+                    smallest_side=MIN_SIDE,
                 )
             )
         style = Style(norm, activation, epsilon=EPSILON)

@@ -21,7 +21,7 @@ SET_BY_WEIGHTS = ("transform_input", "init_weights", "aux_logits")  # by torchvi
 Levels = tuple[float, ...]  # by colour
 
 
-class Expected(NamedTuple):
+class WeightsInfo(NamedTuple):
     """The weights of a network, and the images that they were trained on."""
 
     source: str  # a URL, or a repository of the Hugging Face hub
@@ -39,7 +39,7 @@ class Expected(NamedTuple):
         return (sum(self.mean) / len(self.mean),) * channels, (sum(self.std) / len(self.std),) * channels
 
 
-def expected(spec: str) -> Expected:
+def weights_info(spec: str) -> WeightsInfo:
     """Describes the weights without loading them. Raises ValueError if the library has none for this network."""
     library, _colon, name = spec.partition(":")
     package = package_of(library, spec)
@@ -47,11 +47,11 @@ def expected(spec: str) -> Expected:
         if library == "timm":
             cfg = package.models.get_pretrained_cfg(name)
             source = cfg.hf_hub_id or cfg.url or cfg.file
-            description = Expected(str(source or ""), tuple(cfg.mean), tuple(cfg.std), cfg.input_size[-1])
+            description = WeightsInfo(str(source or ""), tuple(cfg.mean), tuple(cfg.std), cfg.input_size[-1])
         else:
             weights = package.models.get_model_weights(name).DEFAULT
             preset = weights.transforms()
-            description = Expected(weights.url, tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
+            description = WeightsInfo(weights.url, tuple(preset.mean), tuple(preset.std), preset.crop_size[0])
             description = description._replace(centred="transform_input" in PRETRAINED_PRESETS.get(spec, {}))
     except Exception as error:
         raise ValueError(
@@ -73,12 +73,12 @@ def expected(spec: str) -> Expected:
     return description
 
 
-class Loaded(NamedTuple):
+class LoadedWeights(NamedTuple):
     sha256: str  # of name, shape and bytes of the loaded tensors, sorted by name
     random: list[str]  # layers that keep their random weights
 
 
-def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str, Option]) -> Loaded:
+def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str, Option]) -> LoadedWeights:
     """Replaces the weights of a network that was built with these arguments and torch's current random state.
 
     Raises ValueError if the weights cannot be loaded or do not fit images of this size.
@@ -99,7 +99,7 @@ def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str,
                 "them once: check the connection and repeat the command, or give a file with --init FILE "
                 "instead of --pretrained",
                 spec=spec,
-                source=expected(spec).source,
+                source=weights_info(spec).source,
                 reason=one_line(error),
             )
         ) from None
@@ -114,7 +114,7 @@ def load(module: nn.Module, spec: str, geometry: Geometry, options: Mapping[str,
     if not any(tensor.ndim > 1 for tensor in loaded.values()):
         raise ValueError(_("{spec}: no tensor of the pretrained weights fits this network", spec=spec))
     module.load_state_dict(fitted)
-    return Loaded(_digest(loaded), sorted(layers))
+    return LoadedWeights(_digest(loaded), sorted(layers))
 
 
 def _fit(
@@ -128,7 +128,7 @@ def _fit(
     first = first_convolution(module)
     if geometry.in_chans == 1 and first is not None and own.data_ptr() == first.weight.data_ptr():
         return weights.sum(1, keepdim=True)
-    expects = expected(spec).image_size
+    expects = weights_info(spec).image_size
     raise ValueError(
         _(
             "{spec}: the pretrained weights are for images of {expects} pixels, not {image_size} "

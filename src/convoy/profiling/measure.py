@@ -19,18 +19,18 @@ from convoy.evaluation.trace import Trace, trace
 from convoy.models import user
 from convoy.profiling.result import Activations, Latency, Layer, LayerNote, Profile, TrainingMemory
 from convoy.recipe import Recipe
-from convoy.recipe.sections import LARGEST_IMAGE
+from convoy.recipe.sections import MAX_IMAGE_SIZE
 from convoy.registry import is_user_class
 from convoy.text import gettext as _
 
 LARGE_BATCH = 128
 QUICK_SECONDS = 0.2
-LONGEST_PASS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
+MAX_PASS_SECONDS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
 FEW_FLOPS = 1_000_000_000  # of one image: training passes of 6 images take up to a second, as measured on one core
 SMALL_BATCHES = (2, 4)  # batch sizes at which activations are measured; they are linear in the batch size
 DIGITS = (1, 10, 28)  # default channels, classes and pixels for a user's class
 # Roles of operations that the table of layers lists; others, such as `+` and relu(), are omitted.
-SHOWN_OPERATIONS = ("conv", "linear", "product", "pool", "resize")
+LISTED_OPERATIONS = ("conv", "linear", "product", "pool", "resize")
 
 
 class Subject(NamedTuple):
@@ -110,12 +110,12 @@ def _channels_and_size(image: str) -> tuple[int, int]:
                 width=width,
             )
         )
-    if max(channels, height) > LARGEST_IMAGE:
+    if max(channels, height) > MAX_IMAGE_SIZE:
         raise ValueError(
             _(
                 "input {image!r}: expected at most {largest_image} channels and pixels per side",
                 image=image,
-                largest_image=LARGEST_IMAGE,
+                largest_image=MAX_IMAGE_SIZE,
             )
         )
     return channels, height
@@ -207,7 +207,7 @@ def _latencies(
     """`longest`: maximum seconds of all passes, and of a pass of the large batch; None: the defaults."""
     single = _latency(module, torch.rand(1, *shape, device=device), longest)
     count = LARGE_BATCH
-    while count > 1 and count * single.ms / 1000 > (longest or LONGEST_PASS):
+    while count > 1 and count * single.ms / 1000 > (longest or MAX_PASS_SECONDS):
         count //= 2
     return single, _latency(module, torch.rand(count, *shape, device=device), longest)
 
@@ -234,7 +234,7 @@ def layers_of(network_trace: Trace) -> Iterator[Layer]:
         if call.calls:
             if call.parameters:
                 yield Layer(name, "", (), call.parameters, 0, LayerNote.OWN)
-        elif not call.operation or call.role in SHOWN_OPERATIONS or call.kind == "concatenate":
+        elif not call.operation or call.role in LISTED_OPERATIONS or call.kind == "concatenate":
             note = LayerNote.SHARED if call.reused else LayerNote.NONE
             kind = f"{call.kind}()" if call.operation else call.kind
             yield Layer(name, f"{kind} {call.settings}".strip(), call.output, call.parameters, call.flops, note)

@@ -10,7 +10,7 @@ from convoy.text import gettext as _
 
 BATCH, EPOCHS = "train.batch_size", "train.epochs"
 STEPS_PER_EPOCH, STEPS = 20, 500  # minimum
-SMALLEST_BATCH = 8
+MIN_BATCH_SIZE = 8
 
 
 def fitted(recipe: Recipe, images: int, *, fixed: Collection[str] = ()) -> Recipe:
@@ -20,7 +20,7 @@ def fitted(recipe: Recipe, images: int, *, fixed: Collection[str] = ()) -> Recip
     """
     batch, train = recipe.train.batch_size, recipe.train
     if BATCH not in fixed:
-        while batch // 2 >= max(SMALLEST_BATCH, train.accumulate) and images / batch < STEPS_PER_EPOCH:
+        while batch // 2 >= max(MIN_BATCH_SIZE, train.accumulate) and images / batch < STEPS_PER_EPOCH:
             batch //= 2
     epochs = max(train.epochs, math.ceil(STEPS / math.ceil(images / batch)))
     candidates = {BATCH: (batch, train.batch_size), EPOCHS: (epochs, train.epochs)}

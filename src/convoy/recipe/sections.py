@@ -20,7 +20,7 @@ def _refuse_boolean(value: Any) -> Any:
     return value
 
 
-LARGEST_IMAGE = 512  # pixels per side
+MAX_IMAGE_SIZE = 512  # pixels per side
 NUMBER = BeforeValidator(_refuse_boolean)  # pydantic would read true as 1
 Fraction = Annotated[float, NUMBER, Field(ge=0, lt=1)]
 Positive = Annotated[float, NUMBER, Field(gt=0, allow_inf_nan=False)]
@@ -98,7 +98,7 @@ class SplitSpec(Section):
 
 class Data(Section):
     name: Annotated[str, Field(min_length=1)] = "mnist"  # a named data set or a path
-    size: Annotated[int, NUMBER, Field(ge=8, le=LARGEST_IMAGE)] | None = (
+    size: Annotated[int, NUMBER, Field(ge=8, le=MAX_IMAGE_SIZE)] | None = (
         None  # pixels per side; default: the most frequent
     )
     limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; all output reports it

@@ -13,7 +13,7 @@ from convoy.text import page_language
 
 BODY, SMALL, TINY = 10.5, 8.5, 7.5  # points
 MAX_PROPERTY = 255  # characters of a property of a document, a limit of the format
-LONGEST = 45  # characters; a longer text does not widen its column further
+MAX_CHARACTERS = 45  # characters; a longer text does not widen its column further
 GREY = "595959"
 CODE_FONT = "Consolas"
 EAST_ASIAN_FONTS = {  # of a style, for Chinese: Word has them on Windows and macOS
@@ -169,7 +169,7 @@ def _widths(table: Table) -> list[float]:
         lengths = [len(row[place].text) + len(row[place].note) for row in table.rows]
         words = [1 + round(1.1 * len(word)) for word in column.title.split()]  # bold
         words += [1 + len(word) for word in column.unit.split()]
-        letters.append(min(max([4, *words, *lengths]), LONGEST) + 2)
+        letters.append(min(max([4, *words, *lengths]), MAX_CHARACTERS) + 2)
     return [WIDTH * count / sum(letters) for count in letters]
 
 

@@ -46,7 +46,7 @@ from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.reuse import count_openings
 from convoy.training.run.run_one import run_one
 
-MOST_ATTEMPTS = 3  # of a run whose workers are lost
+MAX_ATTEMPTS = 3  # of a run whose workers are lost
 COPY_SECONDS = 10.0  # minimum between two copies of a run folder
 COPY_SHARE = 0.1  # maximum fraction of the time spent on copying
 SCHEDULER_LOST = "the connection to the scheduler is lost; repeat the command to continue"
@@ -330,9 +330,9 @@ class _Driver:
             self._free(slot)
             if slot.is_lost:
                 self.slots.pop(slot.remote.address, None)
-            if task.attempts == MOST_ATTEMPTS:
+            if task.attempts == MAX_ATTEMPTS:
                 task.lock.release()
-                self.failure = _("{run}: {n} workers in a row were lost", run=task.run.name, n=MOST_ATTEMPTS)
+                self.failure = _("{run}: {n} workers in a row were lost", run=task.run.name, n=MAX_ATTEMPTS)
                 continue
             task.flags.append(_("resumed after its worker on {host} was lost", host=slot.remote.host.name))
             self.waiting.append(task)

@@ -23,7 +23,7 @@ from convoy.studies.child import Data
 from convoy.text import gettext as _
 
 PIECE_BYTES = 16 << 20
-MOST_DATA_BYTES = 2 << 30  # larger data are not sent
+MAX_DATA_BYTES = 2 << 30  # larger data are not sent
 OWN_FILES = (".lock", "recipe.toml")  # of a run folder; a worker's recipe has the paths of its host
 
 
@@ -99,14 +99,14 @@ class Remote:
     def _send_entry(self, dataset: DataSet, key: str) -> None:
         files = [path for path in cache.entry_of(key).iterdir() if path.is_file()]
         size_bytes = sum(path.stat().st_size for path in files)
-        if size_bytes > MOST_DATA_BYTES:
+        if size_bytes > MAX_DATA_BYTES:
             raise ValueError(
                 _(
                     "{name} has {value:.1f} GiB, more than the {limit} GiB that are sent to a host: copy "
                     "{folder} to the same folder of the cache on {host}",
                     name=dataset.name,
                     value=size_bytes / 2**30,
-                    limit=MOST_DATA_BYTES >> 30,
+                    limit=MAX_DATA_BYTES >> 30,
                     folder=cache.entry_of(key),
                     host=self.host.name,
                 )

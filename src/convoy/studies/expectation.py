@@ -11,7 +11,7 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 TIMED_SECONDS = 5.0  # of training, before the estimate
-FEWEST_SECONDS = 10.0  # shorter times are not reported
+MIN_SECONDS = 10.0  # shorter times are not reported
 
 
 class Expectation:
@@ -54,7 +54,7 @@ class Expectation:
             self._left[position] = 0.0
 
     def _report(self, seconds: float) -> None:
-        if seconds < FEWEST_SECONDS:
+        if seconds < MIN_SECONDS:
             return
         count, time_left = sum(work > 0 for work in self._left), _rounded(seconds)
         text = _("{n} runs: about {time} left", n=count, time=time_left)

@@ -34,7 +34,7 @@ class Check(StrEnum):
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The result of one check of one run."""
 
     run: str  # name of the run, or of the study
@@ -51,7 +51,7 @@ class Verification:
     """The checks of a run, or of a study and each of its runs."""
 
     subject: str
-    checks: tuple[Checked, ...]
+    checks: tuple[CheckResult, ...]
     seconds: float
     schema: int = SCHEMA
 
@@ -59,7 +59,7 @@ class Verification:
     def differs(self) -> bool:
         return any(each.state is State.DIFFERS for each in self.checks)
 
-    def of(self, check: str) -> tuple[Checked, ...]:
+    def of(self, check: str) -> tuple[CheckResult, ...]:
         """Returns the results of one check, of all runs."""
         return tuple(each for each in self.checks if each.check == check)
 
@@ -83,7 +83,7 @@ def state_name(state: State) -> str:
     }[state]
 
 
-def detail(checked: Checked) -> str:
+def detail(checked: CheckResult) -> str:
     """Returns what was compared, what differs, or why it cannot be checked."""
     match checked.state:
         case State.DIFFERS:
@@ -97,12 +97,12 @@ def detail(checked: Checked) -> str:
     return _("{compared}: largest difference {largest:.1e}", compared=checked.compared, largest=checked.largest)
 
 
-def compared(
+def comparison(
     run: str, check: Check, what: str, contradictions: Sequence[Contradiction], largest: float | None = None
-) -> Checked:
+) -> CheckResult:
     state = State.DIFFERS if contradictions else State.AGREES
-    return Checked(run, check, state, what, contradictions=tuple(contradictions), largest=largest)
+    return CheckResult(run, check, state, what, contradictions=tuple(contradictions), largest=largest)
 
 
-def unknown(run: str, check: Check, reason: str) -> Checked:
-    return Checked(run, check, State.UNKNOWN, reason=reason)
+def not_checkable(run: str, check: Check, reason: str) -> CheckResult:
+    return CheckResult(run, check, State.UNKNOWN, reason=reason)

@@ -27,13 +27,13 @@ from convoy.training.run import finish
 from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.revisions import TRAINING_REVISION
 from convoy.training.run.scoring import score_part, score_training
-from convoy.verifying.result import Check, Checked, compared, unknown
+from convoy.verifying.result import Check, CheckResult, comparison, not_checkable
 
 TOLERANCE = 1e-4  # relative to the largest value, if processor, thread count or version of torch differ; otherwise 0
 PARTS = ("validation", "fold", "test")
 
 
-def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[Checked]:
+def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[CheckResult]:
     """Yields the checks of a run, except that of its training (convoy.verifying.stretch).
 
     Test images are predicted only if the run was scored on them. This is not counted as an opening of the test set,
@@ -42,22 +42,22 @@ def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[Checked]:
     yield from of_files(run)
     if not run.finished:
         reason = _("the run is not finished")
-        yield from (unknown(run.name, check, reason) for check in (Check.DATA, Check.RECIPE, Check.PREDICTIONS))
+        yield from (not_checkable(run.name, check, reason) for check in (Check.DATA, Check.RECIPE, Check.PREDICTIONS))
         return
     try:
         plan = plan_one(recipe_of(run, trust_code=trust_code))
     except (ValueError, OSError) as error:
         reason = str(error)
         for check in (Check.DATA, Check.RECIPE, Check.PREDICTIONS, Check.COST):
-            yield unknown(run.name, check, reason)
+            yield not_checkable(run.name, check, reason)
         return
     different = list(_of_data(run, plan))
-    yield compared(run.name, Check.DATA, _("hashes of data and split, normalisation"), different)
+    yield comparison(run.name, Check.DATA, _("hashes of data and split, normalisation"), different)
     yield _of_recipe(run, plan)
     yield from _of_weights(run, plan, has_data=not different)
 
 
-def of_files(run: Run) -> Iterator[Checked]:
+def of_files(run: Run) -> Iterator[CheckResult]:
     """The checks that need neither data nor network."""
     words = {
         Aspect.FILES: _("SHA-256 of {n} files", n=len(run.status.files)),
@@ -68,15 +68,15 @@ def of_files(run: Run) -> Iterator[Checked]:
     for aspect in Aspect:
         check, found = Check(aspect.value), contradictions_in(run, aspect)
         if not found and aspect is Aspect.FILES and len(run.status.files) < 2:  # recipe.toml alone
-            yield unknown(
+            yield not_checkable(
                 run.name,
                 check,
                 _("the run has no hashes: it is not finished, of an older version, or being written to"),
             )
         elif not found and aspect is not Aspect.FILES and not run.finished:
-            yield unknown(run.name, check, _("the run is not finished"))
+            yield not_checkable(run.name, check, _("the run is not finished"))
         else:
-            yield compared(run.name, check, words[aspect], found)
+            yield comparison(run.name, check, words[aspect], found)
 
 
 def recipe_of(run: Run, *, trust_code: bool) -> Recipe:
@@ -110,13 +110,13 @@ def _of_data(run: Run, plan: Plan) -> Iterator[Contradiction]:
             yield Contradiction(run.name, record.DATA, _("the data set"), name, before, now)
 
 
-def _of_recipe(run: Run, plan: Plan) -> Checked:
+def _of_recipe(run: Run, plan: Plan) -> CheckResult:
     if run.environment.training_revision != TRAINING_REVISION:
-        return unknown(run.name, Check.RECIPE, _("trained by a version of Convoy with another fingerprint"))
+        return not_checkable(run.name, Check.RECIPE, _("trained by a version of Convoy with another fingerprint"))
     stated, found = run.status.fingerprint, plan.fingerprint
     different = Contradiction(run.name, record.RECIPE, "status.json", "fingerprint", found[:12], stated[:12])
     words = _("fingerprint of recipe, data and code")
-    return compared(run.name, Check.RECIPE, words, [different] if stated != found else [])
+    return comparison(run.name, Check.RECIPE, words, [different] if stated != found else [])
 
 
 @dataclass
@@ -132,7 +132,7 @@ class _Recomputed:
         self.contradictions.append(Contradiction(self.run.name, file, WEIGHTS, quantity, stated, found))
 
 
-def _of_weights(run: Run, plan: Plan, *, has_data: bool) -> Iterator[Checked]:
+def _of_weights(run: Run, plan: Plan, *, has_data: bool) -> Iterator[CheckResult]:
     reason = "" if has_data else _("the data are not those of the run")
     if not reason:
         try:
@@ -144,12 +144,12 @@ def _of_weights(run: Run, plan: Plan, *, has_data: bool) -> Iterator[Checked]:
         except ValueError as error:
             reason = str(error)
     if reason:
-        yield unknown(run.name, Check.PREDICTIONS, _("archived without weights") if run.is_archived else reason)
-        yield unknown(run.name, Check.COST, _("archived without weights") if run.is_archived else reason)
+        yield not_checkable(run.name, Check.PREDICTIONS, _("archived without weights") if run.is_archived else reason)
+        yield not_checkable(run.name, Check.COST, _("archived without weights") if run.is_archived else reason)
         return
     words = _("outputs of {n} images and their scores, from the weights", n=result.images)
-    yield compared(run.name, Check.PREDICTIONS, words, result.contradictions, result.largest)
-    yield compared(run.name, Check.COST, _("parameters and multiply-adds"), list(_of_cost(run, plan, module)))
+    yield comparison(run.name, Check.PREDICTIONS, words, result.contradictions, result.largest)
+    yield comparison(run.name, Check.COST, _("parameters and multiply-adds"), list(_of_cost(run, plan, module)))
 
 
 def _predict_again(run: Run, plan: Plan, module: nn.Module) -> _Recomputed:

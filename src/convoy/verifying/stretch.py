@@ -27,18 +27,18 @@ from convoy.text import ngettext
 from convoy.training.run import finish
 from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.run_one import run_one
-from convoy.verifying.result import Check, Checked, compared, unknown
+from convoy.verifying.result import Check, CheckResult, comparison, not_checkable
 from convoy.verifying.run import TOLERANCE, recipe_of, same_machine
 
 
-def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> Checked:
+def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> CheckResult:
     """Trains the first `epochs` epochs again, in a temporary workspace, where openings of the test set are counted.
 
     On the same processor, with the same thread count and version of torch, everything must be bit-identical;
     otherwise within TOLERANCE of the largest value. Raises ValueError if the run has fewer epochs.
     """
     if not run.finished:
-        return unknown(run.name, Check.TRAINING, _("the run is not finished"))
+        return not_checkable(run.name, Check.TRAINING, _("the run is not finished"))
     if not 1 <= epochs <= len(run.metrics):
         raise ValueError(
             _(
@@ -54,7 +54,7 @@ def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> Check
             again = _train(plan, epochs, Path(folder))
             return _compare(run, again, plan, epochs)
     except (ValueError, OSError) as error:
-        return unknown(run.name, Check.TRAINING, str(error))
+        return not_checkable(run.name, Check.TRAINING, str(error))
 
 
 def _retrainable(run: Run, *, trust_code: bool) -> Plan:
@@ -72,7 +72,7 @@ def _train(plan: Plan, epochs: int, folder: Path) -> Run:
     return Run(ended.run)
 
 
-def _compare(run: Run, again: Run, plan: Plan, epochs: int) -> Checked:
+def _compare(run: Run, again: Run, plan: Plan, epochs: int) -> CheckResult:
     exact, largest, count = same_machine(run, plan), 0.0, 0
     different: list[Contradiction] = []
     for file, quantity, stated, found in _pairs(run, again, plan, epochs):
@@ -88,7 +88,7 @@ def _compare(run: Run, again: Run, plan: Plan, epochs: int) -> Checked:
         epochs,
         values=count,
     )
-    return compared(run.name, Check.TRAINING, words, different, largest)
+    return comparison(run.name, Check.TRAINING, words, different, largest)
 
 
 def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:

@@ -11,43 +11,43 @@ from convoy.run_files import CONTENT, Contradiction
 from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.text import gettext as _
-from convoy.verifying.result import Check, Checked, compared, unknown
+from convoy.verifying.result import Check, CheckResult, comparison, not_checkable
 
 FINDING = "finding.json"
 
 
-def verify_finding(study: Study) -> Checked:
+def verify_finding(study: Study) -> CheckResult:
     """Compares the finding with one that is recomputed from the runs (`again` of its kind)."""
     if not study.has_finding:
-        return unknown(study.name, Check.FINDING, _("the study is not finished"))
+        return not_checkable(study.name, Check.FINDING, _("the study is not finished"))
     if study.contents.kind not in kinds.KINDS:
         reason = _("the finding of a reproduction is not computed again, but those of its studies are")
-        return unknown(study.name, Check.FINDING, reason)
+        return not_checkable(study.name, Check.FINDING, reason)
     words = _("computed again from the runs")
     try:
         stated = _table(kinds.finding_of(study))
     except ValueError as error:
         damaged = Contradiction(study.name, FINDING, FINDING, CONTENT, found=str(error))
-        return compared(study.name, Check.FINDING, words, [damaged])
+        return comparison(study.name, Check.FINDING, words, [damaged])
     try:
         found = _table(kinds.finding_again(study))
     except ValueError as error:
-        return unknown(study.name, Check.FINDING, str(error))
+        return not_checkable(study.name, Check.FINDING, str(error))
     different = [
         Contradiction(study.name, FINDING, _("its runs"), name, _short(stated.get(name)), _short(value))
         for name, value in found.items()
         if not _same(stated.get(name), value)
     ]
-    return compared(study.name, Check.FINDING, words, different)
+    return comparison(study.name, Check.FINDING, words, different)
 
 
-def _table(finding: Any) -> dict[str, Any]:
+def _table(finding: Any) -> dict[str, object]:
     """As in finding.json, with the current names of its fields."""
-    table: dict[str, Any] = json.loads(json.dumps(asdict(finding)))
+    table: dict[str, object] = json.loads(json.dumps(asdict(finding)))
     return table
 
 
-def _same(stated: Any, value: Any) -> bool:
+def _same(stated: object, value: object) -> bool:
     if isinstance(value, dict):
         return isinstance(stated, dict) and all(_same(stated.get(key), inner) for key, inner in value.items())
     if isinstance(value, list):
@@ -55,5 +55,5 @@ def _same(stated: Any, value: Any) -> bool:
     return agree(stated, value)
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> object:
     return None if isinstance(value, dict | list) else value

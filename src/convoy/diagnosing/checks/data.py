@@ -15,8 +15,8 @@ from convoy.text.numbers import fixed
 
 SAMPLE = 2000  # images
 UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
-MOST_COMPARED = 20_000  # images; the search for the same picture is quadratic
-MUCH = 0.05  # fraction of the scored images from which shared images are an error
+MAX_COMPARED = 20_000  # images; the search for the same picture is quadratic
+ERROR_SHARE = 0.05  # fraction of the scored images from which shared images are an error
 FEW_SCORED = 100  # images
 ABSENT = 10  # images of a class that a part of this size should have, if it has none
 
@@ -236,7 +236,7 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
             continue
         share = len(alike) / len(part)
         yield Finding(
-            Severity.WARNING if share >= MUCH or len(same) >= MUCH / 5 * len(part) else Severity.HINT,
+            Severity.WARNING if share >= ERROR_SHARE or len(same) >= ERROR_SHARE / 5 * len(part) else Severity.HINT,
             _(
                 "{count:,} of {n:,} images of {part} are also training images: {same:,} with the same pixels, "
                 "{alike:,} of the same picture",
@@ -271,7 +271,7 @@ def _validation_in_test(images: Images) -> Iterator[Finding]:
     count = int((first < len(validation)).sum())
     if count:
         yield Finding(
-            Severity.WARNING if count >= MUCH / 5 * len(test) else Severity.HINT,
+            Severity.WARNING if count >= ERROR_SHARE / 5 * len(test) else Severity.HINT,
             _(
                 "{count:,} of {n:,} test images are also validation images, which select the epoch",
                 count=count,
@@ -285,11 +285,11 @@ def _validation_in_test(images: Images) -> Iterator[Finding]:
 def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
     """Returns indices of a part's images in training: with the same pixels, and with the same pixels or picture.
 
-    The latter, also mirrored, are only searched among at most MOST_COMPARED images; the third value is True if they
+    The latter, also mirrored, are only searched among at most MAX_COMPARED images; the third value is True if they
     were.
     """
     train, part = images.train.images, images.parts[name].images
-    if len(train) + len(part) > MOST_COMPARED:
+    if len(train) + len(part) > MAX_COMPARED:
         first = first_with_same_pixels([train, part])[len(train) :]
         same = np.flatnonzero(first < len(train))
         return same, same, False

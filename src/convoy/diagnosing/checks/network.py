@@ -16,8 +16,10 @@ from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 from convoy.text.lists import listed
 
-MOST = 0.9  # fraction of dead or saturated units in a layer; in an untrained LeNet, up to half of the units are 0
-ENOUGH_IMAGES = 8  # minimum to call a unit dead
+INACTIVE_SHARE = (
+    0.9  # fraction of dead or saturated units in a layer; in an untrained LeNet, up to half of the units are 0
+)
+MIN_IMAGES = 8  # minimum to call a unit dead
 VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence
 
@@ -296,9 +298,11 @@ def shared_weights(network: Network) -> Iterator[Finding]:
 
 
 def dead_units(network: Network) -> Iterator[Finding]:
-    if len(network.first_step.logits) < min(ENOUGH_IMAGES, network.recipe.train.batch_size):  # a slow network
+    if len(network.first_step.logits) < min(MIN_IMAGES, network.recipe.train.batch_size):  # a slow network
         return
-    measured = [each for each in network.first_step.activations if each.units > 1 and each.dead >= MOST * each.units]
+    measured = [
+        each for each in network.first_step.activations if each.units > 1 and each.dead >= INACTIVE_SHARE * each.units
+    ]
     for each in measured:
         yield Finding(
             Severity.WARNING,
@@ -316,7 +320,7 @@ def dead_units(network: Network) -> Iterator[Finding]:
 
 def saturated_units(network: Network) -> Iterator[Finding]:
     for each in network.first_step.activations:
-        if each.saturated >= MOST:
+        if each.saturated >= INACTIVE_SHARE:
             yield Finding(
                 Severity.WARNING,
                 _(

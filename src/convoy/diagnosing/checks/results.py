@@ -20,9 +20,9 @@ from convoy.text import gettext as _
 from convoy.text.lists import joined
 
 RESAMPLES = 400
-WANTED = (0.003, 0.001)  # differences of accuracies for which the required number of seeds is computed
+TARGET_DIFFERENCES = (0.003, 0.001)  # differences of accuracies for which the required number of seeds is computed
 SMALL = 0.001
-SHOWN = 8  # listed suspect labels
+MAX_LISTED = 8  # listed suspect labels
 
 
 def unfinished(records: Records) -> Iterator[Finding]:
@@ -184,7 +184,7 @@ def noise_floor(records: Records) -> Iterator[Finding]:
     step = 1 / score.n
     smallest = smallest_detectable(t_interval(accuracies, step=step))
     sd = max(spread_interval(accuracies, step=step).mean, step / 12**0.5)
-    needed = [(difference, seeds_needed(difference, sd)) for difference in WANTED]
+    needed = [(difference, seeds_needed(difference, sd)) for difference in TARGET_DIFFERENCES]
     yield Finding(
         Severity.HINT,
         _(
@@ -257,7 +257,7 @@ def suspect_labels(records: Records) -> Iterator[Finding]:
         classes = records.finished[0].data.classes
         described = [
             f"{images[each]} ({classes[labels[first][each]]}, {classes[suspects.suggested[each]]}?)"
-            for each in flagged[:SHOWN]
+            for each in flagged[:MAX_LISTED]
         ]
         yield Finding(
             Severity.HINT,

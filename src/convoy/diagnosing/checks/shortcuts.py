@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from convoy.diagnosing.features import areas, of_files, of_pixels, scores
+from convoy.diagnosing.features import of_files, of_pixels, roc_aucs, scores
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images, sample
 from convoy.stats import wilson
@@ -15,8 +15,8 @@ from convoy.text import gettext as _
 from convoy.text.lists import joined
 
 IMAGES = 3000
-FEWEST = 60  # images
-FEWEST_OF_CLASS = 10  # images
+MIN_IMAGES = 60  # images
+MIN_CLASS_IMAGES = 10  # images
 EASY, NOTABLE = 0.9, 0.5  # (accuracy - largest class) / (100 % - largest class)
 # Areas under the ROC curve of one class against the others. In MNIST and CIFAR-10 at most 0.949 (the ink of ones).
 EASY_AREA, NOTABLE_AREA = 0.98, 0.96
@@ -29,7 +29,7 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
     """A linear classifier on border pixels, simple statistics and properties of the files, scored on the other half."""
     chosen = sample(len(images.train), IMAGES)
     labels = images.train.labels[chosen]
-    if len(chosen) < FEWEST or len(np.unique(labels)) < 2:
+    if len(chosen) < MIN_IMAGES or len(np.unique(labels)) < 2:
         return
     every = of_pixels(images.train.images[chosen])
     if images.files:
@@ -59,7 +59,7 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
                 },
             )
             continue
-        by_class = areas(outputs, labels, FEWEST_OF_CLASS)
+        by_class = roc_aucs(outputs, labels, MIN_CLASS_IMAGES)
         easy = sorted(
             (index for index in by_class if by_class[index] >= NOTABLE_AREA), key=lambda each: -by_class[each]
         )
@@ -87,14 +87,14 @@ def _balance() -> str:
 def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
     """Parts that were prepared differently: a linear classifier predicts which part an image is from."""
     for part_name, part in images.parts.items():
-        if part_name == "train" or min(len(part), len(images.train)) < FEWEST:
+        if part_name == "train" or min(len(part), len(images.train)) < MIN_IMAGES:
             continue
         count = min(len(part), len(images.train), IMAGES // 2)
         train = images.train.images[sample(len(images.train), count)]
         pixels = np.concatenate([train, part.images[sample(len(part), count)]])
         labels = np.repeat([0, 1], count)
         found = {
-            name: areas(scores(features.values, labels), labels, FEWEST_OF_CLASS)[1]
+            name: roc_aucs(scores(features.values, labels), labels, MIN_CLASS_IMAGES)[1]
             for name, features in of_pixels(pixels).items()
         }
         name = max(found, key=lambda each: found[each])
@@ -116,7 +116,7 @@ def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
 
 def related_images(images: Images) -> Iterator[Finding]:
     """Finds related images (frames of a video, photographs of a person) that a random split would divide."""
-    if images.recipe.data.split.group_by is not None or len(images.train) < FEWEST:
+    if images.recipe.data.split.group_by is not None or len(images.train) < MIN_IMAGES:
         return
     vectors, labels = _small(images.train.images), images.train.labels
     if images.group_names:
@@ -131,14 +131,14 @@ def related_images(images: Images) -> Iterator[Finding]:
         classes = len(np.unique(labels))
         if classes * 2 <= len(sizes) <= len(labels) / 2:
             alike, pairs = _alike(vectors, labels, group_of)
-            if pairs >= FEWEST // 2 and alike >= ALIKE:
+            if pairs >= MIN_IMAGES // 2 and alike >= ALIKE:
                 yield _related(
                     alike, pairs, _("files with the same name before the number"), f"data.split.group_by = '{PREFIX}'"
                 )
                 return
     order = np.arange(len(labels))
     alike, pairs = _alike(vectors, labels, order // 2)
-    if pairs >= FEWEST // 2 and alike >= ALIKE:
+    if pairs >= MIN_IMAGES // 2 and alike >= ALIKE:
         yield _related(
             alike,
             pairs,

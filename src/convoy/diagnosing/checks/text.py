@@ -9,7 +9,7 @@ from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.report_text import ReportText, percentages
 from convoy.text import gettext as _
 
-NEAR = 1.0  # percentage points: a number this close to a known one is probably a misprint of it
+MAX_MISPRINT = 1.0  # percentage points: a number this close to a known one is probably a misprint of it
 
 
 def numbers_without_source(text: ReportText) -> Iterator[Finding]:
@@ -19,7 +19,7 @@ def numbers_without_source(text: ReportText) -> Iterator[Finding]:
         tolerance = 0.5 * 10**-each.digits * 1.0001
         if nearest is not None and abs(nearest - each.value) <= tolerance:
             continue
-        is_near = nearest is not None and abs(nearest - each.value) <= NEAR
+        is_near = nearest is not None and abs(nearest - each.value) <= MAX_MISPRINT
         if each.is_fraction and not is_near:
             continue  # it may be a rate, a probability or a momentum
         yield Finding(

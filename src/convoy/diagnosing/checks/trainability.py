@@ -20,7 +20,7 @@ STEPS = 150  # per rate
 FIRST_STEPS = 4  # from a start with zeros, gradients reach all layers
 SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive
 RATE_STEPS = 40
-NOTHING = 0.02  # fraction of the first loss
+MIN_CHANGE = 0.02  # fraction of the first loss
 LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5)  # factors of the learning rate
 BATCHES = (1, 7, 128)
 INVARIANCE_IMAGES = 128
@@ -114,7 +114,7 @@ def learning_rate(network: Network) -> Iterator[Finding]:
     if own is None:
         return
     first, last = own
-    for factor in (*LOWER, *HIGHER) if not last < (1 - NOTHING) * first else ():
+    for factor in (*LOWER, *HIGHER) if not last < (1 - MIN_CHANGE) * first else ():
         other = _falls(network, factor)
         if other is None or not other[1] < 0.7 * first:
             continue

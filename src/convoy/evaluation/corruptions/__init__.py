@@ -20,7 +20,7 @@ from convoy.text import gettext as _
 
 SEVERITIES = (1, 2, 3, 4, 5)
 REVISION = 1  # increased when corrupted images change
-SMALLEST = 12  # pixels per side
+MIN_SIDE = 12  # pixels per side
 CHUNK = 1000  # images per batch; each batch has its own random seed
 OWN_STEPS = "MNIST-C has one severity, about {published} here"
 
@@ -108,13 +108,13 @@ COLOUR = (
 def kinds_for(channels: int, size: int) -> tuple[Kind, ...]:
     """Those of MNIST-C for grey images, those of CIFAR-10-C (without its four extra kinds) for colour images.
 
-    Raises ValueError for other images, and for images of fewer than SMALLEST pixels per side.
+    Raises ValueError for other images, and for images of fewer than MIN_SIDE pixels per side.
     """
-    if channels not in (1, 3) or size < SMALLEST:
+    if channels not in (1, 3) or size < MIN_SIDE:
         raise ValueError(
             _(
                 "corruptions are for grey and colour images of {smallest} pixels or more, got {channels}x{size}x{size}",
-                smallest=SMALLEST,
+                smallest=MIN_SIDE,
                 channels=channels,
                 size=size,
             )
@@ -123,7 +123,7 @@ def kinds_for(channels: int, size: int) -> tuple[Kind, ...]:
 
 
 def corrupt(images: np.ndarray, kind: str, severity: int, *, seed: int = 0) -> np.ndarray:
-    """Corrupts images uint8 [N, C, H, H], C = 1 or 3, H >= SMALLEST, with a kind by name; uint8, same shape.
+    """Corrupts images uint8 [N, C, H, H], C = 1 or 3, H >= MIN_SIDE, with a kind by name; uint8, same shape.
 
     The result depends on the images, the kind, the severity (1 to 5) and the seed. Raises ValueError.
     """

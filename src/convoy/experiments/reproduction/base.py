@@ -18,7 +18,7 @@ from convoy import archive as archives
 from convoy.experiments.experiment import EXPERIMENT_PARTS, SIDES, Experiment, Settings, Side
 from convoy.experiments.reproduction import curves, digests, finding
 from convoy.experiments.reproduction.curves import CurveTest
-from convoy.experiments.reproduction.finding import Measured, ModelResult, Options
+from convoy.experiments.reproduction.finding import ModelMeasurements, ModelResult, Options
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.scope import Scope
 from convoy.runs import Member, Run, Study, Workspace
@@ -241,6 +241,6 @@ class Reproduction(ABC):
         """Adds parameters to a model that was not trained, to compare them with the published count."""
         for side in self.settings.sides:
             if not result.side(side).values and (count := self.counted[result.label].get(side)) is not None:
-                own: dict[str, Any] = {side: Measured(result.side(side).runs, {"parameters": count})}
+                own: dict[str, Any] = {side: ModelMeasurements(result.side(side).runs, {"parameters": count})}
                 result = replace(result, **own)
         return result

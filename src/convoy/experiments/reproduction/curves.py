@@ -24,7 +24,7 @@ QUANTITIES: tuple[Quantity, ...] = ("accuracy", "loss")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedCurve:
     """One value per epoch, from the first on; accuracies are fractions."""
 
     label: str  # of the model
@@ -52,18 +52,18 @@ class CurveTest:
         return self.p_holm is not None and is_significant(self.p_holm)
 
 
-def published_curves(label: str, numbers: Mapping[str, float | Sequence[float]]) -> list[Published]:
+def published_curves(label: str, numbers: Mapping[str, float | Sequence[float]]) -> list[PublishedCurve]:
     """Selects the curves among a model's published numbers, such as "test_accuracy_by_epoch" with its list."""
     found = []
     for part in PARTS:
         for quantity in QUANTITIES:
             values = numbers.get(f"{part}_{quantity}_by_epoch")
             if isinstance(values, Sequence):
-                found.append(Published(label, part, quantity, tuple(values)))
+                found.append(PublishedCurve(label, part, quantity, tuple(values)))
     return found
 
 
-def values_of(curve: Published, runs: Sequence[Run]) -> tuple[dict[int, list[float]], float]:
+def values_of(curve: PublishedCurve, runs: Sequence[Run]) -> tuple[dict[int, list[float]], float]:
     """Returns the values of all runs by epoch, for published epochs reached by all runs, and their resolution."""
     metrics = [run.metrics for run in runs]
     tables = [values_by_epoch(each, curve.part, curve.quantity) for each in metrics]
@@ -76,7 +76,7 @@ def values_of(curve: Published, runs: Sequence[Run]) -> tuple[dict[int, list[flo
     return values, max(grains, default=0.0) if curve.quantity == "accuracy" else 0.0
 
 
-def band(curve: Published, runs: Sequence[Run]) -> dict[int, tuple[float, float]]:
+def band(curve: PublishedCurve, runs: Sequence[Run]) -> dict[int, tuple[float, float]]:
     """Returns the 95 % prediction interval for one more run, by epoch; empty for one run."""
     values, step = values_of(curve, runs)
     if len(runs) < 2:
@@ -84,7 +84,7 @@ def band(curve: Published, runs: Sequence[Run]) -> dict[int, tuple[float, float]
     return {epoch: prediction_interval(t_interval(own, step=step)).span for epoch, own in values.items()}
 
 
-def compare_curve(curve: Published, runs: Sequence[Run]) -> CurveTest | None:
+def compare_curve(curve: PublishedCurve, runs: Sequence[Run]) -> CurveTest | None:
     """Returns None without an epoch to compare."""
     from scipy.special import stdtr
 

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 
 from convoy.agreement import prediction_interval
 from convoy.experiments.experiment import Side
-from convoy.experiments.reproduction.curves import Published, Quantity
+from convoy.experiments.reproduction.curves import PublishedCurve, Quantity
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_verdict
-from convoy.experiments.words import Shown, Value, shown
+from convoy.experiments.words import MeasureText, Value, measure_text
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import ticks
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, Look
@@ -35,7 +35,7 @@ def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> RowCh
 
     An accuracy is a mark with an interval, other measures are bars.
     """
-    metric = shown(name)
+    metric = measure_text(name)
     scale = metric.unit.scale
 
     def drawn(value: Value, label: str, *, published: bool) -> RowValue:
@@ -74,13 +74,13 @@ def measured_caption(charts: Sequence[RowChart]) -> str:
 def effect_rows(faults: Sequence[FaultResult]) -> dict[str, RowChart]:
     """Returns charts of measured effects by title: one of all accuracies, one per other measure; largest first."""
     groups: dict[str, list[FaultResult]] = {}
-    for fault in sorted(faults, key=lambda fault: (not shown(fault.measure).is_accuracy, -fault.size)):
+    for fault in sorted(faults, key=lambda fault: (not measure_text(fault.measure).is_accuracy, -fault.size)):
         if fault.effect is not None:
-            groups.setdefault("" if shown(fault.measure).is_accuracy else fault.measure, []).append(fault)
+            groups.setdefault("" if measure_text(fault.measure).is_accuracy else fault.measure, []).append(fault)
     charts = {}
     for group in groups.values():
         ((commonest, n),) = Counter(fault.measure for fault in group).most_common(1)
-        metric = shown(commonest)
+        metric = measure_text(commonest)
         if n < len(group):
             metric = metric._replace(words=_("accuracy"))
         charts[metric.title] = RowChart(
@@ -93,7 +93,7 @@ def effect_rows(faults: Sequence[FaultResult]) -> dict[str, RowChart]:
     return charts
 
 
-def _effect_row(fault: FaultResult, metric: Shown, *, with_part: bool) -> ChartRow:
+def _effect_row(fault: FaultResult, metric: MeasureText, *, with_part: bool) -> ChartRow:
     assert fault.effect is not None
     part = fault.measure.removesuffix("_accuracy").replace("_", " ")
     name = f"{fault.title} ({part})" if with_part else fault.title
@@ -124,10 +124,10 @@ class Line(NamedTuple):
     epochs: tuple[int, ...]  # of the curve's values
 
 
-class Reported(NamedTuple):
+class CurveWithBand(NamedTuple):
     """A published curve over epochs 1, 2, ... and the prediction band of one more run as published, by epoch."""
 
-    curve: Published  # accuracies in percent
+    curve: PublishedCurve  # accuracies in percent
     role: str
     band: Mapping[int, tuple[float, float]]
 
@@ -137,7 +137,7 @@ class Curves(NamedTuple):
 
     quantity: Quantity
     lines: tuple[Line, ...]
-    reported: tuple[Reported, ...]
+    reported: tuple[CurveWithBand, ...]
 
     def band_of(self, line: Line) -> Mapping[int, tuple[float, float]]:
         """Returns the prediction band; empty if this line has no published curve or only one run."""
@@ -150,7 +150,7 @@ class Curves(NamedTuple):
 def curves(
     metrics: Mapping[Side, Mapping[str, Sequence[curves_.Metrics]]],
     quantity: Quantity,
-    published: Sequence[tuple[Published, Mapping[int, tuple[float, float]]]],
+    published: Sequence[tuple[PublishedCurve, Mapping[int, tuple[float, float]]]],
 ) -> Curves:
     """`metrics`: protocol -> label -> epochs of its runs. `published`: curves of all quantities with their bands."""
     lines: list[Line] = []
@@ -170,7 +170,7 @@ def curves(
                 )
     roles = {(line.curve.label, line.curve.part): line.role for line in lines}
     reported = [
-        Reported(
+        CurveWithBand(
             replace(curve, values=tuple(scale * value for value in curve.values)),
             roles.get((curve.label, curve.part), "training" if curve.part == "train" else "held out"),
             {epoch: (scale * low, scale * high) for epoch, (low, high) in band.items()},

@@ -40,7 +40,7 @@ ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # measured for every 
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelMeasurements:
     """A model under one protocol."""
 
     runs: tuple[str, ...] = ()  # their names
@@ -51,11 +51,11 @@ class Measured:
 class ModelResult:
     label: str
     published: dict[str, float | list[float]]  # by measure; a list has one number per epoch
-    as_published: Measured
-    corrected: Measured
+    as_published: ModelMeasurements
+    corrected: ModelMeasurements
     difference: dict[str, Estimate]  # by measure: as published minus corrected, paired by seed
 
-    def side(self, side: Side) -> Measured:
+    def side(self, side: Side) -> ModelMeasurements:
         return self.as_published if side == "as_published" else self.corrected
 
     @property
@@ -72,7 +72,7 @@ class FaultVerdict(StrEnum):
     WITHHELD = "withheld"  # see Options.withheld
 
 
-class Lacking(StrEnum):
+class NotMeasured(StrEnum):
     """Why the effect of a fault was not measured."""
 
     MEASURE = "measure"  # a run has no value of the measure
@@ -119,7 +119,7 @@ class FaultResult:
     p: float | None = None
     p_holm: float | None = None
     same_bits: bool | None = False  # None: not recorded in archived runs
-    lacking: Lacking | None = None
+    lacking: NotMeasured | None = None
     spreads: tuple[Spread, ...] = ()  # for the fault of training only once
     ranking: Ranking | None = None  # for the fault of training only once, if the report ranks two recipes
 
@@ -236,9 +236,9 @@ def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelR
                 values[name] = value
         a, b = values_of(first, own), values_of(second, name)
         if a and b and not MEASURES[name].exact and _may_compare(name, [*first, *second]):
-            differences[name] = paired_difference(a, b, step=MEASURES[name].grain(second[0]))[0]
+            differences[name] = paired_difference(a, b, step=MEASURES[name].resolution(second[0]))[0]
     as_published, as_corrected = (
-        Measured(tuple(run.name for run in runs_of_side.values()), values)
+        ModelMeasurements(tuple(run.name for run in runs_of_side.values()), values)
         for runs_of_side, values in zip((published, corrected), sides, strict=True)
     )
     return ModelResult(model.label, dict(model.published), as_published, as_corrected, differences)
@@ -252,18 +252,21 @@ def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequ
         return _one_seed(result, fault, without, with_)
     a, b = values_of(with_, measure), values_of(without, measure)
     if a is None or b is None:
-        return replace(result, lacking=Lacking.MEASURE)
+        return replace(result, lacking=NotMeasured.MEASURE)
     if not _may_compare(measure, [*without, *with_]):
-        return replace(result, lacking=Lacking.MACHINES)
-    grain = MEASURES[measure].grain(without[0])
-    sides, (effect, p) = [t_interval(each, step=grain) for each in (b, a)], paired_difference(a, b, step=grain)
+        return replace(result, lacking=NotMeasured.MACHINES)
+    resolution = MEASURES[measure].resolution(without[0])
+    sides, (effect, p) = (
+        [t_interval(each, step=resolution) for each in (b, a)],
+        paired_difference(a, b, step=resolution),
+    )
     if fault.over == FOLD and len(a) > 1:  # folds share training images: the t interval would be too narrow
         n_train, n_test = sizes(without)
-        sides = [nadeau_bengio(each, n_train, n_test, step=grain) for each in (b, a)]
+        sides = [nadeau_bengio(each, n_train, n_test, step=resolution) for each in (b, a)]
         if fault.paired:
-            effect, p = nadeau_bengio_test(a, b, n_train, n_test, step=grain)
+            effect, p = nadeau_bengio_test(a, b, n_train, n_test, step=resolution)
         else:
-            effect, p = welch(a, b, overlap=n_test / n_train, step=grain)
+            effect, p = welch(a, b, overlap=n_test / n_train, step=resolution)
     per_pair = [same_bits(*pair) for pair in zip(with_, without, strict=True)] if effect.mean == 0 else [False]
     same = False if False in per_pair else None if None in per_pair else True
     tested = not MEASURES[measure].exact and not same  # otherwise nothing to test or to correct for
@@ -283,7 +286,7 @@ def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: S
     measure = result.measure
     values = values_of(base, measure)
     if values is None or len(values) < 2:
-        return replace(result, lacking=Lacking.SEEDS)
+        return replace(result, lacking=NotMeasured.SEEDS)
     by_recipe, ranking = {fault.base: values}, None
     if (others := values_of(against, measure)) is not None and fault.against is not None:
         by_recipe[fault.against] = others
@@ -292,7 +295,7 @@ def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: S
         Spread(label_of(recipe), min(each), max(each), t_interval(each).sd or 0.0, len(each))
         for recipe, each in by_recipe.items()
     ]
-    over, first = t_interval(values, step=MEASURES[measure].grain(base[0])), t_interval(values[:1])
+    over, first = t_interval(values, step=MEASURES[measure].resolution(base[0])), t_interval(values[:1])
     return replace(
         result,
         verdict=FaultVerdict.NO_INTERVAL,
@@ -308,7 +311,9 @@ def _ranking(first: str, second: str, base: Sequence[Run], against: Sequence[Run
     """Computes the paired t interval over seeds and McNemar's tests over images."""
     a, b = (values_of(runs, "test_accuracy") for runs in (base, against))
     difference = (
-        None if a is None or b is None else paired_difference(a, b, step=MEASURES["test_accuracy"].grain(base[0]))[0]
+        None
+        if a is None or b is None
+        else paired_difference(a, b, step=MEASURES["test_accuracy"].resolution(base[0]))[0]
     )
     both = {label_of(first): base, label_of(second): against}
     groups = {label: [Member(label, run.recipe.seed, run) for run in runs] for label, runs in both.items()}

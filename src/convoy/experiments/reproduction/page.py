@@ -20,7 +20,7 @@ from convoy.experiments.reproduction.finding import ModelResult, Reproduction
 from convoy.experiments.reproduction.page_sections import claims, quick_try, study_sections
 from convoy.experiments.reproduction.profiles import read as read_profiles
 from convoy.experiments.reproduction.words import protocol_name
-from convoy.experiments.words import shown
+from convoy.experiments.words import measure_text
 from convoy.profiling import page as profile_page
 from convoy.reporting import figures_curves as curves_
 from convoy.reporting import sections
@@ -171,7 +171,7 @@ def _comparison(results: Results) -> Section | None:
     models = results.models
     times = {name for model in models for name in model.published} & {"total_seconds"} or {"train_seconds"}
     names = ("test_accuracy", *times, "parameters")
-    by_title = {shown(name).title: figures_.measured_rows(models, name, results.look) for name in names}
+    by_title = {measure_text(name).title: figures_.measured_rows(models, name, results.look) for name in names}
     charts = {title: chart for title, chart in by_title.items() if chart is not None}
     comparison = None
     if charts:

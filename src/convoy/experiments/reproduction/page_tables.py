@@ -13,7 +13,7 @@ from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.reproduction.finding import FaultResult, FaultVerdict, ModelResult
 from convoy.experiments.reproduction.words import fault_words, published_text, unit_name
 from convoy.experiments.verdicts import Value
-from convoy.experiments.words import Shown, reason_text, shown
+from convoy.experiments.words import MeasureText, measure_text, reason_text
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import cost_parts
 from convoy.reporting.reading import Groups, RunView, all_views
@@ -42,7 +42,7 @@ class Machines:
     measured: str
 
 
-class Compared(NamedTuple):
+class ModelRow(NamedTuple):
     """Values of a model: published, measured as published, measured corrected."""
 
     model: ModelResult
@@ -51,12 +51,12 @@ class Compared(NamedTuple):
     agreement: Agreement
 
 
-def measures_of(models: Sequence[ModelResult]) -> list[Shown]:
+def measures_of(models: Sequence[ModelResult]) -> list[MeasureText]:
     """Returns the measures published as one number, and the test accuracy if measured."""
     names = {name for model in models for name, value in model.published.items() if not isinstance(value, list)}
     names |= {name for name in ALWAYS if any(name in model.side(side).values for model in models for side in SIDES)}
     order = [*(name for name in FIRST if name in names), *sorted(names - set(FIRST))]
-    return [shown(name) for name in order]
+    return [measure_text(name) for name in order]
 
 
 def result_tables(models: Sequence[ModelResult], machines: Machines, withheld: Reason | None) -> tuple[Table, ...]:
@@ -64,16 +64,18 @@ def result_tables(models: Sequence[ModelResult], machines: Machines, withheld: R
     return tuple(_result_table(models, metric, machines, withheld) for metric in measures_of(models))
 
 
-def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machines, withheld: Reason | None) -> Table:
+def _result_table(
+    models: Sequence[ModelResult], metric: MeasureText, machines: Machines, withheld: Reason | None
+) -> Table:
     """One row per model for which the measure was published or measured."""
     measured = metric.heading(_("measured"))
-    fields: list[Field[Compared]] = [
+    fields: list[Field[ModelRow]] = [
         TextField(_("Model"), lambda row: Cell(row.model.label, model=row.model.label)),
         Field(_("Published"), lambda row: metric.parts(row.published)[0], metric.unit.of_value),
         Field(_("As published"), lambda row: Cell(*metric.parts(row.values[0])), measured),
         Field(_("Corrected"), lambda row: Cell(*metric.parts(row.values[1])), measured),
         Field(_("Difference"), lambda row: _difference(row, metric), metric.unit.of_difference),
-        *([] if metric.measure.exact else [Field[Compared]("n", lambda row: _seeds(row.model), _("seeds"))]),
+        *([] if metric.measure.exact else [Field[ModelRow]("n", lambda row: _seeds(row.model), _("seeds"))]),
         TextField(
             _("Published compared with measured"),
             lambda row: against_published(metric, row.published, row.values[0], row.agreement),
@@ -85,18 +87,20 @@ def _result_table(models: Sequence[ModelResult], metric: Shown, machines: Machin
         number = model.published.get(metric.name)
         published = None if isinstance(number, list) else number
         if published is not None or values != (None, None):
-            rows.append(Compared(model, published, values, agreement_of(metric, published, values[0], withheld)))
+            rows.append(ModelRow(model, published, values, agreement_of(metric, published, values[0], withheld)))
     return table_of(fields, rows, _note(models, metric, machines, rows), metric.title)
 
 
-def agreement_of(metric: Shown, published: float | None, value: Value | None, withheld: Reason | None) -> Agreement:
+def agreement_of(
+    metric: MeasureText, published: float | None, value: Value | None, withheld: Reason | None
+) -> Agreement:
     """Counts and times are not compared, because they are not estimates of the same quantity."""
     if metric.measure.exact or metric.measure.of_machine or isinstance(value, int | float):
         return Agreement(Verdict.NOT_COMPARED)
     return compare_published(published, value, withheld)
 
 
-def against_published(metric: Shown, published: float | None, value: Value | None, agreement: Agreement) -> Cell:
+def against_published(metric: MeasureText, published: float | None, value: Value | None, agreement: Agreement) -> Cell:
     """Compares a published value with the value measured under the published protocol. Bold if they differ.
 
     A single run is never bold, because the difference may be due to the seed.
@@ -120,7 +124,7 @@ def against_published(metric: Shown, published: float | None, value: Value | Non
     return Cell(published_text(metric, published, value, agreement), bold=agreement.beyond is not None)
 
 
-def _difference(row: Compared, metric: Shown) -> Cell:
+def _difference(row: ModelRow, metric: MeasureText) -> Cell:
     model, (first, second) = row.model, row.values
     if model.as_published.runs and model.as_published.runs == model.corrected.runs:
         return Cell(_("the same runs"))
@@ -135,7 +139,7 @@ def _seeds(model: ModelResult) -> str:
     return listed(str(count) for count in dict.fromkeys(counts) if count)
 
 
-def _note(models: Sequence[ModelResult], metric: Shown, machines: Machines, rows: Sequence[Compared]) -> str:
+def _note(models: Sequence[ModelResult], metric: MeasureText, machines: Machines, rows: Sequence[ModelRow]) -> str:
     values = [model.side(side).values.get(metric.name) for model in models for side in SIDES]
     kinds = {value.interval for value in values if isinstance(value, Estimate) and value.low is not None}
     compared = {row.agreement.interval.interval for row in rows if row.agreement.interval is not None}
@@ -176,11 +180,11 @@ def faults_tables(faults: Sequence[FaultResult], withheld: Reason | None) -> tup
 
 def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Table:
     def name(fault: FaultResult) -> Cell:
-        metric = shown(fault.measure)
+        metric = measure_text(fault.measure)
         return Cell(fault.title, metric.heading(metric.words), bold=fault.verdict is FaultVerdict.CHANGED)
 
     def effect(fault: FaultResult) -> Cell:
-        number, interval = shown(fault.measure).parts(fault.effect, signed=True)
+        number, interval = measure_text(fault.measure).parts(fault.effect, signed=True)
         return Cell(number, "" if fault.same_bits else interval)
 
     def pairs(fault: FaultResult) -> Cell:
@@ -189,14 +193,14 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
 
     fields: list[Field[FaultResult]] = [
         TextField(_("Fault"), name),
-        Field(_("Without"), lambda fault: Cell(*shown(fault.measure).parts(fault.without))),
-        Field(_("With"), lambda fault: Cell(*shown(fault.measure).parts(fault.with_))),
+        Field(_("Without"), lambda fault: Cell(*measure_text(fault.measure).parts(fault.without))),
+        Field(_("With"), lambda fault: Cell(*measure_text(fault.measure).parts(fault.with_))),
         Field(_("Effect"), effect),
         Field("n", pairs, _("pairs")),
         Field("p", lambda fault: "" if fault.p_holm is None else p_value(fault.p_holm), "Holm"),
         TextField(_("Verdict"), fault_words),
     ]
-    order = sorted(faults, key=lambda fault: (not shown(fault.measure).is_accuracy, -fault.size))
+    order = sorted(faults, key=lambda fault: (not measure_text(fault.measure).is_accuracy, -fault.size))
     sentences = [
         _(
             "Effect: the value with the fault minus the value without it, paired by seed or by the unit in column n; "

@@ -35,7 +35,7 @@ from convoy.training.run.plan import plan_one
 MARGIN = 1.5  # factor on the measured number of images to learn
 CHEAP_IMAGES, CHEAP_SHARE = 30_000, 0.1  # a network gets this many images if they take at most this share of the time
 EPOCH_IMAGES = 10_000  # minimum per epoch; at this data.limit, all test images of MNIST are scored
-MOST_EPOCHS = 3
+MAX_EPOCHS = 3
 START_SECONDS = 4.0  # to start the worker processes, per part
 
 
@@ -118,7 +118,7 @@ class _Fit:
             needed = max(needed, min(CHEAP_IMAGES, int(CHEAP_SHARE * self.seconds * self.times.pace(recipes[0]).train)))
         validation = max(recipe.data.split.validation for recipe in recipes)
         available = round(self.times.images * (1 - validation))  # images in the smallest training part
-        epochs = max(1, min(MOST_EPOCHS, needed // EPOCH_IMAGES))
+        epochs = max(1, min(MAX_EPOCHS, needed // EPOCH_IMAGES))
         if needed >= epochs * available:
             epochs = math.ceil(needed / available)
             return Size(limit=None, epochs=epochs, images=epochs * available)

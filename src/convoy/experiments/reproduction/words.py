@@ -10,8 +10,8 @@ from convoy.experiments.experiment import Side
 from convoy.experiments.reproduction.finding import (
     FaultResult,
     FaultVerdict,
-    Lacking,
     ModelResult,
+    NotMeasured,
     Options,
     Ranking,
     Reproduction,
@@ -19,7 +19,7 @@ from convoy.experiments.reproduction.finding import (
     StudyResult,
 )
 from convoy.experiments.verdicts import Value
-from convoy.experiments.words import Shown, reason_text, shown, verdict_name, words_of
+from convoy.experiments.words import MeasureText, measure_text, reason_text, verdict_name, words_of
 from convoy.stats import Estimate, mean_of
 from convoy.studies.compare import words as compare_words
 from convoy.text import gettext as _
@@ -58,7 +58,7 @@ def sentence(finding: Reproduction) -> str:
                     "the fault {fault} changed the {measure} most ({effect})",
                     fault=worst.title,
                     measure=words_of(worst.measure),
-                    effect=shown(worst.measure).difference(worst.effect.mean),
+                    effect=measure_text(worst.measure).difference(worst.effect.mean),
                 )
             )
         elif finding.faults:
@@ -117,7 +117,7 @@ def _scale(options: Options) -> list[str]:
 
 def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) -> str:
     """Compares the published test accuracies with runs of the same protocol; "" if none was measured."""
-    metric = shown("test_accuracy")
+    metric = measure_text("test_accuracy")
     agreements = {}
     for model in models if withheld is None else ():
         measured, published = model.as_published.values.get(metric.name), model.published.get(metric.name)
@@ -142,7 +142,7 @@ def _published_clause(models: Sequence[ModelResult], withheld: Reason | None) ->
     return _("highest test accuracy {accuracy} ({label})", accuracy=metric.text(best), label=label)
 
 
-def published_text(metric: Shown, published: float, measured: Value, agreement: Agreement) -> str:
+def published_text(metric: MeasureText, published: float, measured: Value, agreement: Agreement) -> str:
     """Compares a published value with the estimate from runs under the published protocol."""
     distance, interval = published - mean_of(measured), agreement.interval
     if agreement.reason is not None or interval is None:
@@ -195,11 +195,11 @@ def unit_name(over: str) -> str:
 def fault_words(fault: FaultResult) -> str:
     """Returns the verdict without the numbers of the effect."""
     match fault.lacking:
-        case Lacking.MEASURE:
+        case NotMeasured.MEASURE:
             return _("a run has no value of the measure")
-        case Lacking.MACHINES:
+        case NotMeasured.MACHINES:
             return _("the runs were measured on several machines")
-        case Lacking.SEEDS:
+        case NotMeasured.SEEDS:
             return _(
                 "the effect of a single run can only be measured with at least two {units}", units=unit_name(fault.over)
             )
@@ -216,7 +216,7 @@ def fault_words(fault: FaultResult) -> str:
 
 
 def _spread(spread: Spread, fault: FaultResult) -> str:
-    metric = shown(fault.measure)
+    metric = measure_text(fault.measure)
     return _(
         "single runs of the recipe {label} range from {lowest} to {highest} {measure} (standard deviation {sd} over "
         "{n} {units})",

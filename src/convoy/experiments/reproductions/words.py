@@ -8,7 +8,7 @@ from convoy.agreement import Reason, Verdict
 from convoy.experiments.reproduction import words
 from convoy.experiments.reproduction.finding import FaultVerdict, Reproduction
 from convoy.experiments.reproductions.finding import Reproductions
-from convoy.experiments.words import reason_text, shown, words_of
+from convoy.experiments.words import measure_text, reason_text, words_of
 from convoy.text import gettext as _
 from convoy.text.lists import listed
 
@@ -50,5 +50,5 @@ def largest_effect(finding: Reproduction) -> str:
     worst = finding.largest_effect
     if worst is None:
         return _("no effect on an accuracy shown") if finding.faults else _("none measured")
-    effect = " ".join(filter(None, shown(worst.measure).parts(worst.effect, signed=True)))
+    effect = " ".join(filter(None, measure_text(worst.measure).parts(worst.effect, signed=True)))
     return _("{fault}: {effect} points of {measure}", fault=worst.title, effect=effect, measure=words_of(worst.measure))

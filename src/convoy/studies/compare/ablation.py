@@ -29,7 +29,7 @@ RECIPE = "recipe"  # the key for several recipes
 Levels = tuple[str, ...]  # one value per key, as text
 
 
-class Compared(Protocol):
+class Contrast(Protocol):
     """Two values of a key."""
 
     @property
@@ -49,7 +49,7 @@ class Design:
     levels: Mapping[str, Levels]
 
     @classmethod
-    def of(cls, keys: Sequence[str], effects: Iterable[Compared], labels: Sequence[str]) -> Design:
+    def of(cls, keys: Sequence[str], effects: Iterable[Contrast], labels: Sequence[str]) -> Design:
         """The design with these effects and labels. Raises ValueError if the labels are not all combinations."""
         pairs = [(effect.key, value) for effect in effects for value in (effect.a, effect.b)]
         values = tuple(tuple(dict.fromkeys(value for own, value in pairs if own == key)) for key in keys)

@@ -78,7 +78,7 @@ class NotLearned:
     result: AtChance
 
 
-class Mixed(StrEnum):
+class UnintendedDifference(StrEnum):
     """An unintended difference between the runs."""
 
     DATA = "data"
@@ -97,7 +97,7 @@ class CompareFinding:
     flags: tuple[Flag, ...]  # sentences on faults and limits, with the models
     not_learned: tuple[NotLearned, ...]  # models at chance level
     left_out: tuple[LeftOut, ...]  # runs without a score
-    mixed: Mixed | None  # a difference between the runs that is not in their recipes
+    mixed: UnintendedDifference | None  # a difference between the runs that is not in their recipes
     openings: int  # of the test part in this workspace, at the time when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1
@@ -244,8 +244,8 @@ def _flags(members: Sequence[Member]) -> tuple[Flag, ...]:
     )
 
 
-def _mixed(scored: Sequence[Member]) -> Mixed | None:
-    for mixed, key in ((Mixed.DATA, "data_hash"), (Mixed.SPLITS, "split_hash")):
+def _mixed(scored: Sequence[Member]) -> UnintendedDifference | None:
+    for mixed, key in ((UnintendedDifference.DATA, "data_hash"), (UnintendedDifference.SPLITS, "split_hash")):
         if len({getattr(member.run.data, key) for member in scored}) > 1:
             return mixed
     return None

@@ -8,7 +8,7 @@ from convoy import chance
 from convoy.reporting.about import About, Cite
 from convoy.reporting.words import accuracy_name, accuracy_title, part_name
 from convoy.studies.compare.ablation import Ablation, Interaction
-from convoy.studies.compare.finding import CompareFinding, Mixed
+from convoy.studies.compare.finding import CompareFinding, UnintendedDifference
 from convoy.studies.compare.images import Reason, Untested
 from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
@@ -155,7 +155,7 @@ def caveats(finding: CompareFinding) -> list[str]:
         text = _("{label}, seed {seed} is left out: no {part} score", label=run.label, seed=run.seed, part=part)
         texts.append(f"{text} ({ending})")
     if finding.mixed is not None:
-        what = {Mixed.DATA: _("data"), Mixed.SPLITS: _("splits")}[finding.mixed]
+        what = {UnintendedDifference.DATA: _("data"), UnintendedDifference.SPLITS: _("splits")}[finding.mixed]
         texts.append(_("The runs used different {what}, which adds to the differences between models", what=what))
     if finding.part == "validation":
         texts.append(

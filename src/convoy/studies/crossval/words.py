@@ -9,7 +9,7 @@ from convoy.text.lists import listed
 from convoy.text.numbers import decimals_for
 
 MAX_NAMED = 4  # folds or classes listed in a note
-MOST_NOTES = 6
+MAX_NOTES = 6
 
 
 def sentence(finding: CrossvalFinding) -> str:
@@ -82,6 +82,6 @@ def _notes(finding: CrossvalFinding) -> list[str]:
         note if len(labels) == len(finding.rows) else f"{listed(labels, most=MAX_NAMED)}: {note}"
         for note, labels in folds.items()
     ]
-    if (more := len(texts) - MOST_NOTES) > 0:
-        texts[MOST_NOTES:] = [_("{n} more notes on single folds; see their run folders", n=more)]
+    if (more := len(texts) - MAX_NOTES) > 0:
+        texts[MAX_NOTES:] = [_("{n} more notes on single folds; see their run folders", n=more)]
     return texts

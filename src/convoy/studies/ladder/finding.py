@@ -88,7 +88,7 @@ Accuracies = Mapping[int, float]  # by seed
 
 
 @dataclass(frozen=True)
-class Measured:
+class RungAccuracies:
     """The accuracies of one rung; `without`: None if the second recipe without the change is not valid."""
 
     changes: tuple[Setting, ...]
@@ -98,7 +98,7 @@ class Measured:
 
 def conclude(
     start: Accuracies,
-    rungs: Sequence[Measured],
+    rungs: Sequence[RungAccuracies],
     *,
     labels: tuple[str, str],
     data: str,
@@ -107,17 +107,17 @@ def conclude(
     limit: int | None = None,
 ) -> LadderFinding:
     """`rungs`: from the first change to the last, which gives the second recipe. All have the same seeds."""
-    grain, seeds = 1 / images, tuple(start)
+    resolution, seeds = 1 / images, tuple(start)
     below = [start, *(rung.accuracies for rung in rungs)]
     end = below[-1]
 
     def effect(with_: Accuracies, without: Accuracies) -> Effect:
         return Effect(
-            *paired_difference(*([values[seed] for seed in seeds] for values in (with_, without)), step=grain)
+            *paired_difference(*([values[seed] for seed in seeds] for values in (with_, without)), step=resolution)
         )
 
     def mean(accuracies: Accuracies) -> Estimate:
-        return t_interval([accuracies[seed] for seed in seeds], step=grain)
+        return t_interval([accuracies[seed] for seed in seeds], step=resolution)
 
     steps = [effect(rung.accuracies, before) for rung, before in zip(rungs, below, strict=False)]
     alone = [None if rung.without is None else effect(end, rung.without) for rung in rungs[:-1]]
@@ -134,14 +134,14 @@ def conclude(
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedRung:
     """The changes of a rung, and whether the second recipe was trained without them."""
 
     changes: tuple[Setting, ...]
     has_without: bool
 
 
-def find(labels: tuple[str, str], steps: Sequence[Asked], seeds: int, members: Sequence[Member]) -> LadderFinding:
+def find(labels: tuple[str, str], steps: Sequence[PlannedRung], seeds: int, members: Sequence[Member]) -> LadderFinding:
     """`members`: finished runs that scored test or validation images: `seeds` of the first recipe, then of each step
     with its changes and, if it was trained, of the second recipe without them.
     """
@@ -154,7 +154,7 @@ def find(labels: tuple[str, str], steps: Sequence[Asked], seeds: int, members: S
 
     return conclude(
         accuracies(),
-        [Measured(step.changes, accuracies(), accuracies() if step.has_without else None) for step in steps],
+        [RungAccuracies(step.changes, accuracies(), accuracies() if step.has_without else None) for step in steps],
         labels=labels,
         data=members[0].run.data.name,
         part=part,
@@ -164,7 +164,7 @@ def find(labels: tuple[str, str], steps: Sequence[Asked], seeds: int, members: S
 
 
 def again(stated: LadderFinding, study: Study) -> LadderFinding:
-    steps = [Asked(rung.changes, rung.without is not None) for rung in stated.rungs]
+    steps = [PlannedRung(rung.changes, rung.without is not None) for rung in stated.rungs]
     return find((stated.first, stated.second), steps, len(stated.seeds), study.members)
 
 

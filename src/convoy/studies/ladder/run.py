@@ -14,7 +14,7 @@ from convoy.recipe.faults import Fault
 from convoy.registry import is_user_class
 from convoy.runs import Study
 from convoy.studies import findings
-from convoy.studies.ladder.finding import Asked, Setting, find
+from convoy.studies.ladder.finding import PlannedRung, Setting, find
 from convoy.studies.session import Entry, Session
 from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
@@ -162,7 +162,7 @@ def run(ladder: Ladder, session: Session) -> Study | None:
     if members is None:
         return None
     study = write_study("ladder", name, members, session)
-    steps = [Asked(tuple(map(_setting, step.changes)), step.without is not None) for step in ladder.steps]
+    steps = [PlannedRung(tuple(map(_setting, step.changes)), step.without is not None) for step in ladder.steps]
     findings.write(study, find(ladder.labels, steps, ladder.seeds, members))
     return study
 

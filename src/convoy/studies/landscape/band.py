@@ -18,7 +18,7 @@ from convoy.stats import Estimate, t_interval
 from convoy.studies.landscape.arrays import Edges
 
 WINDOW = 25  # steps; the loss of a single batch is noisy
-LEAST_LOSS = 1e-7  # lower bound before taking the logarithm; smaller values are rounding errors of float32
+MIN_LOSS = 1e-7  # lower bound before taking the logarithm; smaller values are rounding errors of float32
 EARLY_STEPS = 4000  # where the published bands differ most
 
 
@@ -88,7 +88,7 @@ def width(curves: Curves, measure: Measure) -> np.ndarray:
     """Returns the width of the band at each step, float64 [T]; NaN if a loss is not finite."""
     low, high = edges(curves.loss if measure is Measure.LOSS else smoothed(curves.loss, curves.spacing))
     if measure is Measure.LOG:
-        low, high = (np.log(np.maximum(edge, LEAST_LOSS)) for edge in (low, high))
+        low, high = (np.log(np.maximum(edge, MIN_LOSS)) for edge in (low, high))
     return np.where(np.isfinite(curves.loss).all(0), high - low, np.nan)
 
 

@@ -17,7 +17,7 @@ from convoy.studies.landscape.words import CAP
 from convoy.text import gettext as _
 
 MAX_POINTS = 500  # of a band; in a long run, a point covers several steps
-LEAST = 1e-6  # minimum of a drawn loss
+MIN_LOSS = 1e-6  # minimum of a drawn loss
 LEVELS = 14
 POINTS_PER_EPOCH = 12  # of a path that is drawn in 3D
 LIFT = 1.06  # factor by which a 3D path is above its surface, which would hide it
@@ -77,7 +77,7 @@ def _without_spikes(values: np.ndarray) -> float:
 
 
 def drawn_loss(surface: Surface) -> np.ndarray:
-    return np.clip(surface.loss, LEAST, CAP)
+    return np.clip(surface.loss, MIN_LOSS, CAP)
 
 
 def draw_lines(axes: Axes, lines: Mapping[str, Surface], look: Look) -> None:

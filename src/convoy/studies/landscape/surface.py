@@ -31,7 +31,7 @@ from convoy.training.run.plan import Plan
 LINE_POINTS = 51
 REACH = 1.0  # maximum distance along a random direction, whose filters have the norms of the network's filters
 MARGIN = 0.2  # around the training path, as a fraction of its extent
-MOST_EPOCHS = 50  # of a path, because a parameter is loaded for all epochs at once
+MAX_EPOCHS = 50  # of a path, because a parameter is loaded for all epochs at once
 REPORT_SECONDS = 5.0  # between two progress messages
 
 Direction = list[torch.Tensor]
@@ -100,7 +100,7 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
     files = sorted((run.path / "weights").glob("epoch-*.safetensors"))
     files = [
         run.file(f"weights/{files[place].name}")
-        for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST_EPOCHS)).astype(int))
+        for place in np.unique(np.linspace(0, len(files) - 1, min(len(files), MAX_EPOCHS)).astype(int))
     ]
     if len(files) < 3:
         return None

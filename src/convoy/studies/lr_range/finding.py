@@ -12,7 +12,7 @@ from convoy.notebook import html_of
 from convoy.runs import Run, Study
 from convoy.text import gettext as _
 
-FEWEST_STEPS = 100  # needed for smoothing; determines the number of epochs
+MIN_STEPS = 100  # needed for smoothing; determines the number of epochs
 ERRORS_OF_A_FALL = 10  # minimum fall in standard errors of a smoothed loss; noise alone falls by 4 over 25 windows
 CURVE_POINTS = 300
 
@@ -46,7 +46,7 @@ def conclude(label: str, run: Run) -> LrRangeFinding:
     """Raises ValueError if too few steps had a finite loss."""
     lr, loss = (run.steps[key].astype(np.float64) for key in ("lr", "loss"))
     finite = np.isfinite(loss)
-    if finite.sum() < FEWEST_STEPS // 4:
+    if finite.sum() < MIN_STEPS // 4:
         raise ValueError(
             _("{path}: only {n} steps had a finite loss: start at a lower rate", path=run.path, n=finite.sum())
         )

@@ -11,7 +11,7 @@ from convoy.recipe import Recipe
 from convoy.recipe.sections import Stop
 from convoy.runs import Study
 from convoy.studies import findings
-from convoy.studies.lr_range.finding import FEWEST_STEPS, conclude
+from convoy.studies.lr_range.finding import MIN_STEPS, conclude
 from convoy.studies.session import Entry, Session
 from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
@@ -46,4 +46,4 @@ def _rising(recipe: Recipe, lowest: float, highest: float) -> Recipe:
         }
     )
     steps = steps_per_epoch(len(plan_one(rising).prepared.train), rising.train.batch_size)
-    return rising.override({"train.epochs": math.ceil(FEWEST_STEPS / steps)})
+    return rising.override({"train.epochs": math.ceil(MIN_STEPS / steps)})

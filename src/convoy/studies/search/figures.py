@@ -22,7 +22,7 @@ from convoy.text import gettext as _
 
 MAX_CELLS = 400  # of a heat map
 MAX_LABELLED_COLUMNS = 12  # of a heat map with numbers in its cells
-LONGEST_VALUE = 16  # characters of a value on an axis
+MAX_VALUE_LENGTH = 16  # characters of a value on an axis
 MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # numbers, names along an axis; if there are more, they are rotated
 BLUE = MODELS[0][0]
 
@@ -46,7 +46,7 @@ def in_order(values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def tick_names(values: Sequence[Any]) -> list[str]:
-    return shortened([words.value_text(value) for value in values], LONGEST_VALUE)
+    return shortened([words.value_text(value) for value in values], MAX_VALUE_LENGTH)
 
 
 def is_rotated(values: Sequence[Any]) -> bool:
@@ -184,7 +184,7 @@ def draw_parallel(axes: Axes, finding: SearchFinding) -> None:
                 name, (place, scale(value)), (-4 if is_last else 4, 6), textcoords="offset points", fontsize=8,
                 color=MUTED, ha="right" if is_last else "left",
             )  # fmt: skip
-    axes.set_xticks(places, shortened([words.key_name(path) for path in finding.paths], LONGEST_VALUE))
+    axes.set_xticks(places, shortened([words.key_name(path) for path in finding.paths], MAX_VALUE_LENGTH))
     axes.set_yticks([])
     axes.set_ylim(-0.06, 1.1)
     axes.grid(False)

@@ -135,7 +135,7 @@ class SearchFinding:
         ]
 
 
-class Retrained(TypedDict):
+class WinnerResults(TypedDict):
     """What a finding contains of the winner's runs."""
 
     data: str
@@ -145,10 +145,10 @@ class Retrained(TypedDict):
     flags: tuple[str, ...]
 
 
-def retrained(runs: Sequence[Run], scored_on: Part) -> Retrained:
+def retrained(runs: Sequence[Run], scored_on: Part) -> WinnerResults:
     """`runs`: of the winner, with fresh seeds."""
     part: Part = "test" if all("test" in run.scores for run in runs) else "validation"
-    return Retrained(
+    return WinnerResults(
         data=runs[0].data.name,
         part=part,
         accuracy=accuracy_of([run.scores[part] for run in runs]),

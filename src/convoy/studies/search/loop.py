@@ -20,12 +20,12 @@ from convoy.randomness import derive_seed
 from convoy.recipe import Recipe
 from convoy.studies.search import finding
 from convoy.studies.search.finding import Importance, Pruner, Sampler, State
-from convoy.studies.search.space import MOST_POINTS, Point, Space
+from convoy.studies.search.space import MAX_POINTS, Point, Space
 from convoy.text import gettext as _
 
 FACTOR = 3  # halving and hyperband keep 1/FACTOR of the trials and train them FACTOR times as long
 DUPLICATES = 100  # consecutive repeated suggestions after which the search ends
-FEWEST_FINISHED = 10  # trials trained to the end; with fewer the importance uses all trials
+MIN_FINISHED = 10  # trials trained to the end; with fewer the importance uses all trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy reports the progress itself
 warnings.filterwarnings("ignore", category=ExperimentalWarning, module="optuna")
@@ -181,7 +181,7 @@ class Trials:
 
     def _propose_untried(self, tried: Sequence[Point]) -> None:
         """Enqueues a new point of a small grid, because samplers often repeat points there."""
-        if self.space.size is None or self.space.size > MOST_POINTS or self.is_grid:
+        if self.space.size is None or self.space.size > MAX_POINTS or self.is_grid:
             return
         seed = derive_seed(self.base.seed, "untried", len(tried))
         untried = next((point for point in self.space.points(seed) if point not in tried), None)
@@ -317,7 +317,7 @@ def importance_of(trials: Sequence[FrozenTrial]) -> Importance | None:
     """Computes fANOVA over the trials that did not diverge. Returns None if too few of them differ."""
     scored = [frozen for frozen in trials if not has_diverged(frozen)]
     finished = [frozen for frozen in scored if frozen.state == TrialState.COMPLETE]
-    only_finished = len(finished) >= FEWEST_FINISHED
+    only_finished = len(finished) >= MIN_FINISHED
     copies = [
         create_trial(params=frozen.params, distributions=frozen.distributions, value=accuracy_of(frozen))
         for frozen in (finished if only_finished else scored)

@@ -19,7 +19,7 @@ from convoy.text import gettext as _
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-MOST_POINTS = 100_000  # of a full grid; all points are checked before training
+MAX_POINTS = 100_000  # of a full grid; all points are checked before training
 DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically, and an axis over it is logarithmic
 NOT_SEARCHED = {
     "seed": "the winner is retrained with fresh seeds",
@@ -154,12 +154,12 @@ class Space:
         Returns points that together contain every value, with their recipes.
         """
         corners = math.prod(len(axis.extremes) for axis in self.axes)
-        if corners > MOST_POINTS:
+        if corners > MAX_POINTS:
             raise ValueError(
                 _(
                     "the grid has {corners:,} points, the limit is {most_points:,}: use ranges",
                     corners=corners,
-                    most_points=MOST_POINTS,
+                    most_points=MAX_POINTS,
                 )
             )
         for point in product(*(axis.extremes for axis in self.axes)):

@@ -44,7 +44,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Needed:
+class SeedsNeeded:
     """Seeds per model for which a two-sided t test at 5 % detects a difference of accuracies with a power of 80 %.
 
     None: more than power.MAX_SEEDS.
@@ -62,7 +62,7 @@ class SeedsFinding:
     part: Literal["test", "validation"]  # whose accuracies these are
     images: int  # of that part
     spreads: tuple[Spread, ...]  # one per source of randomness
-    needed: tuple[Needed, ...]  # seeds needed for a comparison, by difference
+    needed: tuple[SeedsNeeded, ...]  # seeds needed for a comparison, by difference
     limit: int | None  # images that the data were limited to
     kind: Literal["seeds"] = "seeds"
     schema: int = 1
@@ -90,10 +90,10 @@ def conclude(
 ) -> SeedsFinding:
     """`accuracies` and `differences` are fractions. Raises ValueError for fewer than two seeds."""
     spreads = tuple(spread_of(source, values) for source, values in accuracies.items())
-    grain = 1 / (images * math.sqrt(12))  # standard deviation that rounding to the nearest image can hide
+    resolution = 1 / (images * math.sqrt(12))  # standard deviation that rounding to the nearest image can hide
     total = next(spread for spread in spreads if spread.source is Source.ALL)
-    sds = max(total.sd, grain), max(total.sd_high, grain)
-    needed = tuple(Needed(each, *(seeds_needed(each, sd) for sd in sds)) for each in differences)
+    sds = max(total.sd, resolution), max(total.sd_high, resolution)
+    needed = tuple(SeedsNeeded(each, *(seeds_needed(each, sd) for sd in sds)) for each in differences)
     return SeedsFinding(label, data, part, images, spreads, needed, limit)
 
 

@@ -12,7 +12,7 @@ from convoy.reporting.rows import ChartRow, RowChart, Value
 from convoy.reporting.words import accuracy_name, part_name
 from convoy.runs import Study
 from convoy.studies.seeds import words
-from convoy.studies.seeds.finding import Needed, SeedsFinding, Source, Spread
+from convoy.studies.seeds.finding import SeedsFinding, SeedsNeeded, Source, Spread
 from convoy.text import gettext as _
 from convoy.text.numbers import interval
 
@@ -88,7 +88,7 @@ def _sd(finding: SeedsFinding, spread: Spread | None) -> Cell:
 
 
 def _needed(finding: SeedsFinding) -> Table:
-    fields: list[Field[Needed]] = [
+    fields: list[Field[SeedsNeeded]] = [
         Field(_("Difference between two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
         Field(_("Seeds per model"), lambda needed: words.seeds_text(needed.seeds)),
         Field(_("Seeds at the upper limit of the standard deviation"), lambda row: words.seeds_text(row.seeds_at_high)),

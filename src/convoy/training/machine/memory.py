@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST_THRESHOLD = 32 << 20  # bytes; glibc's maximum
+MAX_THRESHOLD = 32 << 20  # bytes; glibc's maximum
 ROOM_BYTES = 1 << 30  # free memory allowed, in addition to half of what the process used at the first check
 
 
@@ -29,7 +29,7 @@ class MemoryRetention:
         self._libc = _glibc()
         self._limit: float | None = None  # resident bytes; None: set by the next check
         if self._libc is not None:
-            self._libc.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
+            self._libc.mallopt(M_MMAP_THRESHOLD, MAX_THRESHOLD)
             self._libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
             self._libc.malloc_trim(0)  # memory of an earlier run in this process
 

@@ -29,7 +29,7 @@ def about_pretrained(recipe: Recipe, prepared: Prepared) -> list[str]:
         raise ValueError(
             _("model.options.pretrained and model.init both set the initial weights; expected one of them")
         )
-    expected, notes = pretrained.expected(recipe.model.name), []
+    expected, notes = pretrained.weights_info(recipe.model.name), []
     mean, std = expected.statistics(prepared.in_chans)
     levels, deviations = (", ".join(f"{level:.3f}" for level in values) for values in (mean, std))
     if (prepared.mean, prepared.std) == (mean, std):

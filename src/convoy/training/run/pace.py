@@ -23,8 +23,8 @@ Clock = Callable[[], float]  # seconds
 
 FORWARD_AND_BACKWARD = 3  # times the FLOPs of a forward pass
 TIMED_FLOPS = 5e9  # per timed step: about 0.1 s on one core
-FEWEST_IMAGES = 8
-REPEATS, LONGEST_SECONDS = 5, 0.3  # per measurement
+MIN_IMAGES = 8
+REPEATS, MAX_SECONDS = 5, 0.3  # per measurement
 FIXED_SECONDS = 2.0  # per run: building the network, files, overhead of scoring, latency measurement
 
 
@@ -47,7 +47,7 @@ def measure(plan: Plan, clock: Clock = time.perf_counter) -> Pace:
     """
     recipe, prepared, learner = plan.recipe, plan.prepared, plan.learner()
     flops = cost.flops_per_image(learner.module, (prepared.in_chans, prepared.image_size, prepared.image_size))
-    affordable = max(FEWEST_IMAGES, int(TIMED_FLOPS / max(1, FORWARD_AND_BACKWARD * flops)))
+    affordable = max(MIN_IMAGES, int(TIMED_FLOPS / max(1, FORWARD_AND_BACKWARD * flops)))
     count = min(recipe.train.batch_size, len(prepared.train), affordable)
     augmentation = build_augmentation(recipe.data.augment)
     batches = [
@@ -57,7 +57,7 @@ def measure(plan: Plan, clock: Clock = time.perf_counter) -> Pace:
         for size in (max(2, count // 4), count)
     ]
     few_seconds, many_seconds = (_seconds(partial(learner.step, *batch), clock) for batch in batches)
-    images = prepared.train.images[: max(FEWEST_IMAGES, min(affordable, 1000))]
+    images = prepared.train.images[: max(MIN_IMAGES, min(affordable, 1000))]
     evaluation = _seconds(lambda: predict(learner.module, images, plan.normaliser), clock)
     step = _extrapolated(few_seconds, len(batches[0][1]), many_seconds, len(batches[1][1]), recipe.train.batch_size)
     return Pace(recipe.train.batch_size / step, len(images) / evaluation, flops)
@@ -73,11 +73,11 @@ def _extrapolated(few_seconds: float, few_images: int, many_seconds: float, many
 
 
 def _seconds(work: Callable[[], object], clock: Clock) -> float:
-    """Returns the median of up to REPEATS calls after a warm-up, or the warm-up alone if it took LONGEST_SECONDS."""
+    """Returns the median of up to REPEATS calls after a warm-up, or the warm-up alone if it took MAX_SECONDS."""
     times = [_timed(work, clock)]
-    if times[0] < LONGEST_SECONDS:
+    if times[0] < MAX_SECONDS:
         times = []
-    while len(times) < REPEATS and sum(times) < LONGEST_SECONDS:
+    while len(times) < REPEATS and sum(times) < MAX_SECONDS:
         times.append(_timed(work, clock))
     return statistics.median(times)
 

@@ -165,7 +165,7 @@ class Plan:
         geometry = Geometry(prepared.in_chans, len(prepared.classes), prepared.image_size)
         with _seeded(self.recipe):
             sha256, layers = pretrained.load(self.network, model.name, geometry, model.options)
-        weights = PretrainedWeights(pretrained.expected(model.name).source, sha256, layers)
+        weights = PretrainedWeights(pretrained.weights_info(model.name).source, sha256, layers)
         note = _("pretrained weights {source}, SHA-256 {hash} ...", source=weights.source, hash=sha256[:8])
         if layers:
             note = _("{weights}; random: {layers}", weights=note, layers=joined(layers))

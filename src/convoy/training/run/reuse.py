@@ -1,7 +1,7 @@
 """Runs that need no training: finished runs, and runs whose faults affect only the final scores.
 
-The same run without these faults is its twin and has bit-identical steps and epochs. The run copies the twin's
-training and computes only the final scores.
+The same run without these faults has bit-identical steps and epochs. A run with them copies its training and computes
+only the final scores.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ def count_openings(run: Run, workspace: Workspace, data_hash: str, count: int) -
             run.update("data.json", test_openings=openings)
 
 
-def run_from_twin(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
-    for text in _copy_and_score(run, plan, twin, workspace, test=test):
+def copied_run(run: Run, plan: Plan, source: Run, workspace: Workspace, *, test: bool) -> Iterator[Event]:
+    for text in _copy_and_score(run, plan, source, workspace, test=test):
         run.log(text)
         yield Note(text)
     yield Ended(_("run folder: {run}", run=run.path), run.path, RunState.FINISHED)
 
 
-def twin_of(plan: Plan, workspace: Workspace) -> Run | None:
+def run_to_copy(plan: Plan, workspace: Workspace) -> Run | None:
     """Returns the finished run without those faults, if it still has its weights."""
     faults = plan.recipe.protocol.faults
     if any(fault.info.opens_test for fault in faults):  # also changes the test scores during training
@@ -90,31 +90,31 @@ def twin_of(plan: Plan, workspace: Workspace) -> Run | None:
     others = [fault for fault in faults if not _affects_only_scores(fault, plan)]
     if len(others) == len(faults):
         return None
-    twin = workspace.find(replace(plan, recipe=plan.recipe.override({"protocol.faults": others})).fingerprint)
-    return twin if twin is not None and twin.finished and not twin.is_archived else None
+    source = workspace.find(replace(plan, recipe=plan.recipe.override({"protocol.faults": others})).fingerprint)
+    return source if source is not None and source.finished and not source.is_archived else None
 
 
 def _affects_only_scores(fault: Fault, plan: Plan) -> bool:
     return fault.info.only_scores or fault.info.has_no_effect(context_of(plan.recipe, plan.prepared))
 
 
-def _copy_and_score(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
-    """Finishes `run` with the training of its twin. Yields console lines."""
+def _copy_and_score(run: Run, plan: Plan, source: Run, workspace: Workspace, *, test: bool) -> Iterator[str]:
+    """Finishes `run` with the training of `source`. Yields console lines."""
     run.clear()
     label, seed = plan.recipe.label, plan.recipe.seed
     run.write_status(label=label, seed=seed, flags=plan.flags)
     for name in COPIED_FILES:
-        if (twin.path / name).is_file():
-            shutil.copyfile(twin.file(name), run.path / name)
-    if (twin.path / "weights").is_dir():
-        for path in (twin.path / "weights").iterdir():
-            twin.check_file(f"weights/{path.name}")
-        shutil.copytree(twin.path / "weights", run.path / "weights")
+        if (source.path / name).is_file():
+            shutil.copyfile(source.file(name), run.path / name)
+    if (source.path / "weights").is_dir():
+        for path in (source.path / "weights").iterdir():
+            source.check_file(f"weights/{path.name}")
+        shutil.copytree(source.path / "weights", run.path / "weights")
     write_json(run.path / "data.json", asdict(finish.describe_data(plan, 0)))
     finish.copy_code(run, plan)
-    yield _("already trained: {run}; the faults affect only the final scores", run=twin.path)
+    yield _("already trained: {run}; the faults affect only the final scores", run=source.path)
     yield from (*plan.flags, *plan.notes)
-    status = twin.status
+    status = source.status
     module = plan.network_with(run.file("best.safetensors"))
     epoch = finish.kept_epoch(plan, status.best_epoch, status.steps)
     finish.score_held_out(run, plan, module, epoch)
@@ -122,9 +122,9 @@ def _copy_and_score(run: Run, plan: Plan, twin: Run, workspace: Workspace, *, te
         yield finish.open_test(run, plan, module, workspace, epoch=epoch)
     yield from (flag for flag in run.status.flags if flag not in plan.flags)
     yield from lines.chance_levels(run)
-    shutil.copyfile(twin.file("cost.json"), run.path / "cost.json")
-    run.update("cost.json", flops_per_image=finish.reported_flops(2 * (twin.cost.macs_per_image or 0), plan))
-    if (train_score := twin.train_score) is not None:
+    shutil.copyfile(source.file("cost.json"), run.path / "cost.json")
+    run.update("cost.json", flops_per_image=finish.reported_flops(2 * (source.cost.macs_per_image or 0), plan))
+    if (train_score := source.train_score) is not None:
         run.write_score("train", train_score)
     run.finish(
         stopped=status.stopped,

@@ -83,9 +83,9 @@ def run_one(
             if run.finished and not fresh:  # by another process in the meantime
                 yield from reuse.finished_run(run, plan, workspace, test=test)
                 return
-            twin = None if fresh or until else reuse.twin_of(plan, workspace)
-            if twin is not None:
-                yield from reuse.run_from_twin(run, plan, twin, workspace, test=test)
+            source = None if fresh or until else reuse.run_to_copy(plan, workspace)
+            if source is not None:
+                yield from reuse.copied_run(run, plan, source, workspace, test=test)
                 return
             if fresh or not _has_checkpoint(run, plan):
                 run.clear()

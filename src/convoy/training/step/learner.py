@@ -94,7 +94,7 @@ class Learner:
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         logits = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
         if self._ranks is not None:
-            loss, logits = self._ranks.add_up(self.parameters, loss, logits, rows, len(x))
+            loss, logits = self._ranks.all_reduce(self.parameters, loss, logits, rows, len(x))
         norm = _norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
         if self._train.clip_norm:
             clip_grads_with_norm_(self.parameters, self._train.clip_norm, norm)

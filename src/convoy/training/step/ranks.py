@@ -151,7 +151,7 @@ class Ranks:
         """Returns this rank's range (start, stop) of `count` items. Sizes of ranges differ by at most one."""
         return count * self.rank // self.size, count * (self.rank + 1) // self.size
 
-    def add_up(
+    def all_reduce(
         self,
         parameters: Sequence[torch.Tensor],
         loss: torch.Tensor,
