@@ -53,7 +53,7 @@ def _missing(error: MissingArgumentError) -> str | None:
 
 
 def _invalid(error: CoercionError) -> str | None:
-    """For a value that our converter refused, its message; for a name that is none of the choices, close ones."""
+    """For a value that our converter refused, its message; for a name that is not among the choices, close ones."""
     token = error.token
     if token is None:
         return None

@@ -35,7 +35,7 @@ class Records:
         return scored[0] if scored else None
 
 
-def right(run: Run, part: str) -> np.ndarray:
+def is_correct(run: Run, part: str) -> np.ndarray:
     """Returns whether each image of a part is classified correctly, bool [N]."""
     labels, predicted = run.predicted(part)
     correct: np.ndarray = labels == predicted

@@ -4,8 +4,8 @@ Paper: Huang, Liu, van der Maaten, Weinberger, "Densely Connected Convolutional 
 https://arxiv.org/abs/1608.06993
 Differs from the paper: the stem of `densenet121`, `169` and `201` keeps the size of the map (see resnet.py) unless
 `stem = "paper"`, and a transition keeps the last row of an odd map, so that either stem works with 28 pixels.
-`densenet_bc_100_12` is the paper's network for CIFAR; `depth` and `growth` give its other ones. Dropout comes after the
-3x3 convolution of each layer, as in torchvision; in the paper, after all convolutions except the first.
+`densenet_bc_100_12` is the paper's network for CIFAR; `depth` and `growth` give its other variants. Dropout comes after
+the 3x3 convolution of each layer, as in torchvision; in the paper, after all convolutions except the first.
 """
 
 import torch

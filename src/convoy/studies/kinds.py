@@ -2,7 +2,7 @@
 
 command.py has the public function with its options; convoy/api/__init__.py imports it. These modules never import
 torch, not even indirectly: finding.py has the type of the finding, whose field `kind` is the folder's name, and the
-function `again`, which recomputes it; words.py has the functions `sentence` and `caveats` of a finding and, optionally,
+function `recompute`; words.py has the functions `sentence` and `caveats` of a finding and, optionally,
 `about`, what lab reports and checklists say about the kind; page.py has the function `page` of study, finding and
 folder.
 """
@@ -45,11 +45,11 @@ def finding_of(study: Study, kinds: Mapping[str, str] = KINDS) -> Any:
     return findings.read(study, types[0])
 
 
-def finding_again(study: Study) -> Any:
+def recompute_finding(study: Study) -> Any:
     """Recomputes the finding from the study's runs. Reads from the stated finding only what the study was asked for,
     such as labels. Raises ValueError like `finding_of`, and if it cannot be recomputed.
     """
-    return _module(study, "finding", KINDS).again(finding_of(study), study)
+    return _module(study, "finding", KINDS).recompute(finding_of(study), study)
 
 
 def sentence_of(study: Study, kinds: Mapping[str, str] = KINDS) -> str:

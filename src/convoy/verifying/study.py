@@ -17,7 +17,7 @@ FINDING = "finding.json"
 
 
 def verify_finding(study: Study) -> CheckResult:
-    """Compares the finding with one that is recomputed from the runs (`again` of its kind)."""
+    """Compares the finding with one that is recomputed from the runs (`recompute` of its kind)."""
     if not study.has_finding:
         return not_checkable(study.name, Check.FINDING, _("the study is not finished"))
     if study.contents.kind not in kinds.KINDS:
@@ -30,7 +30,7 @@ def verify_finding(study: Study) -> CheckResult:
         damaged = Contradiction(study.name, FINDING, FINDING, CONTENT, found=str(error))
         return comparison(study.name, Check.FINDING, words, [damaged])
     try:
-        found = _table(kinds.finding_again(study))
+        found = _table(kinds.recompute_finding(study))
     except ValueError as error:
         return not_checkable(study.name, Check.FINDING, str(error))
     different = [

@@ -16,9 +16,7 @@ from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 from convoy.text.lists import listed
 
-INACTIVE_SHARE = (
-    0.9  # fraction of dead or saturated units in a layer; in an untrained LeNet, up to half of the units are 0
-)
+INACTIVE_SHARE = 0.9  # of the units of a layer, dead or saturated; in an untrained LeNet, up to half of them are 0
 MIN_IMAGES = 8  # minimum to call a unit dead
 VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence

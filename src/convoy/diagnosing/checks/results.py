@@ -10,7 +10,7 @@ from convoy import chance
 from convoy.agreement import difference_of_shares
 from convoy.diagnosing.checks.data import copies_in_training
 from convoy.diagnosing.finding import Finding, Severity
-from convoy.diagnosing.records import Records, right, without_faults, without_seed
+from convoy.diagnosing.records import Records, is_correct, without_faults, without_seed
 from convoy.diagnosing.suspects import find_suspects
 from convoy.power import seeds_needed, smallest_detectable
 from convoy.record import contradictions
@@ -119,7 +119,7 @@ def test_set_reused(records: Records) -> Iterator[Finding]:
     if not records.finished or "test" not in records.finished[0].scores:
         return
     labels = records.finished[0].predicted("test")[0]
-    rows = [right(run, "test") for run in runs if np.array_equal(run.predicted("test")[0], labels)]
+    rows = [is_correct(run, "test") for run in runs if np.array_equal(run.predicted("test")[0], labels)]
     openings = max(records.openings, len(rows))
     if openings < 2 or len(rows) < 2:
         return
@@ -223,7 +223,7 @@ def effect_of_faults(records: Records) -> Iterator[Finding]:
             continue
         labels, others = run.predicted(part)[0], twins[0].predicted(part)[0]
         if np.array_equal(labels, others):
-            cost = mcnemar(right(run, part), right(twins[0], part)).difference
+            cost = mcnemar(is_correct(run, part), is_correct(twins[0], part)).difference
         else:
             a, b = run.scores[part], twins[0].scores[part]
             cost = difference_of_shares(a.accuracy, a.n, b.accuracy, b.n)
@@ -279,7 +279,7 @@ def scored_on_training_images(records: Records) -> Iterator[Finding]:
         return
     _same, alike, searched = copies_in_training(records.images, "test")
     for run in records.finished if len(alike) else ():
-        if "test" not in run.scores or len(hits := right(run, "test")) != len(records.images.parts["test"]):
+        if "test" not in run.scores or len(hits := is_correct(run, "test")) != len(records.images.parts["test"]):
             continue
         copies, rest = hits[alike], np.delete(hits, alike)
         share = len(copies) / len(hits)

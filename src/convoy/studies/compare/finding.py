@@ -158,7 +158,7 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
     )
 
 
-def again(stated: CompareFinding, study: Study) -> CompareFinding:
+def recompute(stated: CompareFinding, study: Study) -> CompareFinding:
     members, varied = study.members, stated.ablation
     if varied is None:
         return conclude(members)

@@ -81,7 +81,7 @@ def conclude(label: str, members: Sequence[Member]) -> CrossvalFinding:
     )
 
 
-def again(stated: CrossvalFinding, study: Study) -> CrossvalFinding:
+def recompute(stated: CrossvalFinding, study: Study) -> CrossvalFinding:
     return conclude(stated.label, study.members)
 
 

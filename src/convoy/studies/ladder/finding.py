@@ -163,7 +163,7 @@ def find(labels: tuple[str, str], steps: Sequence[PlannedRung], seeds: int, memb
     )
 
 
-def again(stated: LadderFinding, study: Study) -> LadderFinding:
+def recompute(stated: LadderFinding, study: Study) -> LadderFinding:
     steps = [PlannedRung(rung.changes, rung.without is not None) for rung in stated.rungs]
     return find((stated.first, stated.second), steps, len(stated.seeds), study.members)
 

@@ -152,7 +152,7 @@ def gathered(rates: Mapping[str, float], members: Sequence[Member], design: Desi
     return results
 
 
-def again(stated: LandscapeFinding, study: Study) -> LandscapeFinding:
+def recompute(stated: LandscapeFinding, study: Study) -> LandscapeFinding:
     """Takes the surfaces from landscape.npz."""
     members = study.members
     lrs = tuple(dict.fromkeys(member.run.recipe.optim.lr for member in members))

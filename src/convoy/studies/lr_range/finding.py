@@ -71,7 +71,7 @@ def conclude(label: str, run: Run) -> LrRangeFinding:
     )
 
 
-def again(stated: LrRangeFinding, study: Study) -> LrRangeFinding:
+def recompute(stated: LrRangeFinding, study: Study) -> LrRangeFinding:
     (member,) = study.members
     return conclude(stated.label, member.run)
 

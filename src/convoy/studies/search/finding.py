@@ -157,14 +157,14 @@ def retrained(runs: Sequence[Run], scored_on: Part) -> WinnerResults:
     )
 
 
-def again(stated: SearchFinding, study: Study) -> SearchFinding:
+def recompute(stated: SearchFinding, study: Study) -> SearchFinding:
     """Recomputes the results of the winner's runs, and accuracy and epochs of the trials whose runs are finished."""
     part = stated.method.scored_on
-    trials = tuple(_again(trial, study.path, part) for trial in stated.trials)
+    trials = tuple(_recompute(trial, study.path, part) for trial in stated.trials)
     return replace(stated, trials=trials, **retrained([member.run for member in study.members], part))
 
 
-def _again(trial: Trial, folder: Path, part: Part) -> Trial:
+def _recompute(trial: Trial, folder: Path, part: Part) -> Trial:
     if trial.run is None or not (run := Run(folder / trial.run)).finished or trial.state is not State.FINISHED:
         return trial
     accuracies = [score.accuracy for each in run.metrics if (score := each.of(part)) is not None]

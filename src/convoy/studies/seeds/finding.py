@@ -117,7 +117,7 @@ def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFin
     )
 
 
-def again(stated: SeedsFinding, study: Study) -> SeedsFinding:
+def recompute(stated: SeedsFinding, study: Study) -> SeedsFinding:
     return find(study.members, differences=[needed.difference for needed in stated.needed])
 
 
