@@ -15,7 +15,7 @@ from convoy.evaluation.predict import evaluating
 from convoy.recipe.sections import SGD, Adam, AdamW, Model, Optim, RMSprop, Train
 from convoy.training.run.plan import init_and_freeze
 from convoy.training.step.learner import Learner
-from convoy.training.step.optimizers import KernelOptimizer, TorchOptimizer
+from convoy.training.step.optimizers import KernelOptimizer
 
 OPTIMIZERS = [*(kind() for kind in get_args(get_args(Optim)[0])), SGD(momentum=0.0), RMSprop(momentum=0.9)]
 
@@ -76,16 +76,6 @@ def test_a_step_that_is_not_finite_changes_nothing(optim: Optim, on_host: bool) 
             assert not hit.step(x * torch.nan, y).loss.isfinite()
     for name, value in weights(clean).items():
         assert torch.equal(value, weights(hit)[name]), name
-
-
-def test_optimizer_state_that_is_not_initially_zero_is_kept_in_a_skipped_first_step() -> None:
-    clean, hit = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
-    for parameter, skips in ((clean, (0.0, 0.0)), (hit, (1.0, 0.0, 0.0))):
-        optimizer = TorchOptimizer(torch.optim.NAdam([parameter], lr=0.1))
-        for skipped in skips:
-            parameter.grad = torch.full((3,), float("nan") if skipped else 0.5)
-            optimizer.step(torch.tensor(skipped))
-    assert torch.equal(clean, hit)
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)

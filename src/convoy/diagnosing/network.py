@@ -56,7 +56,7 @@ class Network:
     def first_step(self) -> FirstStep:
         """Raises the exceptions of the network, and TooSlowError."""
         if isinstance(self._first_step, Exception):
-            raise self._first_step.with_traceback(None)
+            raise self._first_step
         return self._first_step
 
     @cached_property

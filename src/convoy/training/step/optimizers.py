@@ -1,20 +1,23 @@
 """Builds the optimizer of a recipe.
 
-SGD, Adam and AdamW are torch's fused kernels, called through its functional interface: one kernel updates all
-parameters of a group and can skip a step on the device (`found_inf`), so that the host need not read the loss.
-`torch.optim.Adam` is not used for two reasons: importing torch's compiler takes longer than a short run,
+All are torch's kernels, called through its functional interface. Those of SGD, Adam and AdamW are fused: one kernel
+updates all parameters of a group and can skip a step on the device (`found_inf`), so that the host need not read the
+loss. `torch.optim.Adam` is not used for two reasons: importing torch's compiler takes longer than a short run,
 and each step looks up the state parameter by parameter, which for LeNet's 10 tensors takes longer than the kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NotRequired, Protocol, TypedDict, assert_never
+from typing import Any, Protocol, TypedDict, assert_never
 
 import torch
 from torch import nn
 from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from convoy.models.depth import depth_groups
@@ -22,10 +25,9 @@ from convoy.recipe import sections
 
 
 class OptimizerState(TypedDict):
-    """The layout of torch's `state_dict`."""
+    """The layout of torch's `state_dict`, without its `param_groups`."""
 
     state: dict[int, dict[str, torch.Tensor]]  # by parameter index, then by name
-    param_groups: NotRequired[list[dict[str, Any]]]
 
 
 class Optimizer(Protocol):
@@ -68,7 +70,7 @@ class Group:
 class KernelOptimizer:
     """An optimizer of a kernel, which can skip a step on the device. The state is one list of tensors per name."""
 
-    def __init__(self, groups: list[Group], lr: float, names: tuple[str, ...], kernel: Kernel) -> None:
+    def __init__(self, groups: list[Group], lr: float, names: Sequence[str], kernel: Kernel) -> None:
         """`names`: the state tensors of a parameter. `step` is a scalar; the others have the parameter's shape."""
         self.lr = lr
         self.groups = groups
@@ -109,46 +111,6 @@ def _zeros(name: str, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
     return [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
 
 
-class TorchOptimizer:
-    """A torch optimizer without a fused kernel. A skipped step is taken and reverted on the device."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-        self._lr_factors = [group.pop("lr_factor", 1.0) for group in optimizer.param_groups]  # not in checkpoints
-        self.lr = float(optimizer.defaults["lr"])
-
-    @property
-    def lr(self) -> float:
-        return self._lr
-
-    @lr.setter
-    def lr(self, lr: float) -> None:
-        self._lr = lr
-        for group, factor in zip(self._optimizer.param_groups, self._lr_factors, strict=True):
-            group["lr"] = lr * factor
-
-    def step(self, skipped: torch.Tensor | None = None) -> None:
-        if skipped is None:
-            self._optimizer.step()
-            return
-        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        tensors = parameters + [tensor for state in self._optimizer.state.values() for tensor in state.values()]
-        values = [tensor.detach().clone() for tensor in tensors]
-        self._optimizer.step()
-        with torch.no_grad():
-            for tensor, value in zip(tensors, values, strict=True):
-                tensor.copy_(torch.where(skipped > 0, value, tensor))
-        # The first step creates the state. Only then does `skipped > 0` synchronise with the device.
-        if len(tensors) == len(parameters) and skipped > 0:
-            self._optimizer.state.clear()
-
-    def state_dict(self) -> OptimizerState:
-        return OptimizerState(**self._optimizer.state_dict())  # type: ignore[typeddict-item]
-
-    def load_state_dict(self, state: OptimizerState) -> None:
-        self._optimizer.load_state_dict({**state})
-
-
 def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
     """One-dimensional tensors (norm weights, biases) have no weight decay unless `decay_norms_and_biases` is set."""
     factors = lr_factors(spec, module)
@@ -162,25 +124,21 @@ def build(spec: sections.Optim, module: nn.Module) -> Optimizer:
         for (factor, decays), tensors in by_rule.items()
         if tensors
     ]
-    tables = [  # for torch's optimizers
-        {"params": group.parameters, "weight_decay": group.weight_decay, "lr_factor": group.lr_factor}
-        for group in groups
-    ]
+    kernel: Kernel
     match spec:
         case sections.SGD():
-            names = ("momentum_buffer",) if spec.momentum else ()
-            return KernelOptimizer(
-                groups, spec.lr, names, partial(_sgd, momentum=spec.momentum, nesterov=spec.nesterov)
-            )
+            names = ["momentum_buffer"] if spec.momentum else []
+            kernel = partial(_sgd, momentum=spec.momentum, nesterov=spec.nesterov)
         case sections.Adam() | sections.AdamW():
             decoupled = isinstance(spec, sections.AdamW)
             kernel = partial(_adam, betas=spec.betas, eps=spec.eps, decoupled=decoupled)
-            return KernelOptimizer(groups, spec.lr, ("step", "exp_avg", "exp_avg_sq"), kernel)
+            names = ["step", "exp_avg", "exp_avg_sq"]
         case sections.RMSprop():
-            return TorchOptimizer(
-                torch.optim.RMSprop(tables, lr=spec.lr, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
-            )
-    assert_never(spec)
+            kernel = partial(_rmsprop, alpha=spec.alpha, momentum=spec.momentum, eps=spec.eps)
+            names = ["step", "square_avg", *(["momentum_buffer"] if spec.momentum else [])]
+        case _:
+            assert_never(spec)
+    return KernelOptimizer(groups, spec.lr, names, kernel)
 
 
 def lr_factors(spec: sections.Optim, module: nn.Module) -> dict[str, float]:
@@ -227,6 +185,32 @@ def _adam(
         parameters, gradients, means, squares, [], steps, fused=True, amsgrad=False, maximize=False,
         beta1=betas[0], beta2=betas[1], eps=eps, decoupled_weight_decay=decoupled, **options,
     )  # fmt: skip
+
+
+@torch.no_grad()
+def _rmsprop(
+    parameters: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    state: list[list[torch.Tensor]],
+    *,
+    found_inf: torch.Tensor | None,
+    **options: Any,
+) -> None:
+    steps, squares, *buffers = state
+    with reverted_if(found_inf, [*parameters, *(tensor for tensors in state for tensor in tensors)]):
+        rmsprop(parameters, gradients, squares, [], buffers[0] if buffers else [], steps, centered=False, **options)
+
+
+@contextmanager
+def reverted_if(found_inf: torch.Tensor | None, tensors: list[torch.Tensor]) -> Iterator[None]:
+    """For a kernel that cannot skip a step: restores the tensors afterwards, on their device, if `found_inf` is 1."""
+    if found_inf is None:
+        yield
+        return
+    before = [tensor.clone() for tensor in tensors]
+    yield
+    for tensor, value in zip(tensors, before, strict=True):
+        tensor.copy_(torch.where(found_inf > 0, value, tensor))
 
 
 def state_per_parameter(spec: sections.Optim, *, ema_decay: float = 0.0) -> int:
