@@ -242,7 +242,7 @@ def test_an_error_in_forward_during_training_is_one_line_and_the_run_is_interrup
 
     assert "\n" not in str(caught.value)
     status = json.loads((only_run(tmp_path / "out").path / "status.json").read_text())
-    assert (status["state"], status["reason"]) == ("interrupted", "its network failed")
+    assert (status["state"], status["reason"]["message"]) == ("interrupted", "its network failed")
 
 
 @pytest.mark.parametrize("kind", ["nn.Parameter(torch.ones(1))", "nn.Linear(3, 3)"])
