@@ -165,7 +165,7 @@ def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
 def _own_package(path: Path, search: list[str]) -> str:
     """Creates an empty package for the file and returns the name of the file's module in it."""
     package = "convoy_user_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
-    for stale in [key for key in sys.modules if key == package or key.startswith(package + ".")]:
+    for stale in [key for key in [*sys.modules] if key == package or key.startswith(package + ".")]:
         del sys.modules[stale]
     sys.modules[package] = ModuleType(package)
     sys.modules[package].__path__ = search
@@ -196,7 +196,7 @@ def _removed_modules(local_names: set[str]) -> Iterator[None]:
     """Removes loaded modules with the name of a local module, except installed ones, and restores them on exit."""
     removed = {
         key: module
-        for key, module in sys.modules.items()
+        for key, module in [*sys.modules.items()]  # a copy: another thread may import a module
         if key.split(".")[0] in local_names and (file := _origin(module)) and not _in_library(file)
     }
     for key in removed:
