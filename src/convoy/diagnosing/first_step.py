@@ -178,10 +178,8 @@ def _evaluate_again(module: nn.Module, image: torch.Tensor, first: _First, amoun
 
 
 def _random_states() -> tuple[object, ...]:
-    numpy = np.random.get_state(legacy=False)
-    assert isinstance(numpy, dict)
-    key, position = numpy["state"]["key"].tobytes(), numpy["state"]["pos"]
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), key, position, numpy["gauss"]
+    _, keys, *position = np.random.get_state()
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), np.asarray(keys).tobytes(), *position
 
 
 def _train(

@@ -9,12 +9,18 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from convoy import text
 from convoy.text import Message
 
-_KEYS = {"message", "values"}
+
+class StoredMessage(TypedDict):
+    message: str  # in English
+    values: dict[str, Any]
+    plural: NotRequired[str]
+
+
 # Files can be damaged or changed: no attributes, no items, and no width that fills the memory.
 _PLAIN = re.compile(r"(?:[^{}]|{{|}}|{[a-z_]\w*(?:![rs])?(?::[-+<>,.%\w]{0,4})?})*")
 
@@ -30,23 +36,23 @@ def stored(value: Any) -> Any:
 
 def restored(table: dict[str, Any]) -> Any:
     """Returns the message of a stored one, in the current language, and other tables unchanged. For `object_hook`."""
-    if not _KEYS <= table.keys() <= _KEYS | {"plural"}:
-        return table
-    message, plural, values = table["message"], table.get("plural"), table["values"]
-    forms = [message] if plural is None else [message, plural]
-    if not isinstance(values, dict) or not all(isinstance(form, str) and _PLAIN.fullmatch(form) for form in forms):
+    match table:
+        case {"message": str(message), "values": dict(values), **rest} if rest.keys() <= {"plural"}:
+            plural = rest.get("plural", message)
+        case _:
+            return table
+    if not all(isinstance(form, str) and _PLAIN.fullmatch(form) for form in (message, plural)):
         return table
     try:
-        if plural is None:
-            return text.gettext(message, **values)
-        return text.ngettext(message, plural, values["n"], **values)
+        return text.ngettext(message, plural, values["n"], **values) if rest else text.gettext(message, **values)
     except (KeyError, TypeError, ValueError):
         return table
 
 
-def _as_table(message: Message) -> dict[str, Any] | str:
+def _as_table(message: Message) -> StoredMessage | str:
     """Returns the table, or the text if JSON cannot hold the values."""
-    table = {"message": message.english, "values": {key: _plain(value) for key, value in message.values.items()}}
+    values = {key: _plain(value) for key, value in message.values.items()}
+    table = StoredMessage(message=message.english, values=values)
     if message.many is not None:
         table["plural"] = message.many
     can_be_restored = isinstance(json.loads(json.dumps(table), object_hook=restored), str)
