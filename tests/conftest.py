@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +130,22 @@ class Tiny(nn.Module):
 """
 
 
+def tiny_recipe(folder: Path, stripes: Path, *overrides: tuple[str, Any]) -> Recipe:
+    """A recipe of the class in net.py of the folder, which is written if it is missing. Two epochs of 8 steps."""
+    net = folder / "net.py"
+    if not net.exists():
+        net.write_text(NET)
+    base = [
+        ("model.name", f"{net}:Tiny"),
+        ("data.name", str(stripes)),
+        ("train.epochs", 2),
+        ("train.batch_size", 60),
+        ("optim.lr", 0.01),
+        ("compute.threads", 1),
+    ]
+    return Recipe.load("defaults/images", [*base, *overrides])
+
+
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
     path = tmp_path / "net.py"
@@ -138,20 +155,8 @@ def net(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiny(stripes: Path, net: Path) -> Callable[..., Recipe]:
-    """Makes recipes of a user's class on the stripes: `tiny(("optim.lr", 0.1), ...)`. Two epochs of 8 steps."""
-
-    def make(*overrides: tuple[str, Any]) -> Recipe:
-        base = [
-            ("model.name", f"{net}:Tiny"),
-            ("data.name", str(stripes)),
-            ("train.epochs", 2),
-            ("train.batch_size", 60),
-            ("optim.lr", 0.01),
-            ("compute.threads", 1),
-        ]
-        return Recipe.load("defaults/images", [*base, *overrides])
-
-    return make
+    """Makes recipes of a user's class on the stripes: `tiny(("optim.lr", 0.1), ...)`."""
+    return partial(tiny_recipe, net.parent, stripes)
 
 
 @pytest.fixture

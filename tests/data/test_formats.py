@@ -168,7 +168,7 @@ def test_npz_with_a_pickle_is_an_error(tmp_path: Path) -> None:
         read_npz(tmp_path / "a.npz", "a", size=None, classes=None)
 
 
-def test_npz_with_a_member_that_is_no_array_is_an_error(tmp_path: Path) -> None:
+def test_npz_with_a_member_that_is_not_an_array_is_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=some(3)[0])
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as file:
         file.writestr("y_train", "text")

@@ -109,15 +109,15 @@ def test_slow_networks_get_fewer_images_then_no_backward_pass_then_nothing(cost:
     assert Amount.within(cost, 16, may_skip=False).has_backward
 
 
-@pytest.mark.parametrize(("longest", "also_forward"), [(2e-3, False), (0.0, True)])
+@pytest.mark.parametrize(("max_seconds", "also_forward"), [(2e-3, False), (0.0, True)])
 def test_checks_that_would_take_too_long_before_a_training_are_one_hint(
-    longest: float, also_forward: bool, monkeypatch: pytest.MonkeyPatch
+    max_seconds: float, also_forward: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     x, y = torch.randn(4, 1, 4, 4), torch.tensor([0, 1, 2, 0])
     network = Network(module, Recipe(), x, y, classes=3, build=lambda: module, may_skip=True)
-    monkeypatch.setattr(budget, "SECONDS", 0.0)
-    monkeypatch.setattr(budget, "LONGEST", longest)
+    monkeypatch.setattr(budget, "WANTED_SECONDS", 0.0)
+    monkeypatch.setattr(budget, "MAX_SECONDS", max_seconds)
     checks = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD)]
     findings = list(examine(network, checks))
     assert [(finding.check, finding.severity) for finding in findings] == [(TOO_SLOW, Severity.HINT)]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import tiny_recipe
 from tests.data.photographed_digits import photograph
-from tests.tiny_runs import tiny_recipe
 
 import convoy
 from convoy.checkpoint import load_into, load_weights

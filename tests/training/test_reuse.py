@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.tiny_runs import tiny_recipe
+from tests.conftest import tiny_recipe
 
 from convoy import archive
 from convoy.checkpoint import load_weights

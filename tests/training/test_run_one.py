@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.tiny_runs import tiny_recipe
+from tests.conftest import tiny_recipe
 
 from convoy import models
 from convoy.checkpoint import load_weights, saved_step

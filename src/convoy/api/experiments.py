@@ -177,7 +177,10 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
             own_settings = replace(settings, data=own_data)
             reproductions.append(kind(each, own_settings, session, stage, options["archive"], say))
         if session.shard is not None:
-            ended = [reproduction.train_shard() for reproduction in reproductions if not session.interrupted()]
+            from convoy.experiments.reproduction.run import TrainedReproduction
+
+            trained = [each for each in reproductions if isinstance(each, TrainedReproduction)]
+            ended = [each.train_shard() for each in trained if not session.interrupted()]
             if session.interrupted():
                 raise Stopped(resume_hint(options))
             raise ShardEnded.sum_of(ended)

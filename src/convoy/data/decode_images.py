@@ -25,7 +25,7 @@ from convoy.text import gettext as _
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 # 202 bytes of WebP can claim 132 million pixels, which take a second to decode. The best ratio of 8-bit PNG is 1,032.
-LARGE_PIXELS, MOST_PIXELS_PER_BYTE = 64_000_000, 1_032
+LARGE_PIXELS, MAX_PIXELS_PER_BYTE = 64_000_000, 1_032
 Size = tuple[int, int]  # width, height
 Decoded = tuple[np.ndarray, list[Size]]  # uint8 [N, 3, H, H], and the original sizes
 _SIXTEEN_BITS = "expected an 8-bit image, got 16 or more bits per channel"
@@ -94,7 +94,7 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if not (image.format == "PNG" and data[24] == 16):
             width, height = image.size
-            if width * height > max(LARGE_PIXELS, MOST_PIXELS_PER_BYTE * len(data)):
+            if width * height > max(LARGE_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
                 raise DataError(
                     _(
                         "damaged: {count} bytes cannot be {width} x {height} pixels",

@@ -19,8 +19,8 @@ FLOPS_PER_SECOND = 45e9
 VALUES_PER_SECOND = 0.4e9  # outputs of operations
 WEIGHTS_PER_SECOND = 0.6e9
 SECONDS_PER_OPERATION = 2e-4
-SECONDS = 0.6  # of all passes, with as many images as fit
-LONGEST = 0.8  # of all passes with the fewest images; beyond it, quick checks are skipped
+WANTED_SECONDS = 0.6  # of all passes, with as many images as fit
+MAX_SECONDS = 0.8  # of all passes with the fewest images; beyond it, quick checks are skipped
 BACKWARD = 3  # times a forward pass: it, the gradients of the weights, those of the inputs
 
 
@@ -45,16 +45,16 @@ class Amount(NamedTuple):
     def within(cls, cost: Cost, most: int, *, may_skip: bool) -> Amount:
         """Without `may_skip`, the smallest step has a backward pass even if it takes longer."""
         for evaluations, fewest in ((2, 2), (1, 2)):
-            left = SECONDS - evaluations * cost.of(1) - BACKWARD * cost.fixed
+            left = WANTED_SECONDS - evaluations * cost.of(1) - BACKWARD * cost.fixed
             fitting = int(left / (BACKWARD * cost.per_image)) if cost.per_image else most
             if min(fitting, most) >= min(fewest, most):
                 return cls(min(fitting, most), evaluations == 2, has_backward=True)
         for images in (min(2, most), 1):
-            if cost.of(1) + BACKWARD * cost.of(images) <= LONGEST:
+            if cost.of(1) + BACKWARD * cost.of(images) <= MAX_SECONDS:
                 return cls(images, evaluates_again=False, has_backward=True)
         if not may_skip:
             return cls(min(2, most), evaluates_again=True, has_backward=True)
-        images = next((images for images in (min(2, most), 1) if cost.of(1) + cost.of(images) <= LONGEST), 0)
+        images = next((images for images in (min(2, most), 1) if cost.of(1) + cost.of(images) <= MAX_SECONDS), 0)
         return cls(images, evaluates_again=False, has_backward=False)
 
 
@@ -68,7 +68,7 @@ class CostCounter(DispatchMode):
         super().__init__()
         self.flops = 0
         self._module, self._operations, self._values = module, 0, 0
-        self._longest = LONGEST / 2 if may_skip else math.inf
+        self._max_seconds = MAX_SECONDS / 2 if may_skip else math.inf
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -76,7 +76,7 @@ class CostCounter(DispatchMode):
         self.flops += flops_of_call(func.overloadpacket, args, kwargs or {}, result)
         if isinstance(result, torch.Tensor) and not func.is_view:
             self._values += result.numel()
-        if self._per_image > self._longest:
+        if self._per_image > self._max_seconds:
             raise Interrupted
         return result
 

@@ -81,9 +81,8 @@ class FirstStep:
     opening_factor: float  # product of the numbers by which the images are multiplied there
     last: Place | None  # the operation that computed the logits; None if that is not known
     not_finite: Place | None  # the operation that first returned NaN or infinity
-    signals: tuple[
-        tuple[Place, float], ...
-    ]  # of linear layers: the mean difference from the outputs of the first image
+    # Of linear layers: the mean difference from the outputs of the first image.
+    signals: tuple[tuple[Place, float], ...]
     adjacent: tuple[tuple[Place, Place], ...]  # pairs of linear layers without an activation function between them
     is_linear: bool  # all layers together are a linear function of the images
     written: tuple[Place, ...]  # operations that change weights

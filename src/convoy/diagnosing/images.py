@@ -12,7 +12,10 @@ import numpy as np
 from convoy.data import DATA_SETS, Prepared
 from convoy.data.imageset import DataSet, ImageSet
 from convoy.data.prepare import channel_statistics
+from convoy.diagnosing.pixel_classifier import PixelClassifier
 from convoy.recipe import Recipe
+
+MAX_SAMPLE = 3000  # images of a part that a classifier sees
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,12 @@ class Images:
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the training pixels by channel."""
         return channel_statistics(self.train.images)
+
+    @cached_property
+    def classifier(self) -> PixelClassifier:
+        """Of at most MAX_SAMPLE training images."""
+        chosen = sample(len(self.train), MAX_SAMPLE)
+        return PixelClassifier.fitted(self.train.images[chosen], self.train.labels[chosen], len(self.train.classes))
 
 
 def images_of(recipe: Recipe, prepared: Prepared) -> Images:

@@ -43,6 +43,11 @@ class PixelClassifier:
         )
         return outputs
 
+    def predicted(self, images: np.ndarray) -> np.ndarray:
+        """Returns the classes, int64 [N]."""
+        classes: np.ndarray = self.outputs(images).argmax(1)
+        return classes
+
 
 def out_of_fold(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Returns outputs [N, classes]; each half is predicted from the other."""

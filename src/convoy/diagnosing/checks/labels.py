@@ -7,18 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from convoy.diagnosing.finding import Finding, Severity
-from convoy.diagnosing.images import Images, sample
-from convoy.diagnosing.pixel_classifier import PixelClassifier, out_of_fold
+from convoy.diagnosing.images import MAX_SAMPLE, Images, sample
+from convoy.diagnosing.pixel_classifier import out_of_fold
 from convoy.stats import wilson
 from convoy.text import gettext as _
 
-IMAGES = 3000  # of a part
-FEWEST = 60  # images of a part
-STRONG = 5.0  # standard errors
-LEAST_WRONG = 0.05  # share of the labels
-MOST_WRONG = 0.4  # beyond it, the classifier may be what is wrong
+MIN_IMAGES, MIN_TRAINING_IMAGES = 60, 20  # of a scored part and of the training part
+MIN_EVIDENCE = 5.0  # standard errors
+MIN_WRONG = 0.05  # share of the labels
+MAX_WRONG = 0.4  # beyond it, the classifier may be what is wrong
 SAME_SHAPE, SAME_PICTURE = 0.95, 0.99  # correlation
-FEWEST_COPIES = 3
+MIN_COPIES = 3
 ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in training
 
 
@@ -42,15 +41,13 @@ def turned(images: np.ndarray, turns: int, is_mirrored: bool) -> np.ndarray:
 
 def part_is_turned(images: Images) -> Iterator[Finding]:
     """A classifier of training images gets more images of a part right if they are turned or mirrored."""
-    for name, part in _scored(images):
-        pixels, labels = part
-        classifier = _of_training(images)
-        unchanged = classifier.outputs(pixels).argmax(1) == labels
-        right = {way: classifier.outputs(turned(pixels, *how)).argmax(1) == labels for way, how in symmetries().items()}
+    for name, (pixels, labels) in _scored(images):
+        unchanged = images.classifier.predicted(pixels) == labels
+        right = {way: images.classifier.predicted(turned(pixels, *how)) == labels for way, how in symmetries().items()}
         best = max(right, key=lambda way: int(right[way].sum()))
         gained, lost = int((right[best] & ~unchanged).sum()), int((unchanged & ~right[best]).sum())
         evidence = (gained - lost) / max(1.0, np.sqrt(gained + lost))
-        if evidence > STRONG:
+        if evidence > MIN_EVIDENCE:
             yield Finding(
                 Severity.ERROR,
                 _(
@@ -75,7 +72,7 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
 def classes_swapped(images: Images) -> Iterator[Finding]:
     """A classifier of training images confuses two classes of a part more often than it gets them right."""
     for name, (pixels, labels) in _scored(images):
-        predicted = _of_training(images).outputs(pixels).argmax(1)
+        predicted = images.classifier.predicted(pixels)
         confusion = np.zeros((len(images.train.classes),) * 2, int)
         np.add.at(confusion, (labels, predicted), 1)
         right = np.diag(confusion)[:, None] + np.diag(confusion)
@@ -84,7 +81,7 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
         one, other = np.unravel_index(int(evidence.argmax()), evidence.shape)
         # In a sound part, one of two confused classes may have few right answers, but not both.
         both = min(confusion[one, other] - confusion[one, one], confusion[other, one] - confusion[other, other])
-        if not (evidence[one, other] > STRONG and both > 0):
+        if not (evidence[one, other] > MIN_EVIDENCE and both > 0):
             continue
         after = (np.diag(confusion).sum() - right[one, other] + swapped[one, other]) / len(labels)
         if after > ALSO_RIGHT * _accuracy_in_training(images):
@@ -106,9 +103,9 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
 
 def random_labels(images: Images) -> Iterator[Finding]:
     """Where a classifier is surest, its error is that of the labels: it no longer falls if it is even surer."""
-    chosen = sample(len(images.train), 2 * IMAGES)
+    chosen = sample(len(images.train), 2 * MAX_SAMPLE)
     labels, classes = images.train.labels[chosen], len(images.train.classes)
-    if len(chosen) < 5 * FEWEST or len(np.unique(labels)) < 2:
+    if len(chosen) < 5 * MIN_IMAGES or len(np.unique(labels)) < 2:
         return
     outputs = out_of_fold(images.train.images[chosen], labels, classes)
     ordered = np.sort(outputs, 1)
@@ -118,7 +115,7 @@ def random_labels(images: Images) -> Iterator[Finding]:
     surest, next_surest = wrong[:tenth], wrong[tenth : 4 * tenth]
     share = float(wrong[: 4 * tenth].mean())
     is_flat = surest.mean() > 0.7 * next_surest.mean()
-    if is_flat and share < MOST_WRONG and wilson(int(surest.sum()), tenth).span[0] > LEAST_WRONG:
+    if is_flat and share < MAX_WRONG and wilson(int(surest.sum()), tenth).span[0] > MIN_WRONG:
         yield Finding(
             Severity.WARNING,
             _(
@@ -146,7 +143,7 @@ def turned_copies(images: Images) -> Iterator[Finding]:
     for name, part in images.parts.items():
         if name == "train":
             continue
-        pixels = part.images[sample(len(part), IMAGES)]
+        pixels = part.images[sample(len(part), MAX_SAMPLE)]
         wanted = _unit((_invariants(pixels) - center) / scale)
         copies = 0
         for rows in np.array_split(np.arange(len(pixels)), -(-len(pixels) // 500)):
@@ -154,7 +151,7 @@ def turned_copies(images: Images) -> Iterator[Finding]:
             nearest = similarity.argmax(1)
             is_near = similarity[np.arange(len(rows)), nearest] > SAME_SHAPE
             copies += int(_is_turned_copy(pixels[rows[is_near]], train[nearest[is_near]]).sum())
-        if copies >= FEWEST_COPIES:
+        if copies >= MIN_COPIES:
             yield Finding(
                 Severity.WARNING,
                 _(
@@ -169,21 +166,16 @@ def turned_copies(images: Images) -> Iterator[Finding]:
 
 
 def _scored(images: Images) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """Yields the parts with enough images, of which at most IMAGES are used."""
-    if min(len(images.train), len(np.unique(images.train.labels)) * 10) >= min(FEWEST, 20):
+    """Yields the parts with enough images, of which at most MAX_SAMPLE are used."""
+    if len(images.train) >= MIN_TRAINING_IMAGES and len(np.unique(images.train.labels)) > 1:
         for name, part in images.parts.items():
-            if name != "train" and len(part) >= FEWEST:
-                chosen = sample(len(part), IMAGES)
+            if name != "train" and len(part) >= MIN_IMAGES:
+                chosen = sample(len(part), MAX_SAMPLE)
                 yield name, (part.images[chosen], part.labels[chosen])
 
 
-def _of_training(images: Images) -> PixelClassifier:
-    chosen = sample(len(images.train), IMAGES)
-    return PixelClassifier.fitted(images.train.images[chosen], images.train.labels[chosen], len(images.train.classes))
-
-
 def _accuracy_in_training(images: Images) -> float:
-    chosen = sample(len(images.train), IMAGES)
+    chosen = sample(len(images.train), MAX_SAMPLE)
     labels = images.train.labels[chosen]
     predicted = out_of_fold(images.train.images[chosen], labels, len(images.train.classes)).argmax(1)
     return float((predicted == labels).mean())

@@ -24,7 +24,6 @@ from convoy.experiments.reproduction.scope import Scope
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
 from convoy.studies.session import Entry, RetrainOnce, Session, Stage
-from convoy.studies.shards import ShardEnded
 
 
 class Reproduced(NamedTuple):
@@ -95,10 +94,6 @@ class Reproduction(ABC):
     @abstractmethod
     def _prepare(self) -> None:
         """Finds the data, and reduces the experiment if it is sized by a timing."""
-
-    def train_shard(self) -> ShardEnded:
-        """Trains the session's shard of the runs of all parts. Only for a reproduction that trains."""
-        raise NotImplementedError
 
     @abstractmethod
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
