@@ -165,7 +165,7 @@ def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp
     run = Workspace(tmp_path).open_run(trained.recipe, "1" * 64)
     for path in trained.path.glob("*.json*"):
         (run.path / path.name).write_bytes(path.read_bytes())
-    run.write_status(files={})
+    forget_hashes(run)
     (run.path / "metrics.jsonl").write_text(30 * (json.dumps(trained.metrics[0].as_line()) + "\n"))
     labels = {part: draw.integers(0, 10, count) for part, count in (("validation", 12_000), ("test", 10_000))}
     logits = {f"{part}_logits": np.eye(10, dtype=np.float32)[values] for part, values in labels.items()}
@@ -178,10 +178,15 @@ def test_an_archived_run_of_mnist_is_smaller_than_40_kilobytes(trained: Run, tmp
     assert sum(path.stat().st_size for path in archived.path.iterdir()) < 40 * 1024
 
 
-def writable_copy(tmp_path: Path, trained: Run, name: str) -> Run:
-    """A copy without recorded hashes."""
-    run = Run(Path(shutil.copytree(trained.path, tmp_path / name)))
+def forget_hashes(run: Run) -> None:
+    """As in a run of the first versions."""
     run.write_status(files={})
+    (run.path / "doctor.json").unlink()
+
+
+def writable_copy(tmp_path: Path, trained: Run, name: str) -> Run:
+    run = Run(Path(shutil.copytree(trained.path, tmp_path / name)))
+    forget_hashes(run)
     return run
 
 

@@ -23,9 +23,10 @@ from convoy.events import Control
 from convoy.files import read_arrays, write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.record import contradictions, scores_of
-from convoy.run_files import HASH, sealed, sha256_of
+from convoy.run_files import HASH, UPDATED, sealed, sha256_of
 from convoy.runs import Run
 from convoy.training.run.run_one import run_one
+from convoy.verifying.result import State
 
 Make = Callable[..., Recipe]
 Call = Callable[..., tuple[int, str, str]]
@@ -258,7 +259,34 @@ def test_hashes_and_seal_deleted_from_a_run_that_had_them_are_named(run: Run) ->
     del status["files"], status["seal"]
     write_json(run.path / "status.json", status)
     named = {(each.file, each.quantity) for each in contradictions(run)}
-    assert named == {("recipe.toml", HASH), ("status.json", HASH)}
+    assert named == {(name, HASH) for name in (*READERS, "arrays.npz", "status.json")}
+
+
+def test_a_finished_run_with_only_the_hash_of_its_recipe_is_not_taken_for_one_being_written(
+    call: Call, run: Run
+) -> None:
+    run.write_status(files={"recipe.toml": run.status.files["recipe.toml"]})
+    edit_accuracy(run)
+    missing = {each.file for each in contradictions(run) if each.quantity == HASH}
+    assert missing == {*READERS, "arrays.npz"} - {"recipe.toml"}
+    verification = convoy.verify(run)
+    assert {each.check: each.state for each in verification.checks}["files"] is State.DIFFERS
+    assert [call(*command, run.path)[0] for command in (("report",), ("doctor", "--quick"))] == [2, 1]
+    with pytest.raises(ValueError, match="status.json"):
+        api.train(data="digits", epochs=1, set=SET, out=run.path.parents[1], show=False)
+
+
+def test_a_process_killed_while_it_writes_to_a_finished_run_leaves_a_sign_and_the_other_hashes(run: Run) -> None:
+    with pytest.MonkeyPatch.context() as patch, run.updating():
+        patch.setattr(Run, "write_status", lambda *_, **__: None)  # as if the process was killed here
+    assert run.status.updating
+    assert run.status.files.keys() == (READERS.keys() - {*UPDATED}) | {"arrays.npz", "doctor.json"}
+    assert contradictions(run) == ()
+    [files] = [each for each in convoy.verify(run).checks if each.check == "files"]
+    assert files.state is State.UNKNOWN
+    edit_curve(run)
+    with pytest.raises(ValueError, match="metrics.jsonl has changed"):
+        run.record_files()
 
 
 def test_fewer_openings_of_the_test_set_than_the_run_needed_contradict_its_scores(run: Run) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.fake_runs import FakeModel, fake_study
 
 import convoy
@@ -20,7 +24,7 @@ from convoy.files import read_arrays, read_json, write_arrays, write_json
 from convoy.recipe import Recipe
 from convoy.run_files import sealed, sha256_of
 from convoy.runs import Run, Workspace
-from convoy.verifying.result import State, Verification
+from convoy.verifying.result import Gap, State, Verification
 
 Make = Callable[..., Recipe]
 Call = Callable[..., tuple[int, str, str]]
@@ -61,7 +65,7 @@ def test_an_unchanged_run_agrees_to_the_bit_also_when_its_first_epochs_are_train
     assert set(states(verification).values()) == {State.AGREES}
     assert len(verification.checks) == 9
     for check in ("predictions", "training"):
-        assert [each.largest for each in verification.of(check)] == [0]
+        assert [each.gap for each in verification.of(check)] == [Gap(0.0, 0.0)]
 
 
 def test_verifying_does_not_count_as_an_opening_of_the_test_set(trained: Run) -> None:
@@ -119,6 +123,35 @@ def test_a_change_with_forged_hashes_differs_from_what_is_computed_again(
     forge_hashes(run)
     stretch = 3 if "training" in checks else None
     assert differing(convoy.verify(run, stretch=stretch)) == checks
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="no other kernels")
+def test_with_other_kernels_outputs_and_retrained_epochs_are_compared_to_a_tolerance(trained: Run) -> None:
+    command = [sys.executable, "-m", "convoy", "verify", str(trained.path), "--stretch", "1", "--json"]
+    result = subprocess.run(command, env=os.environ | {"ATEN_CPU_CAPABILITY": "default"}, stdout=subprocess.PIPE)
+    checks = json.loads(result.stdout)["checks"]
+    assert (result.returncode, {each["state"] for each in checks}) == (0, {State.AGREES})
+    gaps = [each["gap"] for each in checks if each["gap"] is not None]
+    assert [gap["tolerance"] for gap in gaps] == [1e-4, 1e-4]
+    assert 0 < max(gap["largest"] for gap in gaps) <= 1e-4  # other bits
+
+
+@pytest.mark.parametrize(
+    ("factors", "state"),
+    [((1, 1 + 1e-5), State.AGREES), ((1, 1 + 1e-5, 1.001), State.UNKNOWN), ((1, 1, 1.1), State.DIFFERS),
+     ((1.1,), State.DIFFERS)],
+)  # fmt: skip
+def test_on_another_machine_steps_may_differ_gradually_but_not_suddenly(
+    run: Run, factors: tuple[float, ...], state: State
+) -> None:
+    """The factors are those of the losses of the first steps; the last is that of all further steps."""
+    change_json("environment.json", kernels="AVX512")(run)
+    steps = read_arrays(run.path / "steps.npz")
+    padding = np.full(len(steps["loss"]) - len(factors), factors[-1])
+    write_arrays(run.path / "steps.npz", steps | {"loss": steps["loss"] * np.float32([*factors, *padding])})
+    forge_hashes(run)
+    [training] = convoy.verify(run, stretch=1).of("training")
+    assert training.state is state
 
 
 def test_of_an_archived_run_everything_but_the_weights_is_checked(trained: Run, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Status:
     best_epoch: int = 0
     finished_at: str = ""  # "2026-11-29 12:01:05"; "": not finished, or not recorded
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
+    updating: bool = False  # a process writes to the finished run, or was killed while it did
     # For an archived run, computed from the complete curves:
     bits: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of curves and predictions
     measured: Mapping[str, float] = field(default_factory=dict)
@@ -239,6 +240,7 @@ class Environment:
     python: str = ""
     platform: str = ""
     cpu_flags: Sequence[str] = ()
+    kernels: str = ""  # of torch: "AVX2"; ATEN_CPU_CAPABILITY selects others. "": of an older version
     cores: int = 0
     ranks: int = 1  # processes of torchrun, each with `threads`
     device: str = "cpu"

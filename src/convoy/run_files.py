@@ -17,6 +17,10 @@ RESULTS = ("*.json", "*.jsonl", "*.npz", "*.safetensors", "weights/*.safetensors
 STATUS, SEAL, RECIPE = "status.json", "seal", "recipe.toml"
 # Files of every finished run; each must have a hash:
 WRITTEN = ("scores.json", "predictions.npz", "metrics.jsonl", "data.json", "environment.json", "cost.json")
+# Must have a hash if they exist:
+OPTIONAL = ("best.safetensors", "last.safetensors", "steps.npz", "arrays.npz", "gallery.npz", "corruptions.json")
+# What a process may write to a finished run, with `updating` in status.json while it does:
+UPDATED = ("scores.json", "predictions.npz", "gallery.npz", "data.json", "cost.json", "corruptions.json")
 HASH, CONTENT = "SHA-256", "content"  # values of Contradiction.quantity
 DOCTOR = "doctor.json"  # written by every version that seals status.json when it opens a run
 _ADVICE = "delete the folder, or run its command with --fresh, to train it again"
@@ -123,7 +127,7 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
     Empty for a run of an older version. Raises ValueError if status.json is damaged.
     """
     path = folder / STATUS
-    files: Any = read_json(path).get("files", {}) if path.is_file() else {}
+    files: Any = _status(folder).get("files", {})
     if not isinstance(files, dict):
         raise ValueError(
             _(
@@ -136,10 +140,14 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
     return files
 
 
+def _status(folder: Path) -> dict[str, Any]:
+    return read_json(folder / STATUS) if (folder / STATUS).is_file() else {}
+
+
 def check(folder: Path, name: str) -> None:
     """Raises ValueError if the file has changed since the run wrote it, or is missing."""
     recorded = recorded_hashes(folder)
-    if name not in recorded and not _should_have_hash(name, recorded):
+    if name not in recorded and name not in _results_with_hash(folder, recorded):
         return
     path, digest = folder / name, recorded.get(name)
     if not path.is_file():
@@ -147,7 +155,7 @@ def check(folder: Path, name: str) -> None:
             raise ValueError(_("{path} is missing (status.json has its SHA-256); {advice}", path=path, advice=_ADVICE))
     elif digest is None:
         raise ValueError(
-            _("{path} has no SHA-256 in status.json, but other files have; {advice}", path=path, advice=_ADVICE)
+            _("{path} has no SHA-256 in status.json, although the run is finished; {advice}", path=path, advice=_ADVICE)
         )
     elif sha256_of(path) != digest:
         raise ValueError(
@@ -162,7 +170,7 @@ def check(folder: Path, name: str) -> None:
 def changed(folder: Path) -> tuple[Contradiction, ...]:
     """Returns the files that are changed, missing or without a hash. Raises ValueError if status.json is damaged."""
     recorded = recorded_hashes(folder)
-    expected = [name for name in WRITTEN if _should_have_hash(name, recorded)]
+    expected = _results_with_hash(folder, recorded)
     if (folder / DOCTOR).is_file():  # has a hash of the recipe from the start
         expected.append(RECIPE)
     names = dict.fromkeys([*recorded, *expected])
@@ -177,6 +185,10 @@ def changed(folder: Path) -> tuple[Contradiction, ...]:
     return tuple(differences)
 
 
-def _should_have_hash(name: str, recorded: Mapping[str, str]) -> bool:
-    """Whether the run has finished, in a version that records hashes, and its results include this file."""
-    return name in WRITTEN and any(other in recorded for other in WRITTEN)
+def _results_with_hash(folder: Path, recorded: Mapping[str, str]) -> list[str]:
+    """The result files that must have a hash: of a finished run of a version that records them, and not `updating`."""
+    status = _status(folder)
+    records_hashes = (folder / DOCTOR).is_file() or any(name in recorded for name in WRITTEN)
+    if status.get("state") != "finished" or status.get("updating") or not records_hashes:
+        return []
+    return [*WRITTEN, *(name for name in OPTIONAL if (folder / name).is_file())]

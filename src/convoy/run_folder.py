@@ -103,22 +103,19 @@ class Run:
     def updating(self) -> Iterator[None]:
         """Checks the files of a finished run, lets the caller write to them, and records their new SHA-256."""
         self.check_files()
-        self._forget_results()
+        hashes = run_files.recorded_hashes(self.path).items()
+        self.write_status(updating=True, files={name: sha for name, sha in hashes if name not in run_files.UPDATED})
         run_files.remove_abandoned(self.path)
         try:
             yield
         finally:
-            self.write_status(files=self._hashes())
+            self.write_status(updating=False, files=self._hashes())
 
     def record_files(self) -> None:
         """Records the SHA-256 of the files of a finished run if a process was killed while it was `updating` them."""
-        if run_files.recorded_hashes(self.path).keys() == {"recipe.toml"}:
-            self.write_status(files=self._hashes())
-
-    def _forget_results(self, **values: object) -> None:
-        hashes = run_files.recorded_hashes(self.path)
-        files = {name: digest for name, digest in hashes.items() if name == "recipe.toml"}
-        self.write_status(**values, files=files)
+        if self.status.updating:
+            self.check_files()
+            self.write_status(updating=False, files=self._hashes())
 
     @property
     def state(self) -> RunState:
@@ -251,7 +248,9 @@ class Run:
 
     def clear(self) -> None:
         """Deletes all results, to train the same recipe from scratch."""
-        self._forget_results(state=RunState.RUNNING, reason="", stopped=None)
+        hashes = run_files.recorded_hashes(self.path)
+        of_recipe = {name: digest for name, digest in hashes.items() if name == "recipe.toml"}
+        self.write_status(state=RunState.RUNNING, reason="", stopped=None, updating=False, files=of_recipe)
         for name in ("scores.json", "cost.json", "metrics.jsonl", "log.txt", "environment.json"):
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.path.glob("*.npz"), *self.path.glob("*.safetensors")):

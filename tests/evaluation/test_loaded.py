@@ -116,5 +116,6 @@ def test_code_from_elsewhere_needs_trust_and_an_archived_run_has_no_network(run:
     assert convoy.load(run, trust_code=True).classes
     (run.path / "best.safetensors").unlink()
     run.write_status(files={})
+    (run.path / "doctor.json").unlink()
     with pytest.raises(ValueError, match="archived without weights"):
         convoy.load(run)

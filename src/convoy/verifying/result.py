@@ -34,6 +34,14 @@ class Check(StrEnum):
 
 
 @dataclass(frozen=True)
+class Gap:
+    """The largest difference from stored values, relative to the largest value, and the largest that is allowed."""
+
+    largest: float  # 0: bit-identical
+    tolerance: float  # 0 on the machine that trained the run
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """The result of one check of one run."""
 
@@ -43,7 +51,7 @@ class CheckResult:
     compared: str = ""  # what was compared, in words
     reason: str = ""  # why it cannot be checked, in words
     contradictions: tuple[Contradiction, ...] = ()
-    largest: float | None = None  # difference from a stored value, relative to the largest value; 0: bit-identical
+    gap: Gap | None = None  # None: a comparison of files, without arithmetic
 
 
 @dataclass(frozen=True)
@@ -90,18 +98,25 @@ def detail(checked: CheckResult) -> str:
             return "; ".join(map(str, checked.contradictions))
         case State.UNKNOWN:
             return checked.reason
-    if checked.largest is None:
+    gap = checked.gap
+    if gap is None:
         return checked.compared
-    if checked.largest == 0:
+    if gap.tolerance == 0:
         return _("{compared}: bit-identical", compared=checked.compared)
-    return _("{compared}: largest difference {largest:.1e}", compared=checked.compared, largest=checked.largest)
+    return _(
+        "{compared}: the largest difference is {largest:.1e} of the largest value; {tolerance:g} is allowed, because "
+        "the run was trained on another kind of machine",
+        compared=checked.compared,
+        largest=gap.largest,
+        tolerance=gap.tolerance,
+    )
 
 
 def comparison(
-    run: str, check: Check, what: str, contradictions: Sequence[Contradiction], largest: float | None = None
+    run: str, check: Check, what: str, contradictions: Sequence[Contradiction], gap: Gap | None = None
 ) -> CheckResult:
     state = State.DIFFERS if contradictions else State.AGREES
-    return CheckResult(run, check, state, what, contradictions=tuple(contradictions), largest=largest)
+    return CheckResult(run, check, state, what, contradictions=tuple(contradictions), gap=gap)
 
 
 def not_checkable(run: str, check: Check, reason: str) -> CheckResult:

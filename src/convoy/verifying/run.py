@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,7 +27,7 @@ from convoy.training.run import finish
 from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.revisions import TRAINING_REVISION
 from convoy.training.run.scoring import score_part, score_training
-from convoy.verifying.result import Check, CheckResult, comparison, not_checkable
+from convoy.verifying.result import Check, CheckResult, Gap, State, comparison, not_checkable
 
 TOLERANCE = 1e-4  # relative to the largest value, if processor, thread count or version of torch differ; otherwise 0
 PARTS = ("validation", "fold", "test")
@@ -51,10 +51,18 @@ def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[CheckResult]:
         for check in (Check.DATA, Check.RECIPE, Check.PREDICTIONS, Check.COST):
             yield not_checkable(run.name, check, reason)
         return
-    different = list(_of_data(run, plan))
-    yield comparison(run.name, Check.DATA, _("hashes of data and split, normalisation"), different)
-    yield _of_recipe(run, plan)
-    yield from _of_weights(run, plan, has_data=not different)
+    of_data = _or_reason(run, Check.DATA, lambda: _of_data(run, plan))
+    yield of_data
+    yield _or_reason(run, Check.RECIPE, lambda: _of_recipe(run, plan))
+    yield from _of_weights(run, plan, has_data=of_data.state is not State.DIFFERS)
+
+
+def _or_reason(run: Run, check: Check, compute: Callable[[], CheckResult]) -> CheckResult:
+    """A file that has changed, which is a result of `Check.FILES`, does not prevent the other checks."""
+    try:
+        return compute()
+    except ValueError as error:
+        return not_checkable(run.name, check, str(error))
 
 
 def of_files(run: Run) -> Iterator[CheckResult]:
@@ -67,12 +75,10 @@ def of_files(run: Run) -> Iterator[CheckResult]:
     }
     for aspect in Aspect:
         check, found = Check(aspect.value), contradictions_in(run, aspect)
-        if not found and aspect is Aspect.FILES and len(run.status.files) < 2:  # recipe.toml alone
-            yield not_checkable(
-                run.name,
-                check,
-                _("the run has no hashes: it is not finished, of an older version, or being written to"),
-            )
+        if not found and aspect is Aspect.FILES and run.status.updating:
+            yield not_checkable(run.name, check, _("a process is writing to the run, or was killed while it did"))
+        elif not found and aspect is Aspect.FILES and len(run.status.files) < 2:  # recipe.toml alone
+            yield not_checkable(run.name, check, _("the run has no hashes: it is not finished, or of an older version"))
         elif not found and aspect is not Aspect.FILES and not run.finished:
             yield not_checkable(run.name, check, _("the run is not finished"))
         else:
@@ -87,14 +93,18 @@ def recipe_of(run: Run, *, trust_code: bool) -> Recipe:
     return recipe
 
 
-def same_machine(run: Run, plan: Plan) -> bool:
-    """Whether the run was trained on this processor, with this version of torch, and not resumed elsewhere."""
+def tolerance_of(run: Run, plan: Plan) -> float:
+    """0 if the run was trained on this processor, with this version of torch, and not resumed elsewhere.
+
+    The thread count is that of the run, because verification sets it.
+    """
     now, then = describe(plan.device, plan.recipe), run.environment
-    same = all(getattr(now, key) == getattr(then, key) for key in (*BITS_DEPEND_ON, "device") if key != "threads")
-    return same and [*now.cpu_flags] == [*then.cpu_flags] and not then.resumed_with
+    keys = {*BITS_DEPEND_ON, "device"} - {"threads"} - ({"kernels"} if not then.kernels else set())
+    same = all(getattr(now, key) == getattr(then, key) for key in keys) and [*now.cpu_flags] == [*then.cpu_flags]
+    return 0.0 if same and not then.resumed_with else TOLERANCE
 
 
-def _of_data(run: Run, plan: Plan) -> Iterator[Contradiction]:
+def _of_data(run: Run, plan: Plan) -> CheckResult:
     stated, found = run.data, plan.prepared
     pairs: dict[str, tuple[object, object]] = {
         "data_hash": (stated.data_hash, found.data_hash),
@@ -105,9 +115,12 @@ def _of_data(run: Run, plan: Plan) -> Iterator[Contradiction]:
         "limit": (stated.limit, found.limit),
         "selection": (stated.selection, plan.selection),
     }
-    for name, (before, now) in pairs.items():
-        if before != now:
-            yield Contradiction(run.name, record.DATA, _("the data set"), name, before, now)
+    different = [
+        Contradiction(run.name, record.DATA, _("the data set"), name, before, now)
+        for name, (before, now) in pairs.items()
+        if before != now
+    ]
+    return comparison(run.name, Check.DATA, _("hashes of data and split, normalisation"), different)
 
 
 def _of_recipe(run: Run, plan: Plan) -> CheckResult:
@@ -124,6 +137,7 @@ class _Recomputed:
     """The differences from recomputed values."""
 
     run: Run
+    tolerance: float  # of outputs
     contradictions: list[Contradiction] = field(default_factory=list)
     images: int = 0
     largest: float = 0.0
@@ -148,12 +162,13 @@ def _of_weights(run: Run, plan: Plan, *, has_data: bool) -> Iterator[CheckResult
         yield not_checkable(run.name, Check.COST, _("archived without weights") if run.is_archived else reason)
         return
     words = _("outputs of {n} images and their scores, from the weights", n=result.images)
-    yield comparison(run.name, Check.PREDICTIONS, words, result.contradictions, result.largest)
-    yield comparison(run.name, Check.COST, _("parameters and multiply-adds"), list(_of_cost(run, plan, module)))
+    gap = Gap(result.largest, result.tolerance)
+    yield comparison(run.name, Check.PREDICTIONS, words, result.contradictions, gap)
+    yield _or_reason(run, Check.COST, lambda: _of_cost(run, plan, module))
 
 
 def _predict_again(run: Run, plan: Plan, module: nn.Module) -> _Recomputed:
-    result, arrays, scores = _Recomputed(run), run.predictions, run.stated_scores
+    result, arrays, scores = _Recomputed(run, tolerance_of(run, plan)), run.predictions, run.stated_scores
     epoch = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)
     for part in PARTS:
         images = _images(plan, part, epoch) if f"{part}_labels" in arrays else None
@@ -164,8 +179,7 @@ def _predict_again(run: Run, plan: Plan, module: nn.Module) -> _Recomputed:
         if not np.array_equal(arrays[f"{part}_labels"], scored.images.labels):
             result.add(record.PREDICTIONS, f"{part} labels", len(arrays[f"{part}_labels"]), len(scored.images.labels))
             continue
-        tolerance = 0 if same_machine(run, plan) else TOLERANCE
-        _compare_outputs(result, part, arrays[f"{part}_logits"], scored.logits, tolerance)
+        _compare_outputs(result, part, arrays[f"{part}_logits"], scored.logits)
         if part in scores:
             _compare_scores(result, part, scores[part], scored.score)
     if "train" in scores:
@@ -181,12 +195,12 @@ def _images(plan: Plan, part: str, epoch: int) -> ImageSet | None:
     return None if plan.prepared.test is None else plan.prepared.test.open(lambda data_hash: None)  # see verify_run
 
 
-def _compare_outputs(result: _Recomputed, part: str, stated: np.ndarray, found: np.ndarray, tolerance: float) -> None:
+def _compare_outputs(result: _Recomputed, part: str, stated: np.ndarray, found: np.ndarray) -> None:
     finite = np.isfinite(stated) & np.isfinite(found)
     scale = max(float(np.abs(found[finite]).max(initial=0)), 1e-30)
     gap = float(np.abs(stated[finite] - found[finite]).max(initial=0)) / scale
     result.largest = max(result.largest, gap)
-    if gap > tolerance or not np.array_equal(np.isfinite(stated), np.isfinite(found)):
+    if gap > result.tolerance or not np.array_equal(np.isfinite(stated), np.isfinite(found)):
         changed = int((stated.argmax(1) != found.argmax(1)).sum())
         result.add(record.PREDICTIONS, f"{part}: images with another predicted class", 0, changed)
 
@@ -207,9 +221,12 @@ def _close(stated: float | None, found: float | None) -> bool:
     return math.isclose(stated, found, rel_tol=10 * TOLERANCE, abs_tol=1e-6)
 
 
-def _of_cost(run: Run, plan: Plan, module: nn.Module) -> Iterator[Contradiction]:
+def _of_cost(run: Run, plan: Plan, module: nn.Module) -> CheckResult:
     shape = (plan.prepared.in_chans, plan.prepared.image_size, plan.prepared.image_size)
     found = {"parameters": cost.parameters(module), "macs_per_image": cost.flops_per_image(module, shape) // 2}
-    for name, value in found.items():
-        if (stated := getattr(run.cost, name)) is not None and stated != value:
-            yield Contradiction(run.name, "cost.json", WEIGHTS, name, stated, value)
+    different = [
+        Contradiction(run.name, "cost.json", WEIGHTS, name, stated, value)
+        for name, value in found.items()
+        if (stated := getattr(run.cost, name)) is not None and stated != value
+    ]
+    return comparison(run.name, Check.COST, _("parameters and multiply-adds"), different)

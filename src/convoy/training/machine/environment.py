@@ -16,7 +16,7 @@ from convoy.recipe import Recipe
 from convoy.run_contents import Change, Environment
 from convoy.training.machine.device import with_precision
 
-BITS_DEPEND_ON = ("torch", "cpu", "threads", "ranks")  # the last bits of the weights
+BITS_DEPEND_ON = ("torch", "cpu", "kernels", "threads", "ranks")  # the last bits of the weights
 
 
 def describe(device: torch.device, recipe: Recipe, before: Environment | None = None, *, ranks: int = 1) -> Environment:
@@ -29,6 +29,7 @@ def describe(device: torch.device, recipe: Recipe, before: Environment | None = 
         platform=platform.platform(),
         cpu=cpu.name(),
         cpu_flags=cpu.flags(),
+        kernels=torch.backends.cpu.get_cpu_capability(),
         cores=cores(),
         threads=torch.get_num_threads(),
         ranks=ranks,
@@ -40,5 +41,5 @@ def describe(device: torch.device, recipe: Recipe, before: Environment | None = 
     if before is None:
         return now
     changes = [Change(key, getattr(before, key), getattr(now, key)) for key in BITS_DEPEND_ON]
-    new = [change for change in changes if change.before != change.after]
+    new = [change for change in changes if change.before not in (change.after, "")]  # "": of an older version
     return replace(now, resumed_with=[*before.resumed_with, *new])

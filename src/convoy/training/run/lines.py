@@ -44,10 +44,11 @@ def _where(device: torch.device, environment: Environment) -> str:
 
 
 def resumed_elsewhere(changes: Sequence[Change]) -> list[str]:
-    """Returns the warnings of a run resumed with another processor, thread count or version of torch."""
+    """Returns the warnings of a run resumed with something else in BITS_DEPEND_ON."""
     names = {
         "torch": _("version of torch"),
         "cpu": _("processor"),
+        "kernels": _("instruction set of torch's kernels"),
         "threads": _("thread count"),
         "ranks": _("number of processes"),
     }
