@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from convoy import files
@@ -28,3 +29,13 @@ def test_error_about_damaged_json_contains_the_path(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text('{"a": ')
     with pytest.raises(ValueError, match=r"scores\.json is damaged"):
         files.read_json(tmp_path / "scores.json")
+
+
+def test_within_reading_once_a_file_is_read_again_only_after_a_change(tmp_path: Path) -> None:
+    files.write_arrays(path := tmp_path / "a" / "x.npz", {"x": np.arange(3)})
+    with files.reading_once():
+        first = files.read_arrays(path)
+        assert files.read_arrays(tmp_path / "a" / ".." / "a" / "x.npz") is first
+        files.write_arrays(path, {"x": np.arange(4)})
+        assert len(files.read_arrays(path)["x"]) == 4
+    assert files.read_arrays(path) is not files.read_arrays(path)

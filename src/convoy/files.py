@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,7 +21,45 @@ import numpy as np
 from convoy.text import gettext as _
 from convoy.text.stored import restored, stored
 
+T = TypeVar("T")
+P = ParamSpec("P")
+
 _flushes = True
+_read: ContextVar[dict[object, Any] | None] = ContextVar("_read", default=None)
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Within this context, functions with `@once` read a file again only if it has changed."""
+    if _read.get() is not None:
+        yield
+        return
+    token = _read.set({})
+    try:
+        yield
+    finally:
+        _read.reset(token)
+
+
+def once(read: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+    """Within `reading_once`, returns the same object for a file that keeps its inode, size and time of change.
+
+    Callers must not change that object.
+    """
+
+    @wraps(read)
+    def wrapper(path: Path, *arguments: P.args, **keywords: P.kwargs) -> T:
+        results = _read.get()
+        if results is None or not path.is_file():
+            return read(path, *arguments, **keywords)
+        status = path.stat()  # of the file, because runs of studies have paths such as studies/NAME/../../runs/RUN
+        key = read, arguments, *keywords.items(), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if key not in results:
+            results[key] = read(path, *arguments, **keywords)
+        result: T = results[key]
+        return result
+
+    return wrapper
 
 
 def flush(handle: int) -> None:
@@ -117,6 +157,7 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     return value
 
 
+@once
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Reads an .npz file; empty if it does not exist. Raises ValueError if it is damaged."""
     if not path.is_file():

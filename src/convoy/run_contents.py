@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from convoy.files import read_json
+from convoy.files import once, read_json
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
@@ -26,7 +26,8 @@ class RunState(StrEnum):
 DIVERGED, ALL_EPOCHS = "diverged", "epochs"  # names of stop rules
 
 
-def read(kind: type[T], path: Path) -> T:
+@once
+def read(path: Path, kind: type[T]) -> T:
     """Reads an object of one of these classes from a JSON file.
 
     Raises ValueError if the file is damaged or a value without a default is missing.

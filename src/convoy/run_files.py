@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convoy.files import read_json
+from convoy.files import once, read_json
 from convoy.text import gettext as _
 from convoy.text.stored import stored
 
@@ -101,6 +101,7 @@ def has_valid_seal(folder: Path) -> bool:
     return sealed(status)[SEAL] == status[SEAL] and (folder / STATUS).read_text(encoding="utf-8") in texts
 
 
+@once
 def sha256_of(path: Path) -> str:
     """SHA-256 (hex) of a file's content."""
     with path.open("rb") as file:
@@ -127,7 +128,7 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
     Empty for a run of an older version. Raises ValueError if status.json is damaged.
     """
     path = folder / STATUS
-    files: Any = _status(folder).get("files", {})
+    files: Any = _status(path).get("files", {})
     if not isinstance(files, dict):
         raise ValueError(
             _(
@@ -140,8 +141,9 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
     return files
 
 
-def _status(folder: Path) -> dict[str, Any]:
-    return read_json(folder / STATUS) if (folder / STATUS).is_file() else {}
+@once
+def _status(path: Path) -> Mapping[str, Any]:
+    return read_json(path) if path.is_file() else {}
 
 
 def check(folder: Path, name: str) -> None:
@@ -187,7 +189,7 @@ def changed(folder: Path) -> tuple[Contradiction, ...]:
 
 def _results_with_hash(folder: Path, recorded: Mapping[str, str]) -> list[str]:
     """The result files that must have a hash: of a finished run of a version that records them, and not `updating`."""
-    status = _status(folder)
+    status = _status(folder / STATUS)
     records_hashes = (folder / DOCTOR).is_file() or any(name in recorded for name in WRITTEN)
     if status.get("state") != "finished" or status.get("updating") or not records_hashes:
         return []

@@ -15,7 +15,7 @@ import filelock
 import numpy as np
 
 from convoy import counts, run_contents, run_files
-from convoy.files import append_line, read_arrays, read_json, write_bytes, write_json
+from convoy.files import append_line, once, read_arrays, read_json, write_bytes, write_json
 from convoy.notebook import html_of
 from convoy.recipe import Recipe
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status
@@ -34,6 +34,19 @@ def _with_advice(prefix: str = "") -> Iterator[None]:
         raise ValueError(
             _("{prefix}{error}; delete the folder to train it again", prefix=prefix, error=error)
         ) from None
+
+
+@once
+def _recipe(path: Path) -> Recipe:
+    return Recipe.load(path.resolve())
+
+
+@once
+def _metrics(path: Path) -> list[EpochMetrics]:
+    lines = path.read_text().splitlines(keepends=True)
+    complete = [line for line in lines if line.endswith("\n")]  # a killed process may leave half a line
+    with _with_advice(f"{path} is damaged: "):
+        return [run_contents.epoch_of(json.loads(line)) for line in complete]
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        return Recipe.load(self.file("recipe.toml").resolve())
+        return _recipe(self.file("recipe.toml"))
 
     @property
     def label(self) -> str:
@@ -69,7 +82,7 @@ class Run:
     @property
     def status(self) -> Status:
         with _with_advice():
-            return run_contents.read(Status, self.path / "status.json")
+            return run_contents.read(self.path / "status.json", Status)
 
     @property
     def flags(self) -> Sequence[str]:
@@ -193,24 +206,20 @@ class Run:
 
     @property
     def cost(self) -> Cost:
-        return run_contents.read(Cost, path) if (path := self.file("cost.json")).is_file() else Cost()
+        return run_contents.read(path, Cost) if (path := self.file("cost.json")).is_file() else Cost()
 
     @property
     def data(self) -> RunData:
-        return run_contents.read(RunData, self.file("data.json"))
+        return run_contents.read(self.file("data.json"), RunData)
 
     @property
     def environment(self) -> Environment:
-        return run_contents.read(Environment, self.file("environment.json"))
+        return run_contents.read(self.file("environment.json"), Environment)
 
     @property
     def metrics(self) -> list[EpochMetrics]:
         """The metrics of the finished epochs."""
-        path = self.file("metrics.jsonl")
-        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-        complete = [line for line in lines if line.endswith("\n")]  # a killed process may leave half a line
-        with _with_advice(f"{path} is damaged: "):
-            return [run_contents.epoch_of(json.loads(line)) for line in complete]
+        return _metrics(path) if (path := self.file("metrics.jsonl")).is_file() else []
 
     @property
     def steps(self) -> dict[str, np.ndarray]:

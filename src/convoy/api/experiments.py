@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -140,6 +141,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.experiments import experiment as published
     from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
     from convoy.experiments.reproductions import run as reproduce_all
+    from convoy.files import reading_once
     from convoy.studies.shards import ShardEnded
 
     only, data, show = parts_of(options["only"]), options["data"], options["show"]
@@ -169,7 +171,8 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
             _("data = {data!r}: {experiment} takes {accepted}", data=data, experiment=experiment, accepted=accepted)
         )
     studies: dict[str, runs.Study] = {}
-    with session_of(None, options) as session:
+    reading = reading_once() if options["archived"] else nullcontext()  # other reproductions write runs
+    with session_of(None, options) as session, reading:
         stage, say = partial(display, show=show, track=session.show), partial(_say, show=show)
         kind, reproductions = _kind_of_reproduction(archived=options["archived"]), []
         for each in experiments:

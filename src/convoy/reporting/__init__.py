@@ -20,9 +20,13 @@ def write_report(target: Run | Study, *, page_of: Callable[[Study, Path], Page])
     `page_of` creates the page of a study, because this package does not depend on the kinds of studies. Returns the
     path of report.html. Raises ValueError if files of the run or study are missing or damaged.
     """
+    from convoy.files import reading_once
     from convoy.reporting import pages, render
     from convoy.runs import Study
 
     folder = target.path
-    page = pages.study_page(target, folder, page_of) if isinstance(target, Study) else pages.run_page(target, folder)
-    return render.write(page, folder)
+    with reading_once():
+        page = (
+            pages.study_page(target, folder, page_of) if isinstance(target, Study) else pages.run_page(target, folder)
+        )
+        return render.write(page, folder)

@@ -124,7 +124,8 @@ def save(figure: Figure, *paths: Path) -> None:
 def make_readable(figure: Figure) -> None:
     """Converts each text of the figure to one line without control characters."""
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
-        if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # ticks with names
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FixedFormatter | FuncFormatter) and axis.get_scale() == "linear":  # ticks with names
             names = [label.get_text() for label in axis.get_ticklabels()]
             if [*map(_shown, names)] != names:
                 axis.set_ticks(axis.get_ticklocs(), [*map(_shown, names)])
