@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pytest
 
 EXECUTABLES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -27,10 +28,19 @@ PAD = """(() => {
 })()"""
 
 
+def camera_options(picture: np.ndarray, folder: Path) -> tuple[str, ...]:
+    """Options for a camera that shows this picture, (H, W) of uint8 with even sides."""
+    (height, width), path = picture.shape, folder / "camera.y4m"
+    luma = (16 + picture * (219 / 255)).round().astype(np.uint8).tobytes()  # of limited range; chroma 128 is grey
+    frame = b"FRAME\n" + luma + bytes([128]) * (height * width // 2)
+    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420jpeg\n".encode() + frame)
+    return "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={path}"
+
+
 class Browser:
     """One page of one browser."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, *options: str) -> None:
         executable = next((found for name in EXECUTABLES if (found := shutil.which(name))), None)
         if executable is None or os.name != "posix":
             pytest.skip("Chromium is not installed")
@@ -42,7 +52,7 @@ class Browser:
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (to_browser, from_browser)]
         actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for descriptor, number in zip(moved, (3, 4), strict=True)]
         actions += [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (1, 2)]
-        command = [executable, *OPTIONS, f"--user-data-dir={profile}"]
+        command = [executable, *OPTIONS, *options, f"--user-data-dir={profile}"]
         self._process = os.posix_spawn(executable, command, os.environ, file_actions=actions)
         for descriptor in (to_browser, from_browser, *moved):
             os.close(descriptor)
@@ -107,6 +117,10 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
+
+    def allow_camera(self, setting: str) -> None:
+        """Answers the pages that ask for the camera: "granted" or "denied"."""
+        self.send("Browser.setPermission", permission={"name": "camera"}, setting=setting)
 
     def drag(self, points: list[tuple[float, float]]) -> None:
         """Drags the mouse along points, in pixels of the window."""

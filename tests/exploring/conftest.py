@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.exploring.browser import Browser
+from PIL import Image
+from tests.data.photographed_digits import photograph
+from tests.exploring.browser import Browser, camera_options
 
 import convoy
 from convoy.runs import Run
@@ -35,6 +38,14 @@ def page(digits_run: Run) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as started:
+def photo() -> Image.Image:
+    """A four on paper."""
+    return photograph(4, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory, photo: Image.Image) -> Iterator[Browser]:
+    """A browser whose camera sees the photo."""
+    folder = tmp_path_factory.mktemp("browser")
+    with Browser(folder / "profile", *camera_options(np.asarray(photo.convert("L")), folder)) as started:
         yield started

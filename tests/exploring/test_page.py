@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from tests.conftest import Call
-from tests.data.photographed_digits import photograph
 from tests.exploring import networks
 from tests.exploring.browser import PAD, Browser
 
@@ -78,13 +77,9 @@ def picture_of(image: Image.Image) -> str:
     return json.dumps({"planes": [grey] * 3, "width": image.width, "height": image.height})
 
 
-@pytest.mark.parametrize("kind", ["drawing", "photograph"])
-def test_a_picture_is_converted_as_by_predict(browser: Browser, page: Path, kind: str) -> None:
-    if kind == "drawing":
-        image = Image.new("L", (300, 220), 250)
-        ImageDraw.Draw(image).line([(90, 40), (200, 50), (120, 190)], fill=20, width=18)
-    else:
-        image = photograph(4, np.random.default_rng(0))
+def test_a_picture_is_converted_as_by_predict(browser: Browser, page: Path) -> None:
+    image = Image.new("L", (300, 220), 250)
+    ImageDraw.Draw(image).line([(90, 40), (200, 50), (120, 190)], fill=20, width=18)
     expected, ink = find_ink(image.convert("RGB"))
 
     browser.open(page)
@@ -95,10 +90,38 @@ def test_a_picture_is_converted_as_by_predict(browser: Browser, page: Path, kind
     assert np.abs(pixels - expected).max() <= 3  # of 255 levels
 
 
-def test_a_picture_is_read_from_a_file(browser: Browser, page: Path, tmp_path: Path) -> None:
+def test_a_photo_is_converted_as_by_predict_and_the_camera_is_off_afterwards(
+    browser: Browser, page: Path, photo: Image.Image
+) -> None:
+    browser.allow_camera("granted")
+    browser.open(page)
+    browser.click("#camera-on")
+    browser.wait("!document.getElementById('viewfinder').hidden")
+    browser.evaluate("void (window.track = document.getElementById('video').srcObject.getTracks()[0])")
+    browser.click("#shoot")
+    browser.wait("convoy.store.source.kind === 'file'")
+    pixels = np.array(browser.evaluate("[...convoy.store.pixels]")).reshape(28, 28)
+
+    assert browser.evaluate("window.track.readyState") == "ended"
+    assert browser.evaluate("document.getElementById('viewfinder').hidden")
+    assert browser.count("#steps figure:not([hidden])") == 3
+    assert np.abs(pixels - find_ink(photo.convert("RGB"))[0]).max() <= 3  # of 255 levels
+
+
+def test_a_camera_that_is_not_allowed_has_a_message(browser: Browser, page: Path) -> None:
+    browser.allow_camera("denied")
+    browser.open(page)
+    browser.click("#camera-on")
+    browser.wait("document.getElementById('pad-message').dataset.say")
+
+    assert browser.attribute("#pad-message", "data-say") == "camera_denied"
+    assert browser.evaluate("document.getElementById('viewfinder').hidden")
+
+
+def test_a_picture_is_read_from_a_file(browser: Browser, page: Path, photo: Image.Image, tmp_path: Path) -> None:
     """For both inputs: files, and the camera of a phone."""
     path = tmp_path / "photo.jpg"
-    photograph(4, np.random.default_rng(0)).convert("RGB").save(path)
+    photo.convert("RGB").save(path)
     browser.open(page)
     for name in ("file", "camera"):
         browser.click("#filmstrip button")

@@ -85,6 +85,9 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "clear_pad": _("Clear"),
         "open_file": _("Open a file"),
         "camera": _("Take a photo"),
+        "viewfinder": _("Picture of the camera"),
+        "shoot": _("Capture"),
+        "camera_off": _("Switch the camera off"),
         "images_of": _("Images of the {part} part", part=part),
         "which": _("Show"),
         "mistakes": _("mistakes"),
@@ -139,6 +142,12 @@ def _input_words() -> dict[str, str]:
         "pen_up": _("The pen is up."),
         "several_characters": _("{n} characters found and read as one.", n="{n}"),
         "no_ink": _("No ink found: strokes must differ from the paper."),
+        "camera_denied": _(
+            "The browser does not let this page use the camera. Allow it in the browser's settings for this page, or "
+            "open a picture."
+        ),
+        "camera_missing": _("No camera found. Connect one, or open a picture."),
+        "camera_fails": _("The camera does not start. Another program may be using it."),
         "unreadable": _("{name} cannot be read as an image.", name="{name}"),
         "step_picture": _("The picture."),
         "found_dark": _(

@@ -1,5 +1,6 @@
 // Pictures from files, the clipboard and the camera, test images, and the steps from a picture to the network's input.
 
+import { startCamera } from "./camera.js";
 import { byId, element, moveWithArrows } from "./elements.js";
 import { paintPixels } from "./painting.js";
 import { readCharacter } from "./photo.js";
@@ -8,12 +9,13 @@ import { fitSquare } from "./resample.js";
 import { change, currentRun, imageOf, listen, scoredPixels, store } from "./store.js";
 import { say, write } from "./text.js";
 
-const LARGEST_SIDE = 2048; // pixels of a picture that is read from a file
+const LARGEST_SIDE = 2048; // pixels of a picture that is read
 
 export function startInput() {
   for (const id of ["file", "camera"]) {
     byId(id).addEventListener("change", (event) => readFile(event.target.files[0]));
   }
+  startCamera((video) => readPicture(pictureOf(video, video.videoWidth, video.videoHeight)));
   addEventListener("paste", (event) => readFile([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
@@ -30,24 +32,23 @@ export function startInput() {
 async function readFile(file) {
   if (!file) return;
   try {
-    const picture = await decode(file);
-    readPicture(picture);
+    const bitmap = await createImageBitmap(file);
+    readPicture(pictureOf(bitmap, bitmap.width, bitmap.height));
   } catch {
     write(byId("pad-message"), "unreadable", { name: file.name });
   }
 }
 
-async function decode(file) {
-  // Red, green and blue of an image file, upright, on a white background.
-  const bitmap = await createImageBitmap(file);
-  const scale = Math.min(1, LARGEST_SIDE / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+function pictureOf(source, ...size) {
+  // Red, green and blue of an image or a video, upright, on a white background.
+  const scale = Math.min(1, LARGEST_SIDE / Math.max(...size));
+  const [width, height] = size.map((side) => Math.max(1, Math.round(side * scale)));
   const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, width, height);
+  context.drawImage(source, 0, 0, width, height);
   const { data } = context.getImageData(0, 0, width, height);
   const planes = [0, 1, 2].map((k) => Float32Array.from({ length: width * height }, (_, i) => data[4 * i + k]));
   return { planes, width, height };
