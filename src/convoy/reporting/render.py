@@ -148,11 +148,11 @@ def _prose(text: str) -> Markup:
 
 
 def _breakable(text: str, longest: int = 14) -> Markup:
-    """Allows line breaks after the underscores of words longer than `longest`."""
+    """Allows line breaks after the underscores of words longer than `longest`, and none within a range of numbers."""
     words = (
         word.replace("_", "_<wbr>") if len(word) > longest else word for word in str(escape(readable(text))).split(" ")
     )
-    return Markup(" ".join(words))
+    return Markup(re.sub(r"\(?[−\d.,]+–−?\d[\d.,]*\)?", r'<span class="range">\g<0></span>', " ".join(words)))
 
 
 def _mark(look: palette.Look, label: str) -> Markup:
