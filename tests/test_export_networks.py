@@ -94,7 +94,7 @@ def test_graph_takes_any_number_of_images_and_gives_the_logits_of_the_run(
 def test_preprocessing_outside_takes_normalised_images_and_temperature_divides_the_logits(
     run: Run, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphs, "temperature_of", lambda run: 1.7)  # its validation part has no errors
+    monkeypatch.setattr(graphs, "temperature_of", lambda run: 1.7)  # its validation set has no errors
     (path,), parity = convoy.export(run, tmp_path / "net", to="pt2", preprocessing="outside", temperature=True)
     assert parity is not None
     assert parity.agreeing == parity.images

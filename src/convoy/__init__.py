@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_TYPES[name]), name)
     if name == "__all__":
         return __dir__()
-    # `from convoy import runs` first looks up the module's name, which must not load the layers above that module.
+    # `from convoy import runs` calls this function before it imports the module: do not import convoy.api for it.
     if name.startswith("_") or find_spec(f"convoy.{name}") or name not in __dir__():
         raise AttributeError(f"module 'convoy' has no attribute {name!r}")
     return getattr(import_module("convoy.api"), name)

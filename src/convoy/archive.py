@@ -262,7 +262,7 @@ def _without_paths(value: Any) -> Any:
 def _classes(run: Run) -> dict[str, np.ndarray]:
     """Returns labels and predicted classes of each scored part, in the smallest integer type, and other small arrays.
 
-    Omits the validation part if the run was also scored on a fold or the test part, because only these are used for
+    Omits the validation set if the run was also scored on a fold or the test set, because only these are used for
     comparisons image by image.
     """
     arrays = run.predictions

@@ -73,7 +73,7 @@ def epoch_mean(total: float, steps: int, images: int, faults: Collection[Fault])
 
 
 def agree(stated: Any, value: Any) -> bool:
-    """Whether two values are equal, except for the rounding of decimal text."""
+    """Whether two values are equal up to the rounding of decimal text."""
     if stated == value:  # also of a large confusion matrix, without a comparison of each number
         return True
     if isinstance(value, ClassScore):

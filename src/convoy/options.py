@@ -159,13 +159,16 @@ def positional_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 Data = Annotated[str | None, Flag("Name of a data set, a path, NAME=PATH, or hf:owner/name.")]
-Limit = Annotated[int | None, Flag("Use only this many images, for a quick try. All output says so.", key="data.limit")]
+Limit = Annotated[
+    int | None,
+    Flag("Use at most this many images, for a quick try. All output is marked as limited.", key="data.limit"),
+]
 Device = Annotated[str | None, Flag("auto, cpu, cuda, cuda:N or mps.", key="compute.device")]
 Set = Annotated[
     Mapping[str, Any] | Sequence[tuple[str, Any]],
     Flag("Set a recipe key, as in optim.lr=0.01. Also as `--KEY VALUE`: `--optim.lr 0.01`.", ()),
 ]
-Out = Annotated[str | Path, Flag("Folder of runs and studies.", str(DEFAULT_OUT))]
+Out = Annotated[str | Path, Flag("Folder for runs and studies.", str(DEFAULT_OUT))]
 Show = Annotated[bool | Literal["stderr"], Flag('Print progress; "stderr": to standard error.', True, name=None)]
 Track = Annotated[
     str | None,

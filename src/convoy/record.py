@@ -152,7 +152,7 @@ def _scores(files: Readable) -> Iterator[Contradiction]:
 
 
 def own_openings(scores: Collection[str], metrics: Sequence[EpochMetrics], data: RunData) -> int:
-    """How often a finished run has opened the test set at least: for its score, and for each epoch scored on it.
+    """Minimum number of times that a finished run opened the test set: for its score, and for each epoch scored on it.
 
     A run that selects the best epoch by the test set opens it once for all epochs. `scores`: the scored parts.
     """
@@ -193,7 +193,8 @@ def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) 
 
 
 def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
-    """Each accuracy is the number of correct images divided by that of all; the best epochs are the most accurate."""
+    """Checks that each accuracy is the number of correct images divided by that of all, and that best epochs are the
+    most accurate."""
     part = "test" if any(fault.info.selects_on_test for fault in run.recipe.protocol.faults) else "validation"
     most = -1.0
     for number, each in enumerate(metrics, start=1):
@@ -215,7 +216,7 @@ def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
 
 
 def _means(run: Run, metrics: list[EpochMetrics], steps: Mapping[str, np.ndarray]) -> Iterator[Contradiction]:
-    """The training loss of an epoch is the mean over its steps that were not skipped."""
+    """Checks that the training loss of an epoch is the mean over the steps that were not skipped."""
     start = 0
     for each in metrics:
         loss, norm = (steps[name][start : each.step].astype(np.float64) for name in ("loss", "grad_norm"))

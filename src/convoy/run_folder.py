@@ -164,7 +164,7 @@ class Run:
     def scores(self) -> dict[str, Score]:
         """The scores on the parts held out from training: validation, fold, test.
 
-        Raises ValueError if scores.json has changed or, in a run with hashes, does not follow from the predictions
+        Raises ValueError if scores.json has changed or, in a run with hashes, contradicts the predictions
         (convoy.record compares more).
         """
         self.check_file("scores.json")
@@ -201,7 +201,7 @@ class Run:
         with _with_advice():
             scores = read_json(path) if path.is_file() else {}
             if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= {*part} for part in scores.values()):
-                raise ValueError(_("{path} is damaged: a part has no accuracy", path=path))
+                raise ValueError(_("{path} is damaged: scores without an accuracy", path=path))
         return {part: run_contents.score_of(score) for part, score in scores.items()}
 
     @property
@@ -238,7 +238,7 @@ class Run:
         try:
             return counts.predicted_in(self.predictions, part)
         except KeyError:
-            raise ValueError(_("{path} has no predictions of the {part} part", path=self.path, part=part)) from None
+            raise ValueError(_("{path} has no predictions of the {part} set", path=self.path, part=part)) from None
 
     @property
     def gallery(self) -> dict[str, np.ndarray]:

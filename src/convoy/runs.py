@@ -2,7 +2,7 @@
 
 OUT/runs/<model>-s<seed>-<fingerprint>/    one run: run_folder.py
 OUT/studies/<name>/                        study.toml, finding.json, report.html, report.md, figures/
-OUT/test_openings.json                     how often each data set's test part was opened
+OUT/test_openings.json                     how often each data set's test set was opened
 """
 
 from __future__ import annotations

@@ -302,7 +302,7 @@ def mcnemar_counts(only_a: int, only_b: int, n: int) -> McNemar:
 def nadeau_bengio(values: Sequence[float], n_train: float, n_test: float, *, step: float = 0.0) -> Estimate:
     """Corrected interval of a mean over resampled splits (folds x repeats), also for paired differences.
 
-    The training parts of two splits share images, so their scores are correlated and the ordinary t interval is too
+    The training sets of two splits share images, so their scores are correlated and the ordinary t interval is too
     narrow. Nadeau and Bengio (Machine Learning 52, 2003) increase the variance of the mean from sd²/J to
     sd² (1/J + n_test/n_train) for J random splits. Bouckaert and Frank (PAKDD 2004) apply this to repeated
     cross-validation; for its disjoint folds, the interval is conservative. `n_train` and `n_test` are the numbers of

@@ -214,12 +214,12 @@ def test_tensor_files_have_float_images_and_integer_labels(tmp_path: Path, datas
 
 def test_packing_a_validation_part_is_an_error(tmp_path: Path) -> None:
     parts = Parts(part(12), part(12), part(12))
-    with pytest.raises(DataError, match="validation part"):
+    with pytest.raises(DataError, match="validation set"):
         write_tensors(from_arrays("d", parts, size=None), tmp_path)
 
 
 def test_packing_without_a_test_part_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="test part"):
+    with pytest.raises(DataError, match="test set"):
         write_tensors(from_arrays("d", Parts(part(12)), size=None), tmp_path)
 
 

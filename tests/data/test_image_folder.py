@@ -71,7 +71,7 @@ def test_two_folders_of_one_part_are_an_error_and_other_folders_a_note(folder: P
     assert list_folder(root).notes[0].endswith("1 other folders")
 
     shutil.copytree(folder, root / "valid")
-    with pytest.raises(DataError, match="validation part, val and valid"):
+    with pytest.raises(DataError, match="validation set, val and valid"):
         list_folder(root)
 
 

@@ -39,7 +39,7 @@ def test_a_class_without_training_images_is_reported(path: str, tmp_path: Path) 
 
     notes = [prepared(path, split={**split, "fold": fold}).notes for fold in range(3)]
 
-    assert sum("training part" in " ".join(fold_notes) for fold_notes in notes) == 1
+    assert sum("training set" in " ".join(fold_notes) for fold_notes in notes) == 1
 
 
 def test_normalisation_is_computed_from_the_training_part_only(path: str) -> None:

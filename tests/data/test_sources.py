@@ -128,11 +128,11 @@ def test_an_image_folder_of_a_named_data_set_has_its_order_of_classes(tmp_path: 
         assert part.images[:, 0, 0, 0].tolist() == part.labels.tolist()
 
 
-@pytest.mark.parametrize("path", ["test", "."], ids=["the test part", "its parent"])
+@pytest.mark.parametrize("path", ["test", "."], ids=["the test set", "its parent"])
 def test_a_named_data_set_with_only_its_test_part_is_an_error(tmp_path: Path, path: str) -> None:
     folder = colour_folder(tmp_path, NAMES)
     shutil.rmtree(folder / "train")
-    with pytest.raises(DataError, match=f"{folder / path}: .*test part"):
+    with pytest.raises(DataError, match=f"{folder / path}: .*test set"):
         load(f"cifar10={folder / path}")
 
 
@@ -141,7 +141,7 @@ def test_a_folder_with_as_many_images_as_the_test_part_is_an_error(tmp_path: Pat
     small = replace(DATA_SETS["cifar10"], counts=(100, 20))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(DATA_SETS._entries, "cifar10", small)
-        with pytest.raises(DataError, match=r"the test part of cifar10 \(20 images"):
+        with pytest.raises(DataError, match=r"the test set of cifar10 \(20 images"):
             load(f"cifar10={folder / 'train'}")
 
 

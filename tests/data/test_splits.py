@@ -108,7 +108,7 @@ def test_a_validation_part_that_divides_a_group_is_an_error() -> None:
     data, spec = dataset(np.arange(100) % 4, n_validation=30), SplitSpec(test=0.2, group_by="who.csv")
 
     make_split(data, spec, np.arange(100) // 10)
-    with pytest.raises(DataError, match=r"'who.csv': 9 of the 30 images in the validation part .* its training part"):
+    with pytest.raises(DataError, match=r"'who.csv': 9 of the 30 images in the validation set .* its training set"):
         make_split(data, spec, np.arange(100) // 7 * 7 // 21)
 
 

@@ -66,7 +66,7 @@ def run_of(out: Path, accuracy: float = 0.9, seed: int = 42, **changes: Any) -> 
 
 
 def predict(run: Run, labels: np.ndarray, predicted: np.ndarray) -> None:
-    """Replaces the predictions of the test part, and its score."""
+    """Replaces the predictions of the test set, and its score."""
     arrays = {"test_labels": labels, "test_predicted": predicted.astype(np.uint8)}
     write_arrays(run.path / "predictions.npz", run.predictions | arrays)
     run.write_score("test", count_scores(labels, predicted, run.data.classes))

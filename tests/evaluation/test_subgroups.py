@@ -46,7 +46,7 @@ def test_a_group_of_few_images_is_not_named_as_the_worst() -> None:
 
 @pytest.fixture(scope="module")
 def grouped(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on images of 30 writers whose test and validation parts are split off by writer."""
+    """A run on images of 30 writers whose test and validation sets are split off by writer."""
     root = tmp_path_factory.mktemp("grouped")
     random = np.random.default_rng(0)
     labels = np.arange(240) % 3

@@ -289,9 +289,7 @@ def test_axis_limits_ignore_losses_that_are_not_finite():
 
 def test_a_long_line_of_words_below_a_chart_is_wrapped_within_it():
     panel = Panel("", lambda axes: axes.plot([0, 1]), height=2.0)
-    chart = Chart(
-        "c", "t", (panel, panel), "", line_legend="held out: validation, or the test part where a fault; " * 4
-    )
+    chart = Chart("c", "t", (panel, panel), "", line_legend="held out: validation, or the test set where a fault; " * 4)
     figure = canvas._all_panels(chart, Look(("a",)))
 
     renderer = FigureCanvasAgg(figure).get_renderer()

@@ -362,8 +362,8 @@ def test_the_order_of_faults_does_not_matter(stripes: Path) -> None:
 @pytest.mark.parametrize(
     ("faults", "more", "message"),
     [
-        (["resplit_every_epoch"], {"data.split.validation": 0}, "needs a validation part"),
-        (["test_opened_at_each_best"], {"data.split.validation": 0}, "needs a validation part"),
+        (["resplit_every_epoch"], {"data.split.validation": 0}, "needs a validation set"),
+        (["test_opened_at_each_best"], {"data.split.validation": 0}, "needs a validation set"),
         (["last_weights"], {"data.split.validation": 0}, "the last is kept anyway"),
         (["test_opened_at_each_best", "selection_on_test"], {}, "scores the test set in every epoch"),
         (["patience_off_by_one"], {}, "needs stop.patience_epochs"),

@@ -93,7 +93,7 @@ def test_a_copied_run_has_the_results_of_a_trained_one(tiny: Make, twin: Run, tm
 
 
 def test_other_faults_are_kept_in_the_copied_training(tiny: Make, tmp_path: Path) -> None:
-    """The scored validation part is that of the last epoch, whose weights are saved."""
+    """The scored validation set is that of the last epoch, whose weights are saved."""
     others = ("last_weights", "resplit_every_epoch")
     list(run_one(faulty(tiny, *others), tmp_path))
     events = list(run_one(faulty(tiny, *others, "macs_as_flops", "sampled_labels"), tmp_path))

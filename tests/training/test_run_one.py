@@ -457,8 +457,8 @@ def test_without_validation_the_last_weights_are_saved_and_no_epoch_is_selected(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([("stop.patience_epochs", 2), ("data.split.validation", 0)], "validation part"),
-        ([("schedule.name", "plateau"), ("data.split.validation", 0)], "validation part"),
+        ([("stop.patience_epochs", 2), ("data.split.validation", 0)], "validation set"),
+        ([("schedule.name", "plateau"), ("data.split.validation", 0)], "validation set"),
         ([("compute.device", "cuda:9")], "this machine has"),
         ([("compute.device", "gpu")], "auto, cpu, cuda, cuda:N or mps"),
         ([("compute.device", "mps")], "Apple silicon"),

@@ -125,7 +125,7 @@ def _close_names(argument: str, candidates: Sequence[Run | Study]) -> str:
     close = get_close_matches(Path(argument).name, sorted(beginnings), n=2, cutoff=0.6)
     if close:
         return _("; did you mean {names}?", names=listed(map(repr, close), "or"))
-    return _("; convoy list runs and convoy list studies show what is there") if names else ""
+    return _("; to list them: convoy list runs, convoy list studies") if names else ""
 
 
 def _changed(candidate: Run | Study) -> float:
@@ -322,7 +322,7 @@ def _use_of(file: Path) -> str:
         case ".pth" | ".pt" | ".safetensors":
             loaded = "safetensors.torch.load_file" if file.suffix == ".safetensors" else "torch.load"
             return _(
-                "its weights are scored by `convoy test {file} --model NAME`; in Python, use {code}",
+                "score its weights with `convoy test {file} --model NAME`; in Python, use {code}",
                 file=file,
                 code=f"network.load_state_dict({loaded}({file.name!r}))",
             )

@@ -139,10 +139,10 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
 
 @takes_options
 def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
-    """Write an offline page that shows the inside of trained networks: draw or open a picture, follow every number.
+    """Write an offline page that runs trained networks in the browser: draw or open an image and see every activation.
 
-    One HTML file, which runs the networks itself: feature maps of every layer, the products behind each pixel, where
-    the network looked, and its errors. Networks of up to 1.2 million parameters; larger ones need `engine="onnx"`.
+    One HTML file that runs the networks: feature maps of every layer, how each of their pixels is computed, attribution
+    maps, and the errors of the network. Networks of up to 1.2 million parameters; larger ones need `engine="onnx"`.
     Several runs must have been scored on the same images. For a run with `keep_weights`, the page also shows how the
     network learned.
 
@@ -208,11 +208,11 @@ class ExplainResult(NamedTuple):
 
 @takes_options
 def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> ExplainResult:
-    """Explain a trained network: what it responds to, where it looked, which layers are idle, what it confuses.
+    """Explain a trained network: attribution maps, feature maps, dead units and confused classes.
 
     Grad-CAM and integrated gradients of images, for the predicted and the true class; filters and feature maps; outputs
-    and gradients of each layer; a map of the images by their features; the most confused pairs. The default images are
-    those on which the run was scored, which does not count as opening the test set.
+    and gradients of each layer; a two-dimensional map of the images by their features; the most confused pairs. The
+    default images are those on which the run was scored, which does not count as opening the test set.
 
     Example: `convoy explain lenet-s42`
 

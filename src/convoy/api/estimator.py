@@ -232,7 +232,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         options = {name: _plain(value) for name, value in values.items()}
         pairs = {full_key(key): _plain(value) for key, value in dict(self.set or {}).items()}
         options |= {"set": list(({VALIDATION: 0.0} | pairs).items()), "augment": self.augment}
-        refuse_keys({"set": tuple(pairs.items())}, FIXED, "ImageClassifier", _("give the images to fit"))
+        refuse_keys({"set": tuple(pairs.items())}, FIXED, "ImageClassifier", _("pass the images to fit"))
         return options | {"data": NAME}
 
     def _images(self, rows: np.ndarray) -> np.ndarray:

@@ -75,7 +75,8 @@ class ReproduceOptions(ClusterOptions, total=False):
     quick: Annotated[
         bool,
         Flag(
-            "A demonstration in a few minutes, on as few images as each network needs to learn. Not evidence.",
+            "A demonstration that takes a few minutes: each network is trained on as few images as it "
+            "needs to learn. The results are not evidence.",
             False,
         ),
     ]
@@ -158,7 +159,9 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     settings = Settings(**given)
     for name, value in options.items():
         if options["archived"] and name in OF_TRAINING and value:
-            raise ValueError(_("--archived trains nothing and takes no --{option}", option=name.replace("_", "-")))
+            raise ValueError(
+                _("--archived does not train, so --{option} cannot be used", option=name.replace("_", "-"))
+            )
     names = published.names() if experiment == ALL else [str(experiment)]
     experiments = [published.load(name) for name in names]
     for label in settings.models:
@@ -168,7 +171,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     if data is not None and data.partition("=")[0] not in [each.data for each in experiments]:
         accepted = listed(dict.fromkeys(f"{each.data}=PATH" for each in experiments), "or")
         raise ValueError(
-            _("data = {data!r}: {experiment} takes {accepted}", data=data, experiment=experiment, accepted=accepted)
+            _("data = {data!r}: {experiment} accepts {accepted}", data=data, experiment=experiment, accepted=accepted)
         )
     studies: dict[str, runs.Study] = {}
     reading = reading_once() if options["archived"] else nullcontext()  # other reproductions write runs

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ExportResult", "export", "push"]
 ARGUMENTS.update(
     repository="Where to publish it, as owner/name.",
-    names="File names: one or, for logs, one or two, the second for the test accuracy at each new best epoch.",
+    names="File name. For logs, a second file name may follow, for the test accuracy at each new best epoch.",
 )
 
 
@@ -30,7 +30,10 @@ _FORMATS = (
 
 
 class ExportOptions(TypedDict, total=False):
-    to: Annotated[str | None, Flag(f"{_FORMATS} Default: by the suffix, .onnx, .pt2, .pth, .safetensors or .zip.")]
+    to: Annotated[
+        str | None,
+        Flag(f"{_FORMATS} Default: chosen by the suffix (.onnx, .pt2, .pth, .safetensors or .zip)."),
+    ]
     preprocessing: Annotated[
         str | None,
         Flag(
@@ -41,8 +44,8 @@ class ExportOptions(TypedDict, total=False):
     temperature: Annotated[
         bool,
         Flag(
-            "For onnx and pt2. The exported network divides its logits by the temperature that was fitted on the "
-            "validation part.",
+            "For onnx and pt2. The exported network divides its logits by the temperature that was fitted "
+            "on the validation set.",
             False,
         ),
     ]
@@ -64,8 +67,8 @@ def export(target: Run | Study | str | Path, *names: str | Path, **options: Unpa
     the folder for tensorboard (default: OUT/tensorboard), and the project or experiment for the others (default:
     convoy).
 
-    An exported network must give the logits of the run on up to 1,000 of its validation images (training images, if it
-    has none): the largest difference may be 1e-5 of the largest logit, or slightly more if PyTorch's own rounding
+    An exported network must reproduce the logits of the run on up to 1,000 of its validation images (training images,
+    if it has none): the largest difference may be 1e-5 of the largest logit, or slightly more if PyTorch's own rounding
     error is larger. Otherwise no file is written.
 
     Example: `convoy export lenet-s42 lenet.onnx`

@@ -87,12 +87,12 @@ Raw = Annotated[
 
 
 class ScoreOptions(TypedDict, total=False):
-    model: Annotated[str | None, Flag("The model of a weights file. Not needed for a run.")]
+    model: Annotated[str | None, Flag("Name of the model, for a weights file. Not needed for a run.")]
     samples: Annotated[int, Flag("Number of images in the gallery.", 40)]
     save: Annotated[str | Path | None, Flag("PNG file of the gallery. Default: no gallery.")]
     data: Data
     limit: Limit
-    size: Annotated[int | None, Flag("Pixels per side, for a weights file.")]
+    size: Annotated[int | None, Flag("Image size in pixels per side, for a weights file.")]
     mean: Annotated[
         Sequence[float] | str | None,
         Flag(
@@ -104,8 +104,8 @@ class ScoreOptions(TypedDict, total=False):
     groups: Annotated[
         str | Path | None,
         Flag(
-            "File with the group of each test image (.npy, .csv or .txt); the accuracy of each group is reported. "
-            "Default: data.split.group_by, if the test part was split off with it."
+            "File with the group of each test image (.npy, .csv or .txt); the accuracy of each group is "
+            "reported. Default: data.split.group_by, if the test set was split off with it."
         ),
     ]
     corruptions: Annotated[
@@ -275,7 +275,10 @@ class ReportOptions(TypedDict, total=False):
     overwrite: Annotated[bool, Flag("Replace an existing lab report or checklist.", False)]
     checklist: Annotated[
         str | None,
-        Flag("Write a checklist, neurips or reforms, instead. Run folders answer as many questions as possible."),
+        Flag(
+            "Write a checklist, neurips or reforms, instead. As many questions as possible are answered from "
+            "the run folders."
+        ),
     ]
     out: Out
 
@@ -329,5 +332,9 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
     except OSError as error:
         where = f"{error.filename or subject.path}: {error.strerror or error}"
         raise ValueError(
-            _("{where}; the results are kept; for the report run: convoy report {path}", where=where, path=subject.path)
+            _(
+                "{where}; the results are saved; to write the report, run: convoy report {path}",
+                where=where,
+                path=subject.path,
+            )
         ) from error

@@ -19,7 +19,7 @@ __all__ = ["verify"]
 
 @takes_options
 def verify(target: Run | Study | str | Path, **options: Unpack[VerifyOptions]) -> Verification:
-    """Check whether the files of a run, or of all runs of a study, follow from its recipe, data and weights.
+    """Check the files of a run, or of all runs of a study, against its recipe, data and weights.
 
     Compares the SHA-256 of each file, scores with predictions, curves with scores and steps, and status.json with the
     recipe; then recomputes data hashes, fingerprint, predictions and scores from data and weights. Test images

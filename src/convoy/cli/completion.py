@@ -61,13 +61,13 @@ def install_completion(
     except ShellDetectionError:
         chosen = "powershell"
     if chosen == "powershell":
-        raise ValueError(_("expected --shell bash, zsh or fish; this command is not run by one of them"))
+        raise ValueError(_("expected --shell bash, zsh or fish: the current shell is none of them"))
     path = Path(get_default_completion_path(chosen, "convoy"))
     script = bash_script() if chosen == "bash" else app.generate_completion(prog_name="convoy", shell=chosen)
     path.write_text(script, encoding="utf-8")
-    say(_("The completion is in {path}.", path=path))
+    say(_("The completion script was written to {path}.", path=path))
     if chosen != "fish" and add_to_rc_file(path, "convoy", chosen):
-        say(_("{file} loads it.", file=Path.home() / f".{chosen}rc"))
+        say(_("{file} now loads it.", file=Path.home() / f".{chosen}rc"))
     say(_("Open a new terminal, or run: exec {shell}", shell=chosen))
 
 

@@ -1,4 +1,4 @@
-"""convoy explain: what a trained network responds to."""
+"""convoy explain: attribution maps and statistics of a trained network."""
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json, say

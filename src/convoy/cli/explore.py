@@ -1,4 +1,4 @@
-"""convoy explore: a page to look inside trained networks."""
+"""convoy explore: a page that runs trained networks in the browser."""
 
 from convoy import api
 from convoy.cli.app import Call, command, print_json

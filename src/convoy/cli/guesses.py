@@ -36,17 +36,17 @@ _WORDS = {  # by the recipe's key
     "seed": "random-seed random-state manual-seed",
 }
 SENTENCES = {
-    "a network is the first argument, without a flag": "model-name arch architecture net network",
-    "--device cuda, cuda:N or mps selects a GPU; cuda is the default where it exists": "gpu gpus cuda use-gpu use-cuda",
-    "--device cpu selects the processor": "cpu no-cuda no-gpu",
-    "the images are in memory, so that no worker loads them; --compute.threads sets the threads": (
+    "pass the network as the first argument, without a flag": "model-name arch architecture net network",
+    "--device cuda, cuda:N or mps selects a GPU; cuda is the default if available": "gpu gpus cuda use-gpu use-cuda",
+    "--device cpu uses the CPU": "cpu no-cuda no-gpu",
+    "the images are in memory, so there are no data loader workers; --compute.threads sets the number of threads": (
         "workers num-workers nw j"
     ),
     "the same command continues an unfinished run; --fresh trains from scratch": "resume continue restart resume-from",
     "--fresh trains from scratch": "force overwrite from-scratch",
     "a run is named by its model, seed and fingerprint; --out chooses the folder of all runs": "name run-name exp-name",
     "--out chooses the folder of all runs": "output output-dir o log-dir logdir save-dir project",
-    "progress is always printed, and kept in log.txt of the run folder; --json prints the result only": (
+    "progress is always printed, and written to log.txt in the run folder; --json prints only the result": (
         "verbose v verbosity quiet q silent log-interval print-freq"
     ),
 }

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            _fail(_("out of memory: a smaller batch, network or image may fit"))
+            _fail(_("out of memory: try a smaller batch, network or image size"))
         except KeyboardInterrupt as stop:
             print(str(stop) or _("stopped"), file=sys.stderr)
             sys.exit(130)

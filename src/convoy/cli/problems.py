@@ -1,4 +1,4 @@
-"""What is wrong with the arguments of a command: the errors of cyclopts as sentences in the user's language."""
+"""Errors in the arguments of a command: the errors of cyclopts as sentences in the user's language."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sentence(error: CycloptsError) -> str:
     text: str | None = None
     if isinstance(error, UnusedCliTokensError):
         unexpected = joined(repr(token) for token in error.unused_tokens or ())
-        text = _("unexpected argument {tokens}: --help lists what this command takes", tokens=unexpected)
+        text = _("unexpected argument {tokens}: --help lists the arguments of this command", tokens=unexpected)
     elif isinstance(error, UnknownOptionError):
         flag = str(error.token.keyword or error.token.value)
         hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
@@ -53,7 +53,7 @@ def _missing(error: MissingArgumentError) -> str | None:
 
 
 def _invalid(error: CoercionError) -> str | None:
-    """For a value that our converter refused, its message; for a name that is not among the choices, close ones."""
+    """Returns the converter's own message for a rejected value; for an unknown choice, the closest valid ones."""
     token = error.token
     if token is None:
         return None

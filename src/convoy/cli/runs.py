@@ -72,8 +72,8 @@ def test(call: Call, as_json: bool) -> None:
     if count := tested.trained_on:
         say(
             ngettext(
-                "{n:,} of the {images:,} images is in the training part of the run",
-                "{n:,} of the {images:,} images are in the training part of the run",
+                "{n:,} of the {images:,} images is in the training set of the run",
+                "{n:,} of the {images:,} images are in the training set of the run",
                 count,
                 images=score.n,
             )
@@ -90,8 +90,8 @@ def test(call: Call, as_json: bool) -> None:
     if Path(tested.weights).is_file() and "mean" not in call.keywords:
         say(
             _(
-                "normalised with the mean {mean} and the standard deviation {std} of the training images; --mean and "
-                "--std set others",
+                "normalised with the mean {mean} and the standard deviation {std} of the training images; "
+                "change them with --mean and --std",
                 mean=", ".join(f"{value:.4f}" for value in tested.mean),
                 std=", ".join(f"{value:.4f}" for value in tested.std),
             )
@@ -99,7 +99,7 @@ def test(call: Call, as_json: bool) -> None:
     if count := score.not_finite:
         say(
             _(
-                "{weights}: of {n:,} images, {count:,} have outputs that are not finite; those with NaN count as wrong",
+                "{weights}: {count:,} of {n:,} images have non-finite outputs; images with NaN count as wrong",
                 weights=tested.weights,
                 n=score.n,
                 count=count,
@@ -180,8 +180,8 @@ def export(call: Call, as_json: bool) -> None:
     if parity is not None:
         say(
             _(
-                "compared with the run on {n:,} images ({part}): the largest difference between two logits is "
-                "{difference:.1e} of the largest logit; the same class for {agreeing:,}",
+                "compared with the run on {n:,} images ({part}): the largest difference between two logits "
+                "is {difference:.1e} of the largest logit; the predicted class is the same for {agreeing:,}",
                 n=parity.images,
                 part=part_name(parity.part),
                 difference=parity.difference,

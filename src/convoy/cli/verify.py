@@ -1,4 +1,4 @@
-"""convoy verify: checks whether a run folder follows from its recipe, data and weights."""
+"""convoy verify: checks a run folder against its recipe, data and weights."""
 
 from __future__ import annotations
 

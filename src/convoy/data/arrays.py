@@ -47,7 +47,7 @@ def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[
             shapes = f"{_shape(parts.train.images[0])} and {_shape(part.images[0])}"
             raise DataError(
                 _(
-                    "{where}: the parts have images of different shapes, {shapes}; set data.size",
+                    "{where}: the training, validation and test images have different shapes, {shapes}; set data.size",
                     where=part.where,
                     shapes=shapes,
                 )

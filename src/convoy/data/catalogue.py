@@ -46,7 +46,7 @@ _MNIST = NamedData(
 )
 _DIGITS = NamedData(
     name="digits",
-    summary="handwritten digits, 8 x 8 grey in 17 levels, no test part; comes with scikit-learn",
+    summary="handwritten digits, 8 x 8, 17 grey levels, no test set; comes with scikit-learn",
     classes=tuple(digits),
     counts=(1_797,),
     origin=Included("scikit-learn", published.read_digits),

@@ -62,8 +62,8 @@ def decode_to_size(
     if size is not None or set(sizes) == {(side, side)}:
         return pixels, ()
     note = _(
-        "images were resized to {side} x {side} pixels, from the most frequent size ({width} x {height}, the size of "
-        "{n:,} of the {total:,} images); data.size sets another",
+        "images were resized to {side} x {side} pixels, from the most frequent size ({width} x {height}, "
+        "the size of {n:,} of the {total:,} images); change it with data.size",
         side=side,
         width=width,
         height=height,

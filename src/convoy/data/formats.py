@@ -74,7 +74,7 @@ def idx_files(folder: Path) -> list[Path]:
 
 
 def _parts_of(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Parts:
-    """`paths`: training images, training labels and, if there is a test part, test images and test labels."""
+    """`paths`: training images, training labels and, if there is a test set, test images and test labels."""
     arrays = [read(path) for path in paths]
     train, *test = (Part(arrays[n], arrays[n + 1], str(paths[n]), str(paths[n + 1])) for n in range(0, len(paths), 2))
     return Parts(train, test=test[0] if test else None)
@@ -239,7 +239,7 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
     import torch
 
     if dataset.test is None or dataset.validation_indices is not None:
-        part = "without a test part" if dataset.test is None else "with a validation part"
+        part = "without a test set" if dataset.test is None else "with a validation set"
         raise DataError(_("{name}: cannot write tensor files of a data set {part}", name=dataset.name, part=part))
     paths = [folder / file for file in TENSOR_FILES]
     arrays = (array for part in (dataset.train, dataset.test) for array in (part.images / np.float32(255), part.labels))

@@ -195,7 +195,7 @@ def image_files(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def folder_to_test(root: Path) -> Path | None:
-    """Returns the folder of the test part, or the root if it has class folders; None if there is a training part."""
+    """Returns the folder of the test set, or the root if it has class folders; None if there is a training set."""
     folders = _folders(root)
     if not folders or any(PART_NAMES.get(folder.name.lower()) == "train" and _folders(folder) for folder in folders):
         return None
@@ -241,7 +241,7 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], lis
 
 
 def _parts(root: Path) -> dict[str, Path]:
-    """Returns the folders of train, validation and test. Without such folders, the root is the training part.
+    """Returns the folders of train, validation and test. Without such folders, the root is the training set.
 
     A folder "train" without subfolders is a class, not a part.
     """
@@ -251,14 +251,14 @@ def _parts(root: Path) -> dict[str, Path]:
     if not any(_folders(folder) for folder in folders.get("train", ())):
         if len(folders) == 1 and any(_folders(folder) for folder in folders.get("test", ())):
             raise DataError(
-                _("{root}: expected train/, got only the test part {name}/", root=root, name=folders["test"][0].name)
+                _("{root}: expected train/, got only the test set {name}/", root=root, name=folders["test"][0].name)
             )
         return {"train": root}
     for part in PARTS:
         if len(folders.get(part, ())) > 1:
             both = " and ".join(folder.name for folder in folders[part])
             raise DataError(
-                _("{root}: two folders for the {part} part, {both}: rename one", root=root, part=part, both=both)
+                _("{root}: two folders for the {part} set, {both}: rename one", root=root, part=part, both=both)
             )
     return {part: folders[part][0] for part in PARTS if part in folders}
 

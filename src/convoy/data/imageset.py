@@ -72,7 +72,7 @@ class ImageSet:
 
 
 class SealedTest:
-    """A test part whose images can be read only by `open`, which first records the opening."""
+    """A test set whose images can be read only by `open`, which first records the opening."""
 
     def __init__(self, images: ImageSet) -> None:
         self._images = images

@@ -81,7 +81,7 @@ class NamedData:
     name: str
     summary: str
     classes: tuple[str, ...]
-    counts: tuple[int, ...]  # training images, and test images if there is a test part
+    counts: tuple[int, ...]  # training images, and test images if there is a test set
     origin: Included | Download
     homepage: str
     citation: str

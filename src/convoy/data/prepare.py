@@ -25,7 +25,7 @@ class Prepared:
     train: ImageSet
     validation: ImageSet | None
     test: SealedTest | None
-    test_is_split_off: bool  # split off from the training images, because the data have no test part
+    test_is_split_off: bool  # split off from the training images, because the data have no test set
     fold: ImageSet | None  # scored in cross-validation; not used in training, normalisation or selection
     mean: tuple[float, ...]  # per channel, of pixels in 0..1
     std: tuple[float, ...]
@@ -138,8 +138,8 @@ def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
     labels, count = dataset.train.labels, len(dataset.train.classes)
     in_data = np.bincount(np.concatenate([labels, dataset.test_pool.labels]), minlength=count) > 0
     parts = {
-        _("training part"): split.train,
-        _("validation part"): split.validation,
+        _("training set"): split.train,
+        _("validation set"): split.validation,
         _("scored fold"): split.fold,
     }
     for part, indices in parts.items():

@@ -101,7 +101,7 @@ def read_usps(files: Sequence[Content]) -> Part:
 
 
 def read_digits() -> Parts:
-    """Reads the digits of scikit-learn: the test part of a UCI data set, 8 x 8 pixels in 17 grey levels.
+    """Reads the digits of scikit-learn: the test set of a UCI data set, 8 x 8 pixels in 17 grey levels.
 
     https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits
     """

@@ -44,7 +44,7 @@ def is_own(name: str) -> bool:
 
 
 def folder_to_test(name: str) -> Path | None:
-    """Returns the folder that contains the class folders if `name` is an image folder without a training part."""
+    """Returns the folder that contains the class folders if `name` is an image folder without a training set."""
     path = Path(name).expanduser()
     is_other = name in DATA_SETS or not path.is_dir() or any((path / file).exists() for file in formats.TENSOR_FILES)
     return None if is_other or formats.idx_files(path) else image_folder.folder_to_test(path.resolve())
@@ -215,7 +215,7 @@ def _with_registered_classes(entry: NamedData, listing: image_folder.Listing, pa
     if "test" not in listing.part_lengths and (is_named_test or (len(listing.paths),) == entry.counts[1:]):
         raise DataError(
             _(
-                "{path}: looks like only the test part of {name} ({n:,} images, no train/); expected "
+                "{path}: looks like only the test set of {name} ({n:,} images, no train/); expected "
                 "{name}=PATH with a folder that has train/ and test/",
                 path=path,
                 name=entry.name,
@@ -246,6 +246,6 @@ def _published_hint(entry: NamedData | None) -> str:
 def pack_tensors(name: str, folder: str | Path) -> list[Path]:
     """Writes a data set, by any name that `load` accepts, as the four tensor files; returns their paths.
 
-    Raises the same errors as `load`, and DataError without a test part or with a validation part.
+    Raises the same errors as `load`, and DataError without a test set or with a validation set.
     """
     return formats.write_tensors(load(name), Path(folder))

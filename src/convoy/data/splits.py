@@ -22,7 +22,7 @@ from convoy.text import gettext as _
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Sorted int64 indices into DataSet.train; `test` indexes DataSet.test if the data set has a test part."""
+    """Sorted int64 indices into DataSet.train; `test` indexes DataSet.test if the data set has a test set."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -63,8 +63,8 @@ def _check_undivided(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> N
         count = int(np.isin(validation_groups, divided).sum())
         raise DataError(
             _(
-                "data.split.group_by = {group_by!r}: {count:,} of the {n:,} images in the validation "
-                "part of {name} belong to groups with images in its training part",
+                "data.split.group_by = {group_by!r}: {count:,} of the {n:,} images in the validation set "
+                "of {name} belong to groups with images in its training set",
                 group_by=spec.group_by,
                 count=count,
                 n=len(validation_groups),
@@ -76,7 +76,7 @@ def _check_undivided(dataset: DataSet, spec: SplitSpec, groups: np.ndarray) -> N
 def make_folds(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None = None, limit: int | None = None) -> Split:
     """Returns the split in which `spec.fold` is scored. Over all folds, each training image is scored once.
 
-    The data set's own validation images are assigned to folds like training images; a new validation part is split off
+    The data set's own validation images are assigned to folds like training images; a new validation set is split off
     from the other folds. `limit` is applied before the folds, so that each of the remaining images is scored once.
     Raises DataError for too few images or groups.
     """
@@ -150,7 +150,7 @@ def _strata(labels: np.ndarray, spec: SplitSpec) -> np.ndarray:
 
 
 def _split_off_test(dataset: DataSet, spec: SplitSpec, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the indices of the training pool and of the test part, which is split off if the data set has none."""
+    """Returns the indices of the training pool and of the test set, which is split off if the data set has none."""
     pool = np.arange(len(dataset.train))
     if dataset.test is not None:
         return pool, np.arange(len(dataset.test))

@@ -22,7 +22,7 @@ class About:
 
 @dataclass(frozen=True)
 class Part:
-    """The training, validation or test part of a data set."""
+    """The training, validation or test set of a data set."""
 
     images: int
     per_class: tuple[int, ...]  # number of images

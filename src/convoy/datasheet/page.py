@@ -35,7 +35,7 @@ def write_data_sheet(facts: Facts, arrays: Arrays, provenance: Provenance, folde
 def overview(facts: Facts) -> Page:
     """Returns the page without the sections that need images."""
     return Page(
-        kicker=_("Data sheet · of all images, including test images; nothing is trained"),
+        kicker=_("Data sheet · all images, including test images; no training"),
         title=facts.name,
         sentence=words.sentence(facts),
         caveats=tuple(words.caveats(facts)),
@@ -115,7 +115,7 @@ def _pair(images: np.ndarray, pairs: Pairs, pair: int, classes: Sequence[str], p
     return Tile(
         picture.transpose(2, 0, 1),
         " | ".join(dict.fromkeys(names)),
-        _("same pixels") if pairs.kind[pair] == 0 else "",
+        _("exact duplicates") if pairs.kind[pair] == 0 else "",
         alt=" | ".join(sources),
     )
 

@@ -52,8 +52,8 @@ def caveats(facts: Facts) -> list[str]:
     if pixels or picture:
         texts.append(
             _(
-                "Pairs with different labels: {pixels:,} with the same pixels, {picture:,} with the same picture. One "
-                "label is wrong, or the picture shows both",
+                "Pairs with different labels: {pixels:,} exact duplicates, {picture:,} near duplicates. "
+                "One label is wrong, or the image shows both classes",
                 pixels=pixels,
                 picture=picture,
             )
@@ -66,7 +66,7 @@ def caveats(facts: Facts) -> list[str]:
             )
         )
     if not facts.duplicates.same_picture_searched:
-        texts.append(_("Too few images to search for the same picture: only identical pixels were searched"))
+        texts.append(_("Too few images to search for near duplicates: only exact duplicates were searched"))
     return texts + _caveats_of_classes(facts) + [note[:1].upper() + note[1:] for note in facts.notes]
 
 
@@ -139,18 +139,19 @@ def duplicates_table(facts: Facts) -> Table:
     """Returns a row for each pair of parts and for each part."""
     fields: list[Field[DuplicateCounts]] = [
         TextField(_("Where"), lambda row: between(*row.parts)),
-        Field(_("Same pixels"), lambda row: f"{row.same_pixels.pairs:,}", _("pairs")),
-        Field(_("Same pixels, different labels"), lambda row: f"{row.same_pixels.labels_differ:,}", _("pairs")),
-        Field(_("Same picture"), lambda row: f"{row.same_picture.pairs:,}", _("pairs")),
-        Field(_("Same picture, different labels"), lambda row: f"{row.same_picture.labels_differ:,}", _("pairs")),
+        Field(_("Exact duplicates"), lambda row: f"{row.same_pixels.pairs:,}", _("pairs")),
+        Field(_("Exact duplicates, different labels"), lambda row: f"{row.same_pixels.labels_differ:,}", _("pairs")),
+        Field(_("Near duplicates"), lambda row: f"{row.same_picture.pairs:,}", _("pairs")),
+        Field(_("Near duplicates, different labels"), lambda row: f"{row.same_picture.labels_differ:,}", _("pairs")),
         Field(_("Images"), lambda row: f"{row.images:,}"),
         Field(_("Share"), lambda row: _percent(row.images, facts.parts[row.parts[1]].images), "%"),
     ]
     note = _(
-        "Same pixels: an image and each later copy of it. Same picture: two images that are more similar than expected "
-        "by chance in this data set, for example saved, resized, lit or cropped differently. Some pairs may only be "
-        "very similar; mirrored or shifted pictures are not found. Images: those of the part named last, each "
-        "counted once. All pairs are in duplicates.csv; indices start at 0."
+        "Exact duplicates: an image and each later copy of it. Near duplicates: two images that are more "
+        "similar than expected by chance in this data set, for example saved, resized, lit or cropped "
+        "differently. Some pairs may only be very similar; mirrored or shifted copies are not found. "
+        "Images: those of the set named last, each counted once. All pairs are in duplicates.csv; indices "
+        "start at 0."
     )
     return table_of(fields, between_parts_first(facts), note)
 
@@ -168,8 +169,8 @@ def between(first: str, second: str) -> str:
 
 def pairs_caption(shown: int, pairs: int) -> str:
     return _(
-        "Shown: {shown:,} of {n:,} pairs, those with the same pixels first, then the most similar. The image of the "
-        "part named first is on the left.",
+        "Shown: {shown:,} of {n:,} pairs, exact duplicates first, then the most similar. The image of the "
+        "set named first is on the left.",
         shown=shown,
         n=pairs,
     )
@@ -177,7 +178,7 @@ def pairs_caption(shown: int, pairs: int) -> str:
 
 def about(facts: Facts) -> list[tuple[str, str]]:
     description = facts.about or About("", "", "", "")
-    test_set = _("read for this sheet; nothing is trained or selected, so this does not count as an opening")
+    test_set = _("read for this data sheet; nothing is trained or selected, so this does not count as an opening")
     return [
         (_("Content"), description.summary),
         (_("Licence"), description.licence),

@@ -1,6 +1,6 @@
-"""How many images the first step of a network has, so that the quick checks take less than a second of CPU time.
+"""Chooses the number of images of the first step, so that the quick checks take less than a second of CPU time.
 
-It follows from the operations of the network, so that the findings do not depend on how busy the machine is.
+The number is computed from the operations of the network, so that findings do not depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WEIGHTS_PER_SECOND = 0.6e9
 SECONDS_PER_OPERATION = 2e-4
 WANTED_SECONDS = 0.6  # of all passes, with as many images as fit
 MAX_SECONDS = 0.8  # of all passes with the fewest images; beyond it, quick checks are skipped
-BACKWARD = 3  # times a forward pass: it, the gradients of the weights, those of the inputs
+BACKWARD = 3  # cost of a training pass in forward passes: forward, gradients of weights, gradients of inputs
 
 
 class Cost(NamedTuple):

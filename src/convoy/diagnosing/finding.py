@@ -1,4 +1,4 @@
-"""The types of findings. Does not import torch."""
+"""The types of the doctor's findings. Does not import torch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Diagnosis:
 
 
 class TooSlowError(Exception):
-    """Raised to a quick check that would take more than a second."""
+    """Raised instead of running a quick check that would take more than a second."""
 
     def __init__(self, flops_per_image: int) -> None:
         super().__init__(flops_per_image)

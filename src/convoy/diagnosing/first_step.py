@@ -58,14 +58,14 @@ class Evaluation:
     calls: Counter[str]  # of each module with parameters, by name
     changed_buffers: tuple[str, ...]
     changes_images: bool
-    is_random: bool  # it uses random numbers
+    is_random: bool  # whether it uses random numbers
 
 
 @dataclass(frozen=True)
 class Backward:
     gradients: dict[str, Gradient]  # of the trained parameters
     equal_units: tuple[str, ...]  # weights whose units are equal and have equal gradients
-    unseen: float  # share of the pixels on which no output depends, and ...
+    unseen: float  # share of the pixels on which no output depends
     unseen_channels: tuple[int, ...]  # channels all of whose pixels are unseen
 
 
@@ -86,7 +86,7 @@ class FirstStep:
     adjacent: tuple[tuple[Place, Place], ...]  # pairs of linear layers without an activation function between them
     is_linear: bool  # all layers together are a linear function of the images
     written: tuple[Place, ...]  # operations that change weights
-    is_random: bool  # it uses random numbers in training
+    is_random: bool  # whether it uses random numbers in training
     stays_in_training: bool  # forward does not switch to evaluation mode
 
     @property
@@ -231,7 +231,7 @@ def _train(
 
 
 def _backward(module: nn.Module, loss: torch.Tensor, images: torch.Tensor) -> Backward:
-    """Looks at each gradient when it is complete, and frees it: all together have the size of the network."""
+    """Examines each gradient when it is complete, then frees it: all gradients together are as large as the network."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     gradients = {name: Gradient.NONE for name, each in module.named_parameters() if each.requires_grad}
     equal_units = []
@@ -258,7 +258,8 @@ def _backward(module: nn.Module, loss: torch.Tensor, images: torch.Tensor) -> Ba
 
 
 def _addresses(module: nn.Module) -> set[int]:
-    """Of the weights. A layer that assigns to .data, as for a maximum norm, has another address after its forward."""
+    """Addresses of the weights. A layer that assigns to .data, as for a maximum norm, has another address after its
+    forward."""
     return {parameter.data_ptr() for parameter in module.parameters() if parameter.numel()}
 
 

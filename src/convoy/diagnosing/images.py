@@ -15,7 +15,7 @@ from convoy.data.prepare import channel_statistics
 from convoy.diagnosing.pixel_classifier import PixelClassifier
 from convoy.recipe import Recipe
 
-MAX_SAMPLE = 3000  # images of a part that a classifier sees
+MAX_SAMPLE = 3000  # images of a part that the classifier uses
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +43,13 @@ class Images:
 
     @cached_property
     def classifier(self) -> PixelClassifier:
-        """Of at most MAX_SAMPLE training images."""
+        """Fitted on at most MAX_SAMPLE training images."""
         chosen = sample(len(self.train), MAX_SAMPLE)
         return PixelClassifier.fitted(self.train.images[chosen], self.train.labels[chosen], len(self.train.classes))
 
 
 def images_of(recipe: Recipe, prepared: Prepared) -> Images:
-    """Returns the images without the test part, which stays closed."""
+    """Returns the images without the test set, which stays closed."""
     parts = {"train": prepared.train, "validation": prepared.validation, "fold": prepared.fold}
     present = {name: part for name, part in parts.items() if part is not None}
     return Images(recipe, present, prepared.mean, prepared.std)

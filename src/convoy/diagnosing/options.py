@@ -10,10 +10,11 @@ from convoy.options import Data, Device, Flag, Limit, Out, Set
 class DoctorOptions(TypedDict, total=False):
     only: Annotated[
         Sequence[str] | str | None,
-        Flag("Run only these checks or topics, separated by commas: network, dead_units."),
+        Flag("Run only these checks or topics, separated by commas, as in network,dead_units."),
     ]
     study: Annotated[
-        str | Path | None, Flag("The study or run whose numbers a report states. Default: all in the folder of runs.")
+        str | Path | None,
+        Flag("The study or run that the numbers in the report come from. Default: all runs and studies in OUT."),
     ]
     measure: Annotated[
         bool, Flag("Train a recipe with and without its protocol faults and compute their effect.", False)

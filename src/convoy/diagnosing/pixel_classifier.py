@@ -1,7 +1,7 @@
 """A classifier of small pictures that is fitted in a fraction of a second: ridge regression on random features.
 
 The features are rectified random projections of the leading principal components of the pixels (Rahimi and Recht 2008,
-Weighted sums of random kitchen sinks). It is far from a network, but what it gets right is evidence about labels.
+Weighted sums of random kitchen sinks). It is less accurate than a network, but accurate enough to check labels.
 """
 
 from __future__ import annotations

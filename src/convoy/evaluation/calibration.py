@@ -1,4 +1,4 @@
-"""How well the confidences of a network match its accuracy: calibration errors and temperature scaling.
+"""Calibration: how well the confidence of a network matches its accuracy, and temperature scaling.
 
 Computed from stored outputs when a page is made, without torch. Sources: expected calibration error of the predicted
 class and temperature scaling, Guo et al. (2017), arXiv 1706.04599; bins of equal mass, Nixon et al. (2019), arXiv
@@ -66,12 +66,12 @@ class Temperature:
 class PartCalibration:
     part: str  # test, fold or validation
     raw: Calibration
-    temperature: Temperature | None = None  # None: no outputs of the validation part, or they do not determine one
+    temperature: Temperature | None = None  # None: no outputs of the validation set, or they do not determine one
     scaled: Calibration | None = None  # with the temperature; None also if `part` is the one that it was fitted on
 
 
 def of_run(run: Run, part: str) -> PartCalibration | None:
-    """Calibration of the stored outputs of a part. The temperature is fitted on the validation part only.
+    """Calibration of the stored outputs of a part. The temperature is fitted on the validation set only.
 
     None if the run has no outputs of the part, such as an archived run, or none that are finite.
     """
@@ -82,7 +82,7 @@ def of_run(run: Run, part: str) -> PartCalibration | None:
 def of_outputs(
     part: str, outputs: np.ndarray, labels: np.ndarray, stored: Mapping[str, np.ndarray]
 ) -> PartCalibration | None:
-    """Like `of_run`, for outputs [N, classes] and labels [N]. `stored` may have the outputs of the validation part."""
+    """Like `of_run`, for outputs [N, classes] and labels [N]. `stored` may have the outputs of the validation set."""
     if not _finite(outputs).any():
         return None
     raw = calibration(outputs, labels)
@@ -93,7 +93,8 @@ def of_outputs(
 
 
 def without_probabilities(run: Run, part: str) -> tuple[int, int]:
-    """How many images of a part have NaN or +inf among their outputs, and how many images with outputs there are."""
+    """Returns the number of images of a part with NaN or +inf among their outputs, and the number of images with
+    outputs."""
     outputs = run.predictions.get(f"{part}_logits")
     return (0, 0) if outputs is None else (int((~_finite(outputs)).sum()), len(outputs))
 
@@ -206,7 +207,9 @@ class _Scored(NamedTuple):
 def _scored(outputs: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> _Scored:
     finite = _finite(outputs)
     if not finite.any():
-        raise ValueError(_("calibration needs an image with finite outputs, got {n} images without", n=len(outputs)))
+        raise ValueError(
+            _("calibration needs at least one image with finite outputs; none of {n} images has them", n=len(outputs))
+        )
     logs, labels = log_probabilities(outputs[finite], temperature), labels[finite]
     likely, log_of_true = np.exp(logs), logs[np.arange(len(labels)), labels]
     brier = (likely**2).sum(axis=1) - 2 * np.exp(log_of_true) + 1

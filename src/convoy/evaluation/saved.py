@@ -58,11 +58,13 @@ class Tested:
     mean: tuple[float, ...] = ()  # of the normalisation, by channel
     std: tuple[float, ...] = ()
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
-    trained_on: int | None = None  # test images of other data that equal a training image; None: unknown
+    trained_on: int | None = (
+        None  # number of test images, of other data, that are identical to a training image; None: unknown
+    )
     calibration: PartCalibration | None = None  # None: no image has finite outputs
     by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
     by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
-    corruptions: Robustness | None = None  # if asked for
+    corruptions: Robustness | None = None  # None unless requested
     contradictions: tuple[Contradiction, ...] = ()  # of the files of a run; its recorded score and this one
 
     def as_table(self) -> dict[str, object]:
@@ -118,7 +120,7 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
     """Opens the test set of the requested data (default for a run: its own) and scores the network on it.
 
     The normalisation is that of the run, or for a weights file that of the recipe to which `model` and `data` resolve.
-    For an image folder without a training part, the test part is scored, or all images if it has none. Its class
+    For an image folder without a training set, the test set is scored, or all images if it has none. Its class
     folders are matched to the run's classes by name, and the images are read as in `predict`. The opening is counted in
     the workspace of the run, or in `out` for a file.
 
@@ -233,7 +235,7 @@ def _of_run(run: Run, request: Request) -> _Subject:
             if path.startswith("data.split"):
                 raise ValueError(
                     _(
-                        "{path}: {folder} has no training part to split from; every image is scored",
+                        "{path}: {folder} has no training set to split from; every image is scored",
                         path=path,
                         folder=folder,
                     )
@@ -272,9 +274,9 @@ def _of_file(path: Path, request: Request) -> _Subject:
         if spec.size is None or isinstance(spec.normalise, str):
             raise ValueError(
                 _(
-                    "{path}: on a folder without a training part, weights without a recipe need the size and "
-                    "the normalisation of their training, as in --size 28 --mean 0.1307 --std 0.3081 (of "
-                    "pixels in 0 to 1; one value, or one per channel)",
+                    "{path}: on a folder without a training set, weights without a recipe need the size "
+                    "and the normalisation of their training, as in --size 28 --mean 0.1307 --std 0.3081 "
+                    "(of pixels in 0 to 1; one value, or one per channel)",
                     path=path,
                 )
             )
@@ -341,7 +343,7 @@ def _test_of(prepared: Prepared) -> SealedTest:
 
 
 def _check_same_split(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
-    """Checks that a test part split from the training images is that of the run."""
+    """Checks that a test set split from the training images is that of the run."""
     reason = f"the split differs from that of {run.path}"
     if prepared.data_hash != run.data.data_hash:
         reason = f"{prepared.name} has changed since {run.path} was trained"
@@ -349,7 +351,7 @@ def _check_same_split(run: Run, prepared: Prepared, overrides: Sequence[Override
         return
     raise ValueError(
         _(
-            "{reason}: the test part may contain training images of that run; test on other data with --data",
+            "{reason}: the test set may contain training images of that run; test on other data with --data",
             reason=reason,
         )
     )

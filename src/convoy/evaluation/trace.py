@@ -1,8 +1,9 @@
 """Records one forward pass: which module calls which, the data flow, and the cost of each call.
 
-Hooks record the calls of modules, a dispatch mode the operations between them. The network need not be exportable as a
-graph: control flow in Python, `x.mean((2, 3))`, `+` and `F.conv2d` are recorded when they run. A module that calls no
-other module is one call, which includes its operations; `nn.MultiheadAttention` has the FLOPs of its matrix products.
+Hooks record the calls of modules; a dispatch mode records the operations between them. The network need not be
+exportable as a graph: control flow in Python, `x.mean((2, 3))`, `+` and `F.conv2d` are recorded when they run. A module
+that calls no other module is one call, which includes its operations; `nn.MultiheadAttention` has the FLOPs of its
+matrix products.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class _Open:
     call: Call
     versions: dict[int, int]  # of its input tensors
     read: set[str] = field(default_factory=set)  # parameters that its operations use
-    taken: set[str] = field(default_factory=set)  # parameters that its operations already count
+    taken: set[str] = field(default_factory=set)  # parameters already counted for its operations
 
 
 @dataclass(frozen=True)

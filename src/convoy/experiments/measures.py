@@ -145,7 +145,7 @@ def _final_train_loss(run: Run) -> float | None:
 
 
 def _largest_drop(run: Run) -> float | None:
-    """0 if it never fell; None unless the test part was scored in every epoch."""
+    """0 if it never fell; None unless the test set was scored in every epoch."""
     accuracies = [each.test.accuracy for each in run.metrics if each.test is not None]
     if len(accuracies) < len(run.metrics):
         return None
@@ -188,7 +188,7 @@ def _gradient_change(run: Run) -> float | None:
 
 
 def _recall_lead(run: Run, classes: Sequence[str]) -> float | None:
-    """The lowest recall of the named classes minus the mean recall of the others, on the test part."""
+    """The lowest recall of the named classes minus the mean recall of the others, on the test set."""
     score = run.scores.get("test")
     if score is None or not score.per_class:
         return None

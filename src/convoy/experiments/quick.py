@@ -25,7 +25,7 @@ class LeftOutReason(StrEnum):
 class Size:
     """Images and epochs of the runs of one network."""
 
-    limit: int | None  # images of the data set, including the validation part; None: all
+    limit: int | None  # images of the data set, including the validation set; None: all
     epochs: int
     images: int  # training images times epochs
 

@@ -40,7 +40,7 @@ def words_of(name: str, settings: Settings = NONE) -> str:
         "generalisation_gap": _("loss on held-out images minus loss on training images"),
         "recall_lead": _("lowest recall of {classes} minus the mean of the others", classes=classes),
         "confusion_lead": _("images confused between {classes} minus those of the worst other pair", classes=classes),
-        "gain_while_rising": _("extra fall of the loss per step while the rate rises"),
+        "gain_while_rising": _("additional decrease of the loss per step while the learning rate rises"),
         "gradient_change": _("change of the gradient along the step"),
         "band_width": _("width of the band of losses in the first {n:,} steps", n=settings.get("steps", 0)),
         "highest_that_trains": _("highest value at which the network learns"),

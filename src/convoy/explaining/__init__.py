@@ -1,2 +1,2 @@
-"""Explains what a trained network responds to: filters, maps, attributions, layers, a map of the images. Only
+"""Explains a trained network: filters, feature maps, attribution maps, layer statistics, a map of the images. Only
 `attribution`, `layers` and `run` import torch."""

@@ -11,8 +11,8 @@ class ExplainOptions(TypedDict, total=False):
     image: Annotated[
         Sequence[str | Path],
         Flag(
-            "An image file or a folder of images to explain. Can be repeated. Default: images that the run was scored "
-            "on, first its most confident mistakes.",
+            "An image file or a folder of images to explain. Can be repeated. Default: images that the run "
+            "was scored on, the most confident mistakes first.",
             (),
         ),
     ]
@@ -24,13 +24,17 @@ class ExplainOptions(TypedDict, total=False):
             "three convolutions."
         ),
     ]
-    points: Annotated[int, Flag("Images of the map and of the statistics of the layers, at most 2,000.", 2000)]
-    steps: Annotated[int, Flag("Points of the integral of integrated gradients.", 64)]
-    seed: Annotated[int, Flag("Seed of the choice of images and of t-SNE.", 0)]
-    save: Annotated[str | Path | None, Flag("Folder of the page. Default: explain in the folder of the run.")]
+    points: Annotated[int, Flag("Number of images for the map and the layer statistics, at most 2,000.", 2000)]
+    steps: Annotated[int, Flag("Number of points that approximate the integral of integrated gradients.", 64)]
+    seed: Annotated[int, Flag("Seed for choosing images and for t-SNE.", 0)]
+    save: Annotated[str | Path | None, Flag("Output folder for the page. Default: explain/ in the run folder.")]
     raw: Annotated[
         bool,
-        Flag("Read image files unchanged, including photographs of characters for a network trained on MNIST.", False),
+        Flag(
+            "Read image files unchanged. By default, photographs of characters are converted for a network "
+            "trained on MNIST.",
+            False,
+        ),
     ]
     trust_code: Annotated[bool, Flag("Execute model code from a run folder that was made on another machine.", False)]
     out: Out

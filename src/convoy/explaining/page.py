@@ -54,7 +54,7 @@ def overview(explanation: Explanation) -> Page:
 def explanation_page(explanation: Explanation, arrays: Arrays, environment: Environment) -> Page:
     page = overview(explanation)
     sections = (
-        Section(_("Where it looked"), tuple(_attributions(explanation, arrays))),
+        Section(_("Attribution maps"), tuple(_attributions(explanation, arrays))),
         Section(_("Filters and feature maps"), tuple(_maps(explanation, arrays))),
         Section(_("Layers"), (*_layer_charts(explanation), words.layers_table(explanation))),
         Section(_("Map of the images"), tuple(_map(explanation, arrays))),

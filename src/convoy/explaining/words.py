@@ -42,12 +42,12 @@ def caveats(explanation: Explanation) -> Iterator[str]:
         yield _("No convolution gives maps of several pixels, so there are no class activation maps")
     elif explanation.cam_is_early:
         yield _(
-            "The first convolution, {layer}, is the last layer with maps, so the class activation maps show only "
-            "what small patches contribute",
+            "The first convolution, {layer}, is the last layer with feature maps, so the class activation "
+            "maps show only what small patches contribute",
             layer=explanation.cam_layer,
         )
     if explanation.map is None:
-        yield _("The images are not mapped: a map needs ten images or more, with different features")
+        yield _("No map of the images: it needs at least ten images with different features")
     inexact = [each for image in explanation.examples for each in image.attributions if is_inexact(each)]
     if inexact:
         yield ngettext(
@@ -168,9 +168,9 @@ def maps_caption(explanation: Explanation, layer: str, shown: int, channels: int
     )
     return " ".join(
         [
-            _("Output of {layer}, after the image itself.", layer=layer),
+            _("First the image, then the feature maps of {layer}.", layer=layer),
             limit,
-            _("Blue: positive; orange: negative; white: 0. One scale for the maps of an image."),
+            _("Blue: positive; orange: negative; white: 0. All maps of an image share one scale."),
         ]
     )
 
@@ -181,8 +181,8 @@ def map_caption(explanation: Explanation, facts: MapFacts, classes: int, *, ring
     )
     texts = [
         _(
-            "{n:,} {part} images by the {features:,} inputs of {layer}, the last layer. Colour and mark: true class; "
-            "{mistakes}.",
+            "{n:,} {part} images, placed by the {features:,} inputs of {layer}, the last layer. Colour and "
+            "mark: true class; {mistakes}.",
             n=explanation.images,
             part=part_name(explanation.part),
             features=facts.features,
@@ -190,8 +190,8 @@ def map_caption(explanation: Explanation, facts: MapFacts, classes: int, *, ring
             mistakes=mistakes,
         ),
         _(
-            "Left: principal components. Right: t-SNE (perplexity {perplexity:.0f}, seed {seed}), which keeps "
-            "neighbours; its distances between groups have no meaning.",
+            "Left: principal components. Right: t-SNE (perplexity {perplexity:.0f}, seed {seed}), which "
+            "preserves neighbourhoods; the distances between clusters have no meaning.",
             perplexity=facts.perplexity,
             seed=explanation.seed,
         ),
@@ -241,7 +241,7 @@ def definitions(explanation: Explanation) -> list[tuple[str, str]]:
         (_("Layers with maps"), listed(explanation.map_layers)),
         (
             _("Test set"),
-            _("images whose predictions the run has stored; no new score, so this does not count as an opening")
+            _("images with stored predictions; nothing is scored again, so this does not count as an opening")
             if explanation.part == "test"
             else "",
         ),

@@ -1,1 +1,1 @@
-"""One offline page to look inside a trained network. Only `trace` and `run` import torch."""
+"""An offline page that runs trained networks in the browser. Only `trace` and `run` import torch."""

@@ -167,7 +167,7 @@ def _input_of(a: Arguments) -> torch.Tensor:
 @_handles("convolution")
 def _convolution(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
     if a.transposed or a.weight.dim() != 4:
-        raise UnsupportedError(_("the page runs two-dimensional convolutions only, no transposed ones"))
+        raise UnsupportedError(_("the page supports only two-dimensional convolutions, no transposed ones"))
     settings: dict[str, Setting] = {name: _pair(getattr(a, name)) for name in ("stride", "padding", "dilation")}
     weights = {"weight": a.weight, "bias": a.bias}
     recorder.add("conv", [a.input], result, {**settings, "groups": a.groups}, weights)
@@ -176,7 +176,7 @@ def _convolution(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> Non
 @_handles("addmm")
 def _linear(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
     if a.beta != 1 or a.alpha != 1 or recorder.number_of(a.mat2) is not None:
-        raise UnsupportedError(_("the page runs linear layers with constant weights only"))
+        raise UnsupportedError(_("the page supports only linear layers with constant weights"))
     recorder.add("linear", [a.mat1], result, {}, {"weight": a.mat2.t(), "bias": a.self})
 
 
@@ -192,7 +192,7 @@ def _product(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
 @_handles("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "_batch_norm_no_update")
 def _batch_norm(recorder: _Recorder, a: Arguments, result: Any) -> None:
     if getattr(a, "training", False) or a.running_mean is None:
-        raise UnsupportedError(_("the page runs batch norm with running statistics only"))
+        raise UnsupportedError(_("the page supports only batch norm with running statistics"))
     weights = {"weight": a.weight, "bias": a.bias}
     weights |= {"mean": a.running_mean, "variance": a.running_var}
     eps = float(a.eps if hasattr(a, "eps") else a.epsilon)
@@ -250,7 +250,7 @@ def _max_pool(recorder: _Recorder, a: Arguments, result: Any) -> None:
 @_handles("avg_pool2d")
 def _avg_pool(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
     if a.divisor_override:
-        raise UnsupportedError(_("the page runs average pooling without divisor_override only"))
+        raise UnsupportedError(_("the page supports only average pooling without divisor_override"))
     kernel = _pair(a.kernel_size)
     stride = _pair(a.stride) if a.stride else kernel
     settings: dict[str, Setting] = {"kernel": kernel, "stride": stride, "padding": _pair(a.padding)}
@@ -285,7 +285,7 @@ def _binary(name: str) -> Handler:
     def handler(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
         first, second = a.self, a.other
         if getattr(a, "alpha", 1) != 1:
-            raise UnsupportedError(_("the page runs sums without a factor only"))
+            raise UnsupportedError(_("the page supports only sums without a factor (alpha)"))
         if isinstance(second, torch.Tensor):
             recorder.add(name, [first, second], result)
         else:

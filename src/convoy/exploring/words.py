@@ -71,7 +71,7 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "runs": _("Network"),
         "try": _("Try it"),
         "inside": _("Look inside"),
-        "where": _("Where it looked"),
+        "where": _("Attribution maps"),
         "errors": _("Errors"),
         "sides": _("Side by side"),
         "history": _("How it learned"),
@@ -88,16 +88,16 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "viewfinder": _("Picture of the camera"),
         "shoot": _("Capture"),
         "camera_off": _("Switch the camera off"),
-        "images_of": _("Images of the {part} part", part=part),
+        "images_of": _("Images of the {part} set", part=part),
         "which": _("Show"),
         "mistakes": _("mistakes"),
         "all": _("all images here"),
         "steps": _("From the picture to the network"),
-        "answer": _("What the network says"),
+        "answer": _("Prediction"),
         "layers": _("Layers"),
         "inside_text": _(
-            "Each row is one operation, with the feature maps that it computed: blue is positive, orange negative, the "
-            "page colour zero. Choose a map to see how it was computed."
+            "Each row is one operation, with the feature maps that it computed: blue is positive, orange "
+            "is negative, the page colour is zero. Choose a map to see how it was computed."
         ),
         "inspector": _("The chosen map"),
         "matrix": _("Confusion matrix"),
@@ -105,13 +105,13 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "compute": _("Compute"),
         "occlusion": _("Occlusion"),
         "occlusion_note": _(
-            "A grey square hides one part after another. Blue: the class loses probability without this part; orange: "
-            "it gains."
+            "A grey square covers one region after another. Blue: covering the region lowers the "
+            "probability of the class; orange: it raises it."
         ),
         "activation": _("Class activation"),
         "activation_note": _(
-            "Score-CAM, without gradients: the maps of the last convolution, weighted by how probable the class is "
-            "when only what a map responds to is visible. Blue: evidence for the class."
+            "Score-CAM, which needs no gradients: each map of the last convolution is weighted by the "
+            "probability of the class for the image masked with this map. Blue: evidence for the class."
         ),
         "neighbours": _("The most similar training images"),
         "neighbours_note": _(
@@ -123,8 +123,8 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "epoch": _("Epoch"),
         "epoch_inside": _("use these weights everywhere on this page"),
         "play_text": _(
-            "What would another kernel, stride or padding change? The table compares a layer of the network, the one "
-            "that is open above, with your choice."
+            "What would another kernel, stride or padding change? The table compares the layer that is "
+            "open above with your settings."
         ),
         "play_kernel": _("kernel"),
         "play_stride": _("stride"),
@@ -173,7 +173,7 @@ def _input_words() -> dict[str, str]:
         "no_class": _("no class"),
         "verdict_right": _("Correct."),
         "verdict_wrong": _("Wrong: it is {label}.", label="{label}"),
-        "spoken": _("The network says {name}, {share}.", name="{name}", share="{share}"),
+        "spoken": _("Prediction: {name}, {share}.", name="{name}", share="{share}"),
         "speed": _("computed on this device in {ms} ms", ms="{ms}"),
         "check": _(
             "The outputs that this device computes differ from PyTorch's by at most {difference} "
@@ -231,7 +231,7 @@ def _explanation_words() -> dict[str, str]:
         "reads": _("Reads:"),
         "the_image": _("the normalised picture"),
         "padding_zero": _("padding: 0"),
-        "not_explained": _("How this number was computed is not available with the engine onnx."),
+        "not_explained": _("With the engine onnx, the page cannot show how this number was computed."),
         "grid_input": _("Input"),
         "grid_kernel": _("Kernel"),
         "grid_products": _("Products"),

@@ -12,7 +12,7 @@ LIMIT = 1e-5  # of the difference of a Parity
 class Settings:
     files: int = 1  # number of file names
     preprocessing: str = "inside"  # the exported network takes uint8 images; "outside": normalised images
-    temperature: bool = False  # the exported network divides its logits by the temperature of the validation part
+    temperature: bool = False  # the exported network divides its logits by the temperature of the validation set
     keep_norms: bool = False  # batch norms stay operations of the ONNX model, and are not fused into convolutions
     trust_code: bool = False
 

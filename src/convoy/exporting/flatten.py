@@ -57,15 +57,17 @@ class Flattened:
         self._modules: dict[str, _Module] = {}
         self._used: dict[str, set[str]] = {}  # module -> names of its definitions
         self._needs: dict[str, list[str]] = {}  # module -> modules whose definitions it uses
-        self._namespaces: dict[str, dict[str, set[str]]] = {}  # module -> its name in others -> names that they use
-        self._aliases: dict[str, dict[str, str]] = {}  # module -> name in others -> name in it
+        self._namespaces: dict[
+            str, dict[str, set[str]]
+        ] = {}  # module -> its name in importing modules -> attributes used there
+        self._aliases: dict[str, dict[str, str]] = {}  # module -> alias in importing modules -> name in the module
         self._external: set[tuple[str, str | None, str]] = set()  # (module, name in it, local name)
         for module, name in roots:
             self._visit(module, name)
 
     @property
     def imports(self) -> str:
-        """The imports of other packages: the standard library, then others. Those of Pillow may fail."""
+        """The imports of other packages: the standard library first."""
         names: dict[str, list[str]] = {}
         statements = []
         for module, name, local in sorted(self._external, key=lambda each: (each[0], each[1] or "")):

@@ -51,15 +51,17 @@ class WithTemperature(nn.Module):
 
 
 def temperature_of(run: Run) -> float:
-    """The temperature fitted on the validation part. Raises ValueError if there is none."""
+    """The temperature fitted on the validation set. Raises ValueError if there is none."""
     stored = run.predictions
     if "validation_logits" not in stored:
-        raise ValueError(_("--temperature: {path} has no outputs of a validation part", path=run.path))
+        raise ValueError(_("--temperature: {path} has no outputs of a validation set", path=run.path))
     outputs, labels = calibration.arrays_of(stored, "validation")
     if calibration.are_probabilities(outputs):
         raise ValueError(_("--temperature: the network of {path} ends in a softmax, and has no logits", path=run.path))
     if (fitted := calibration.fit_temperature(outputs, labels)) is None:
-        raise ValueError(_("--temperature: the validation part of {path} determines no temperature", path=run.path))
+        raise ValueError(
+            _("--temperature: no temperature can be fitted on the validation set of {path}", path=run.path)
+        )
     return fitted.value
 
 

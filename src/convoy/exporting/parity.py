@@ -29,7 +29,7 @@ class Images(NamedTuple):
 
 
 def images_of(run: Run) -> Images:
-    """Returns up to 1,000 evenly spaced validation images, or training images without a validation part.
+    """Returns up to 1,000 evenly spaced validation images, or training images without a validation set.
 
     If the data set is not available, uses the images in the run folder: up to ten training images of each class.
     """

@@ -156,7 +156,7 @@ def training(view: RunView, references: References) -> str:
     if train.clip_norm:
         sentences.append(
             _(
-                "Gradients are scaled to a norm of at most {norm:g}{citation}.",
+                "The norm of the gradients is clipped at {norm:g}{citation}.",
                 norm=train.clip_norm,
                 citation=references.method("clip"),
             )

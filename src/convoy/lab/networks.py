@@ -1,4 +1,4 @@
-"""The picture, layers and code of a run's network."""
+"""The diagram, the layers and the code of a run's network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_PICTURES = 6  # networks of a study that are drawn
 
 
 def pictures(view: RunView, number: int) -> Iterator[Block]:
-    """Yields the picture and the layer table of a network, or a sentence if its code cannot be run here."""
+    """Yields the diagram and the layer table of a network, or a sentence if its code cannot be run here."""
     data, recipe = view.data, view.recipe
     subject = Subject(view.label, recipe, data.in_chans, len(data.classes), data.image_size)
     try:
@@ -29,7 +29,7 @@ def pictures(view: RunView, number: int) -> Iterator[Block]:
             module = untrained_network_of(view.run)
         profiled = profile(subject, torch.device("cpu"), state_per_parameter=0, quick=True, module=module)
     except ValueError as error:
-        yield Prose(_("No picture of {label}: {reason}.", label=view.label, reason=error))
+        yield Prose(_("No diagram of {label}: {reason}.", label=view.label, reason=error))
         return
     for drawing in profile_page.pictures([profiled]):
         assert isinstance(drawing, Drawing)

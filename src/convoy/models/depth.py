@@ -8,7 +8,7 @@ from torch import nn
 def depth_groups(module: nn.Module) -> list[list[str]]:
     """Returns the names of the parameters by layer or block, from the input to the head.
 
-    The order is that in which the network defines its layers. A network is split into its children. A child that is an
+    Layers are ordered as the network defines them. A network is split into its children. A child that is an
     nn.Sequential or nn.ModuleList, or has more than half of all parameters, is split again. A norm belongs to the layer
     before it; direct parameters of a split module, such as position embeddings, belong to its first layer.
     """

@@ -1,1 +1,1 @@
-"""The layers of a network, their cost, and a picture of them. Only `measure` imports torch."""
+"""Profiles a network: its layers, their cost, and a diagram. Only `measure` imports torch."""

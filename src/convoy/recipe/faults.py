@@ -84,7 +84,7 @@ _TEST_SET = _need(
 )
 _VALIDATION = _need(
     lambda context: "validation" in context.scored,
-    lambda context: _("needs a validation part, but data.split.validation is 0"),
+    lambda context: _("needs a validation set, but data.split.validation is 0"),
 )
 _SELECTION = _need(
     lambda context: context.selection,
@@ -192,10 +192,10 @@ class Fault(StrEnum):
     )
     # Sizes and stratification stay the same. The first epoch uses the run's own split; its mean and standard deviation
     # normalise all epochs. The epoch is selected by a validation accuracy on images that were trained on.
-    # Requires a validation part
+    # Requires a validation set
     RESPLIT_EVERY_EPOCH = FaultInfo(
         "resplit_every_epoch",
-        lambda: _("the validation part is redrawn in each epoch, so that validation images were trained on"),
+        lambda: _("the validation set is redrawn in each epoch, so that validation images were trained on"),
         affects=(Aspect.SELECTION, Aspect.SEPARATION),
         needs=(_VALIDATION,),
         redraws_validation=True,
@@ -260,11 +260,11 @@ class Fault(StrEnum):
         needs=(_PATIENCE,),
     )
     # Changes no score by itself, but a person who sees the test scores may make choices by them; every opening is
-    # counted. Requires a test set, a validation part, no folds, no `--no-test`, no search, no landscape, and no
+    # counted. Requires a test set, a validation set, no folds, no `--no-test`, no search, no landscape, and no
     # `selection_on_test`, which scores the test set in every epoch
     TEST_OPENED_AT_EACH_BEST = FaultInfo(
         "test_opened_at_each_best",
-        lambda: _("the test set is opened and scored at each new best epoch, but decides nothing"),
+        lambda: _("the test set is opened and scored at each new best epoch, but not used for any decision"),
         affects=(Aspect.SCORING,),
         needs=(_NO_FOLDS, _TEST_SET, _VALIDATION, _SELECTION_BY_VALIDATION),
         opens_test=0.35,  # share of epochs that are a new best: 51 of 144 in six archived runs

@@ -33,14 +33,14 @@ def sentences(recipe: Recipe) -> list[str]:
     batch, epochs = recipe.train.batch_size, recipe.train.epochs
     if {BATCH, EPOCHS} <= set(recipe.chosen):
         text = _(
-            "few images, so batch size {batch} and {epochs} epochs; --batch-size and --epochs set others",
+            "small data set: batch size {batch} and {epochs} epochs; change them with --batch-size and --epochs",
             batch=batch,
             epochs=epochs,
         )
     elif BATCH in recipe.chosen:
-        text = _("few images, so batch size {batch}; --batch-size sets another", batch=batch)
+        text = _("small data set: batch size {batch}; change it with --batch-size", batch=batch)
     elif EPOCHS in recipe.chosen:
-        text = _("few images, so {epochs} epochs; --epochs sets another number", epochs=epochs)
+        text = _("small data set: {epochs} epochs; change them with --epochs", epochs=epochs)
     else:
         return []
     return [text]

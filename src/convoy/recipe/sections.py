@@ -69,8 +69,8 @@ class Model(Section):
 
 
 class SplitSpec(Section):
-    validation: Fraction = 0.2  # fraction of the training images; unused if the data have a validation part
-    test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only if the data have no test part
+    validation: Fraction = 0.2  # fraction of the training images; unused if the data have a validation set
+    test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only if the data have no test set
     seed: Seed = 42  # of the split; it does not change with the seed of the run
     stratified: bool = True  # each part has the classes in the same proportions
     folds: Count = 0  # number of folds of the training images, one of which is held out and scored; 0: off

@@ -1,4 +1,5 @@
-"""What a kind of study adds to lab reports and checklists: the optional function `about` of its words.py returns it."""
+"""The text that a kind of study adds to lab reports and checklists: the optional function `about` of its words.py
+returns it."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ def run_section(view: RunView, part: str) -> Section | None:
 
 
 def sentence(found: PartCalibration) -> str:
-    """Whether the confidences match the accuracy, and what a temperature changes."""
+    """States whether the confidence matches the accuracy, and the effect of temperature scaling."""
     raw = found.raw
     if raw.n < numbers_of.MIN_IMAGES:
         return _(
-            "Too few images on the {part} part to assess the calibration: {n}, expected {least} or more",
+            "Too few {part} images to assess the calibration: {n}, expected {least} or more",
             part=part_name(found.part),
             n=raw.n,
             least=numbers_of.MIN_IMAGES,
@@ -65,21 +65,22 @@ def sentence(found: PartCalibration) -> str:
     ece, part = f"{100 * raw.ece.mean:.2f}", part_name(found.part)
     if not raw.is_distinguishable:
         text = _(
-            "On the {part} part, the mean confidence is {confidence} % and the accuracy {accuracy} %: with an ECE of "
-            "{ece} % over {n:,} images, the network cannot be distinguished from a calibrated one",
+            "On the {part} images, the mean confidence is {confidence} % and the accuracy {accuracy} %: "
+                "with an ECE of {ece} % over {n:,} images, the network cannot be distinguished from a "
+                "calibrated one",
             n=raw.n,
             confidence=confidence, accuracy=accuracy, ece=ece, part=part,
         )  # fmt: skip
     elif raw.confidence > raw.accuracy:
         text = _(
-            "On the {part} part, the network is overconfident: the mean confidence is {confidence} %, the accuracy "
-            "{accuracy} %, the ECE {ece} %",
+            "On the {part} images, the network is overconfident: the mean confidence is {confidence} %, "
+                "the accuracy {accuracy} %, the ECE {ece} %",
             confidence=confidence, accuracy=accuracy, ece=ece, part=part,
         )  # fmt: skip
     else:
         text = _(
-            "On the {part} part, the network is underconfident: the mean confidence is {confidence} %, the accuracy "
-            "{accuracy} %, the ECE {ece} %",
+            "On the {part} images, the network is underconfident: the mean confidence is {confidence} %, "
+                "the accuracy {accuracy} %, the ECE {ece} %",
             confidence=confidence, accuracy=accuracy, ece=ece, part=part,
         )  # fmt: skip
     if found.scaled is None or found.temperature is None:
@@ -101,13 +102,13 @@ def excluded_of(views: Sequence[RunView], part: str) -> list[str]:
 def excluded_images(name: str, part: str, count: int, images: int) -> str:
     if count == images:
         return _(
-            "{name}: no calibration, because none of the {n:,} images of the {part} part has finite outputs.",
+            "{name}: no calibration, because none of the {n:,} {part} images has finite outputs.",
             name=name,
             n=images,
             part=part_name(part),
         )
     return _(
-        "{name}: calibration without {count:,} of the {n:,} images of the {part} part, whose outputs are not finite.",
+        "{name}: calibration without {count:,} of the {n:,} images of the {part} set, with non-finite outputs.",
         name=name,
         count=count,
         n=images,
@@ -135,9 +136,9 @@ def notes(found: PartCalibration) -> str:
     raw, temperature = found.raw, found.temperature
     sentences = [
         _(
-            "Images: {n:,} ({part}). Bins of the ECE: {bins}, of equal numbers of images. Ranges: 95 % bootstrap "
-            "intervals over images ({resamples:,} resamples). ECE if calibrated: with a probability of 95 %, that of a "
-            "perfectly calibrated network is below this. Brier score: summed over the classes, 0 to 2.",
+            "Images: {n:,} ({part}). ECE: {bins} bins with equal numbers of images. Ranges: 95 % bootstrap "
+            "intervals over images ({resamples:,} resamples). ECE if calibrated: 95th percentile of the "
+            "ECE of a perfectly calibrated network. Brier score: summed over the classes, 0 to 2.",
             n=raw.n,
             part=part_name(found.part),
             bins=len(raw.bins),
@@ -146,21 +147,21 @@ def notes(found: PartCalibration) -> str:
     ]
     if raw.has_softmax:
         sentences.append(
-            _("The network ends in a softmax: its outputs are probabilities, and one of 0 counts as 1.4e-45.")
+            _("The network ends in a softmax: its outputs are probabilities, and a probability of 0 counts as 1.4e-45.")
         )
     if raw.excluded:
-        sentences.append(_("Without {n:,} images whose outputs are not finite.", n=raw.excluded))
+        sentences.append(_("Without {n:,} images with non-finite outputs.", n=raw.excluded))
     if temperature is not None:
-        sentences.append(_("The temperature was fitted on the {n:,} images of the validation part.", n=temperature.n))
+        sentences.append(_("The temperature was fitted on the {n:,} images of the validation set.", n=temperature.n))
         if found.scaled is None:
             sentences.append(
                 _(
-                    "It is {value}; the scores with it are not shown, because no other part was scored.",
+                    "It is {value}; the scores with it are not shown, because no other set was scored.",
                     value=f"{temperature.value:.3f}",
                 )
             )
     else:
-        sentences.append(_("No temperature: it needs outputs of a validation part, with errors."))
+        sentences.append(_("No temperature: fitting it needs a validation set on which the network makes errors."))
     return " ".join(sentences)
 
 
@@ -182,7 +183,8 @@ def draw_reliability(axes: Axes, numbers: Reliability) -> None:
 
 
 def draw_gaps(axes: Axes, numbers: Reliability) -> None:
-    """Shows the bins that a reliability diagram of an accurate network has at one point."""
+    """Draws accuracy minus confidence by bin, because in a reliability diagram of an accurate network all bins
+    overlap."""
     axes.axhline(0, color=INK, linewidth=1)
     for bins, colour, mark, offset in numbers.series:
         xs = np.arange(1, len(bins) + 1) + offset
@@ -208,8 +210,8 @@ def reliability_caption(numbers: Reliability) -> str:
     sentences += [_("Hollow squares: with temperature scaling.")] if numbers.scaled else []
     sentences.append(
         _(
-            "Bins of equal numbers of images, by confidence: {n}. Vertical lines: 95 % intervals (Wilson). Below the "
-            "diagonal, and below 0: overconfident.",
+            "{n} bins by confidence, with equal numbers of images. Vertical lines: 95 % intervals "
+            "(Wilson). Below the diagonal, and below 0: overconfident.",
             n=len(numbers.raw),
         )
     )
@@ -277,8 +279,8 @@ def _section(
         Field("n", lambda row: str(row.ece.n), _("runs")),
     ]
     note = _(
-        "Computed on the {part} part. Bins of the ECE: {bins}, of equal numbers of images. {spread} Brier score: "
-        "summed over the classes, 0 to 2. The temperatures were fitted on the validation part.",
+        "Computed on the {part} images. ECE: {bins} bins with equal numbers of images. {spread} Brier "
+        "score: summed over the classes, 0 to 2. The temperatures were fitted on the validation set.",
         part=part_name(part),
         bins=numbers_of.BINS,
         spread=spread,

@@ -141,7 +141,7 @@ def draw(axes: Axes, result: Robustness) -> None:
 
 def caption(result: Robustness) -> str:
     return _(
-        "A mark per severity, the larger and darker the more severe; bands: 95 % intervals (Wilson). Vertical line: "
-        "accuracy without corruption, {clean:.2f} %.",
+        "One mark per severity; larger and darker marks are more severe; bands: 95 % intervals (Wilson). "
+        "Vertical line: accuracy without corruption, {clean:.2f} %.",
         clean=100 * result.clean.mean,
     )

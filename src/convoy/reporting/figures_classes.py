@@ -172,7 +172,7 @@ def draw_balance(axes: Axes, numbers: BalanceNumbers) -> None:
     axes.tick_params(axis="x", length=0)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(False, axis="x")
-    axes.set_ylabel(_("share of the part (%)"))
+    axes.set_ylabel(_("share of the set (%)"))
     axes.legend(
         handles, list(map(part_name, numbers.counts)), loc="lower right", bbox_to_anchor=(1.0, 1.0),
         ncols=len(numbers.counts), frameon=False, handlelength=1, columnspacing=1, handletextpad=0.5,
@@ -184,8 +184,8 @@ def balance_caption(numbers: BalanceNumbers) -> str:
     counts = np.array(numbers.counts[part])
     least, most = int(counts.argmin()), int(counts.argmax())
     return _(
-        "Share of each class by part. Images per class in {part}: {least:,} (class {rarest}) to {most:,} (class "
-        "{commonest}), a ratio of {ratio:.2f}.",
+        "Share of each class in each set. Images per class in {part}: {least:,} (class {rarest}) to "
+        "{most:,} (class {commonest}), a ratio of {ratio:.2f}.",
         part=part_name(part),
         least=counts[least],
         rarest=numbers.classes[least],

@@ -114,7 +114,7 @@ def _run_sentence(view: RunView, part: str) -> str:
 
 def _recounted(view: RunView) -> list[str]:
     if any(each.file == SCORES and each.against == PREDICTIONS for each in view.contradictions):
-        return [_("This page shows the scores that follow from {file}", file=PREDICTIONS)]
+        return [_("This page shows the scores computed from {file}", file=PREDICTIONS)]
     return []
 
 

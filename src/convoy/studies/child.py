@@ -65,7 +65,7 @@ class Child:
 
     def send(self, message: Job | Mapping[str, Control]) -> None:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError, ValueError):  # a dead or closed process is noticed at the end of its output
+        with suppress(BrokenPipeError, ValueError):  # a dead or closed process is detected at the end of its output
             self.process.stdin.write(json.dumps(asdict(message) if isinstance(message, Job) else message) + "\n")
             self.process.stdin.flush()
 

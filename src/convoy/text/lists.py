@@ -1,4 +1,4 @@
-"""Joins words in the way of the language: "a, b or c" is "a、b 或 c" in Chinese."""
+"""Joins words with the punctuation of the language: "a, b or c" is "a、b 或 c" in Chinese."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""Checks whether a run folder follows from its recipe: hashes, scores, predictions, retrained epochs."""
+"""Verifies a run folder: hashes, scores, predictions and retrained epochs are compared with its recipe, data and
+weights."""

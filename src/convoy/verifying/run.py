@@ -78,7 +78,7 @@ def of_files(run: Run) -> Iterator[CheckResult]:
         if not found and aspect is Aspect.FILES and run.status.updating:
             yield not_checkable(run.name, check, _("a process is writing to the run, or was killed while it did"))
         elif not found and aspect is Aspect.FILES and len(run.status.files) < 2:  # recipe.toml alone
-            yield not_checkable(run.name, check, _("the run has no hashes: it is not finished, or of an older version"))
+            yield not_checkable(run.name, check, _("the run has no hashes: it is unfinished, or from an older version"))
         elif not found and aspect is not Aspect.FILES and not run.finished:
             yield not_checkable(run.name, check, _("the run is not finished"))
         else:
@@ -147,7 +147,7 @@ class _Recomputed:
 
 
 def _of_weights(run: Run, plan: Plan, *, has_data: bool) -> Iterator[CheckResult]:
-    reason = "" if has_data else _("the data are not those of the run")
+    reason = "" if has_data else _("the data differ from those of the run")
     if not reason:
         try:
             weights = best_weights(run)

@@ -18,11 +18,12 @@ UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
 MAX_COMPARED = 20_000  # images; the search for the same picture is quadratic
 ERROR_SHARE = 0.05  # fraction of the scored images from which shared images are an error
 FEW_SCORED = 100  # images
-ABSENT = 10  # images of a class that a part of this size should have, if it has none
+ABSENT = 10  # a missing class is reported if at least this many of its images were expected
 
 
 def normalisation(images: Images) -> Iterator[Finding]:
-    """Only a mean and deviation set in the recipe can be wrong; those of the training images are always correct."""
+    """Checks only a mean and standard deviation set in the recipe; those computed from the training images are always
+    correct."""
     if images.recipe.data.normalise == "train":
         return
     mean, std = (np.array(values) for values in images.statistics)
@@ -38,20 +39,23 @@ def normalisation(images: Images) -> Iterator[Finding]:
                 mean=fixed(center[worst], 2),
                 deviation=spread[worst],
             ),
-            _("Pixels are from 0 to 1 before it; data.normalise = 'train' takes both from the training images"),
+            _(
+                "Pixels are in 0 to 1 before normalisation; data.normalise = 'train' computes both from the "
+                "training images"
+            ),
             {"mean": float(center[worst]), "deviation": float(spread[worst])},
         )
 
 
 def pixel_range(images: Images) -> Iterator[Finding]:
-    """Images with values in 0..1 that were stored as integers 0..255 are almost black."""
+    """Finds images with values in 0..1 that were stored as integers 0..255 and are therefore almost black."""
     largest = {name: int(_sampled(part.images).max()) for name, part in images.parts.items()}
     train = largest["train"]
     if train <= 1:
         yield Finding(
             Severity.HINT,
-            _("The largest pixel is {largest}, of 255: two levels of grey at most", largest=train),
-            _("If the images had values from 0 to 1, multiply them by 255 before they are stored as integers"),
+            _("The largest pixel value is {largest} out of 255: at most two grey levels", largest=train),
+            _("If the images had values from 0 to 1, multiply them by 255 before storing them as integers"),
             {"largest": train},
         )
     for name, value in largest.items():
@@ -59,12 +63,13 @@ def pixel_range(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "The largest pixel of {part} is {value}, that of training {train}: the parts have different scales",
+                    "The largest pixel value of the {part} images is {value}, that of the training images "
+                    "{train}: their scales differ",
                     part=name,
                     value=value,
                     train=train,
                 ),
-                _("Convert both parts in the same way"),
+                _("Convert both sets in the same way"),
                 {"part": name, "largest": value, "largest_in_training": train},
             )
 
@@ -93,11 +98,12 @@ def parts_differ(images: Images) -> Iterator[Finding]:
                 _("{part} and training have different colours; they agree best {best}", part=name, best=best)
                 if explained
                 else _(
-                    "The brightness of {part} differs from training by {distance:.1f} standard deviations of an image",
+                    "The brightness of the {part} images differs from that of the training images by "
+                    "{distance:.1f} standard deviations of an image",
                     part=name,
                     distance=unchanged,
                 ),
-                _("Read both parts in the same way: channel order, range, inversion, source"),
+                _("Read both sets in the same way: channel order, range, inversion, source"),
                 {"part": name} | {f"distance_{key.replace(' ', '_')}": value for key, value in distances.items()},
             )
 
@@ -124,7 +130,7 @@ def blank_images(images: Images) -> Iterator[Finding]:
         if count:
             yield Finding(
                 Severity.WARNING if count > 0.01 * len(pixels) else Severity.HINT,
-                _("{count:,} of {n:,} images of {part} have only one colour", count=count, n=len(pixels), part=name),
+                _("{count:,} of {n:,} {part} images have only one colour", count=count, n=len(pixels), part=name),
                 _("Look for files that could not be decoded"),
                 {"part": name, "blank": count, "images": len(pixels)},
             )
@@ -177,7 +183,7 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING,
                 _(
-                    "{part} has no image of {names}, so that its accuracy says nothing about them",
+                    "The {part} set has no image of {names}, so its accuracy does not cover these classes",
                     part=name,
                     names=joined(absent[:5]),
                 ),
@@ -188,12 +194,12 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING,
                 _(
-                    "The class proportions of {part} differ from training: {distance:.0%} of the images would have to "
-                    "change class",
+                    "The class proportions of the {part} set differ from those of the training set: "
+                    "{distance:.0%} of the images would have to change class",
                     part=name,
                     distance=distance,
                 ),
-                _("Usual cause: the part was cut from a list sorted by class; use a random, stratified split"),
+                _("Usual cause: the set was cut from a list sorted by class; use a random, stratified split"),
                 {"part": name, "total_variation": distance, "classes": int((shares > 0).sum())},
             )
 
@@ -216,7 +222,7 @@ def few_scored_images(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.HINT,
                 _(
-                    "{part} has {n:,} images: an accuracy of 50 % has an interval of ± {half:.1f} points",
+                    "The {part} set has {n:,} images: an accuracy of 50 % has an interval of ± {half:.1f} points",
                     part=name,
                     n=len(part),
                     half=100 * half,
@@ -238,8 +244,8 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING if share >= ERROR_SHARE or len(same) >= ERROR_SHARE / 5 * len(part) else Severity.HINT,
             _(
-                "{count:,} of {n:,} images of {part} are also training images: {same:,} with the same pixels, "
-                "{alike:,} of the same picture",
+                "{count:,} of {n:,} {part} images are also training images: {same:,} exact duplicates, "
+                "{alike:,} near duplicates",
                 count=len(alike),
                 n=len(part),
                 part=name,
@@ -248,14 +254,14 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
             )
             if searched
             else _(
-                "{count:,} of {n:,} images of {part} have the pixels of a training image",
+                "{count:,} of {n:,} {part} images are exact duplicates of a training image",
                 count=len(same),
                 n=len(part),
                 part=name,
             ),
             _(
-                "Remove them, or keep them together with data.split.group_by = 'duplicates'; a run shows what they "
-                "change"
+                "Remove them, or keep them together with data.split.group_by = 'duplicates'; train a run "
+                "to see their effect"
             ),
             {"part": name, "same_pixels": len(same), "same_picture": len(alike) - len(same), "share": share},
         )
@@ -277,7 +283,7 @@ def _validation_in_test(images: Images) -> Iterator[Finding]:
                 count=count,
                 n=len(test),
             ),
-            _("Validate on other images than those of the test part"),
+            _("Use separate images for validation and test"),
             {"part": "test", "same_pixels": count, "share": count / len(test)},
         )
 
@@ -312,7 +318,7 @@ def labels_disagree(images: Images) -> Iterator[Finding]:
     if count:
         yield Finding(
             Severity.WARNING if count > 0.001 * len(labels) else Severity.HINT,
-            _("{count:,} training images have the pixels of another one with a different label", count=count),
+            _("{count:,} training images are exact duplicates of an image with a different label", count=count),
             _("Correct the labels: convoy data show lists the pairs in duplicates.csv"),
             {"images": count, "share": count / len(labels)},
         )

@@ -1,4 +1,4 @@
-"""Checks of what `forward` does besides computing, and of its structure. Subject: a `Network`."""
+"""Checks of the side effects and the structure of `forward`. Subject: a `Network`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def changes_itself(network: Network) -> Iterator[Finding]:
 
 
 def differs_in_evaluation(network: Network) -> Iterator[Finding]:
-    """Compares the outputs of an image in training and in evaluation, if nothing random and no norm explains it."""
+    """Compares the outputs of an image in training and in evaluation, unless randomness or batch norm explains it."""
     step = network.first_step
     has_norm = any(isinstance(part, nn.modules.batchnorm._NormBase) for part in network.module.modules())
     if has_norm or step.is_random or step.evaluation.is_random:
@@ -127,8 +127,8 @@ def equal_units(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "All units of these layers have the same weights and the same gradients, so that they remain equal to "
-                "one unit: {names}",
+                "All units of these layers have the same weights and the same gradients, so that they stay "
+                "identical and act as one unit: {names}",
                 names=joined(names[:PAIRS]),
             ),
             _("Initialise weights with random numbers (the default of torch), not with a constant"),
@@ -230,6 +230,6 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
                 momentum=norms[high[0]],
                 names=joined(high[:PAIRS]),
             ),
-            _("In torch, momentum is the weight of the new batch: 0.9 of TensorFlow is 0.1 here"),
+            _("In torch, momentum is the weight of the new batch: 0.9 in TensorFlow is 0.1 in torch"),
             {"norms": len(high)},
         )

@@ -12,10 +12,10 @@ from convoy.diagnosing.pixel_classifier import out_of_fold
 from convoy.stats import wilson
 from convoy.text import gettext as _
 
-MIN_IMAGES, MIN_TRAINING_IMAGES = 60, 20  # of a scored part and of the training part
+MIN_IMAGES, MIN_TRAINING_IMAGES = 60, 20  # of a scored part and of the training set
 MIN_EVIDENCE = 5.0  # standard errors
 MIN_WRONG = 0.05  # share of the labels
-MAX_WRONG = 0.4  # beyond it, the classifier may be what is wrong
+MAX_WRONG = 0.4  # with more, the classifier may be wrong instead of the labels
 SAME_SHAPE, SAME_PICTURE = 0.95, 0.99  # correlation
 MIN_COPIES = 3
 ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in training
@@ -40,7 +40,7 @@ def turned(images: np.ndarray, turns: int, is_mirrored: bool) -> np.ndarray:
 
 
 def part_is_turned(images: Images) -> Iterator[Finding]:
-    """A classifier of training images gets more images of a part right if they are turned or mirrored."""
+    """A classifier of training images classifies more images of a part correctly if they are rotated or mirrored."""
     for name, (pixels, labels) in _scored(images):
         unchanged = images.classifier.predicted(pixels) == labels
         right = {way: images.classifier.predicted(turned(pixels, *how)) == labels for way, how in symmetries().items()}
@@ -51,15 +51,15 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "A classifier of training images gets {after:.1%} of {n:,} images of {part} right if they are "
-                    "{way}, and {before:.1%} as they are",
+                    "A classifier of training images gets {after:.1%} of {n:,} {part} images right if they "
+                    "are {way}, and {before:.1%} as they are",
                     after=right[best].mean(),
                     n=len(labels),
                     part=name,
                     way=best,
                     before=unchanged.mean(),
                 ),
-                _("Read both parts in the same way; usual cause: rows and columns exchanged in one of them"),
+                _("Read both sets in the same way; usual cause: rows and columns exchanged in one of them"),
                 {
                     "part": name,
                     "accuracy": float(unchanged.mean()),
@@ -70,7 +70,7 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
 
 
 def classes_swapped(images: Images) -> Iterator[Finding]:
-    """A classifier of training images confuses two classes of a part more often than it gets them right."""
+    """A classifier of training images confuses two classes of a part more often than it classifies them correctly."""
     for name, (pixels, labels) in _scored(images):
         predicted = images.classifier.predicted(pixels)
         confusion = np.zeros((len(images.train.classes),) * 2, int)
@@ -79,7 +79,7 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
         swapped = confusion + confusion.T
         evidence = np.triu((swapped - right) / np.sqrt(np.maximum(1, swapped + right)), 1)
         one, other = np.unravel_index(int(evidence.argmax()), evidence.shape)
-        # In a sound part, one of two confused classes may have few right answers, but not both.
+        # With correct labels, one of two confused classes may have few correct predictions, but not both.
         both = min(confusion[one, other] - confusion[one, one], confusion[other, one] - confusion[other, other])
         if not (evidence[one, other] > MIN_EVIDENCE and both > 0):
             continue
@@ -88,21 +88,23 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "{one} and {other} are probably exchanged in the labels of {part}: a classifier of training images "
-                    "finds {swapped:,} of these images in the other class, and {right:,} in their own",
+                    "{one} and {other} are probably exchanged in the {part} labels: a classifier of "
+                    "training images finds {swapped:,} of these images in the other class, and {right:,} "
+                    "in their own",
                     one=images.train.classes[one],
                     other=images.train.classes[other],
                     part=name,
                     swapped=int(swapped[one, other]),
                     right=int(right[one, other]),
                 ),
-                _("Compare the order of the class names of both parts"),
+                _("Compare the order of the class names in both sets"),
                 {"part": name, "swapped": int(swapped[one, other]), "right": int(right[one, other])},
             )
 
 
 def random_labels(images: Images) -> Iterator[Finding]:
-    """Where a classifier is surest, its error is that of the labels: it no longer falls if it is even surer."""
+    """At high confidence, a classifier's error rate is the rate of wrong labels: it does not fall further with
+    confidence."""
     chosen = sample(len(images.train), 2 * MAX_SAMPLE)
     labels, classes = images.train.labels[chosen], len(images.train.classes)
     if len(chosen) < 5 * MIN_IMAGES or len(np.unique(labels)) < 2:
@@ -119,8 +121,9 @@ def random_labels(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "About {share:.0%} of the training labels are probably random: so many differ from a classifier of the "
-                "other half of the images in the {n:,} images where it is surest",
+                "About {share:.0%} of the training labels are probably random: a classifier trained on the "
+                "other half of the images disagrees with so many of them, counted on the {n:,} images "
+                "about which it is most confident",
                 share=share * classes / (classes - 1),
                 n=4 * tenth,
             ),
@@ -135,7 +138,8 @@ def random_labels(images: Images) -> Iterator[Finding]:
 
 
 def turned_copies(images: Images) -> Iterator[Finding]:
-    """Images of a part that are rotated training images, or mirrored ones; `images_in_two_parts` finds the others."""
+    """Finds images of a part that are rotated or mirrored training images; `images_in_two_parts` finds the other
+    copies."""
     train = images.train.images
     vectors = _invariants(train)
     center, scale = vectors.mean(0), vectors.std(0) + 1e-6
@@ -155,7 +159,7 @@ def turned_copies(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING,
                 _(
-                    "{count:,} of {n:,} images of {part} are rotated or transposed training images",
+                    "{count:,} of {n:,} {part} images are rotated or transposed training images",
                     count=copies,
                     n=len(pixels),
                     part=name,
@@ -182,7 +186,8 @@ def _accuracy_in_training(images: Images) -> float:
 
 
 def _is_turned_copy(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Returns whether images are their others rotated, or mirrored other than left to right; not also as they are."""
+    """Returns whether each image is a rotated or mirrored copy of its counterpart, except for plain and left-right
+    mirrored ones."""
     wanted, is_copy = _unit(_flat(others)), np.zeros(len(images), bool)
     for turns, is_mirrored in symmetries().values():
         if turns:

@@ -123,7 +123,7 @@ def _dropout_before_loss(network: Network) -> Iterator[Finding]:
 
 
 def no_gradient(network: Network) -> Iterator[Finding]:
-    """Biases are ignored: the last one has a gradient even if the network ignores its images."""
+    """Ignores biases, because the last one has a gradient even if the outputs do not depend on the images."""
     gradients = network.first_step.backward.gradients
     parameters = dict(network.module.named_parameters())
     weights = [name for name in gradients if parameters[name].ndim > 1] or list(gradients)
@@ -219,8 +219,8 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
                 names=listed(trained, most=NAMES),
             ),
             _(
-                "Assign nn.Parameter(tensor) to an attribute, or use nn.ParameterList; .to(), .cuda() and arithmetic "
-                "make a plain tensor of a parameter"
+                "Assign nn.Parameter(tensor) to an attribute, or use nn.ParameterList; .to(), .cuda() and "
+                "arithmetic turn a parameter into a plain tensor"
             ),
             {"tensors": len(trained)},
         )
@@ -238,7 +238,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
 
 
 def _unregistered(module: nn.Module) -> Iterator[tuple[str, list[object]]]:
-    """Yields the names of attributes with those of their values, or elements, that `module` does not register."""
+    """Yields each attribute's name with those of its values (or their elements) that `module` does not register."""
     registered = {id(each) for each in (*module.modules(), *module.parameters(), *module.buffers())}
     of_torch = {name for name in vars(nn.Module()) if name.startswith("_")}
     for name, part in module.named_modules():
@@ -363,8 +363,8 @@ def initial_loss(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "The loss before the first step is {loss:.2f}, far above ln({classes}) = {expected:.2f}: the untrained "
-                "network is very sure of wrong classes",
+                "The loss before the first step is {loss:.2f}, far above ln({classes}) = {expected:.2f}: "
+                "the untrained network is very confident in wrong classes",
                 loss=loss,
                 classes=network.classes,
                 expected=expected,

@@ -25,7 +25,7 @@ def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
 
 
 def label_changing_augmentation(recipe: Recipe) -> Iterator[Finding]:
-    """A mirrored or rotated character is a different character, or none."""
+    """A mirrored or rotated character can be another character or no character."""
     data = recipe.data.name.partition("=")[0]
     if data not in DATA_SETS or not DATA_SETS[data].is_handwriting:
         return
@@ -115,6 +115,6 @@ def no_validation(recipe: Recipe) -> Iterator[Finding]:
     if recipe.data.split.validation == 0 and not recipe.data.split.folds and not recipe.protocol.faults:
         yield Finding(
             Severity.HINT,
-            _("Without a validation part, no epoch is selected, and choices can only be made on the test set"),
+            _("Without a validation set, no epoch is selected, and choices can only be made on the test set"),
             _("data.split.validation = 0.1 or 0.2"),
         )

@@ -34,7 +34,7 @@ def unfinished(records: Records) -> Iterator[Finding]:
                 _("{run} diverged: loss or gradient stayed infinite or NaN", run=run.name)
                 if run.status.diverged
                 else _("{run} is {state}", run=run.name, state=state.value),
-                _("Use a lower learning rate; convoy lr-range shows the range")
+                _("Use a lower learning rate; convoy lr-range shows the usable range")
                 if run.status.diverged
                 else _("Train it to the end"),
                 {"epochs": len(run.metrics)},
@@ -53,7 +53,7 @@ def at_chance(records: Records) -> Iterator[Finding]:
 
 
 def changed_record(records: Records) -> Iterator[Finding]:
-    """Files that have changed, or contradict each other. The other checks leave these runs out."""
+    """Reports files that have changed or contradict each other. The other checks skip these runs."""
     for run in records.runs:
         for each in contradictions(run):
             evidence = {"file": each.file, "quantity": each.quantity, "contradicted_by": each.against}
@@ -94,7 +94,7 @@ def still_improving(records: Records) -> Iterator[Finding]:
 
 
 def selection_optimism(records: Records) -> Iterator[Finding]:
-    """Compares the validation accuracy of the selected epoch with the accuracy of the test part."""
+    """Compares the validation accuracy of the selected epoch with the accuracy of the test set."""
     for run in records.finished:
         if run.data.selection != "validation" or not {"validation", "test"} <= run.scores.keys():
             continue
@@ -104,7 +104,7 @@ def selection_optimism(records: Records) -> Iterator[Finding]:
             yield Finding(
                 Severity.HINT,
                 _(
-                    "The validation part selected the epoch of {run}, and its accuracy is above that of the test part",
+                    "The validation set selected the epoch of {run}, and its accuracy is above that of the test set",
                     run=run.name,
                 ),
                 _("Report the accuracy of a part that was not used for selection"),
@@ -173,7 +173,8 @@ def noise_floor(records: Records) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _(
-                "One seed: the spread over seeds is unknown; {images:,} images alone give ± {half:.2f} points",
+                "One seed: the spread over seeds is unknown; the sampling of {images:,} images alone gives "
+                "± {half:.2f} points",
                 images=score.n,
                 half=100 * half,
             ),
@@ -230,7 +231,7 @@ def effect_of_faults(records: Records) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "{run} has faults ({faults}); the same recipe without them is {twin}",
+                "{run} has faults ({faults}); the run {twin} has the same recipe without them",
                 run=run.name,
                 faults=names,
                 twin=twins[0].name,

@@ -85,7 +85,7 @@ def _balance() -> str:
 
 
 def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
-    """Parts that were prepared differently: a linear classifier predicts which part an image is from."""
+    """Finds sets that were prepared differently: a linear classifier predicts which set an image is from."""
     for part_name, part in images.parts.items():
         if part_name == "train" or min(len(part), len(images.train)) < MIN_IMAGES:
             continue
@@ -109,7 +109,7 @@ def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
                     area=found[name],
                     n=count,
                 ),
-                _("Prepare both parts in the same way: channel order, brightness, resizing, compression"),
+                _("Prepare both sets in the same way: channel order, brightness, resizing, compression"),
                 {"part": part_name, "features": name, "area": found[name], "images": count},
             )
 

@@ -25,20 +25,21 @@ def numbers_without_source(text: ReportText) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING if is_near else Severity.HINT,
             _(
-                "Line {line}: {number} is in no run or finding of {subject}",
+                "Line {line}: {number} does not occur in any run or finding of {subject}",
                 line=each.line,
                 number=each.text,
                 subject=text.subject,
             )
             if nearest is None
             else _(
-                "Line {line}: {number} is in no run or finding of {subject}; the nearest number is {nearest}",
+                "Line {line}: {number} does not occur in any run or finding of {subject}; the nearest "
+                "number is {nearest}",
                 line=each.line,
                 number=each.text,
                 subject=text.subject,
                 nearest=f"{nearest / 100:.{each.digits + 2}f}" if each.is_fraction else f"{nearest:.{each.digits}f}",
             ),
-            _("Correct the number, or name the study that it is from with --study"),
+            _("Correct the number, or give the study that it comes from with --study"),
             {"line": each.line, "number": each.value} | ({} if nearest is None else {"nearest": nearest}),
         )
 

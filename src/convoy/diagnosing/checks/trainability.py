@@ -130,7 +130,7 @@ def learning_rate(network: Network) -> Iterator[Finding]:
                 other=lr * factor,
                 lowest=other[1],
             ),
-            _("Use another rate; convoy lr-range shows the range"),
+            _("Use another learning rate; convoy lr-range shows the usable range"),
             {"lr": lr, "first_loss": first, "last_loss": last, "other_lr": lr * factor, "other_loss": other[1]},
         )
         return

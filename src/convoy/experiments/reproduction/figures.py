@@ -63,7 +63,7 @@ def measured_caption(charts: Sequence[RowChart]) -> str:
     values = [value for row in rows for value in row.values]
     sentences = [_("Hollow marks above: as published; filled marks below: corrected.")]
     if any(row.reference is not None for row in rows):
-        sentences.append(_("Vertical stroke: published value."))
+        sentences.append(_("Vertical line: published value."))
     if not all(chart.bars for chart in charts):
         sentences.append(_("Pale bars: 95 % intervals; the axis of an accuracy does not begin at 0."))
     if any(value.prediction for value in values):

@@ -1,4 +1,4 @@
-"""Sections of the page: claims of the report, networks of a quick try, studies that are parts of it."""
+"""Sections of the page: claims of the report, networks of a quick try, studies of the experiment."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def quick_try(choice: Choice | None) -> Section | None:
             TextField(_("Reason"), _reason),
             Field(_("Training speed"), _speed, _("images/s")),
         ]
-        note = _("Times and speeds of one thread: {cpu}, cores: {n}.", cpu=choice.cpu, n=choice.cores)
+        note = _("Times and speeds are for one thread on {cpu}, cores: {n}.", cpu=choice.cpu, n=choice.cores)
         tables.append(table_of(skipped, choice.left_out, note, _("Skipped")))
     return Section(_("Quick try"), tuple(tables)) if tables else None
 
@@ -174,7 +174,7 @@ def study_sections(study: Study, results: Sequence[StudyResult], folder: Path) -
 
 
 def main_figures(page: Page, kind: str) -> list[Chart | Scene3D]:
-    """Returns the figures with a published name or, without any, the first figure, in the colours of their page."""
+    """Returns the figures that the report publishes, or else the first figure, in the colours of their own page."""
     look = Look(page.labels, page.aliases)
     figures = [
         replace(block, look=look) if isinstance(block, Chart) else block
@@ -191,7 +191,7 @@ def _capitalized(sentence: str) -> str:
 
 
 def _unmarked(table: Table) -> Table:
-    """Removes the marks of models, which belong to the other page."""
+    """Removes the model markers, whose colours are those of the other page."""
     return replace(table, rows=tuple(tuple(replace(cell, model="") for cell in row) for row in table.rows))
 
 

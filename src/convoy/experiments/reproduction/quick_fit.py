@@ -117,7 +117,7 @@ class _Fit:
         if needed < CHEAP_IMAGES:
             needed = max(needed, min(CHEAP_IMAGES, int(CHEAP_SHARE * self.seconds * self.times.pace(recipes[0]).train)))
         validation = max(recipe.data.split.validation for recipe in recipes)
-        available = round(self.times.images * (1 - validation))  # images in the smallest training part
+        available = round(self.times.images * (1 - validation))  # images in the smallest training set
         epochs = max(1, min(MAX_EPOCHS, needed // EPOCH_IMAGES))
         if needed >= epochs * available:
             epochs = math.ceil(needed / available)

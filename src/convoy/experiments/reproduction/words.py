@@ -55,7 +55,7 @@ def sentence(finding: Reproduction) -> str:
         if worst is not None and worst.effect is not None:
             clauses.append(
                 _(
-                    "the fault {fault} changed the {measure} most ({effect})",
+                    "the fault “{fault}” changed the {measure} most ({effect})",
                     fault=worst.title,
                     measure=words_of(worst.measure),
                     effect=measure_text(worst.measure).difference(worst.effect.mean),

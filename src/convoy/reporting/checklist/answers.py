@@ -20,7 +20,7 @@ class Answer(StrEnum):
 
 
 class Evidence(NamedTuple):
-    """What the run folders say about a question."""
+    """The answer that the run folders give to a question."""
 
     answer: Answer
     text: str = ""  # a sentence; for AUTHOR, what helps to answer

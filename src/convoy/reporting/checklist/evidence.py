@@ -1,4 +1,4 @@
-"""What run folders say about the questions of checklists. Each function answers one question of one or more lists."""
+"""Answers questions of checklists from run folders. Each function answers one question of one or more lists."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def settings(subject: Subject) -> Evidence:
 
 def uncertainty(subject: Subject) -> Evidence:
     if not subject.part:
-        return Evidence(Answer.NO, _("no part that all runs were scored on"), REPORT)
+        return Evidence(Answer.NO, _("no set that all runs were scored on"), REPORT)
     n = subject.first.scores[subject.part].n
     if subject.about.uncertainty:
         return Evidence(Answer.YES, subject.about.uncertainty, REPORT)
@@ -225,7 +225,7 @@ def limitations(subject: Subject) -> Evidence:
 def outcome(subject: Subject) -> Evidence:
     counts = subject.data.per_class.get("train", ())
     text = _(
-        "the class, one of {n}; images per class in the training part: {least:,} to {most:,}",
+        "the class, one of {n}; images per class in the training set: {least:,} to {most:,}",
         n=len(subject.data.classes),
         least=min(counts, default=0),
         most=max(counts, default=0),
@@ -293,10 +293,10 @@ def selection(subject: Subject) -> Evidence:
     selected, faults = subject.data.selection, subject.faults_of(Aspect.SELECTION)
     link = subject.link("data.json")
     if selected == "test":
-        return Evidence(Answer.NO, _("the test part selected the best epoch: its accuracy is too high"), link)
+        return Evidence(Answer.NO, _("the test set selected the best epoch: its accuracy is too high"), link)
     if selected is None or any(fault.info.keeps_last for fault in faults):
         return Evidence(Answer.YES, _("the last epoch is used; nothing was selected"), link)
-    text = _("the {part} part selected the best epoch", part=part_name(selected))
+    text = _("the {part} set selected the best epoch", part=part_name(selected))
     return Evidence(Answer.NO if faults else Answer.YES, text, link)
 
 

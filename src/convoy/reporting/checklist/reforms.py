@@ -17,8 +17,13 @@ def _goals_and_reproduction() -> tuple[Row, ...]:
         Row("1a", goals, _("About which population or distribution is the claim?")),
         Row("1b", goals, _("Why this population?")),
         Row("1c", goals, _("Why machine learning?")),
-        Row("2a", again, _("Which data set, and where do others get exactly it?"), evidence.data_source),
-        Row("2b", again, _("Which code in which version, and where do others get it?"), evidence.code),
+        Row(
+            "2a",
+            again,
+            _("Which data set was used, and where can others get exactly this version?"),
+            evidence.data_source,
+        ),
+        Row("2b", again, _("Which code and version were used, and where can others get them?"), evidence.code),
         Row("2c", again, _("On which hardware and software was it run?"), evidence.machine),
         Row("2d", again, _("Is there a README with instructions?")),
         Row("2e", again, _("Is there a script that produces all results?"), evidence.script),
@@ -52,7 +57,7 @@ def _modelling() -> tuple[Row, ...]:
         Row("5f", models, _("Which baselines were compared?"), evidence.baselines),
         Row("6a", leakage, _("Were training and test data separate in all steps?"), evidence.separation),
         Row("6b", leakage, _("Are test images duplicates of training images, or related?"), evidence.dependencies),
-        Row("6c", leakage, _("Does an input reveal the answer that is not available when the model is used?")),
+        Row("6c", leakage, _("Does an input reveal the answer although it is not available when the model is used?")),
     )
 
 

@@ -98,7 +98,7 @@ class CompareFinding:
     not_learned: tuple[NotLearned, ...]  # models at chance level
     left_out: tuple[LeftOut, ...]  # runs without a score
     mixed: UnintendedDifference | None  # a difference between the runs that is not in their recipes
-    openings: int  # of the test part in this workspace, at the time when the last run was scored
+    openings: int  # of the test set in this workspace, at the time when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1
     _repr_html_ = html_of
@@ -167,7 +167,7 @@ def recompute(stated: CompareFinding, study: Study) -> CompareFinding:
 
 
 def _part(members: Sequence[Member]) -> Part:
-    """Returns the part on which most runs have a score; the test part if both are equal."""
+    """Returns the part on which most runs have a score; the test set if both are equal."""
     parts: tuple[Part, Part] = ("test", "validation")
     counts = Counter(part for member in members for part in parts if part in member.run.scores)
     if not counts:

@@ -70,7 +70,7 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
     elif finding.tests:
         notes.append(_("Bold: significantly different from every other model (Holm's correction, 5 % level)."))
     elif len(finding.rows) > 1:
-        notes.append(_("No best model: comparing needs common seeds, preferably several."))
+        notes.append(_("No best model: a comparison needs seeds that the models share, preferably several."))
     if any(row.cost.ms_per_image_quartiles for row in finding.rows):
         notes.append(_("Inference: median and quartiles over passes of one image on one thread, averaged over seeds."))
     if len(all_views(groups)) > 1:

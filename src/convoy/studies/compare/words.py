@@ -128,7 +128,7 @@ def _about_key(key: str, ablation: Ablation, *, reduced: bool) -> list[str]:
     if not reduced and effects[0].p is not None:
         return _clauses(best, effects, ablation.effects)
     leads = [f"{effect.b} ({effect.difference.points()})" for effect in effects]
-    return [_("{first} is above {others}", first=best, others=listed(leads))]
+    return [_("{first} is more accurate than {others}", first=best, others=listed(leads))]
 
 
 def about() -> About:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from convoy.recipe import Recipe
 
 ARGUMENTS.update(
-    first="Name of a recipe or model, or a recipe file (.toml): the lowest rung.",
-    second="The same, for the recipe at the top.",
+    first="Name of a recipe or model, or a recipe file (.toml): the start of the ladder.",
+    second="The same, for the end of the ladder.",
 )
 
 

@@ -156,7 +156,8 @@ def _trainable(recipe: Recipe, changes: Sequence[Change], data: LastPrepared, *,
 
 
 def run(ladder: Ladder, session: Session) -> Study | None:
-    """Trains the missing runs and writes the finding. Returns None if interrupted. Raises ValueError for a recipe."""
+    """Trains the missing runs and writes the finding. Returns None if interrupted. Raises ValueError for a recipe that
+    cannot be trained."""
     name = partial(study_name, "ladder", ladder.labels)
     members = train_all(ladder.entries, session, distinct=False, name=name)
     if members is None:

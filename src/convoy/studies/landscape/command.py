@@ -19,8 +19,9 @@ class LandscapeOptions(StudyOptions, total=False):
         Annotated[
             Sequence[float] | str,
             Flag(
-                "Two or more learning rates, as in 1e-3,1e-4, one run each; the loss band spans their losses. The run "
-                "at the recipe's own rate, or else at the first of these, is measured in detail."
+                "Two or more learning rates, as in 1e-3,1e-4, one run each; the loss band spans their "
+                "losses. The run at the recipe's own learning rate, or else at the first one listed, is "
+                "measured in detail."
             ),
         ]
     ]
@@ -42,12 +43,12 @@ class LandscapeOptions(StudyOptions, total=False):
         ),
     ]
     surface_images: Annotated[int, Flag("Number of training images used for the surfaces.", 1000)]
-    resolution: Annotated[int, Flag("Points along each side of a plane.", 25)]
+    resolution: Annotated[int, Flag("Grid points along each side of a plane.", 25)]
     cut: Annotated[
         Literal["all", "each"],
         Flag(
-            "Where the drawn bands end: all at the shortest run, or each at the shortest run of its recipe, as in "
-            "published figures.",
+            "Where the plotted bands end. all: at the end of the shortest run; each: at the end of the "
+            "shortest run of the recipe, as in published figures.",
             "all",
         ),
     ]

@@ -20,7 +20,7 @@ MAX_POINTS = 500  # of a band; in a long run, a point covers several steps
 MIN_LOSS = 1e-6  # minimum of a drawn loss
 LEVELS = 14
 POINTS_PER_EPOCH = 12  # of a path that is drawn in 3D
-LIFT = 1.06  # factor by which a 3D path is above its surface, which would hide it
+LIFT = 1.06  # a 3D path is drawn at this multiple of the loss, so that the surface does not hide it
 
 
 class Band(NamedTuple):
@@ -119,7 +119,7 @@ def scene(name: str, title: str, surface: Surface, note: str) -> Scene3D:
         line, path, epochs = dense(surface.at), surface.at, tuple(map(epoch_name, surface.epochs.tolist()))
         traces += [
             Path3D(line[:, 0], line[:, 1], LIFT * heights(surface, line)),
-            Points3D(path[:, 0], path[:, 1], LIFT * heights(surface, path), epochs, _("epochs, slightly raised")),
+            Points3D(path[:, 0], path[:, 1], LIFT * heights(surface, path), epochs, _("epochs, raised in the figure")),
         ]
     axes = (*axis_names(surface), _("training loss"))
     return Scene3D(name, title, " ".join([_("The same in 3D."), note]), tuple(traces), axes, (False, False, True))

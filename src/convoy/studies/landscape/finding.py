@@ -87,7 +87,7 @@ class Steps:
     cut: int  # number of steps to which all runs are truncated
     stopped_early: int  # runs with fewer steps than the longest
     finite: int  # steps with a finite loss at every rate, in the band that has fewest
-    left_out: int  # recorded steps with a loss that is not finite, summed over all bands
+    left_out: int  # recorded steps with a non-finite loss, summed over all bands
 
 
 @dataclass(frozen=True)

@@ -197,8 +197,9 @@ def _smoothness_table(recipes: Sequence[Band]) -> Table:
         Field(_("Probes"), lambda each: f"{each.probes:,}", _("per run")),
     ]
     note = _(
-        "Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's t). Over the "
-        "optimizer step: distance between the gradients before and after it, on the same batch, divided by its length."
+        "Medians over the probes of a run; for several seeds their mean with its 95 % interval (Student's "
+        "t). Over the optimizer step: distance between the gradients before and after it, on the same "
+        "batch, divided by the length of the step."
     )
     return table_of(fields, recipes, note)
 

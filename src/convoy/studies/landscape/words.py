@@ -37,7 +37,7 @@ def verdict_name(verdict: Verdict) -> str:
 
 
 def ratio_name(ratio: Factor | BandPair) -> str:
-    text = _("{a} over {b}", a=ratio.b, b=ratio.a)
+    text = _("{a} / {b}", a=ratio.b, b=ratio.a)
     return f"{ratio.key}: {text}" if isinstance(ratio, Factor) else text
 
 
@@ -146,13 +146,18 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
             cut=steps.cut,
         )
     if n := steps.left_out:
-        yield _("{n:,} steps with a loss that is not finite are left out of the bands", n=n)
+        yield _("{n:,} steps with a non-finite loss are left out of the bands", n=n)
     if finding.archived:
         yield _("Archived runs keep only some steps and no weights, so there are no surfaces for them")
     if drawn:
-        yield _("Surfaces show one seed, {n:,} images and only two of very many dimensions", n=finding.images)
+        yield _(
+            "Surfaces show one seed, {n:,} images and only two of the many dimensions of the weights", n=finding.images
+        )
     if any("path" not in surfaces for surfaces in drawn):
-        yield _("No training path: it needs at least two epochs and weights that do not move along a straight line")
+        yield _(
+            "The training path is not drawn: it needs at least two epochs, and weights that are not on one "
+            "straight line"
+        )
     if finding.cut == "each":
         ends = joined(_("{label} at {n:,} steps", label=each.label, n=each.steps) for each in finding.recipes)
         yield _("In the figure, each band ends with the shortest run of its recipe: {ends}", ends=ends)
@@ -184,11 +189,11 @@ def probe_caption(finding: LandscapeFinding) -> str:
     rates = {each.label: f"{each.lr:g}" for each in finding.recipes if each.probes}
     distinct = {*rates.values()}
     return _(
-        "The weights after a step (learning rate {rates}) are moved against the gradient of its batch, by {first:g} to "
-        "{last:g} times the gradient. Loss: minimum and maximum along the move. Gradient predictiveness: distance of "
-        "the gradients from the first one. Effective beta-smoothness: maximum of that distance divided by the distance "
-        "moved. Lower and narrower is smoother (Santurkar et al. 2018, figure 4). Values that are not finite are "
-        "drawn at {cap:g}.",
+        "The weights after a step (learning rate {rates}) are moved against the gradient of its batch, by "
+        "{first:g} to {last:g} times the gradient. Loss: minimum and maximum along the move. Gradient "
+        "predictiveness: distance of the gradients from the first one. Effective beta-smoothness: maximum "
+        "of that distance divided by the distance moved. Lower and narrower is smoother (Santurkar et al. "
+        "2018, figure 4). Non-finite values are drawn at {cap:g}.",
         rates=joined(distinct if len(distinct) == 1 else (f"{label}: {rate}" for label, rate in rates.items())),
         first=finding.step_sizes[0],
         last=finding.step_sizes[-1],

@@ -19,7 +19,8 @@ from convoy.training.run.plan import plan_one
 
 
 def run(recipe: Recipe, session: Session, *, lowest: float, highest: float) -> Study | None:
-    """Runs the test. The test set stays closed. Returns None if interrupted. Raises ValueError for recipe or rates."""
+    """Runs the test. The test set stays closed. Returns None if interrupted. Raises ValueError for an invalid recipe
+    or rate."""
     rising = _rising(recipe, lowest, highest)
     name = partial(study_name, "lr-range", [recipe.label])
     members = train_all([Entry(recipe.label, rising)], replace(session, test=False), name=name)

@@ -1,6 +1,6 @@
 """The search: finds the values of some recipe keys that give the highest validation accuracy.
 
-Trials are scored on the validation part. The winner is retrained with fresh seeds, and only these runs open the test
+Trials are scored on the validation set. The winner is retrained with fresh seeds, and only these runs open the test
 set, because the score of the best of many trials is too high. With the fault selection_on_test the trials are scored on
 the test set, as in some published searches.
 """

@@ -40,7 +40,9 @@ class SearchOptions(StudyOptions, total=False):
             "Prunes weak trials: halving (default for a full grid), hyperband (default with --trials), median or none."
         ),
     ]
-    seeds: Annotated[int, Flag("Runs of the best point with fresh seeds. Only these runs open the test set.", 3)]
+    seeds: Annotated[
+        int, Flag("Number of fresh seeds with which the best point is retrained. Only these runs open the test set.", 3)
+    ]
     storage: Annotated[
         str | None,
         Flag(

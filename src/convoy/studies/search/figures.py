@@ -23,7 +23,7 @@ from convoy.text import gettext as _
 MAX_CELLS = 400  # of a heat map
 MAX_LABELLED_COLUMNS = 12  # of a heat map with numbers in its cells
 MAX_VALUE_LENGTH = 16  # characters of a value on an axis
-MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # numbers, names along an axis; if there are more, they are rotated
+MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # more numbers or names than this along an axis are rotated
 BLUE = MODELS[0][0]
 
 
@@ -192,7 +192,7 @@ def draw_parallel(axes: Axes, finding: SearchFinding) -> None:
 
 
 class _Scale:
-    """Maps values of a key to 0..1, logarithmically if that spaces them more evenly; names by order."""
+    """Maps values of a key to 0..1: logarithmically if that spaces them more evenly, names by their order."""
 
     def __init__(self, column: Sequence[Any]) -> None:
         self.values = in_order(column)

@@ -117,7 +117,7 @@ def _trials_table(finding: SearchFinding) -> Table:
         return "×" if trial.state is State.DIVERGED else f"{100 * trial.accuracy:.2f}"
 
     def run(trial: Trial) -> Cell:
-        return Cell(Path(trial.run).name, link=trial.run) if trial.run else Cell(_("not here"))
+        return Cell(Path(trial.run).name, link=trial.run) if trial.run else Cell(_("not on this machine"))
 
     fields: list[Field[Trial]] = [
         Field(_("Trial"), lambda trial: Cell(str(trial.number), bold=trial.number == finding.winner)),

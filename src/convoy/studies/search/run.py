@@ -105,7 +105,7 @@ class Search:
             at = " and ".join(f"{path} = {value}" for path, value in points[len(plans)][0])
             raise ValueError(f"at {at}: {error}") from error
         if plans[0].selection is None:
-            raise ValueError(_("data.split.validation = 0: a search needs a validation part to score its trials"))
+            raise ValueError(_("data.split.validation = 0: a search needs a validation set to score its trials"))
         fault_checks.check_test_closed(self.base, may_select=True)
         return plans
 

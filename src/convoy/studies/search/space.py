@@ -23,7 +23,7 @@ MAX_POINTS = 100_000  # of a full grid; all points are checked before training
 DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically, and an axis over it is logarithmic
 NOT_SEARCHED = {
     "seed": "the winner is retrained with fresh seeds",
-    "protocol": "a search scores on the validation part only",
+    "protocol": "a search scores on the validation set only",
     **dict.fromkeys(("data.name", "data.limit", "data.split"), "accuracies on different images cannot be compared"),
     **dict.fromkeys(("probe", "compute.device", "compute.threads", "about"), "it does not change the training"),
 }

@@ -126,7 +126,7 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
         why = (
             _("the sampler found no new point")
             if trials < requested
-            else _("earlier calls made more, and all are used")
+            else _("earlier calls ran more trials, and all of them are used")
         )
         yield _("{n} trials instead of the requested {m}: {reason}", n=trials, m=requested, reason=why)
     if len(finding.seeds) == 1:

@@ -20,7 +20,8 @@ class SeedsOptions(StudyOptions, total=False):
     difference: Annotated[
         Sequence[float],
         Flag(
-            "A difference between two accuracies in points: the report has the seeds needed to find it. Repeatable.",
+            "A difference between two accuracies, in percentage points; the report has the number of seeds "
+            "needed to detect it. Can be repeated.",
             (0.2, 0.5, 1.0),
         ),
     ]
@@ -33,7 +34,7 @@ class SeedsOptions(StudyOptions, total=False):
 
 @takes_options
 def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOptions]) -> Study:
-    """Measure how much of an accuracy is luck: initial weights, order of the images, split of the data.
+    """Measure how much the accuracy varies with the seed: initial weights, order of the images, split of the data.
 
     The study varies one source at a time, and then all three together: 4 * (seeds - 1) + 1 runs. The report has the
     standard deviation of each and the number of seeds needed to compare two models.

@@ -90,7 +90,7 @@ def conclude(
 ) -> SeedsFinding:
     """`accuracies` and `differences` are fractions. Raises ValueError for fewer than two seeds."""
     spreads = tuple(spread_of(source, values) for source, values in accuracies.items())
-    resolution = 1 / (images * math.sqrt(12))  # standard deviation that rounding to the nearest image can hide
+    resolution = 1 / (images * math.sqrt(12))  # standard deviation of rounding to a whole number of images
     total = next(spread for spread in spreads if spread.source is Source.ALL)
     sds = max(total.sd, resolution), max(total.sd_high, resolution)
     needed = tuple(SeedsNeeded(each, *(seeds_needed(each, sd) for sd in sds)) for each in differences)
@@ -98,7 +98,8 @@ def conclude(
 
 
 def find(members: Sequence[Member], *, differences: Sequence[float]) -> SeedsFinding:
-    """Computes the finding from finished runs that scored test or validation images: those of each source in turn."""
+    """Computes the finding from finished runs with test or validation scores, ordered by source of randomness, then by
+    seed."""
     first = members[0].run
     scores = [member.run.scores for member in members]
     n = len(members) // len(Source)

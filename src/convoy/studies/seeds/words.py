@@ -12,7 +12,7 @@ from convoy.text.numbers import interval
 
 def source_name(source: Source) -> str:
     names = {
-        Source.ALL: _("all three"),
+        Source.ALL: _("all three sources"),
         Source.INITIALISATION: _("initial weights"),
         Source.ORDER: _("order, augmentation, dropout"),
         Source.SPLIT: _("split of the data"),
@@ -68,7 +68,9 @@ def caveats(finding: SeedsFinding) -> list[str]:
     if finding.part == "validation":
         texts.append(_("These are validation accuracies: another split also changes the scored images"))
     if finding.limit is not None:
-        texts.append(_("Limited to {limit:,} images; the spread is different with more images", limit=finding.limit))
+        texts.append(
+            _("Limited to {limit:,} images; the spread may be different with more images", limit=finding.limit)
+        )
     return texts
 
 

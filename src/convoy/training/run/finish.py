@@ -126,7 +126,7 @@ def copy_code(run: Run, plan: Plan) -> None:
 
 
 def score_held_out(run: Run, plan: Plan, module: nn.Module, epoch: int) -> None:
-    """Scores the validation part of this epoch (from 1) and the fold. The gallery shows the fold if there is one.
+    """Scores the validation set of this epoch (from 1) and the fold. The gallery shows the fold if there is one.
 
     These images were not trained on, except with the fault resplit_every_epoch.
     """

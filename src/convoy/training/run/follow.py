@@ -129,7 +129,7 @@ def _follow(plan: Plan, ranks: Ranks) -> None:
 
 
 def score_together(plan: Plan, module: nn.Module, epoch: int, ranks: Ranks) -> Scored:
-    """Scores the validation part: each rank predicts its share of the batches."""
+    """Scores the validation set: each rank predicts its share of the batches."""
     images = plan.validation_in(epoch)
     assert images is not None
     shared = partial(_predict_together, ranks)

@@ -40,7 +40,8 @@ def about_pretrained(recipe: Recipe, prepared: Prepared) -> list[str]:
         )
     else:
         text = _(
-            "the pretrained weights expect mean {mean} and standard deviation {std}; data.normalise sets others",
+            "the pretrained weights expect mean {mean} and standard deviation {std}; data.normalise sets "
+            "different values",
             mean=levels,
             std=deviations,
         )

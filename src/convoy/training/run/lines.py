@@ -132,7 +132,7 @@ def held_out(score: Score) -> str:
 
 def not_finite(part: str, count: int, images: int) -> str:
     return _(
-        "{count:,} of {images:,} {part} images have outputs that are not finite; images with NaN have no predicted "
+        "{count:,} of {images:,} {part} images have non-finite outputs; images with NaN have no predicted "
         "class and count as wrong",
         count=count,
         images=images,

@@ -21,7 +21,7 @@ from convoy.training.run.scoring import SAMPLE
 
 Clock = Callable[[], float]  # seconds
 
-FORWARD_AND_BACKWARD = 3  # times the FLOPs of a forward pass
+FORWARD_AND_BACKWARD = 3  # FLOPs of a training step / FLOPs of a forward pass
 TIMED_FLOPS = 5e9  # per timed step: about 0.1 s on one core
 MIN_IMAGES = 8
 REPEATS, MAX_SECONDS = 5, 0.3  # per measurement

@@ -88,7 +88,7 @@ class Plan:
         return Resplit(self.prepared.train, self.prepared.validation, self.recipe.data.split)
 
     def validation_in(self, epoch: int) -> ImageSet | None:
-        """Returns the validation part of an epoch (from 1). It changes only with the fault resplit_every_epoch."""
+        """Returns the validation set of an epoch (from 1). It changes only with the fault resplit_every_epoch."""
         return self.prepared.validation if self.resplit is None else self.resplit.validation(epoch - 1)
 
     @cached_property
@@ -203,7 +203,7 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
         keys = [f"stop.{rule.switch}" for rule in stopping.active(recipe) if rule.needs_selection]
         keys += ["schedule.name = 'plateau'"] * isinstance(recipe.schedule, Plateau)
         if keys:
-            raise ValueError(_("{keys} needs a validation part, but data.split.validation is 0", keys=keys[0]))
+            raise ValueError(_("{keys} needs a validation set, but data.split.validation is 0", keys=keys[0]))
     notes = about_pretrained(recipe, prepared)
     network, tested = _build_tested(recipe, prepared)
     notes += init_and_freeze(network, recipe.model)

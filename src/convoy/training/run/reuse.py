@@ -1,7 +1,7 @@
 """Runs that need no training: finished runs, and runs whose faults affect only the final scores.
 
-The same run without these faults has bit-identical steps and epochs. A run with them copies its training and computes
-only the final scores.
+Without these faults, the run has bit-identical steps and epochs. A run with them copies the training of that run and
+computes only the final scores.
 """
 
 from __future__ import annotations

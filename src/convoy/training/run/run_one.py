@@ -43,7 +43,7 @@ def run_one(
 
     Calls `control` at every step, and also between layers, so it should be fast. On PAUSE, the run saves a checkpoint
     and ends, to be resumed later. On PRUNE, it ends at the next record and resumes only on request. With `until`, it is
-    pruned after exactly that many epochs, even if `control` asks for it later. The last event is `Ended`. Raises
+    pruned after exactly that many epochs, even if `control` requests it later. The last event is `Ended`. Raises
     ValueError before writing anything if the recipe cannot be trained.
     With `ranks`, this is rank 0, and the other processes of torchrun `follow` it.
     """

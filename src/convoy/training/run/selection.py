@@ -1,4 +1,4 @@
-"""Selects the best epoch by the validation part or, with a fault, by the test set."""
+"""Selects the best epoch by the validation set or, with a fault, by the test set."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ class TrainingState:
     def resume(self) -> bool:
         """Loads the newest valid checkpoint and rewrites the files of the run from it. Returns False without one.
 
-        No other file of the run is read, so that a damaged one does no harm: only kept weights of single epochs cannot
-        be restored, and if they have changed, the run starts from scratch. Raises ValueError for another format.
+        No other file of the run is read, so that damaged files are ignored. Only the stored weights of each epoch
+        cannot be restored: if they have changed, the run starts from scratch. Raises ValueError for another format.
         """
         folder = self.run.path / "checkpoints"
         try:

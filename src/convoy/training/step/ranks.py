@@ -37,7 +37,7 @@ class Command(IntEnum):
 
     LOAD = 0  # the state of the learner follows
     STEP = 1  # train step `number` of the run with the learning rate factor `factor`
-    SCORE = 2  # score the validation part after epoch `number`
+    SCORE = 2  # score the validation set after epoch `number`
     END = 3
 
 
