@@ -107,7 +107,7 @@ def main() -> None:
         expected = zip(originals.tolist(), range(len(images), len(images) + CHANGED), strict=True)
         print(f"| {kind} | {sum(pair in pairs for pair in expected)} |")
     print()
-    for row in make_sheet(name).facts.duplicates.between:
+    for row in make_sheet(name).summary.duplicates.between:
         print(f"{' and '.join(row.parts)}: {row.same_pixels}, {row.same_picture}, {row.images:,} images")
 
 

@@ -89,10 +89,10 @@ class Table:
         shown_from: int,
         until: int | None = None,
         prune: loop.Prune | None = None,
-    ) -> Iterator[loop.Ended]:
+    ) -> Iterator[loop.TrialResult]:
         """Trains like convoy.studies.search.run: lazily, several in parallel, alternating after each epoch."""
         waiting = enumerate(recipes)
-        running: dict[int, Iterator[loop.Ended]] = {}
+        running: dict[int, Iterator[loop.TrialResult]] = {}
         while True:
             while len(running) < PARALLEL and (job := next(waiting, None)) is not None:
                 running[job[0]] = self._training(*job, until or self.epochs, prune)
@@ -107,15 +107,15 @@ class Table:
 
     def _training(
         self, position: int, recipe: Recipe, until: int, prune: loop.Prune | None
-    ) -> Iterator[loop.Ended | None]:
+    ) -> Iterator[loop.TrialResult | None]:
         row = self.row(recipe)
         for epoch in range(1, until + 1):
             if prune is not None and prune(position, epoch, row[epoch - 1]):
-                yield loop.Ended(position, State.PRUNED, row[:epoch], "")
+                yield loop.TrialResult(position, State.PRUNED, row[:epoch], "")
                 return
             if epoch < until:
                 yield None
-        yield loop.Ended(position, State.FINISHED if until == self.epochs else State.PRUNED, row[:until], "")
+        yield loop.TrialResult(position, State.FINISHED if until == self.epochs else State.PRUNED, row[:until], "")
 
 
 class Search(NamedTuple):

@@ -28,7 +28,7 @@ from convoy import api, run_contents, stats
 from convoy.cli import main  # noqa: F401 (registers the commands)
 from convoy.cli.app import app
 from convoy.data.augment_kinds import Affine, Mixer, PixelTransform
-from convoy.evaluation.saved import Tested
+from convoy.evaluation.saved import Evaluation
 from convoy.experiments.kinds import KINDS
 from convoy.experiments.verdicts import JudgedClaim
 from convoy.models import MODELS
@@ -285,7 +285,7 @@ def result_types() -> str:
         getattr(api, name) for name in ("DataSheet", "ExplainResult", "ExportResult", "Prediction", "ProfileResult")
     ]
     roots += [run_contents.Score, run_contents.Cost, run_contents.EpochMetrics, run_contents.RunData]
-    roots += [run_contents.Environment, run_contents.Status, Tested, JudgedClaim, Verification]
+    roots += [run_contents.Environment, run_contents.Status, Evaluation, JudgedClaim, Verification]
     findings = [import_module(f"{KINDS[name]}.finding") for name in sorted(KINDS)]
     roots += [value for module in findings for name, value in vars(module).items() if name.endswith("Finding")]
     every = {name: value for module in _loaded() for name, value in vars(module).items() if _is_ours(value)}
@@ -301,7 +301,7 @@ def result_types() -> str:
 
 def _loaded() -> list[ModuleType]:
     """The modules of Convoy, including those that others import only under TYPE_CHECKING."""
-    for name in ("data.photo", "datasheet.facts", "explaining.result", "exporting.content", "profiling.result"):
+    for name in ("data.photo", "datasheet.summary", "explaining.result", "exporting.content", "profiling.result"):
         import_module(f"convoy.{name}")
     return [module for name, module in sys.modules.items() if name.startswith("convoy.")]
 

@@ -109,8 +109,8 @@ def test_a_data_sheet_shows_its_parts_and_the_balance_of_its_classes(tmp_path: P
     sheet = convoy.data_sheet("digits", save=tmp_path)
 
     assert "1,797" in cell_of(sheet).text
-    assert cell_of(sheet.facts).tags.count("figure") == 1
-    assert len(repr(sheet.facts)) < 100
+    assert cell_of(sheet.summary).tags.count("figure") == 1
+    assert len(repr(sheet.summary)) < 100
 
 
 def test_names_of_classes_and_models_cannot_become_markup(tmp_path: Path) -> None:

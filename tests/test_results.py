@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convoy.data.prepare import LastPrepared
+from convoy.data.prepare import PreparedDataCache
 from convoy.experiments import kinds
 from convoy.reporting.pages import study_page
 from convoy.runs import Run, Study
@@ -16,7 +16,7 @@ from convoy.training.run.plan import plan_one
 
 ARCHIVE = Path(__file__).parents[1] / "docs" / "results" / "runs"
 LARGEST_RUN = 40 * 1024  # bytes
-DATA = LastPrepared()
+DATA = PreparedDataCache()
 
 
 def on_packaged_data() -> Iterator[Run]:

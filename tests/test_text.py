@@ -97,7 +97,7 @@ def test_messages_without_a_translation_are_english(monkeypatch) -> None:
 
 def test_lists_have_the_punctuation_of_the_language() -> None:
     assert listed("abc", "or") == "a, b or c"
-    assert listed("abcd", most=2) == "a, b and 2 more"
+    assert listed("abcd", max_items=2) == "a, b and 2 more"
     assert (listed("a"), listed("")) == ("a", "")
     with text.in_language("zh"):
         assert listed(map(repr, "abc"), "or") == "'a'、'b' 或 'c'"

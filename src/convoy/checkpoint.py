@@ -182,12 +182,12 @@ def _is_valid(candidate: Path, run: str) -> bool:
     return bool(manifest == {"run": run, "step": int(candidate.name), "files": files})
 
 
-def pack(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> bytes:
-    """Returns the bytes of a safetensors file with `facts` as metadata. Tied tensors are stored once."""
-    return b"".join(_pieces(tensors, facts))
+def pack(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Returns the bytes of a safetensors file with `metadata` as metadata. Tied tensors are stored once."""
+    return b"".join(_pieces(tensors, metadata))
 
 
-def _pieces(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> list[bytes | memoryview]:
+def _pieces(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> list[bytes | memoryview]:
     """Returns the content of a safetensors file: its header and the memory of its tensors.
 
     `safetensors.torch.save` returns the same bytes, but takes five times the processor time, because it copies all
@@ -204,7 +204,7 @@ def _pieces(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None
             first[identity] = name
             stored[name] = tensor
     ranks = {dtype: rank for rank, dtype in enumerate(DTYPES)}
-    header: dict[str, Any] = {"__metadata__": {"aliases": json.dumps(aliases), **(facts or {})}}
+    header: dict[str, Any] = {"__metadata__": {"aliases": json.dumps(aliases), **(metadata or {})}}
     content: list[bytes | memoryview] = []
     start = 0
     for name, tensor in sorted(stored.items(), key=lambda item: (ranks[item[1].dtype], item[0])):

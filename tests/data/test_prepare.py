@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convoy.data import DataError, Prepared, prepare
+from convoy.data import DataError, PreparedData, prepare
 from convoy.data.prepare import channel_statistics
 from convoy.recipe.sections import Data
 
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "d.npz")
 
 
-def prepared(path: str, **keys: object) -> Prepared:
+def prepared(path: str, **keys: object) -> PreparedData:
     return prepare(Data.model_validate({"name": path, **keys}))
 
 

@@ -17,7 +17,7 @@ from tests.data.published import idx_gz, random_images
 
 from convoy.data import DATA_SETS, DataError, add, availability, get, load, missing_files, pack_tensors
 from convoy.data.catalogue import packaged
-from convoy.data.named import Download, Included, RemoteFile
+from convoy.data.named import Download, PackagedArrays, RemoteFile
 
 ORIGINAL_MD5 = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
@@ -217,12 +217,12 @@ def test_data_with_another_content_hash_are_an_error(
     small_fashion_mnist: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = DATA_SETS["mnist"]
-    assert isinstance(entry.origin, Included)
+    assert isinstance(entry.origin, PackagedArrays)
     parts = entry.origin.read()
     other = parts._replace(
         test=parts.train._replace(images=parts.train.images[:10_000], labels=parts.train.labels[:10_000])
     )
-    monkeypatch.setitem(DATA_SETS._entries, "mnist", replace(entry, origin=Included("torch", lambda: other)))
+    monkeypatch.setitem(DATA_SETS._entries, "mnist", replace(entry, origin=PackagedArrays("torch", lambda: other)))
     with pytest.raises(DataError, match="mnist: .*torch.* got [0-9a-f]{64}"):
         load("mnist")
 

@@ -19,9 +19,9 @@ def test_console_and_page_have_the_same_numbers(call: Call, stripes: Path) -> No
     assert "750 images of 3 classes" in out
     page = Path(out.splitlines()[-1])
     assert page.parent.parent == Path("convoy-runs/data")
-    facts = json.loads((page.parent / "data-sheet.json").read_text())
-    assert f"{facts['parts']['train']['mean'][0]:.4f}" in out
-    assert f"{facts['parts']['train']['mean'][0]:.4f}" in page.read_text()
+    summary = json.loads((page.parent / "data-sheet.json").read_text())
+    assert f"{summary['parts']['train']['mean'][0]:.4f}" in out
+    assert f"{summary['parts']['train']['mean'][0]:.4f}" in page.read_text()
 
 
 def test_a_data_sheet_counts_no_opening_of_the_test_set(call: Call, stripes: Path) -> None:
@@ -72,5 +72,5 @@ def test_python_function_returns_facts_and_page(tmp_path: Path) -> None:
     sheet = convoy.data_sheet(str(tmp_path / "set.npz"), save=tmp_path / "sheet", progress=shares.append)
 
     assert sheet.page == tmp_path / "sheet" / "data-sheet.html"
-    assert sheet.facts.parts["train"].images == 60
+    assert sheet.summary.parts["train"].images == 60
     assert shares == [1.0]

@@ -1,4 +1,4 @@
-"""The page of a data sheet, from synthetic facts and images."""
+"""The page of a data sheet, from synthetic summary and images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ import pytest
 from tests.reporting.parsed import Page
 
 from convoy.datasheet import words
-from convoy.datasheet.facts import About, Arrays, DuplicateCounts, Duplicates, Facts, PairCount, Pairs, Part, Provenance
 from convoy.datasheet.figures import level_numbers
 from convoy.datasheet.page import data_sheet_page, write_data_sheet
+from convoy.datasheet.summary import (
+    About,
+    Arrays,
+    DataSummary,
+    DuplicateCounts,
+    Duplicates,
+    PairCount,
+    Pairs,
+    Part,
+    Provenance,
+)
 from convoy.reporting.content import Gallery, Strip, Tile
 from convoy.reporting.figures_images import mosaic
 
@@ -41,13 +51,13 @@ def make_sheet(
     classes: list[str] | None = None,
     channels: int = 1,
     **changed: Any,
-) -> tuple[Facts, Arrays]:
+) -> tuple[DataSummary, Arrays]:
     pairs = pairs or []
     per_class = per_class or {"train": [40, 40], "test": [10, 10]}
     parts = list(per_class)
     draw = np.random.default_rng(0)
     count = len(next(iter(per_class.values())))
-    facts = Facts(
+    summary = DataSummary(
         name="pets",
         about=None,
         classes=tuple(classes or [f"class {label}" for label in range(count)]),
@@ -63,7 +73,7 @@ def make_sheet(
             True, tuple(between(a, b, pairs, parts) for a, b in combinations_with_replacement(parts, 2))
         ),
     )
-    facts = replace(facts, **changed)
+    summary = replace(summary, **changed)
     fields = list(zip(*pairs, strict=True)) if pairs else [[], [], [], []]
     part, index, label = (np.array(values, np.int64).reshape(-1, 2) for values in fields[1:])
     arrays = Arrays(
@@ -76,7 +86,7 @@ def make_sheet(
         pictured=np.arange(len(pairs)),
         pictured_images=draw.integers(0, 256, (len(pairs), 2, channels, 8, 8), dtype=np.uint8),
     )
-    return facts, arrays
+    return summary, arrays
 
 
 def page_of(folder: Path, *args: Any, **kwargs: Any) -> Page:
@@ -107,7 +117,7 @@ def test_without_a_test_set_duplicates_among_training_images_are_counted(
 @pytest.mark.parametrize(
     ("changed", "part"),
     [
-        ({"pairs": LEAK}, "1 with the same picture"),
+        ({"pairs": LEAK}, "near duplicates 1"),
         ({"per_class": {"train": [40, 40], "test": [20, 0]}}, "no image of class 1"),
         ({"per_class": {"train": [40, 4], "test": [5, 5]}}, "class 1 (4)"),
         ({"per_class": {"train": [60, 20], "test": [5, 5]}}, "75.00 %"),
@@ -121,9 +131,9 @@ def test_problems_of_a_data_set_are_caveats(changed: dict[str, Any], part: str) 
 
 
 def test_a_search_without_similar_pictures_is_a_caveat(tmp_path: Path) -> None:
-    facts, _ = make_sheet()
-    facts = replace(facts, duplicates=replace(facts.duplicates, same_picture_searched=False))
-    assert "only identical pixels" in words.caveats(facts)[0]
+    summary, _ = make_sheet()
+    summary = replace(summary, duplicates=replace(summary.duplicates, same_picture_searched=False))
+    assert "only exact duplicates" in words.caveats(summary)[0]
 
 
 def test_both_images_of_a_pair_are_shown(tmp_path: Path) -> None:
@@ -149,8 +159,8 @@ def test_duplicates_csv_contains_all_pairs(tmp_path: Path) -> None:
 
 
 def test_captions_have_the_number_of_pairs_shown(tmp_path: Path) -> None:
-    facts, arrays = make_sheet([*LEAK, (1, (0, 1), (2, 7), (1, 1))])
-    page = data_sheet_page(facts, replace(arrays, pictured=arrays.pictured[:3]), MADE)
+    summary, arrays = make_sheet([*LEAK, (1, (0, 1), (2, 7), (1, 1))])
+    page = data_sheet_page(summary, replace(arrays, pictured=arrays.pictured[:3]), MADE)
     captions = {block.name: block.caption for block in page.blocks if isinstance(block, Gallery)}
     assert captions["pairs-train-test"].startswith("Shown: 1 of 2")
     assert captions["pairs-two-labels"].startswith("Shown: 1 of 1")

@@ -9,8 +9,8 @@ from tests.fake_runs import DEFAULT, FakeModel, Setting, fake_run
 from convoy.files import write_arrays, write_json
 from convoy.recipe.faults import Fault
 from convoy.runs import Member, Run
-from convoy.studies.compare.finding import Flag, LeftOut, UnintendedDifference, conclude
-from convoy.studies.compare.images import Reason, Untested
+from convoy.studies.compare.finding import Flag, SkippedRun, UnintendedDifference, conclude
+from convoy.studies.compare.images import MissingTest, Reason
 from convoy.studies.compare.words import caveats, sentence
 
 
@@ -173,7 +173,7 @@ def test_runs_scored_on_other_images_are_listed_and_not_tested(tmp_path):
     changed(given[2].run, test_labels=labels[::-1], test_predicted=predicted[::-1])
     finding = conclude(given)
     assert [(test.a, test.b) for test in finding.mcnemar] == [("a", "b")]
-    assert finding.untested == (Untested(Reason.OTHER_IMAGES, pairs=(("a", "c"), ("b", "c"))),)
+    assert finding.untested == (MissingTest(Reason.OTHER_IMAGES, pairs=(("a", "c"), ("b", "c"))),)
     assert any("(a − c and b − c)" in caveat for caveat in caveats(finding))
 
 
@@ -193,7 +193,7 @@ def test_same_labels_are_not_the_same_images(tmp_path):
         kept(member.run, split_hash=digest, parts_hash={"test": digest})
     finding = conclude(given)
     assert finding.mcnemar == ()
-    assert finding.untested == (Untested(Reason.OTHER_IMAGES, pairs=(("a", "b"),)),)
+    assert finding.untested == (MissingTest(Reason.OTHER_IMAGES, pairs=(("a", "b"),)),)
     assert finding.mixed is UnintendedDifference.SPLITS
 
 
@@ -209,14 +209,14 @@ def test_older_runs_of_other_splits_may_have_other_images(tmp_path):
     kept(given[0].run, split_hash="b", parts_hash={"test": "c"})
     finding = conclude(given)
     assert finding.mcnemar == ()
-    assert finding.untested == (Untested(Reason.OTHER_IMAGES, pairs=(("a", "b"),)),)
+    assert finding.untested == (MissingTest(Reason.OTHER_IMAGES, pairs=(("a", "b"),)),)
 
 
 def test_validation_images_that_change_in_each_epoch_are_not_compared(tmp_path):
     resplit = Setting(faults=("resplit_every_epoch",))
     finding = conclude(members(tmp_path, {"a": [9800], "b": [9700]}, resplit, part="validation"))
     assert finding.mcnemar == ()
-    assert finding.untested == (Untested(Reason.RESPLIT, labels=("a", "b")),)
+    assert finding.untested == (MissingTest(Reason.RESPLIT, labels=("a", "b")),)
 
 
 def test_runs_without_predictions_are_listed(tmp_path):
@@ -224,7 +224,10 @@ def test_runs_without_predictions_are_listed(tmp_path):
     (given[0].run.path / "predictions.npz").unlink()
     changed(given[1].run, test_predicted=np.zeros(10_000, np.int64))
     finding = conclude(given)
-    assert finding.untested == (Untested(Reason.NOT_STORED, labels=("a",)), Untested(Reason.MISMATCH, labels=("b",)))
+    assert finding.untested == (
+        MissingTest(Reason.NOT_STORED, labels=("a",)),
+        MissingTest(Reason.MISMATCH, labels=("b",)),
+    )
     assert len([caveat for caveat in caveats(finding) if "McNemar" in caveat]) == 2
 
 
@@ -253,7 +256,7 @@ def test_a_run_without_a_score_is_listed_as_left_out(tmp_path):
     failed.write_status(state="pruned", reason="diverged")
     finding = conclude(given)
     assert finding.rows[0].seeds == (42, 43)
-    assert finding.left_out == (LeftOut("lenet", 44, "pruned", "diverged"),)
+    assert finding.left_out == (SkippedRun("lenet", 44, "pruned", "diverged"),)
 
 
 def test_a_seed_that_diverged_is_recorded(tmp_path):

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from convoy.recipe import Recipe
 from convoy.studies.search import loop as search_loop
 from convoy.studies.search.finding import Pruner, Sampler, State
-from convoy.studies.search.loop import Ended, Prune, Rung, Trials
+from convoy.studies.search.loop import Prune, Rung, TrialResult, Trials
 from convoy.studies.search.space import Space, Values, axes_of
 
 BASE = Recipe().override({"train.epochs": 9})
@@ -37,12 +37,12 @@ class Fake:
 
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
-    ) -> Iterator[Ended]:
+    ) -> Iterator[TrialResult]:
         for position, recipe in enumerate(recipes):
             point = recipe.train.batch_size, recipe.optim.lr
             state = self._train(position, recipe, point, until or recipe.train.epochs, prune)
             curve = [self.curve(recipe, epoch) for epoch in range(1, self.trained[point] + 1)]
-            yield Ended(position, state, curve, "")
+            yield TrialResult(position, state, curve, "")
             if state is State.INTERRUPTED:
                 return
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from convoy.api.describe import DataSheet, ExplainResult, ProfileResult
 from convoy.datasheet import page as data_sheets
-from convoy.datasheet.facts import Facts
+from convoy.datasheet.summary import DataSummary
 from convoy.diagnosing import finding as doctor
 from convoy.diagnosing import words as doctor_words
 from convoy.diagnosing.finding import Diagnosis
@@ -58,8 +58,8 @@ def _page(result: Any) -> Page:
             return _profile(result.profiles)
         case ExplainResult(explanation=explanation) | (Explanation() as explanation):
             return explanations.overview(explanation)
-        case DataSheet(facts=facts) | (Facts() as facts):
-            page = data_sheets.overview(facts)
+        case DataSheet(summary=summary) | (DataSummary() as summary):
+            page = data_sheets.overview(summary)
             return replace(page, sections=first_figure(page))
         case Diagnosis():
             return _diagnosis(result)

@@ -15,7 +15,7 @@ from convoy.profiling.options import ProfileOptions
 from convoy.text import gettext as _
 
 if TYPE_CHECKING:
-    from convoy.datasheet.facts import Facts
+    from convoy.datasheet.summary import DataSummary
     from convoy.explaining.result import Explanation
     from convoy.exploring.onnx_runtime import OnnxRuntime
     from convoy.profiling.result import Profile
@@ -94,7 +94,7 @@ def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> 
 
 
 class DataSheet(NamedTuple):
-    facts: Facts  # the numbers of the page
+    summary: DataSummary  # the numbers of the page
     page: Path  # path of data-sheet.html
 
     def _repr_html_(self) -> str | None:
@@ -112,29 +112,29 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
     Returns
     -------
     DataSheet
-        The facts of the page, and its path.
+        The summary of the page, and its path.
 
     Examples
     --------
-    >>> facts, page = convoy.data_sheet("digits")
-    >>> print(facts.content_hash, facts.parts["train"].images)
+    >>> summary, page = convoy.data_sheet("digits")
+    >>> print(summary.content_hash, summary.parts["train"].images)
     """
     from importlib.metadata import version
 
     from convoy.api.arguments import folder_of, recipe_of
-    from convoy.datasheet.facts import Provenance
     from convoy.datasheet.measure import make_sheet
     from convoy.datasheet.page import write_data_sheet
+    from convoy.datasheet.summary import Provenance
     from convoy.files import file_name
     from convoy.process import command_line
 
     size = options["size"]
     spec = recipe_of(None, {"data": name, "set": {} if size is None else {"data.size": size}}).data
     sheet = make_sheet(spec.name, spec.size, options["progress"])
-    label = f"{file_name(sheet.facts.name)}-{sheet.facts.content_hash[:12]}"
+    label = f"{file_name(sheet.summary.name)}-{sheet.summary.content_hash[:12]}"
     folder = folder_of(options, "data", label)
     provenance = Provenance(version("convoy-ml"), time.strftime("%Y-%m-%d %H:%M:%S"), command_line())
-    return DataSheet(sheet.facts, write_data_sheet(sheet.facts, sheet.arrays, provenance, folder))
+    return DataSheet(sheet.summary, write_data_sheet(sheet.summary, sheet.arrays, provenance, folder))
 
 
 @takes_options

@@ -13,7 +13,7 @@ from convoy.text import gettext as _
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
     from convoy.evaluation.loaded import LoadedModel
-    from convoy.evaluation.saved import Tested
+    from convoy.evaluation.saved import Evaluation
     from convoy.recipe import Recipe
     from convoy.runs import Run, Study
 
@@ -124,7 +124,7 @@ class ScoreOptions(TypedDict, total=False):
 
 
 @takes_options
-def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
+def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Evaluation:
     """Evaluate saved weights on a test set and draw a gallery of predictions.
 
     The opening of the test set is counted in the run's workspace, or in OUT. For an image folder without train/, the
@@ -134,7 +134,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Tested:
 
     Returns
     -------
-    Tested
+    Evaluation
         The score with calibration and the accuracy of each class and group, and how often the test set has been opened
         in the workspace.
 

@@ -17,19 +17,19 @@ def show(call: Call, as_json: bool) -> None:
     with _progress_bar() as progress:
         sheet = call(progress=progress)
     if as_json:
-        print_json({"page": sheet.page, **asdict(sheet.facts)})
+        print_json({"page": sheet.page, **asdict(sheet.summary)})
         return
     from convoy.datasheet import words
 
-    print(f"{sheet.facts.name}: {words.sentence(sheet.facts)}")
-    for caveat in words.caveats(sheet.facts):
+    print(f"{sheet.summary.name}: {words.sentence(sheet.summary)}")
+    for caveat in words.caveats(sheet.summary):
         print(f"- {caveat}")
-    for table in (words.parts_table(sheet.facts), words.duplicates_table(sheet.facts)):
+    for table in (words.parts_table(sheet.summary), words.duplicates_table(sheet.summary)):
         titles = [f"{column.title} ({column.unit})" if column.unit else column.title for column in table.columns]
         print()
         print_table([dict(zip(titles, (cell.text for cell in row), strict=True)) for row in table.rows], titles[:1])
     print()
-    for title, fact in words.about(sheet.facts):
+    for title, fact in words.about(sheet.summary):
         if fact:
             print(f"{title}: {fact}")
     print(sheet.page)

@@ -6,7 +6,7 @@
 from convoy.data.catalogue import DATA_SETS
 from convoy.data.image_folder import read_images
 from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
-from convoy.data.prepare import LastPrepared, Prepared, prepare
+from convoy.data.prepare import PreparedData, PreparedDataCache, prepare
 from convoy.data.sources import add, availability, get, load, missing_files, pack_tensors
 from convoy.data.splits import Split, make_split
 
@@ -15,8 +15,8 @@ __all__ = [
     "DataError",
     "DataSet",
     "ImageSet",
-    "LastPrepared",
-    "Prepared",
+    "PreparedData",
+    "PreparedDataCache",
     "SealedTest",
     "Split",
     "add",

@@ -13,7 +13,7 @@ from string import ascii_lowercase, ascii_uppercase, digits
 
 from convoy.data import published
 from convoy.data.formats import read_idx_parts
-from convoy.data.named import Download, FileFormat, Included, NamedData, RemoteFile
+from convoy.data.named import Download, FileFormat, NamedData, PackagedArrays, RemoteFile
 from convoy.registry import Registry
 
 DATA_SETS: Registry[NamedData] = Registry("data set")
@@ -37,7 +37,7 @@ _MNIST = NamedData(
     summary="handwritten digits, 28 x 28 grey",
     classes=tuple(digits),
     counts=(60_000, 10_000),
-    origin=Included("convoy-ml", lambda: read_idx_parts(packaged("mnist"))),
+    origin=PackagedArrays("convoy-ml", lambda: read_idx_parts(packaged("mnist"))),
     homepage="http://yann.lecun.com/exdb/mnist",
     licence="CC BY-SA 3.0",
     citation="LeCun, Cortes, Burges 1998, The MNIST database of handwritten digits",
@@ -49,7 +49,7 @@ _DIGITS = NamedData(
     summary="handwritten digits, 8 x 8, 17 grey levels, no test set; comes with scikit-learn",
     classes=tuple(digits),
     counts=(1_797,),
-    origin=Included("scikit-learn", published.read_digits),
+    origin=PackagedArrays("scikit-learn", published.read_digits),
     homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
     licence="CC BY 4.0",
     citation="Alpaydin, Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository",

@@ -31,7 +31,7 @@ class Download:
 
 
 @dataclass(frozen=True)
-class Included:
+class PackagedArrays:
     """Arrays included in a Python package."""
 
     package: str
@@ -82,7 +82,7 @@ class NamedData:
     summary: str
     classes: tuple[str, ...]
     counts: tuple[int, ...]  # training images, and test images if there is a test set
-    origin: Included | Download
+    origin: PackagedArrays | Download
     homepage: str
     citation: str
     licence: str = "not stated"  # the authors state none

@@ -20,7 +20,7 @@ from convoy.text.lists import joined
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedData:
     name: str
     train: ImageSet
     validation: ImageSet | None
@@ -62,7 +62,7 @@ class Prepared:
         }
 
 
-def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
+def prepare(spec: Data, dataset: DataSet | None = None) -> PreparedData:
     """Prepares the data named in `spec`, or `dataset` if it is not None.
 
     Raises DataError, and ValueError for an unknown name. `with_normalisation` resolves the normalisation "weights"
@@ -75,7 +75,7 @@ def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
     mean, std = (
         channel_statistics(train.images) if isinstance(spec.normalise, str) else fixed_statistics(spec, train.channels)
     )
-    return Prepared(
+    return PreparedData(
         name=dataset.name,
         train=train,
         validation=dataset.train.take(split.validation) if len(split.validation) else None,
@@ -92,14 +92,14 @@ def prepare(spec: Data, dataset: DataSet | None = None) -> Prepared:
     )
 
 
-class LastPrepared:
+class PreparedDataCache:
     """Prepares data and caches the last result. Keeps only one, because each fold is a copy of the images."""
 
     def __init__(self) -> None:
         self._key: object = None
-        self._prepared: Prepared | None = None
+        self._prepared: PreparedData | None = None
 
-    def prepare(self, spec: Data, dataset: DataSet | None = None) -> Prepared:
+    def prepare(self, spec: Data, dataset: DataSet | None = None) -> PreparedData:
         """Like the function `prepare`."""
         key = (spec, None if dataset is None else dataset.cache_key)
         if self._prepared is None or key != self._key:

@@ -13,8 +13,8 @@ from convoy.data.catalogue import DATA_SETS
 from convoy.data.duplicates import MIN_IMAGES, Duplicates, find_duplicates
 from convoy.data.imageset import ImageSet
 from convoy.data.sources import load
-from convoy.datasheet import facts as facts_
-from convoy.datasheet.facts import About, Arrays, DuplicateCounts, Facts, PairCount, Pairs, Part
+from convoy.datasheet import summary as summary_module
+from convoy.datasheet.summary import About, Arrays, DataSummary, DuplicateCounts, PairCount, Pairs, Part
 
 _SAMPLES_PER_CLASS = 8
 _PICTURED_PAIRS = 12  # shown pairs: this many with different labels, and between any two parts
@@ -23,7 +23,7 @@ _CHUNK = 1000  # images
 
 
 class Sheet(NamedTuple):
-    facts: Facts
+    summary: DataSummary
     arrays: Arrays
 
 
@@ -40,7 +40,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
     levels = {part: _levels(images.images) for part, images in parts.items()}
     duplicates = find_duplicates([images.images for images in parts.values()], progress)
     pairs = _pairs(duplicates, list(parts.values()))
-    facts = Facts(
+    summary = DataSummary(
         name=dataset.name,
         about=About(entry.summary, entry.licence, entry.citation, entry.homepage) if entry else None,
         classes=train.classes,
@@ -49,7 +49,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
         content_hash=dataset.content_hash,
         notes=dataset.notes,
         parts={part: _part_facts(images, levels[part]) for part, images in parts.items()},
-        duplicates=facts_.Duplicates(
+        duplicates=summary_module.Duplicates(
             sum(map(len, parts.values())) - len(duplicates.same_pixels) >= MIN_IMAGES,
             tuple(_between(pairs, list(parts))),
         ),
@@ -58,7 +58,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
     images = _pictures(list(parts.values()), pairs.part[pictured], pairs.index[pictured])
     samples, means = _samples(next(iter(parts.values()))), _means(next(iter(parts.values())))
     arrays = Arrays(*samples, *means, levels=levels, pairs=pairs, pictured=pictured, pictured_images=images)
-    return Sheet(facts, arrays)
+    return Sheet(summary, arrays)
 
 
 def _levels(images: np.ndarray) -> np.ndarray:

@@ -13,40 +13,40 @@ import numpy as np
 
 from convoy.datasheet import figures as levels_
 from convoy.datasheet import words
-from convoy.datasheet.facts import Arrays, Facts, Pairs, Provenance
+from convoy.datasheet.summary import Arrays, DataSummary, Pairs, Provenance
 from convoy.files import write_bytes, write_json
 from convoy.reporting import figures_classes as classes_
 from convoy.reporting import figures_images as images_
 from convoy.reporting import render
 from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Section, Strip, Tile
-from convoy.reporting.tables import facts_table
+from convoy.reporting.tables import properties_table
 from convoy.text import gettext as _
 
 MAX_PICTURED_CLASSES = 100
 
 
-def write_data_sheet(facts: Facts, arrays: Arrays, provenance: Provenance, folder: Path) -> Path:
+def write_data_sheet(summary: DataSummary, arrays: Arrays, provenance: Provenance, folder: Path) -> Path:
     """Writes data-sheet.html, .md and .json, duplicates.csv and figures/; returns the path of data-sheet.html."""
-    write_json(folder / "data-sheet.json", {**asdict(facts), "made": asdict(provenance)})
-    write_bytes(folder / "duplicates.csv", _all_pairs(facts, arrays).encode())
-    return render.write(data_sheet_page(facts, arrays, provenance), folder, "data-sheet")
+    write_json(folder / "data-sheet.json", {**asdict(summary), "made": asdict(provenance)})
+    write_bytes(folder / "duplicates.csv", _all_pairs(summary, arrays).encode())
+    return render.write(data_sheet_page(summary, arrays, provenance), folder, "data-sheet")
 
 
-def overview(facts: Facts) -> Page:
+def overview(summary: DataSummary) -> Page:
     """Returns the page without the sections that need images."""
     return Page(
         kicker=_("Data sheet · all images, including test images; no training"),
-        title=facts.name,
-        sentence=words.sentence(facts),
-        caveats=tuple(words.caveats(facts)),
-        tables=(words.parts_table(facts),),
-        sections=(Section(_("Classes and pixel values"), (_balance(facts), words.classes_table(facts))),),
+        title=summary.name,
+        sentence=words.sentence(summary),
+        caveats=tuple(words.caveats(summary)),
+        tables=(words.parts_table(summary),),
+        sections=(Section(_("Classes and pixel values"), (_balance(summary), words.classes_table(summary))),),
         labels=(),
     )
 
 
-def data_sheet_page(facts: Facts, arrays: Arrays, provenance: Provenance) -> Page:
-    page = overview(facts)
+def data_sheet_page(summary: DataSummary, arrays: Arrays, provenance: Provenance) -> Page:
+    page = overview(summary)
     lines = Panel("", partial(levels_.draw_levels, numbers=levels_.level_numbers(arrays.levels)), height=3.2)
     levels = Chart("levels", _("Pixel values"), (lines,), levels_.levels_caption())
     (classes,) = page.sections
@@ -54,10 +54,10 @@ def data_sheet_page(facts: Facts, arrays: Arrays, provenance: Provenance) -> Pag
     return replace(
         page,
         sections=(
-            Section(_("Images"), _pictures(arrays, facts.classes)),
+            Section(_("Images"), _pictures(arrays, summary.classes)),
             replace(classes, blocks=(*classes.blocks, levels)),
-            Section(_("Duplicates"), (words.duplicates_table(facts), *_pairs(arrays, facts))),
-            Section(_("About"), (facts_table("", [*words.about(facts), *origin]),)),
+            Section(_("Duplicates"), (words.duplicates_table(summary), *_pairs(arrays, summary))),
+            Section(_("About"), (properties_table("", [*words.about(summary), *origin]),)),
         ),
     )
 
@@ -81,25 +81,25 @@ def _pictures(arrays: Arrays, classes: Sequence[str]) -> tuple[Block, ...]:
     )
 
 
-def _balance(facts: Facts) -> Chart:
-    balance = classes_.balance_numbers({name: part.per_class for name, part in facts.parts.items()}, facts.classes)
-    longest = max(map(len, classes_.class_names(facts.classes)))
+def _balance(summary: DataSummary) -> Chart:
+    balance = classes_.balance_numbers({name: part.per_class for name, part in summary.parts.items()}, summary.classes)
+    longest = max(map(len, classes_.class_names(summary.classes)))
     bars = Panel("", partial(classes_.draw_balance, numbers=balance), height=3.2, bottom=0.3 + 0.085 * longest)
     return Chart("balance", _("Class balance"), (bars,), classes_.balance_caption(balance))
 
 
-def _pairs(arrays: Arrays, facts: Facts) -> Iterator[Block]:
+def _pairs(arrays: Arrays, summary: DataSummary) -> Iterator[Block]:
     """Yields galleries of the pairs with different labels, then of the pairs between any two parts."""
-    pairs, parts = arrays.pairs, list(facts.parts)
+    pairs, parts = arrays.pairs, list(summary.parts)
     groups = [("pairs-two-labels", _("Pairs with different labels"), pairs.labels_differ)]
-    for row in words.between_parts_first(facts):
+    for row in words.between_parts_first(summary):
         between = ~pairs.labels_differ & (pairs.part == [parts.index(part) for part in row.parts]).all(axis=1)
         title = _("Pairs: {where}", where=words.between(*row.parts))
         groups.append(("-".join(["pairs", *row.parts]), title, between))
     pictured = pairs.take(arrays.pictured)
     for name, title, mask in groups:
         tiles = tuple(
-            _pair(arrays.pictured_images[index], pictured, index, facts.classes, parts)
+            _pair(arrays.pictured_images[index], pictured, index, summary.classes, parts)
             for index in np.flatnonzero(mask[arrays.pictured]).tolist()
         )
         if tiles:
@@ -120,9 +120,9 @@ def _pair(images: np.ndarray, pairs: Pairs, pair: int, classes: Sequence[str], p
     )
 
 
-def _all_pairs(facts: Facts, arrays: Arrays) -> str:
+def _all_pairs(summary: DataSummary, arrays: Arrays) -> str:
     """Returns the content of duplicates.csv."""
-    parts, classes = list(facts.parts), facts.classes
+    parts, classes = list(summary.parts), summary.classes
     file = StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["kind", "part", "index", "class", "other_part", "other_index", "other_class", "distance"])

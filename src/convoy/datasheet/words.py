@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoy.datasheet.facts import About, DuplicateCounts, Facts, Part
+from convoy.datasheet.summary import About, DataSummary, DuplicateCounts, Part
 from convoy.reporting.content import Field, Table, TextField, table_of
 from convoy.text import gettext as _
 from convoy.text.lists import listed
@@ -17,17 +17,17 @@ def part_name(part: str) -> str:
     return {"train": _("training"), "validation": _("validation"), "test": _("test")}[part]
 
 
-def sentence(facts: Facts) -> str:
+def sentence(summary: DataSummary) -> str:
     """States the size of the data set and the number of test images that are also training images."""
-    summary = _(
+    contents = _(
         "{images:,} images of {classes:,} classes, {size} × {size} pixels, {colours}",
-        images=sum(part.images for part in facts.parts.values()),
-        classes=len(facts.classes),
-        size=facts.size,
-        colours=_("grey") if facts.channels == 1 else _("colour"),
+        images=sum(part.images for part in summary.parts.values()),
+        classes=len(summary.classes),
+        size=summary.size,
+        colours=_("grey") if summary.channels == 1 else _("colour"),
     )
-    part = "test" if "test" in facts.parts else "train"
-    n, total = facts.duplicates.of("train", part).images, facts.parts[part].images
+    part = "test" if "test" in summary.parts else "train"
+    n, total = summary.duplicates.of("train", part).images, summary.parts[part].images
     if part == "test":
         duplicates = _(
             "Test images with an exact or near duplicate among the training images: {n:,} of {total:,} ({percent} %)",
@@ -42,49 +42,55 @@ def sentence(facts: Facts) -> str:
             total=total,
             percent=_percent(n, total),
         )
-    return f"{summary}. {duplicates}"
+    return f"{contents}. {duplicates}"
 
 
-def caveats(facts: Facts) -> list[str]:
+def caveats(summary: DataSummary) -> list[str]:
     texts = []
-    pixels = sum(row.same_pixels.labels_differ for row in facts.duplicates.between)
-    picture = sum(row.same_picture.labels_differ for row in facts.duplicates.between)
+    pixels = sum(row.same_pixels.labels_differ for row in summary.duplicates.between)
+    picture = sum(row.same_picture.labels_differ for row in summary.duplicates.between)
     if pixels or picture:
         texts.append(
             _(
-                "Pairs with different labels: {pixels:,} exact duplicates, {picture:,} near duplicates. "
+                "Pairs with different labels: exact duplicates {pixels:,}, near duplicates {picture:,}. "
                 "One label is wrong, or the image shows both classes",
                 pixels=pixels,
                 picture=picture,
             )
         )
-    if "test" not in facts.parts:
+    if "test" not in summary.parts:
         texts.append(
             _(
                 "The data set has no test set: a recipe splits one from the training images, and duplicates can end up "
                 "on both sides"
             )
         )
-    if not facts.duplicates.same_picture_searched:
+    if not summary.duplicates.same_picture_searched:
         texts.append(_("Too few images to search for near duplicates: only exact duplicates were searched"))
-    return texts + _caveats_of_classes(facts) + [note[:1].upper() + note[1:] for note in facts.notes]
+    return texts + _caveats_of_classes(summary) + [note[:1].upper() + note[1:] for note in summary.notes]
 
 
-def _caveats_of_classes(facts: Facts) -> list[str]:
+def _caveats_of_classes(summary: DataSummary) -> list[str]:
     texts = []
-    for part, part_facts in facts.parts.items():
-        missing = [name for name, count in zip(facts.classes, part_facts.per_class, strict=True) if not count]
+    for part, part_summary in summary.parts.items():
+        missing = [name for name, count in zip(summary.classes, part_summary.per_class, strict=True) if not count]
         if missing:
             texts.append(
-                _("The {part} set has no image of {names}", part=part_name(part), names=listed(missing, most=MAX_NAMES))
+                _(
+                    "The {part} set has no image of {names}",
+                    part=part_name(part),
+                    names=listed(missing, max_items=MAX_NAMES),
+                )
             )
-    counts = facts.parts["train"].per_class
+    counts = summary.parts["train"].per_class
     few = [
-        f"{name} ({count:,})" for name, count in zip(facts.classes, counts, strict=True) if 0 < count < MIN_CLASS_IMAGES
+        f"{name} ({count:,})"
+        for name, count in zip(summary.classes, counts, strict=True)
+        if 0 < count < MIN_CLASS_IMAGES
     ]
     if few:
         texts.append(
-            _("Fewer than {n} training images: {names}", n=MIN_CLASS_IMAGES, names=listed(few, most=MAX_NAMES))
+            _("Fewer than {n} training images: {names}", n=MIN_CLASS_IMAGES, names=listed(few, max_items=MAX_NAMES))
         )
     largest, smallest = max(counts), min(count for count in counts if count)
     if largest >= UNBALANCED * smallest:
@@ -100,7 +106,7 @@ def _caveats_of_classes(facts: Facts) -> list[str]:
     return texts
 
 
-def parts_table(facts: Facts) -> Table:
+def parts_table(summary: DataSummary) -> Table:
     fields: list[Field[tuple[str, Part]]] = [
         TextField(_("Part"), lambda row: part_name(row[0])),
         Field(_("Images"), lambda row: f"{row[1].images:,}"),
@@ -114,10 +120,10 @@ def parts_table(facts: Facts) -> Table:
         "Fewest, most: images per class. Evenness: entropy of the class shares divided by its maximum; 1 for classes "
         "of equal size. Mean and standard deviation of the pixels (0 to 1) per channel."
     )
-    return table_of(fields, facts.parts.items(), note)
+    return table_of(fields, summary.parts.items(), note)
 
 
-def classes_table(facts: Facts) -> Table:
+def classes_table(summary: DataSummary) -> Table:
     def columns(name: str, part: Part) -> tuple[Field[int], Field[int]]:
         return (
             Field(part_name(name), lambda label: f"{part.per_class[label]:,}", _("images")),
@@ -128,14 +134,14 @@ def classes_table(facts: Facts) -> Table:
             ),
         )
 
-    fields: list[Field[int]] = [TextField(_("Class"), lambda label: facts.classes[label])]
-    for name, part in facts.parts.items():
+    fields: list[Field[int]] = [TextField(_("Class"), lambda label: summary.classes[label])]
+    for name, part in summary.parts.items():
         fields += columns(name, part)
-    n = len(facts.classes)
+    n = len(summary.classes)
     return table_of(fields, range(n), collapsed_title=_("All {n} classes", n=n) if n >= MANY_CLASSES else "")
 
 
-def duplicates_table(facts: Facts) -> Table:
+def duplicates_table(summary: DataSummary) -> Table:
     """Returns a row for each pair of parts and for each part."""
     fields: list[Field[DuplicateCounts]] = [
         TextField(_("Where"), lambda row: between(*row.parts)),
@@ -144,7 +150,7 @@ def duplicates_table(facts: Facts) -> Table:
         Field(_("Near duplicates"), lambda row: f"{row.same_picture.pairs:,}", _("pairs")),
         Field(_("Near duplicates, different labels"), lambda row: f"{row.same_picture.labels_differ:,}", _("pairs")),
         Field(_("Images"), lambda row: f"{row.images:,}"),
-        Field(_("Share"), lambda row: _percent(row.images, facts.parts[row.parts[1]].images), "%"),
+        Field(_("Share"), lambda row: _percent(row.images, summary.parts[row.parts[1]].images), "%"),
     ]
     note = _(
         "Exact duplicates: an image and each later copy of it. Near duplicates: two images that are more "
@@ -153,12 +159,12 @@ def duplicates_table(facts: Facts) -> Table:
         "Images: those of the set named last, each counted once. All pairs are in duplicates.csv; indices "
         "start at 0."
     )
-    return table_of(fields, between_parts_first(facts), note)
+    return table_of(fields, between_parts_first(summary), note)
 
 
-def between_parts_first(facts: Facts) -> list[DuplicateCounts]:
+def between_parts_first(summary: DataSummary) -> list[DuplicateCounts]:
     """Returns duplicates between parts, then within a part."""
-    return sorted(facts.duplicates.between, key=lambda row: row.parts[0] == row.parts[1])
+    return sorted(summary.duplicates.between, key=lambda row: row.parts[0] == row.parts[1])
 
 
 def between(first: str, second: str) -> str:
@@ -176,16 +182,16 @@ def pairs_caption(shown: int, pairs: int) -> str:
     )
 
 
-def about(facts: Facts) -> list[tuple[str, str]]:
-    description = facts.about or About("", "", "", "")
+def about(summary: DataSummary) -> list[tuple[str, str]]:
+    description = summary.about or About("", "", "", "")
     test_set = _("read for this data sheet; nothing is trained or selected, so this does not count as an opening")
     return [
         (_("Content"), description.summary),
         (_("Licence"), description.licence),
         (_("Source"), description.citation),
         (_("Home page"), description.homepage),
-        (_("SHA-256 of the data"), facts.content_hash),
-        (_("Test set"), test_set if "test" in facts.parts else ""),
+        (_("SHA-256 of the data"), summary.content_hash),
+        (_("Test set"), test_set if "test" in summary.parts else ""),
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convoy.data import DATA_SETS, Prepared
+from convoy.data import DATA_SETS, PreparedData
 from convoy.data.imageset import DataSet, ImageSet
 from convoy.data.prepare import channel_statistics
 from convoy.diagnosing.pixel_classifier import PixelClassifier
@@ -48,14 +48,14 @@ class Images:
         return PixelClassifier.fitted(self.train.images[chosen], self.train.labels[chosen], len(self.train.classes))
 
 
-def images_of(recipe: Recipe, prepared: Prepared) -> Images:
+def images_of(recipe: Recipe, prepared: PreparedData) -> Images:
     """Returns the images without the test set, which stays closed."""
     parts = {"train": prepared.train, "validation": prepared.validation, "fold": prepared.fold}
     present = {name: part for name, part in parts.items() if part is not None}
     return Images(recipe, present, prepared.mean, prepared.std)
 
 
-def with_test(images: Images, dataset: DataSet, prepared: Prepared) -> Images:
+def with_test(images: Images, dataset: DataSet, prepared: PreparedData) -> Images:
     """Adds test images and files. This is not counted as an opening, because nothing is trained or selected."""
     split = prepared.split
     parts = {**images.parts, "test": dataset.test_pool.take(split.test)} if len(split.test) else images.parts

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from convoy.data import Prepared
+from convoy.data import PreparedData
 from convoy.data.batches import Normaliser
 from convoy.diagnosing.first_step import FirstStep, first_step
 from convoy.recipe import Recipe
@@ -71,7 +71,7 @@ class Network:
         return tuple(getattr(self.module, "flaws", ()))
 
 
-def first_images(recipe: Recipe, prepared: Prepared, count: int = IMAGES) -> tuple[torch.Tensor, torch.Tensor]:
+def first_images(recipe: Recipe, prepared: PreparedData, count: int = IMAGES) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns up to `count` evenly spaced training images, normalised, float32 [B, C, H, W] on the CPU, and labels."""
     count = min(count, recipe.train.batch_size, len(prepared.train))
     images = prepared.train.take(np.linspace(0, len(prepared.train) - 1, count).astype(np.int64))

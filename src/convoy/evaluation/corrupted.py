@@ -18,14 +18,14 @@ from convoy.evaluation.scores import predicted_classes
 from convoy.stats import TAILS, Estimate
 
 
-class Corrupted(NamedTuple):
+class CorruptionScores(NamedTuple):
     scores: tuple[CorruptedScore, ...]
     mean_error: Estimate
 
 
 def score_corrupted(
     module: nn.Module, images: ImageSet, normaliser: Callable[[torch.Tensor], torch.Tensor], *, seed: int = 0
-) -> Corrupted:
+) -> CorruptionScores:
     """Scores all kinds for these images at all severities. Raises ValueError for images that no kind supports.
 
     An image with NaN among its outputs counts as wrong.
@@ -41,4 +41,4 @@ def score_corrupted(
     n, random = len(errors), np.random.default_rng(seed)
     means = [errors[random.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, TAILS).tolist()
-    return Corrupted(tuple(scores), Estimate(float(errors.mean()), None, n, low, high, "bootstrap"))
+    return CorruptionScores(tuple(scores), Estimate(float(errors.mean()), None, n, low, high, "bootstrap"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from convoy.data import ImageSet, Prepared
+from convoy.data import ImageSet, PreparedData
 
 PARTS = ("test", "validation", "fold")  # the first of these that a run was scored on is shown
 
 
-def scored_images(prepared: Prepared, part: str) -> ImageSet | None:
+def scored_images(prepared: PreparedData, part: str) -> ImageSet | None:
     """The images of a part that a run was scored on and whose predictions it has stored; None if the data have none.
 
     No new score results from them, so reading them again does not count as an opening of the test set.

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from torch import nn
 
-_asked: ContextVar[Callable[[], bool] | None] = ContextVar("asked", default=None)
+_should_stop: ContextVar[Callable[[], bool] | None] = ContextVar("should_stop", default=None)
 
 
 class Interrupted(BaseException):
@@ -16,29 +16,29 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def interruptible(asked: Callable[[], bool]) -> Iterator[None]:
-    """Within this context, `evaluation.predict` raises Interrupted once `asked` returns True."""
-    token = _asked.set(asked)
+def interruptible(should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Within this context, `evaluation.predict` raises Interrupted once `should_stop` returns True."""
+    token = _should_stop.set(should_stop)
     try:
         yield
     finally:
-        _asked.reset(token)
+        _should_stop.reset(token)
 
 
 @contextmanager
-def ending_early(module: nn.Module, asked: Callable[[], bool] | None = None) -> Iterator[None]:
-    """Raises Interrupted before the next layer, forward or backward, once `asked` returns True.
+def ending_early(module: nn.Module, should_stop: Callable[[], bool] | None = None) -> Iterator[None]:
+    """Raises Interrupted before the next layer, forward or backward, once `should_stop` returns True.
 
-    Restores the buffers of the module, such as running statistics, if it does. `asked`: default: that of
+    Restores the buffers of the module, such as running statistics, if it does. `should_stop`: default: that of
     `interruptible`.
     """
-    asks = asked or _asked.get()
-    if asks is None:
+    stop = should_stop or _should_stop.get()
+    if stop is None:
         yield
         return
 
     def check(*_arguments: object) -> None:
-        if asks():
+        if stop():
             raise Interrupted
 
     before = [(buffer, buffer.clone()) for buffer in module.buffers()]

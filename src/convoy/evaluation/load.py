@@ -11,7 +11,7 @@ from torch import nn
 
 from convoy import models
 from convoy.checkpoint import load_into
-from convoy.data import Prepared
+from convoy.data import PreparedData
 from convoy.data.cache import cache_folder
 from convoy.data.imageset import ImageSet
 from convoy.models import pretrained, user
@@ -34,7 +34,7 @@ def build_network(recipe: Recipe, images: ImageSet) -> nn.Module:
     )
 
 
-def with_normalisation(prepared: Prepared, recipe: Recipe) -> Prepared:
+def with_normalisation(prepared: PreparedData, recipe: Recipe) -> PreparedData:
     """The data with the mean and standard deviation of pretrained weights, if the recipe normalises with those."""
     if recipe.data.normalise != "weights":
         return prepared

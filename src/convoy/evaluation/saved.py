@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from convoy.checkpoint import load_into
-from convoy.data import DataError, ImageSet, Prepared, SealedTest, load, prepare
+from convoy.data import DataError, ImageSet, PreparedData, SealedTest, load, prepare
 from convoy.data.batches import Normaliser
 from convoy.data.decode import decode_files
 from convoy.data.duplicates import first_with_same_pixels
@@ -47,7 +47,7 @@ TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that 
 
 
 @dataclass(frozen=True)
-class Tested:
+class Evaluation:
     """The score of saved weights on a test set."""
 
     weights: str  # path
@@ -73,8 +73,8 @@ class Tested:
         return others | self.score.as_table()
 
 
-class Saved(NamedTuple):
-    tested: Tested
+class ScoredWeights(NamedTuple):
+    tested: Evaluation
     images: np.ndarray  # uint8 [N, C, H, W]
     labels: np.ndarray  # int64 [N]
     logits: np.ndarray  # float32 [N, classes]
@@ -116,7 +116,7 @@ class Request:
     trust_code: bool = False
 
 
-def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
+def score_saved(target: Run | Path, request: Request, out: Path) -> ScoredWeights:
     """Opens the test set of the requested data (default for a run: its own) and scores the network on it.
 
     The normalisation is that of the run, or for a weights file that of the recipe to which `model` and `data` resolve.
@@ -152,7 +152,7 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
         is_repeated = not subject.is_other and not request.overrides
         contradicted = (*contradictions(target), *(_contradicted(target, result) if is_repeated else ()))
     predicted = predicted_classes(logits)
-    tested = Tested(
+    tested = Evaluation(
         weights=path,
         data=subject.name,
         score=result,
@@ -168,7 +168,7 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> Saved:
         contradictions=contradicted,
         corruptions=_corruptions(target, subject, images, result) if request.corruptions else None,
     )
-    return Saved(tested, images.images, images.labels, logits, images.classes)
+    return ScoredWeights(tested, images.images, images.labels, logits, images.classes)
 
 
 def _check_corruptions(target: Run | Path, subject: _Subject) -> None:
@@ -336,13 +336,13 @@ def _folder_name(spec: Data) -> str:
     return Path(spec.name).expanduser().resolve().name
 
 
-def _test_of(prepared: Prepared) -> SealedTest:
+def _test_of(prepared: PreparedData) -> SealedTest:
     if prepared.test is None:
         raise ValueError(_("{name} has no test set", name=prepared.name))
     return prepared.test
 
 
-def _check_same_split(run: Run, prepared: Prepared, overrides: Sequence[Override]) -> None:
+def _check_same_split(run: Run, prepared: PreparedData, overrides: Sequence[Override]) -> None:
     """Checks that a test set split from the training images is that of the run."""
     reason = f"the split differs from that of {run.path}"
     if prepared.data_hash != run.data.data_hash:
@@ -357,7 +357,7 @@ def _check_same_split(run: Run, prepared: Prepared, overrides: Sequence[Override
     )
 
 
-def _check_fit(run: Run, prepared: Prepared) -> None:
+def _check_fit(run: Run, prepared: PreparedData) -> None:
     expected = (run.data.in_chans, run.data.image_size, tuple(run.data.classes))
     actual = (prepared.in_chans, prepared.image_size, tuple(prepared.classes))
     if actual != expected:

@@ -15,7 +15,7 @@ from convoy.recipe import Recipe
 SCHEMA = 2
 
 
-class LeftOutReason(StrEnum):
+class SkipReason(StrEnum):
     TIME = "time"  # needs more time than its share
     SEEDS = "seeds"  # compares seeds, but there is only one
     NO_VERDICT = "no_verdict"  # a quick try does not decide trained claims
@@ -31,10 +31,10 @@ class Size:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedPart:
     part: str  # a part of the experiment
     name: str  # a network's label, a fault's name, a claim's id, a study's recipes
-    reason: LeftOutReason
+    reason: SkipReason
     side: Literal["as_published", "corrected"] | None = None  # for a network
     seconds: float | None = None  # expected time on one core of this machine
     images_per_second: float | None = None  # in training, for a network that was only timed
@@ -51,7 +51,7 @@ class Choice:
     faults: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     studies: tuple[int, ...] = ()  # positions in the experiment
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[SkippedPart, ...] = ()
     decided: bool = True  # False: only the sizes are chosen so far
     schema: int = SCHEMA
 

@@ -17,7 +17,7 @@ from convoy.reporting import figures_images as images_
 from convoy.reporting import render
 from convoy.reporting.content import Block, Chart, Code, Gallery, Page, Panel, Prose, Section, Strip, Tile
 from convoy.reporting.palette import Look
-from convoy.reporting.tables import environment_table, facts_table
+from convoy.reporting.tables import environment_table, properties_table
 from convoy.run_contents import Environment
 from convoy.text import gettext as _
 
@@ -148,12 +148,12 @@ def _layer_charts(explanation: Explanation) -> tuple[Block, ...]:
 
 
 def _map(explanation: Explanation, arrays: Arrays) -> Iterator[Block]:
-    facts = explanation.map
-    if facts is None:
+    summary = explanation.map
+    if summary is None:
         return
     components, tsne = (figures.map_numbers(explanation, arrays, each) for each in (arrays.components, arrays.tsne))
     look = Look(components.classes)
-    first, second = (_("{percent:.1f} % of the variance", percent=100 * share) for share in facts.explained)
+    first, second = (_("{percent:.1f} % of the variance", percent=100 * share) for share in summary.explained)
     axes = ((_("first component, {share}", share=first), _("second component, {share}", share=second)), None)
     panels = tuple(
         Panel(title, partial(figures.draw_map, numbers=numbers, look=look, labels=labels), height=4.4, left=0.45)
@@ -161,7 +161,7 @@ def _map(explanation: Explanation, arrays: Arrays) -> Iterator[Block]:
             (_("Principal components"), _("t-SNE")), (components, tsne), axes, strict=True
         )
     )
-    caption = words.map_caption(explanation, facts, len(components.classes), rings=components.has_rings)
+    caption = words.map_caption(explanation, summary, len(components.classes), rings=components.has_rings)
     yield Chart("map", _("Images by their features"), panels, caption, legend=components.classes, look=look)
 
 
@@ -181,6 +181,6 @@ def _confused(explanation: Explanation, arrays: Arrays) -> Iterator[Block]:
 
 
 def _origin(explanation: Explanation, environment: Environment) -> Iterator[Block]:
-    yield facts_table(_("Definitions"), words.definitions(explanation))
+    yield properties_table(_("Definitions"), words.definitions(explanation))
     yield environment_table([environment])
     yield Code(environment.command, _("Command"))

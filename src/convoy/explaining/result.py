@@ -59,7 +59,7 @@ class LayerStatistics:
 
 
 @dataclass(frozen=True)
-class MapFacts:
+class MapSummary:
     """The map of the images."""
 
     layer: str  # whose input is mapped
@@ -97,7 +97,7 @@ class Explanation:
     images: int  # of the statistics and the map
     gradient_images: int
     layers: tuple[LayerStatistics, ...]
-    map: MapFacts | None  # None: too few images, or equal features
+    map: MapSummary | None  # None: too few images, or equal features
     confused: tuple[Confusion, ...]
     schema: int = 1
     _repr_html_ = html_of

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from convoy.data import ImageSet, Prepared, prepare
+from convoy.data import ImageSet, PreparedData, prepare
 from convoy.data.batches import Normaliser
 from convoy.evaluation import losses
 from convoy.evaluation.held_out import PARTS, scored_images
@@ -23,7 +23,7 @@ from convoy.explaining import sample
 from convoy.explaining.attribution import grad_cam, integrated_gradients
 from convoy.explaining.embedding import Embedding, embed
 from convoy.explaining.layers import Layer, Passes, cam_layer, gradient_norms, layers_of, outputs_of, passes
-from convoy.explaining.result import Arrays, Attribution, Confusion, ExplainedImage, Explanation, MapFacts
+from convoy.explaining.result import Arrays, Attribution, Confusion, ExplainedImage, Explanation, MapSummary
 from convoy.registry import unknown
 from convoy.runs import Run
 from convoy.text import gettext as _
@@ -157,7 +157,7 @@ def _scored_part(run: Run) -> str:
     return part
 
 
-def _prepared(run: Run) -> Prepared:
+def _prepared(run: Run) -> PreparedData:
     try:
         prepared = prepare(run.recipe.data)
     except (ValueError, OSError) as error:
@@ -169,7 +169,7 @@ def _prepared(run: Run) -> Prepared:
     return prepared
 
 
-def _scored(run: Run, part: str, prepared: Prepared) -> _Scored:
+def _scored(run: Run, part: str, prepared: PreparedData) -> _Scored:
     images, (labels, predicted) = scored_images(prepared, part), run.predicted(part)
     assert images is not None
     count = len(labels)  # a fault drops the last images
@@ -265,8 +265,8 @@ def _check_finite(run: Run, logits: np.ndarray) -> None:
         )
 
 
-def _map_facts(embedding: Embedding, outputs: Passes, mistakes: int) -> MapFacts:
-    return MapFacts(
+def _map_facts(embedding: Embedding, outputs: Passes, mistakes: int) -> MapSummary:
+    return MapSummary(
         layer=outputs.last_layer,
         features=outputs.features.shape[1],
         explained=embedding.explained,

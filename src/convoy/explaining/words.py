@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convoy.explaining.result import Attribution, ExplainedImage, Explanation, LayerStatistics, MapFacts
+from convoy.explaining.result import Attribution, ExplainedImage, Explanation, LayerStatistics, MapSummary
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.words import part_name
 from convoy.text import gettext as _
@@ -175,9 +175,9 @@ def maps_caption(explanation: Explanation, layer: str, shown: int, channels: int
     )
 
 
-def map_caption(explanation: Explanation, facts: MapFacts, classes: int, *, rings: bool) -> str:
+def map_caption(explanation: Explanation, summary: MapSummary, classes: int, *, rings: bool) -> str:
     mistakes = (
-        _("rings: {n:,} mistakes", n=facts.mistakes) if rings else _("open marks: {n:,} mistakes", n=facts.mistakes)
+        _("rings: {n:,} mistakes", n=summary.mistakes) if rings else _("open marks: {n:,} mistakes", n=summary.mistakes)
     )
     texts = [
         _(
@@ -185,14 +185,14 @@ def map_caption(explanation: Explanation, facts: MapFacts, classes: int, *, ring
             "mark: true class; {mistakes}.",
             n=explanation.images,
             part=part_name(explanation.part),
-            features=facts.features,
-            layer=facts.layer,
+            features=summary.features,
+            layer=summary.layer,
             mistakes=mistakes,
         ),
         _(
             "Left: principal components. Right: t-SNE (perplexity {perplexity:.0f}, seed {seed}), which "
             "preserves neighbourhoods; the distances between clusters have no meaning.",
-            perplexity=facts.perplexity,
+            perplexity=summary.perplexity,
             seed=explanation.seed,
         ),
     ]
@@ -206,7 +206,7 @@ def confused_title(true: str, predicted: str, images: int, of: int) -> str:
 
 
 def definitions(explanation: Explanation) -> list[tuple[str, str]]:
-    facts = explanation.map
+    summary = explanation.map
     return [
         (
             _("Grad-CAM"),
@@ -231,11 +231,11 @@ def definitions(explanation: Explanation) -> list[tuple[str, str]]:
             _(
                 "principal components explain {first:.1f} and {second:.1f} % of the variance; t-SNE of the first 30 "
                 "(van der Maaten and Hinton 2008), Kullback-Leibler divergence {divergence:.3f}",
-                first=100 * facts.explained[0],
-                second=100 * facts.explained[1],
-                divergence=facts.divergence,
+                first=100 * summary.explained[0],
+                second=100 * summary.explained[1],
+                divergence=summary.divergence,
             )
-            if facts
+            if summary
             else "",
         ),
         (_("Layers with maps"), listed(explanation.map_layers)),

@@ -24,7 +24,7 @@ from convoy.evaluation.load import geometry_of, network_of, trusted_code
 from convoy.evaluation.loaded import reads_photographs
 from convoy.exporting import parity, weights
 from convoy.exporting.content import Contents, Settings
-from convoy.exporting.flatten import Flattened
+from convoy.exporting.flatten import FlatModule
 from convoy.files import file_name, read_json
 from convoy.models import MODELS, user
 from convoy.registry import is_external, is_user_class
@@ -49,12 +49,12 @@ _ALONE = """
 import sys
 from importlib.abc import MetaPathFinder
 
-class Blocked(MetaPathFinder):
+class ImportBlocker(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "convoy":
             raise ImportError(name + " is not part of the bundle")
 
-sys.meta_path.insert(0, Blocked())
+sys.meta_path.insert(0, ImportBlocker())
 folder, threads = sys.argv[1:]
 sys.path.insert(0, folder)
 import network, numpy, torch
@@ -142,7 +142,7 @@ def network_py(run: Run, settings: Settings) -> str:
     to_pixels = ("convoy.data.pixels", "as_pixels")
     if reads_photographs(data):
         to_pixels = ("convoy.data.photo", "character_pixels")
-    flat = Flattened(
+    flat = FlatModule(
         [*roots, to_pixels], without=("CLASSES", "IN_CHANS", "IMAGE_SIZE", "MEAN", "STD", "build", "to_pixels")
     )
     return "\n".join(

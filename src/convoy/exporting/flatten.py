@@ -48,7 +48,7 @@ class _Module:
         return "\n".join(line.rstrip() for line in lines).lstrip("\n")
 
 
-class Flattened:
+class FlatModule:
     """Definitions of this package as one module: `imports` and `body`."""
 
     def __init__(self, roots: Iterable[tuple[str, str]], without: Collection[str] = ()) -> None:

@@ -19,7 +19,7 @@ from convoy.evaluation.load import network_of
 from convoy.evaluation.loaded import normaliser_of
 from convoy.exporting import parity
 from convoy.exporting.content import Contents, Settings
-from convoy.exporting.weights import facts
+from convoy.exporting.weights import metadata
 from convoy.models.entry import one_line
 from convoy.runs import Run
 from convoy.text import gettext as _
@@ -97,9 +97,9 @@ def onnx(run: Run, settings: Settings) -> Contents:
 
 
 def _network(run: Run, settings: Settings) -> tuple[nn.Module, dict[str, str]]:
-    """The network to export, and the facts to store with it."""
+    """The network to export, and the metadata to store with it."""
     network = network_of(run, trust_code=settings.trust_code)
-    details = facts(run) | {"preprocessing": settings.preprocessing}
+    details = metadata(run) | {"preprocessing": settings.preprocessing}
     if not settings.temperature:
         return network, details
     value = temperature_of(run)

@@ -64,9 +64,9 @@ def write(run: Run, folder: Path, repository: str, *, licence: str | None) -> No
     write_bytes(folder / WEIGHTS, content)
     pushed = Run(folder)
     pushed.write_status(files={**pushed.status.files, RUN_WEIGHTS: sha256_of(folder / WEIGHTS)})
-    facts = weights.facts(run).items()
+    metadata = weights.metadata(run).items()
     texts = ("run", "model", "data")
-    config = {name: value if name in texts else json.loads(value) for name, value in facts}
+    config = {name: value if name in texts else json.loads(value) for name, value in metadata}
     write_json(folder / "config.json", {"library_name": "convoy", **config})
     if is_user_class(run.recipe.model.name):
         for path, source in RunCode.read(run.path / "code").files.items():

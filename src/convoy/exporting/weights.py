@@ -21,11 +21,11 @@ def pth(run: Run, settings: Settings) -> Contents:
 
 
 def safetensors(run: Run, settings: Settings) -> Contents:
-    """The metadata are the entries of `facts` and, for tied weights, `aliases`: {name: name of the stored tensor}."""
-    return Contents([pack(load_weights(best_weights(run)), facts(run))])
+    """The file has the entries of `metadata` and, for tied weights, `aliases`: {name: name of the stored tensor}."""
+    return Contents([pack(load_weights(best_weights(run)), metadata(run))])
 
 
-def facts(run: Run) -> dict[str, str]:
+def metadata(run: Run) -> dict[str, str]:
     """Returns the properties of the network that are needed to use it. Lists and tables are JSON."""
     data, model = run.data, run.recipe.model
     return {

@@ -31,8 +31,10 @@ def by_label(groups: Groups, references: References, describe: Callable[[RunView
     if len(labels) > MAX_TEXTS:
         first, names = next(iter(labels.items()))
         rest = _("The other recipes differ as listed in the appendix.")
-        return [_("{labels}: {text}", labels=listed(names, most=MAX_TEXTS), text=f"{first} {rest}")]
-    return [_("{labels}: {text}", labels=listed(names, most=MAX_TEXTS), text=text) for text, names in labels.items()]
+        return [_("{labels}: {text}", labels=listed(names, max_items=MAX_TEXTS), text=f"{first} {rest}")]
+    return [
+        _("{labels}: {text}", labels=listed(names, max_items=MAX_TEXTS), text=text) for text, names in labels.items()
+    ]
 
 
 def data(view: RunView, references: References) -> str:
@@ -48,7 +50,7 @@ def data(view: RunView, references: References) -> str:
             size=content.image_size,
             channels=channels,
             n=len(names),
-            names=listed(names, most=MAX_CLASSES),
+            names=listed(names, max_items=MAX_CLASSES),
         )
     ]
     counts = [f"{part_name(part)} {count:,}" for part, count in content.counts.items() if count]

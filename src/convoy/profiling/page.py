@@ -16,7 +16,7 @@ from convoy.reporting import rows as rows_
 from convoy.reporting.content import Block, Cell, Chart, Code, Drawing, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import Look
 from convoy.reporting.quantities import MIB, quartile_range
-from convoy.reporting.tables import environment_table, facts_table
+from convoy.reporting.tables import environment_table, properties_table
 from convoy.run_contents import Environment
 from convoy.text import gettext as _
 from convoy.text.lists import joined, listed
@@ -218,7 +218,7 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
         for profile in profiles
         for latency in profile.latencies
     ]
-    facts = [
+    definitions = [
         (_("Images"), "; ".join(dict.fromkeys(map(words.images, profiles)))),
         (
             _("Activations"),
@@ -246,4 +246,4 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
             ),
         ),
     ]
-    return facts_table(_("Definitions"), facts)
+    return properties_table(_("Definitions"), definitions)

@@ -225,7 +225,7 @@ def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
     blocks: list[Block] = [
         tables.runs_table(groups, folder),
         Code("\n".join(commands), _("Command") if len(commands) == 1 else _("Commands")),
-        tables.facts_table(_("Data"), _data_facts(views)),
+        tables.properties_table(_("Data"), _data_facts(views)),
         tables.environment_table([view.environment for view in views]),
     ]
     title = _("Recipe")

@@ -174,13 +174,13 @@ def run_cell(view: RunView, folder: Path) -> Cell:
     return Cell(path.name, link=quote(os.path.relpath(path.resolve(), folder.resolve()).replace(os.sep, "/")))
 
 
-def facts_table(title: str, facts: Sequence[tuple[str, str]]) -> Table:
+def properties_table(title: str, properties: Sequence[tuple[str, str]]) -> Table:
     """Two columns, name and value, without empty values."""
     fields: list[Field[tuple[str, str]]] = [
         TextField("", lambda fact: fact[0]),
         TextField("", lambda fact: fact[1]),
     ]
-    return table_of(fields, [fact for fact in facts if fact[1]], title=title)
+    return table_of(fields, [each for each in properties if each[1]], title=title)
 
 
 def environment_table(environments: Sequence[Environment]) -> Table:
@@ -191,14 +191,14 @@ def environment_table(environments: Sequence[Environment]) -> Table:
         "device": _("Device"), "date": _("Date"),
     }  # fmt: skip
     rows = [replace(environment, date=environment.date[:10]) for environment in environments]
-    facts = {
+    properties = {
         name: distinct(value for row in rows if (value := getattr(row, key)) is not None) for key, name in names.items()
     }
     if any(each.ranks > 1 for each in rows):
-        facts[_("Processes")] = distinct(each.ranks for each in rows)
+        properties[_("Processes")] = distinct(each.ranks for each in rows)
     weights = [each.weights for each in rows if each.weights is not None]
-    facts[_("Pretrained weights")] = distinct(f"{each.source}, SHA-256 {each.sha256}" for each in weights)
-    return facts_table(_("Environment"), [(name, "; ".join(values)) for name, values in facts.items()])
+    properties[_("Pretrained weights")] = distinct(f"{each.source}, SHA-256 {each.sha256}" for each in weights)
+    return properties_table(_("Environment"), [(name, "; ".join(values)) for name, values in properties.items()])
 
 
 def _text(value: float | None, text_of: Callable[[float], str]) -> str:

@@ -26,7 +26,7 @@ from distributed import Client, Future
 from distributed.client import ClosedClientError
 from distributed.scheduler import KilledWorker
 
-from convoy.data import LastPrepared
+from convoy.data import PreparedDataCache
 from convoy.evaluation.load import remember_code
 from convoy.events import Control, Ended, EpochEnded, Event, Failed, Note, from_json
 from convoy.models.run_code import RunCode
@@ -86,7 +86,7 @@ def on_cluster(
 
     Raises ValueError if the cluster cannot be reached.
     """
-    data = LastPrepared()
+    data = PreparedDataCache()
     for position, recipe in jobs:
         plan = plan_one(recipe, data.prepare(recipe.data))
         if not _is_finished(plan, session):
@@ -111,7 +111,9 @@ def _is_finished(plan: Plan, session: Session) -> bool:
 
 
 class _Driver:
-    def __init__(self, client: Client, session: Session, until: int | None, prune: Prune, data: LastPrepared) -> None:
+    def __init__(
+        self, client: Client, session: Session, until: int | None, prune: Prune, data: PreparedDataCache
+    ) -> None:
         self.client, self.session, self.until, self.prune, self.data = client, session, until, prune, data
         self.workspace = Workspace(session.out)
         self.name = hashlib.sha256(f"{platform.node()} {self.workspace.path.resolve()}".encode()).hexdigest()[:12]

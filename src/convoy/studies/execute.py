@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Literal
 
-from convoy.data import LastPrepared
+from convoy.data import PreparedDataCache
 from convoy.events import Control, Ended, EpochEnded, Event, Failed, from_json
 from convoy.process import command_line, cores
 from convoy.recipe import Recipe
@@ -67,7 +67,7 @@ def execute(
 def _here(
     jobs: Iterator[tuple[int, Recipe]], session: Session, until: int | None, prune: Prune
 ) -> Iterator[tuple[int, Event]]:
-    data = LastPrepared()
+    data = PreparedDataCache()
     for position, recipe in jobs:
         pruned = False
 

@@ -31,7 +31,7 @@ from convoy.studies.child import SCRATCH, Job
 from convoy.text import gettext as _
 
 if TYPE_CHECKING:
-    from convoy.data import LastPrepared
+    from convoy.data import PreparedDataCache
     from convoy.data.imageset import DataSet
     from convoy.studies.child import Data
 
@@ -49,10 +49,10 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    from convoy.data import LastPrepared
+    from convoy.data import PreparedDataCache
 
     atexit.register(gc.freeze)  # see convoy.cli.main
-    data = LastPrepared()
+    data = PreparedDataCache()
     with suppress(BrokenPipeError):  # the parent ended
         while (job := inbox.jobs.get()) is not None:
             _work(job, data, inbox, answers)
@@ -81,7 +81,7 @@ class Inbox:
         self.jobs.put(None)
 
 
-def _work(job: Job, data: LastPrepared, inbox: Inbox, answers: TextIO) -> None:
+def _work(job: Job, data: PreparedDataCache, inbox: Inbox, answers: TextIO) -> None:
     from convoy.recipe import Recipe
     from convoy.training.run.plan import plan_one
     from convoy.training.run.run_one import run_one

@@ -13,11 +13,11 @@ def joined(words: Iterable[str]) -> str:
     return _(", ").join(words)
 
 
-def listed(words: Iterable[str], last: Literal["and", "or"] = "and", *, most: int = 0) -> str:
-    """Joins words: "a, b and c" or "a, b or c". With `most`, only counts the rest: "a, b and 7 more"."""
+def listed(words: Iterable[str], last: Literal["and", "or"] = "and", *, max_items: int = 0) -> str:
+    """Joins words: "a, b and c" or "a, b or c". With `max_items`, only counts the rest: "a, b and 7 more"."""
     words = [*words]
-    if most and len(words) > most:
-        words = [*words[:most], _("{n} more", n=len(words) - most)]
+    if max_items and len(words) > max_items:
+        words = [*words[:max_items], _("{n} more", n=len(words) - max_items)]
     if len(words) < 2:
         return joined(words)
     others = joined(words[:-1])

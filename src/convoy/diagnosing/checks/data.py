@@ -244,8 +244,8 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING if share >= ERROR_SHARE or len(same) >= ERROR_SHARE / 5 * len(part) else Severity.HINT,
             _(
-                "{count:,} of {n:,} {part} images are also training images: {same:,} exact duplicates, "
-                "{alike:,} near duplicates",
+                "{count:,} of {n:,} {part} images are also training images: exact duplicates {same:,}, "
+                "near duplicates {alike:,}",
                 count=len(alike),
                 n=len(part),
                 part=name,

@@ -156,7 +156,7 @@ def unused_parameters(network: Network) -> Iterator[Finding]:
                 "{count:,} of {total:,} parameters have no gradient, although forward uses them: {names}",
                 count=count,
                 total=total,
-                names=listed(called, most=NAMES),
+                names=listed(called, max_items=NAMES),
             ),
             _(
                 "Remove what cuts the gradient after these layers: detach(), torch.no_grad(), .data, NumPy; "
@@ -172,7 +172,7 @@ def unused_parameters(network: Network) -> Iterator[Finding]:
                 "{count:,} of {total:,} parameters have no gradient, because forward does not use them: {names}",
                 count=count,
                 total=total,
-                names=listed(skipped, most=NAMES),
+                names=listed(skipped, max_items=NAMES),
             ),
             _("Use these layers in forward, or delete them"),
             {"parameters": count, "tensors": len(skipped)},
@@ -189,7 +189,7 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
             _(
                 "{count:,} tensors are not trained (requires_grad = False): {names}",
                 count=len(frozen),
-                names=listed(frozen, most=NAMES),
+                names=listed(frozen, max_items=NAMES),
             ),
             _("If that is intended, set model.freeze, so that reports show it; otherwise set requires_grad"),
             {"tensors": len(frozen)},
@@ -202,7 +202,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
     if layers := [name for name, values in unregistered if any(map(_is_layer_with_parameters, values))]:
         yield Finding(
             Severity.ERROR,
-            _("Layers in a Python list are not trained and not saved: {names}", names=listed(layers, most=NAMES)),
+            _("Layers in a Python list are not trained and not saved: {names}", names=listed(layers, max_items=NAMES)),
             _("Use nn.ModuleList or nn.ModuleDict instead of list, tuple or dict"),
             {"lists": len(layers)},
         )
@@ -216,7 +216,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
             Severity.ERROR,
             _(
                 "Tensors with requires_grad that are not parameters are not trained and not saved: {names}",
-                names=listed(trained, most=NAMES),
+                names=listed(trained, max_items=NAMES),
             ),
             _(
                 "Assign nn.Parameter(tensor) to an attribute, or use nn.ParameterList; .to(), .cuda() and "
@@ -230,7 +230,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
             Severity.HINT,
             _(
                 "Tensors that are attributes are not saved and not moved to a GPU: {names}",
-                names=listed(constant, most=NAMES),
+                names=listed(constant, max_items=NAMES),
             ),
             _("Use register_buffer for constants and nn.Parameter for weights"),
             {"tensors": len(constant)},
@@ -274,7 +274,7 @@ def shared_weights(network: Network) -> Iterator[Finding]:
             Severity.WARNING,
             _(
                 "One batch norm is used in several places, and mixes their statistics in evaluation: {names}",
-                names=listed(norms, most=NAMES),
+                names=listed(norms, max_items=NAMES),
             ),
             _("Create a separate batch norm for each place"),
             {"layers": len(norms), "most_calls": max(network.first_step.calls[name] for name in norms)},
@@ -289,7 +289,7 @@ def shared_weights(network: Network) -> Iterator[Finding]:
     if others:
         yield Finding(
             Severity.HINT,
-            _("Layers or weights are used in several places: {names}", names=listed(others, most=NAMES)),
+            _("Layers or weights are used in several places: {names}", names=listed(others, max_items=NAMES)),
             _("If that is not intended, create a separate layer for each place"),
             {"layers": len(others)},
         )

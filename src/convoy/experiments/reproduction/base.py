@@ -26,7 +26,7 @@ from convoy.studies import findings
 from convoy.studies.session import Entry, RetrainOnce, Session, Stage
 
 
-class Reproduced(NamedTuple):
+class ReproductionResult(NamedTuple):
     study: Study
     parts: list[Study]
     finished: bool  # False: interrupted; the same call resumes it
@@ -59,7 +59,7 @@ class Reproduction(ABC):
         if self.archive is not None and Path(self.archive).is_dir():
             archives.restore(self.archive, self.out)
 
-    def run(self) -> Reproduced:
+    def run(self) -> ReproductionResult:
         """Raises ValueError if a recipe cannot be trained."""
         self.session.name_study(self.folder.name)
         self._prepare()
@@ -71,7 +71,7 @@ class Reproduction(ABC):
         if "models" in parts:  # again, because some runs of other parts are also runs of a model
             self._report_models()
             self._write()
-        return Reproduced(self.study, self.studies, finished)
+        return ReproductionResult(self.study, self.studies, finished)
 
     def _wanted(self) -> list[str]:
         return [part for part in EXPERIMENT_PARTS if part in self.settings.only and self._has(part)]

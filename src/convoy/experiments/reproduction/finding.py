@@ -33,7 +33,7 @@ from convoy.stats import (
     t_interval,
     welch,
 )
-from convoy.studies.compare.images import Untested, compare_images
+from convoy.studies.compare.images import MissingTest, compare_images
 from convoy.studies.crossval.finding import sizes
 
 ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # measured for every model
@@ -100,7 +100,7 @@ class Ranking:
     difference: Estimate | None  # of the test accuracies, paired; None if a run lacks it
     pairs: int  # pairs of runs that were tested on the same images
     differing: int  # pairs that differ significantly (exact McNemar, Holm)
-    untested: tuple[Untested, ...]  # the other pairs
+    untested: tuple[MissingTest, ...]  # the other pairs
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from convoy.agreement import CLAIM_VERDICTS, Verdict
-from convoy.experiments.quick import Choice, LeftOut, LeftOutReason, Size
+from convoy.experiments.quick import Choice, Size, SkippedPart, SkipReason
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.words import experiment_part_name, protocol_name, study_sentence, study_title
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim
@@ -123,7 +123,7 @@ def quick_try(choice: Choice | None) -> Section | None:
         )
         tables.append(table_of(trained, choice.sizes.items(), note, _("Trained networks")))
     if choice.left_out:
-        skipped: list[Field[LeftOut]] = [
+        skipped: list[Field[SkippedPart]] = [
             TextField(_("Part"), lambda each: experiment_part_name(each.part)),
             TextField(_("Skipped"), _skipped),
             TextField(_("Reason"), _reason),
@@ -134,18 +134,18 @@ def quick_try(choice: Choice | None) -> Section | None:
     return Section(_("Quick try"), tuple(tables)) if tables else None
 
 
-def _speed(left_out: LeftOut) -> str:
+def _speed(left_out: SkippedPart) -> str:
     return "" if left_out.images_per_second is None else plain(left_out.images_per_second)
 
 
-def _skipped(left_out: LeftOut) -> str:
+def _skipped(left_out: SkippedPart) -> str:
     return f"{left_out.name}, {protocol_name(left_out.side)}" if left_out.side else left_out.name
 
 
-def _reason(left_out: LeftOut) -> str:
-    if left_out.reason is LeftOutReason.SEEDS:
+def _reason(left_out: SkippedPart) -> str:
+    if left_out.reason is SkipReason.SEEDS:
         return _("compares seeds, but a quick try has only one")
-    if left_out.reason is LeftOutReason.NO_VERDICT:
+    if left_out.reason is SkipReason.NO_VERDICT:
         return _("a quick try tests no claim that needs training")
     text = _("needs about {minutes:.1f} minutes on this machine", minutes=(left_out.seconds or 0.0) / 60)
     return "; ".join([text, _("timed only")]) if left_out.part == "models" else text

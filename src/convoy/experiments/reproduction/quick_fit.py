@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from convoy.data.sources import load
 from convoy.experiments.experiment import Experiment, ExperimentStudy, Fault, Side
 from convoy.experiments.measures import find
-from convoy.experiments.quick import SCHEMA, SHARES, Choice, LeftOut, LeftOutReason, Size, makespan
+from convoy.experiments.quick import SCHEMA, SHARES, Choice, Size, SkippedPart, SkipReason, makespan
 from convoy.experiments.reproduction import digests, studies
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import read_json, write_json
@@ -74,7 +74,7 @@ class _Fit:
         self.trained: set[str] = set()  # canonical recipes chosen so far
         self.networks: set[str] = set()  # names of their models
         self.parts: dict[str, list[float]] = {}  # seconds of the runs chosen so far
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[SkippedPart] = []
 
     def choose(self, key: str) -> Choice:
         experiment, cpu = self.experiment, describe(torch.device("cpu"), Recipe()).cpu
@@ -87,7 +87,7 @@ class _Fit:
             studies = [at for at, study in enumerate(experiment.study) if self._study(study)]
             exact = [claim.id for claim in experiment.claim if find(claim.measure).exact]
             trained = [claim.id for claim in experiment.claim if claim.id not in exact]
-            self.left_out += [LeftOut("claims", name, LeftOutReason.NO_VERDICT) for name in trained]
+            self.left_out += [SkippedPart("claims", name, SkipReason.NO_VERDICT) for name in trained]
         return replace(
             choice,
             sizes={name: size for name, size in sizes.items() if name in self.networks},
@@ -142,7 +142,7 @@ class _Fit:
 
     def _fault(self, fault: Fault) -> bool:
         if fault.of_one_seed and (fault.against is not None or self.scope.count(fault.pairs) < 2):
-            self.left_out.append(LeftOut("faults", fault.name, LeftOutReason.SEEDS))
+            self.left_out.append(SkippedPart("faults", fault.name, SkipReason.SEEDS))
             return False
         recipes = [entry.recipe for pair in self.scope.pairs(fault) for entry in pair]
         return self._take("faults", recipes) or self._late("faults", fault.name, recipes)
@@ -151,7 +151,7 @@ class _Fit:
         if study not in self.scope.studies:  # of the other protocol
             return False
         if study.kind in ("seeds", "ladder"):
-            self.left_out.append(LeftOut(study.kind, ", ".join(study.recipes), LeftOutReason.SEEDS))
+            self.left_out.append(SkippedPart(study.kind, ", ".join(study.recipes), SkipReason.SEEDS))
             return False
         jobs = studies.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
@@ -181,7 +181,7 @@ class _Fit:
 
     def _late(self, part: str, name: str, recipes: Sequence[Recipe], **more: Any) -> bool:
         """Records that a part is left out because it takes too long. Returns False."""
-        self.left_out.append(LeftOut(part, name, LeftOutReason.TIME, seconds=self._sum(recipes), **more))
+        self.left_out.append(SkippedPart(part, name, SkipReason.TIME, seconds=self._sum(recipes), **more))
         return False
 
 

@@ -103,7 +103,7 @@ def mentions_faults(*aspects: Aspect) -> Callable[[Callable[[Subject], Evidence]
 def reproduction(subject: Subject) -> Evidence:
     unfinished = [view.run.name for view in subject.views if not view.run.finished]
     if unfinished:
-        text = _("not finished: {runs}", runs=listed(unfinished, most=MAX_NAMES))
+        text = _("not finished: {runs}", runs=listed(unfinished, max_items=MAX_NAMES))
         return Evidence(Answer.PARTLY, text, subject.link("recipe.toml"))
     text = _(
         "run folders: {n}, each with the complete recipe and its seed, the SHA-256 of data and split, and versions; "
@@ -144,10 +144,10 @@ def machine(subject: Subject) -> Evidence:
     text = _(
         "{cpu}, device {device}, threads: {threads}, PyTorch {torch}; {seconds} s in total (runs: {n}), at most "
         "{memory} MiB; runs outside of this report are not counted",
-        cpu=listed(distinct(each.cpu for each in environments), most=MAX_NAMES),
+        cpu=listed(distinct(each.cpu for each in environments), max_items=MAX_NAMES),
         device=listed(distinct(each.device for each in environments)),
         threads=listed(distinct(each.threads for each in environments), "or"),
-        torch=listed(distinct(each.torch for each in environments), most=MAX_NAMES),
+        torch=listed(distinct(each.torch for each in environments), max_items=MAX_NAMES),
         seconds=plain(sum(seconds)),
         n=len(subject.views),
         memory=plain(max((view.cost.peak_memory_bytes or 0) for view in subject.views) / 2**20),
@@ -207,7 +207,7 @@ def tests(subject: Subject) -> Evidence:
 def assets(subject: Subject) -> Evidence:
     names = [subject.data.name]
     names += [view.environment.weights.source for view in subject.views if view.environment.weights]
-    text = _("name the licences and authors of: {names}", names=listed(distinct(names), most=MAX_NAMES))
+    text = _("name the licences and authors of: {names}", names=listed(distinct(names), max_items=MAX_NAMES))
     return Evidence(Answer.AUTHOR, text, subject.link("environment.json"))
 
 
@@ -270,7 +270,9 @@ def transformations(subject: Subject) -> Evidence:
 
 @mentions_faults(Aspect.COST)
 def models(subject: Subject) -> Evidence:
-    text = _("{labels}; layers, parameters and FLOPs: convoy profile", labels=listed(subject.labels, most=MAX_NAMES))
+    text = _(
+        "{labels}; layers, parameters and FLOPs: convoy profile", labels=listed(subject.labels, max_items=MAX_NAMES)
+    )
     return Evidence(Answer.YES, text, REPORT)
 
 
@@ -313,7 +315,7 @@ def hyperparameters(subject: Subject) -> Evidence:
 def baselines(subject: Subject) -> Evidence:
     if len(subject.labels) < 2:
         return Evidence(Answer.NO, _("one model only; convoy compare trains others under the same conditions"), REPORT)
-    return Evidence(Answer.YES, _("compared: {labels}", labels=listed(subject.labels, most=2 * MAX_NAMES)), REPORT)
+    return Evidence(Answer.YES, _("compared: {labels}", labels=listed(subject.labels, max_items=2 * MAX_NAMES)), REPORT)
 
 
 @mentions_faults(Aspect.SEPARATION)

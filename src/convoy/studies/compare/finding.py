@@ -22,7 +22,7 @@ from convoy.runs import Member, Study
 from convoy.stats import Estimate, paired_t, t_interval, wilson
 from convoy.studies.compare import ablation
 from convoy.studies.compare.ablation import Ablation, Design
-from convoy.studies.compare.images import ImagePair, Untested, compare_images
+from convoy.studies.compare.images import ImagePair, MissingTest, compare_images
 from convoy.studies.compare.pair import Pair, between, corrected
 from convoy.text import gettext as _
 
@@ -62,7 +62,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedRun:
     """A run that is left out, because it has no score on the compared part."""
 
     label: str
@@ -91,12 +91,12 @@ class CompareFinding:
     rows: tuple[ModelSummary, ...]  # in the order of the labels
     pairs: tuple[Pair, ...]  # over common seeds, of which there are at least two
     mcnemar: tuple[ImagePair, ...]  # over images, for each common seed
-    untested: tuple[Untested, ...]  # pairs without a test over images, and why
+    untested: tuple[MissingTest, ...]  # pairs without a test over images, and why
     ablation: Ablation | None  # effects of the varied keys
     reduced: bool  # trained or scored on fewer images: no verdicts
     flags: tuple[Flag, ...]  # sentences on faults and limits, with the models
     not_learned: tuple[NotLearned, ...]  # models at chance level
-    left_out: tuple[LeftOut, ...]  # runs without a score
+    left_out: tuple[SkippedRun, ...]  # runs without a score
     mixed: UnintendedDifference | None  # a difference between the runs that is not in their recipes
     openings: int  # of the test set in this workspace, at the time when the last run was scored
     kind: Literal["compare"] = "compare"
@@ -149,7 +149,7 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
         flags=_flags(members),
         not_learned=tuple(NotLearned(member.label, member.seed, result) for member, result in results if result),
         left_out=tuple(
-            LeftOut(member.label, member.seed, member.run.status.state, member.run.status.ending)
+            SkippedRun(member.label, member.seed, member.run.status.state, member.run.status.ending)
             for member in members
             if member not in scored
         ),

@@ -44,7 +44,7 @@ class ImagePair(Pair):
 
 
 @dataclass(frozen=True)
-class Untested:
+class MissingTest:
     """Labels that have no test, or pairs of labels."""
 
     reason: Reason
@@ -62,7 +62,7 @@ class Answers(NamedTuple):
 
 def compare_images(
     groups: Mapping[str, Sequence[Member]], part: str
-) -> tuple[tuple[ImagePair, ...], tuple[Untested, ...]]:
+) -> tuple[tuple[ImagePair, ...], tuple[MissingTest, ...]]:
     """Tests each pair of labels for each common seed. Returns the tests and the missing ones with their reasons."""
     answers: defaultdict[str, dict[int, Answers]] = defaultdict(dict)
     missing: defaultdict[Reason, dict[str, None]] = defaultdict(dict)  # labels, in order
@@ -84,8 +84,8 @@ def compare_images(
             else:
                 untested[reason][a, b] = None
     return corrected(tests), (
-        *(Untested(reason, labels=tuple(labels)) for reason, labels in missing.items()),
-        *(Untested(reason, pairs=tuple(pairs)) for reason, pairs in untested.items()),
+        *(MissingTest(reason, labels=tuple(labels)) for reason, labels in missing.items()),
+        *(MissingTest(reason, pairs=tuple(pairs)) for reason, pairs in untested.items()),
     )
 
 

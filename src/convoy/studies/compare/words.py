@@ -9,7 +9,7 @@ from convoy.reporting.about import About, Cite
 from convoy.reporting.words import accuracy_name, accuracy_title, part_name
 from convoy.studies.compare.ablation import Ablation, Interaction
 from convoy.studies.compare.finding import CompareFinding, UnintendedDifference
-from convoy.studies.compare.images import Reason, Untested
+from convoy.studies.compare.images import MissingTest, Reason
 from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -53,7 +53,7 @@ def sentence(finding: CompareFinding) -> str:
 
 
 def _ranking(finding: CompareFinding) -> str:
-    return listed([f"{row.label} {row.accuracy.text()}" for row in finding.ranked], most=MAX_NAMED)
+    return listed([f"{row.label} {row.accuracy.text()}" for row in finding.ranked], max_items=MAX_NAMED)
 
 
 def _listed_shortly(texts: Sequence[str]) -> str:
@@ -193,14 +193,14 @@ def _about_seeds(finding: CompareFinding) -> str:
     )
 
 
-def untested(missing: Untested) -> str:
+def untested(missing: MissingTest) -> str:
     reasons = {
         Reason.NOT_STORED: _("their predictions were not stored"),
         Reason.MISMATCH: _("their stored predictions do not match their accuracy"),
         Reason.RESPLIT: _("their validation images differ between epochs"),
         Reason.OTHER_IMAGES: _("they were not scored on the same images"),
     }
-    names = listed(missing.labels or [f"{a} − {b}" for a, b in missing.pairs], most=MAX_NAMED)
+    names = listed(missing.labels or [f"{a} − {b}" for a, b in missing.pairs], max_items=MAX_NAMED)
     return _("No McNemar test ({names}): {reason}", names=names, reason=reasons[missing.reason])
 
 

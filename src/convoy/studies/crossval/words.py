@@ -74,12 +74,12 @@ def _notes(finding: CrossvalFinding) -> list[str]:
     for row in finding.rows:
         notes = list(row.flags)
         if row.missing_classes:
-            missing = listed(row.missing_classes, most=MAX_NAMED)
+            missing = listed(row.missing_classes, max_items=MAX_NAMED)
             notes.append(_("the scored fold has no images of some classes ({classes})", classes=missing))
         for note in notes:
             folds.setdefault(note, []).append(fold_label(row.fold, finding.folds, row.repeat, finding.repeats))
     texts = [
-        note if len(labels) == len(finding.rows) else f"{listed(labels, most=MAX_NAMED)}: {note}"
+        note if len(labels) == len(finding.rows) else f"{listed(labels, max_items=MAX_NAMED)}: {note}"
         for note, labels in folds.items()
     ]
     if (more := len(texts) - MAX_NOTES) > 0:

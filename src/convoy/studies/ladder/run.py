@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from convoy.data import LastPrepared
+from convoy.data import PreparedDataCache
 from convoy.models import default_options
 from convoy.recipe import Recipe
 from convoy.recipe.faults import Fault
@@ -126,14 +126,14 @@ def build(first: tuple[str, Recipe], second: tuple[str, Recipe], *, seeds: int) 
     changes = changes_between(start, end)
     if not changes:
         raise ValueError(_("{label} and {other} are the same recipe: nothing to explain", label=label, other=other))
-    data = LastPrepared()
+    data = PreparedDataCache()
     for recipe in (start, end):
         plan_one(recipe, data.prepare(recipe.data))
     steps = tuple(_steps(start, end, changes, data))
     return Ladder((label, other if other != label else f"{other} (2)"), start, steps, seeds)
 
 
-def _steps(start: Recipe, end: Recipe, changes: Sequence[Change], data: LastPrepared) -> Iterator[Step]:
+def _steps(start: Recipe, end: Recipe, changes: Sequence[Change], data: PreparedDataCache) -> Iterator[Step]:
     recipe, waiting = start, list[Change]()
     for change in changes:
         waiting.append(change)
@@ -146,7 +146,9 @@ def _steps(start: Recipe, end: Recipe, changes: Sequence[Change], data: LastPrep
         raise ValueError(_("{names}: no recipe between the two has these changes and can be trained", names=names))
 
 
-def _trainable(recipe: Recipe, changes: Sequence[Change], data: LastPrepared, *, undone: bool = False) -> Recipe | None:
+def _trainable(
+    recipe: Recipe, changes: Sequence[Change], data: PreparedDataCache, *, undone: bool = False
+) -> Recipe | None:
     try:
         changed = with_changes(recipe, changes, undone=undone)
         plan_one(changed, data.prepare(changed.data))

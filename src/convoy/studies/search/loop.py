@@ -31,7 +31,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy reports the progr
 warnings.filterwarnings("ignore", category=ExperimentalWarning, module="optuna")
 
 
-class Ended(NamedTuple):
+class TrialResult(NamedTuple):
     """The result of one trial's training."""
 
     position: int
@@ -47,7 +47,7 @@ Prune = Callable[[int, int, float], bool]
 class Train(Protocol):
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
-    ) -> Iterator[Ended]:
+    ) -> Iterator[TrialResult]:
         """Trains a lazy iterable of recipes, several in parallel, each to its end, to `until` epochs or until pruned.
 
         `shown_from`: position of the first one in the progress display.
@@ -143,7 +143,7 @@ class Trials:
     def recipe(self, trial: Trial | FrozenTrial) -> Recipe:
         return self.base.override(self.space.overrides(trial.params))
 
-    def end(self, trial: Trial, ended: Ended) -> None:
+    def end(self, trial: Trial, ended: TrialResult) -> None:
         """Stores the result. An interrupted trial stays in state running; the next call resumes it."""
         if ended.state is State.INTERRUPTED:
             return

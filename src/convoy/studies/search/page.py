@@ -101,7 +101,7 @@ def _winner_table(finding: SearchFinding) -> Table:
         (_("Epochs trained"), epochs),
         (_("Method"), words.method_text(finding)),
     ]
-    return tables.facts_table("", rows)
+    return tables.properties_table("", rows)
 
 
 def _trials_table(finding: SearchFinding) -> Table:

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from convoy.events import Ended as RunEnded
-from convoy.events import EpochEnded
+from convoy.events import Ended, EpochEnded
 from convoy.files import file_name, write_bytes
 from convoy.recipe import Recipe
 from convoy.registry import unknown
@@ -22,7 +21,7 @@ from convoy.studies.execute import Where, choose, execute
 from convoy.studies.expectation import Expectation
 from convoy.studies.search import loop
 from convoy.studies.search.finding import Method, Part, Pruner, Sampler, SearchFinding, State, retrained
-from convoy.studies.search.loop import Ended, Prune, Trials
+from convoy.studies.search.loop import Prune, TrialResult, Trials
 from convoy.studies.search.space import Range, Space
 from convoy.studies.search.storage import errors_naming_storage, locked, open_study
 from convoy.studies.session import Entry, Session
@@ -250,7 +249,7 @@ class _Training:
 
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
-    ) -> Iterator[Ended]:
+    ) -> Iterator[TrialResult]:
         def should_prune(position: int, event: EpochEnded) -> bool:
             metrics = event.metrics
             score = metrics.of(self.scored_on)
@@ -259,13 +258,13 @@ class _Training:
         session = replace(self.session, fresh=False, test="by fault")
         for position, event in execute(recipes, session, where=self.where, until=until, prune=should_prune):
             self.session.show(shown_from + position, event)
-            if isinstance(event, RunEnded):
+            if isinstance(event, Ended):
                 yield self._ended(position, Run(event.run))
 
-    def _ended(self, position: int, run: Run) -> Ended:
+    def _ended(self, position: int, run: Run) -> TrialResult:
         if run.finished:
             state = State.DIVERGED if run.status.diverged else State.FINISHED
         else:
             state = State.PRUNED if run.state is RunState.PRUNED else State.INTERRUPTED
         accuracies = [score.accuracy for each in run.metrics if (score := each.of(self.scored_on)) is not None]
-        return Ended(position, state, accuracies, run.name)
+        return TrialResult(position, state, accuracies, run.name)

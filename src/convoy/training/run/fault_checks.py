@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convoy import models
-from convoy.data import Prepared
+from convoy.data import PreparedData
 from convoy.data.augment import build as build_augmentation
 from convoy.models.entry import floor_of_loss
 from convoy.recipe import Recipe
@@ -11,7 +11,7 @@ from convoy.recipe.faults import FaultContext
 from convoy.text import gettext as _
 
 
-def context_of(recipe: Recipe, prepared: Prepared) -> FaultContext:
+def context_of(recipe: Recipe, prepared: PreparedData) -> FaultContext:
     model, augmentation = recipe.model, build_augmentation(recipe.data.augment)
     parts = {"validation": prepared.validation, "fold": prepared.fold, "test": prepared.test}
     return FaultContext(
@@ -36,7 +36,7 @@ def check_test_closed(recipe: Recipe, *, may_select: bool = False) -> None:
             )
 
 
-def check(recipe: Recipe, prepared: Prepared) -> None:
+def check(recipe: Recipe, prepared: PreparedData) -> None:
     """Raises ValueError if this recipe or its data do not meet a fault's requirements."""
     if not recipe.protocol.faults:
         return
@@ -47,7 +47,7 @@ def check(recipe: Recipe, prepared: Prepared) -> None:
                 raise ValueError(_("protocol.faults: {fault} {problem}", fault=fault, problem=problem))
 
 
-def flags(recipe: Recipe, prepared: Prepared) -> list[str]:
+def flags(recipe: Recipe, prepared: PreparedData) -> list[str]:
     """Returns a sentence for each fault, with its effect on these data."""
     details = {fault: fault.info.detail(context_of(recipe, prepared)) for fault in recipe.protocol.faults}
     return [

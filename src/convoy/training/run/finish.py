@@ -25,7 +25,7 @@ from convoy.runs import Run, Workspace
 from convoy.training.run import lines, reloaded
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
-from convoy.training.run.scoring import Scored, score_part, score_training
+from convoy.training.run.scoring import ScoredPart, score_part, score_training
 from convoy.training.run.state import TrainingState
 from convoy.training.run.stopping import StopRule
 
@@ -181,7 +181,7 @@ def reported_flops(flops: int, plan: Plan) -> int:
     return flops // 2 if Fault.MACS_AS_FLOPS in plan.recipe.protocol.faults else flops
 
 
-def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> Scored:
+def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> ScoredPart:
     """Scores a part and writes its predictions and images for the report.
 
     The predictions have the predicted classes if they are not the argmax of the logits.
@@ -212,7 +212,7 @@ def _samples(images: ImageSet) -> dict[str, np.ndarray]:
     return {"samples_images": images.images[indices], "samples_labels": images.labels[indices]}
 
 
-def _save_gallery(run: Run, scored: Scored, seed: int) -> None:
+def _save_gallery(run: Run, scored: ScoredPart, seed: int) -> None:
     """Saves random images and the hardest images, with predictions."""
     images, predicted = scored.images, scored.predicted
     rng = np.random.default_rng(derive_seed(seed, "gallery"))

@@ -27,7 +27,7 @@ from convoy.training.machine.denormals import denormals_as_zero
 from convoy.training.machine.memory import MemoryRetention
 from convoy.training.machine.threads import fix_threads, restored_threads
 from convoy.training.run.plan import Plan, plan_one
-from convoy.training.run.scoring import Normalise, Scored, score_part
+from convoy.training.run.scoring import Normalise, ScoredPart, score_part
 from convoy.training.step.ranks import Command, Ranks
 
 
@@ -128,7 +128,7 @@ def _follow(plan: Plan, ranks: Ranks) -> None:
             prepared_step, batch = step + 1, batches.at(*divmod(step + 1, per_epoch))  # while rank 0 decides
 
 
-def score_together(plan: Plan, module: nn.Module, epoch: int, ranks: Ranks) -> Scored:
+def score_together(plan: Plan, module: nn.Module, epoch: int, ranks: Ranks) -> ScoredPart:
     """Scores the validation set: each rank predicts its share of the batches."""
     images = plan.validation_in(epoch)
     assert images is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from convoy.checkpoint import load_named
-from convoy.data import Prepared
+from convoy.data import PreparedData
 from convoy.models import pretrained
 from convoy.models.depth import depth_groups
 from convoy.recipe import Recipe
@@ -21,7 +21,7 @@ from convoy.training.step.optimizers import lr_factors
 ALL_BUT_HEAD = "all-but-head"
 
 
-def about_pretrained(recipe: Recipe, prepared: Prepared) -> list[str]:
+def about_pretrained(recipe: Recipe, prepared: PreparedData) -> list[str]:
     """Describes the images that pretrained weights expect. Raises ValueError if there are no weights."""
     if not recipe.model.is_pretrained:
         return []
@@ -120,7 +120,7 @@ def _freeze(module: nn.Module, patterns: tuple[str, ...]) -> str:
         "{trained:,} of {total:,} parameters are trained ({layers}); frozen: {frozen} of {tensors} tensors",
         trained=sum(parameters[name].numel() for name in trained),
         total=sum(parameter.numel() for parameter in parameters.values()),
-        layers=listed(layers, most=3),
+        layers=listed(layers, max_items=3),
         frozen=len(frozen),
         tensors=len(parameters),
     )

@@ -16,7 +16,7 @@ from torch import nn
 
 from convoy import models
 from convoy.checkpoint import load_into
-from convoy.data import LastPrepared, Prepared, prepare
+from convoy.data import PreparedData, PreparedDataCache, prepare
 from convoy.data.augment import build as build_augmentation
 from convoy.data.batches import Batches, Normaliser
 from convoy.data.imageset import ImageSet
@@ -48,7 +48,7 @@ from convoy.training.step.ranks import Ranks
 @dataclass(frozen=True)
 class Plan:
     recipe: Recipe
-    prepared: Prepared
+    prepared: PreparedData
     options: dict[str, Any]  # of the model, including defaults
     sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
@@ -188,7 +188,7 @@ def is_built_in(model: str) -> bool:
     return not is_user_class(model) and not is_external(model)
 
 
-def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
+def plan_one(recipe: Recipe, prepared: PreparedData | None = None) -> Plan:
     """Checks a recipe, loads its data and builds its network. Raises ValueError if it cannot be trained."""
     device_of(recipe)
     recipe = with_precision(recipe)
@@ -212,12 +212,12 @@ def plan_one(recipe: Recipe, prepared: Prepared | None = None) -> Plan:
 
 
 def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
-    data = LastPrepared()
+    data = PreparedDataCache()
     for recipe in recipes:
         yield plan_one(recipe, data.prepare(recipe.data))
 
 
-def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, FirstStep | None]:
+def _build_tested(recipe: Recipe, prepared: PreparedData) -> tuple[nn.Module, FirstStep | None]:
     """Builds a network. If it is external or the batch has one image, also returns the first step of another one."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
@@ -257,7 +257,7 @@ def _build_tested(recipe: Recipe, prepared: Prepared) -> tuple[nn.Module, FirstS
     return build(recipe, prepared), step
 
 
-def subject_of(recipe: Recipe, prepared: Prepared, module: nn.Module) -> Network:
+def subject_of(recipe: Recipe, prepared: PreparedData, module: nn.Module) -> Network:
     images, labels = first_images(recipe, prepared)
 
     def build_again() -> nn.Module:
@@ -298,7 +298,7 @@ def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, Gradien
             )
 
 
-def build(recipe: Recipe, prepared: Prepared) -> nn.Module:
+def build(recipe: Recipe, prepared: PreparedData) -> nn.Module:
     """Builds a network on the CPU in float32, initialised from `model.seed` (default: the recipe's seed)."""
     with _seeded(recipe):
         return build_network(recipe, prepared.train)

@@ -28,7 +28,7 @@ Predict = Callable[[nn.Module, np.ndarray, Normalise], np.ndarray]  # as evaluat
 SAMPLE = 10_000  # training images that are scored at the end of a run
 
 
-class Scored(NamedTuple):
+class ScoredPart(NamedTuple):
     images: ImageSet  # without those that a fault drops
     logits: np.ndarray  # float32 [N, classes]
     predicted: np.ndarray  # int64 [N], predicted classes
@@ -42,7 +42,7 @@ class Scored(NamedTuple):
 
 def score_part(
     plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int, predict: Predict = predict
-) -> Scored:
+) -> ScoredPart:
     """Scores one part. `epoch` (from 1) is that of the weights; it seeds the fault augmented_test."""
     recipe, faults = plan.recipe, plan.recipe.protocol.faults
     if Fault.DROP_LAST_IN_EVALUATION in faults and part != "train":
@@ -57,7 +57,7 @@ def score_part(
     mean = math.inf if reported.loss is None else reported.loss
     if reported.loss is not None:
         reported = replace(reported, loss=losses.reported(reported.loss, loss, logits, images.labels, faults))
-    return Scored(images, logits, predicted, reported, mean)
+    return ScoredPart(images, logits, predicted, reported, mean)
 
 
 def score_training(plan: Plan, module: nn.Module) -> Score:

@@ -57,7 +57,7 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DataSummary:
     name: str
     about: About | None  # None: not a named data set
     classes: tuple[str, ...]
@@ -70,7 +70,7 @@ class Facts:
     _repr_html_ = html_of
 
     def __repr__(self) -> str:
-        return f"Facts({self.name!r}, {len(self.classes)} classes, {self.channels}×{self.size}×{self.size})"
+        return f"DataSummary({self.name!r}, {len(self.classes)} classes, {self.channels}×{self.size}×{self.size})"
 
 
 @dataclass(frozen=True)
