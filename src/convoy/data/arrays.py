@@ -9,6 +9,7 @@ import numpy as np
 
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow's mode L
 _CHANNELS = (1, 3)
@@ -44,7 +45,7 @@ def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[
     lowest, names = _class_names(parts.train, classes)
     for _label, part in parts.items():
         if part.images.shape[1:] != parts.train.images.shape[1:]:
-            shapes = f"{_shape(parts.train.images[0])} and {_shape(part.images[0])}"
+            shapes = listed([_shape(parts.train.images[0]), _shape(part.images[0])])
             raise DataError(
                 _(
                     "{where}: the training, validation and test images have different shapes, {shapes}; set data.size",
@@ -54,7 +55,7 @@ def from_arrays(name: str, parts: Parts, *, size: int | None, classes: Sequence[
             )
         outside = part.labels[(part.labels < lowest) | (part.labels >= lowest + len(names))]
         if len(outside):
-            expected = f"{lowest} to {lowest + len(names) - 1}"
+            expected = _("{lower} to {upper}", lower=lowest, upper=lowest + len(names) - 1)
             raise DataError(
                 _(
                     "{where_labels}: label {outside} is out of range, expected {expected}",
@@ -145,7 +146,7 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1 or values.dtype.kind not in "ui":
-        actual = f"{values.dtype} of shape {_shape(values)}"
+        actual = _("{dtype} of shape {shape}", dtype=values.dtype, shape=_shape(values))
         raise DataError(_("{where}: expected one integer label per image, got {actual}", where=where, actual=actual))
     if len(values) and values.max() > np.iinfo(np.int64).max:
         raise DataError(_("{where}: label {highest} is out of range", where=where, highest=values.max()))
@@ -168,7 +169,11 @@ def _class_names(train: Part, classes: Sequence[str] | None) -> tuple[int, tuple
         )
     outside = labels[(labels < lowest) | (labels >= lowest + len(names))]
     if len(outside):
-        expected = "labels from 0 without gaps" if classes is None else f"0 to {len(names) - 1}"
+        expected = (
+            _("labels from 0 without gaps")
+            if classes is None
+            else _("{lower} to {upper}", lower=0, upper=len(names) - 1)
+        )
         raise DataError(
             _(
                 "{where}: label {outside} is out of range, expected {expected}",

@@ -89,11 +89,13 @@ def build(specs: Sequence[Mapping[str, Any]]) -> Augmentation:
 
     Raises ValueError for an unknown name or key or a value out of range.
     """
-    parts = []
-    for spec in specs:
-        name, keys = str(spec["name"]), {key: value for key, value in spec.items() if key != "name"}
-        try:
-            parts.append(AUGMENTATIONS[name](**keys))
-        except ValidationError as error:
-            raise first_problem(AUGMENTATIONS[name], error, keys, f"the augmentation {name}", ()) from None
-    return Augmentation(parts)
+    return Augmentation([parse(spec) for spec in specs])
+
+
+def parse(spec: Mapping[str, Any]) -> Affine | PixelTransform | Mixer:
+    """Creates one augmentation from its table in a recipe. Raises the same errors as `build`."""
+    name, keys = str(spec["name"]), {key: value for key, value in spec.items() if key != "name"}
+    try:
+        return AUGMENTATIONS[name](**keys)
+    except ValidationError as error:
+        raise first_problem(AUGMENTATIONS[name], error, keys, f"the augmentation {name}", ()) from None

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from convoy.data.augment_kinds import ASCENDING, PAIR, Affine, Fraction, Pixels
+from convoy.data.augment_kinds import ASCENDING, PAIR, Affine, Fraction, Pixels, Reorientation
 
 _Factor = Annotated[float, Field(ge=0.1, le=10)]
 
@@ -43,6 +43,10 @@ class Flip(Affine):
     draws: ClassVar[int] = 1
     is_exact: ClassVar[bool] = True
 
+    @property
+    def reorientation(self) -> Reorientation | None:
+        return Reorientation.MIRRORED if self.probability > 0 else None
+
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         maps = identity(len(uniform))
         maps[:, 0, 0] -= 2 * (uniform[:, 0] < self.probability)
@@ -60,6 +64,10 @@ class Rotate(Affine):
     @property
     def is_separate(self) -> bool:
         return self.interpolation == "nearest"
+
+    @property
+    def reorientation(self) -> Reorientation | None:
+        return Reorientation.ROTATED if self.degrees >= 90 else None
 
     def maps(self, uniform: Tensor, side: int) -> Tensor:
         return rotation((uniform[:, 0] * 2 - 1) * math.radians(self.degrees))

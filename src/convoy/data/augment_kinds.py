@@ -7,6 +7,7 @@ that it needs per image. They are drawn for the full batch on the CPU, so that t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
@@ -34,8 +35,20 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[int, Field(ge=0, le=512)]
 
 
+class Reorientation(StrEnum):
+    """A change of orientation that can turn a character into another one."""
+
+    MIRRORED = "mirrored"
+    ROTATED = "rotated"  # by 90 degrees or more
+
+
 class _Augmentation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @property
+    def reorientation(self) -> Reorientation | None:
+        """The reorientation that this augmentation may apply; None if images stay upright and are not mirrored."""
+        return None
 
 
 class Affine(_Augmentation, ABC):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from convoy.data.augment_affine import identity, resample, rotation
 from convoy.data.augment_colours import COLOUR_OPS
-from convoy.data.augment_kinds import PixelTransform, to_device_of
+from convoy.data.augment_kinds import PixelTransform, Reorientation, to_device_of
 
 STEPS = 30  # magnitudes are integers from 0 to this
 
@@ -99,6 +99,10 @@ class TrivialAugment(PixelTransform):
     2103.10158, the "wide" space)."""
 
     draws: ClassVar[int] = 3
+
+    @property
+    def reorientation(self) -> Reorientation | None:
+        return Reorientation.ROTATED  # by up to 135 degrees
 
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
         operation, sign, magnitude = uniform.unbind(dim=1)

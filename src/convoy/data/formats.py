@@ -238,9 +238,10 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
     """Writes the four tensor files: images float32 [N, C, H, W] in 0..1, labels int64 [N]. Returns their paths."""
     import torch
 
-    if dataset.test is None or dataset.validation_indices is not None:
-        part = "without a test set" if dataset.test is None else "with a validation set"
-        raise DataError(_("{name}: cannot write tensor files of a data set {part}", name=dataset.name, part=part))
+    if dataset.test is None:
+        raise DataError(_("{name}: tensor files need a test set, which this data set does not have", name=dataset.name))
+    if dataset.validation_indices is not None:
+        raise DataError(_("{name}: tensor files cannot contain the validation set of a data set", name=dataset.name))
     paths = [folder / file for file in TENSOR_FILES]
     arrays = (array for part in (dataset.train, dataset.test) for array in (part.images / np.float32(255), part.labels))
     for path, array in zip(paths, arrays, strict=True):

@@ -57,7 +57,8 @@ def character_pixels(images: Source | Sequence[Source], size: int, in_chans: int
     characters = [each for source in as_list(images) for each in _characters(source, size)]
     for number, (_character, ink) in enumerate(characters, start=1):
         if ink is not None and ink.characters > 1:
-            warnings.warn(f"image {number}: expected one character, found {ink.characters}", stacklevel=2)
+            text = _("image {number}: expected one character, found {n}", number=number, n=ink.characters)
+            warnings.warn(str(text), stacklevel=2)
     return np.repeat(np.stack([pixels for pixels, _ in characters]), in_chans, axis=1)
 
 

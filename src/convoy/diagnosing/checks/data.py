@@ -95,7 +95,14 @@ def parts_differ(images: Images) -> Iterator[Finding]:
         if is_real and (explained or unchanged > 1):
             yield Finding(
                 Severity.ERROR if explained else Severity.WARNING,
-                _("{part} and training have different colours; they agree best {best}", part=name, best=best)
+                (
+                    _("The {part} images match the training images only if they are inverted", part=name)
+                    if best == "inverted"
+                    else _(
+                        "The {part} images match the training images only with their channels in reverse order",
+                        part=name,
+                    )
+                )
                 if explained
                 else _(
                     "The brightness of the {part} images differs from that of the training images by "

@@ -10,8 +10,6 @@ from convoy.recipe import Recipe
 from convoy.recipe.sections import Cosine, SquaredError, Step
 from convoy.text import gettext as _
 
-QUARTER_TURN = 90
-
 
 def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
     """Reports the faults that the recipe enables."""
@@ -29,19 +27,20 @@ def label_changing_augmentation(recipe: Recipe) -> Iterator[Finding]:
     data = recipe.data.name.partition("=")[0]
     if data not in DATA_SETS or not DATA_SETS[data].is_handwriting:
         return
-    for augmentation in recipe.data.augment:
-        name, degrees = augmentation["name"], augmentation.get("degrees", 0)
-        is_turned = name == "rotate" and isinstance(degrees, int | float) and degrees >= QUARTER_TURN
-        if name == "flip" or is_turned:
+    from convoy.data.augment import parse  # imports torch
+
+    for spec in recipe.data.augment:
+        reorientation, name = parse(spec).reorientation, spec["name"]
+        if reorientation is not None:
             yield Finding(
                 Severity.WARNING,
                 _(
-                    "{augmentation} changes the label of characters: 6 becomes 9, a mirrored 2 is not a digit",
+                    "{augmentation} rotates characters by 90 degrees or more, so labels become wrong: a 6 becomes a 9",
                     augmentation=name,
                 )
-                if is_turned
+                if reorientation == "rotated"
                 else _(
-                    "{augmentation} mirrors characters, so that they become other characters or none",
+                    "{augmentation} mirrors characters, so labels become wrong: a mirrored 2 is not a digit",
                     augmentation=name,
                 ),
                 _("Remove it; small rotations, shifts and scales keep the label"),
