@@ -49,6 +49,15 @@ def _metrics(path: Path) -> list[EpochMetrics]:
         return [run_contents.epoch_of(json.loads(line)) for line in complete]
 
 
+@once
+def _scores(path: Path) -> Mapping[str, Score]:
+    with _with_advice():
+        scores = read_json(path)
+        if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= {*part} for part in scores.values()):
+            raise ValueError(_("{path} is damaged: scores without an accuracy", path=path))
+    return {part: run_contents.score_of(score) for part, score in scores.items()}
+
+
 @dataclass(frozen=True)
 class Run:
     """One training, read from its folder. Scores are fractions; names of costs include the unit."""
@@ -197,12 +206,7 @@ class Run:
     @property
     def stated_scores(self) -> dict[str, Score]:
         """The content of scores.json, even if it has changed since the run wrote it; see convoy.record."""
-        path = self.path / "scores.json"
-        with _with_advice():
-            scores = read_json(path) if path.is_file() else {}
-            if not all(isinstance(part, dict) and {"accuracy", "correct", "n"} <= {*part} for part in scores.values()):
-                raise ValueError(_("{path} is damaged: scores without an accuracy", path=path))
-        return {part: run_contents.score_of(score) for part, score in scores.items()}
+        return {**_scores(path)} if (path := self.path / SCORES).is_file() else {}
 
     @property
     def cost(self) -> Cost:
