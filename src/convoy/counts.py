@@ -74,7 +74,7 @@ def epoch_mean(total: float, steps: int, images: int, faults: Collection[Fault])
 
 def agree(stated: Any, value: Any) -> bool:
     """Whether two values are equal up to the rounding of decimal text."""
-    if stated == value:  # also of a large confusion matrix, without a comparison of each number
+    if stated == value:  # the fast path for large confusion matrices
         return True
     if isinstance(value, ClassScore):
         return isinstance(stated, ClassScore) and agree(astuple(stated), astuple(value))

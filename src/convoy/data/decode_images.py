@@ -28,7 +28,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 LARGE_PIXELS, MAX_PIXELS_PER_BYTE = 64_000_000, 1_032
 Size = tuple[int, int]  # width, height
 Decoded = tuple[np.ndarray, list[Size]]  # uint8 [N, 3, H, H], and the original sizes
-_SIXTEEN_BITS = "expected an 8-bit image, got 16 or more bits per channel"
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -112,20 +111,24 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
     except Exception as error:  # a malicious file can make a decoder raise anything
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, Image.UnidentifiedImageError):
-            reason = f"it is not one of {', '.join(FORMATS)}"
+            reason = _("expected one of {formats}", formats=", ".join(FORMATS))
         raise DataError(_("{path}: cannot be read as an image: {reason}", path=path, reason=reason)) from None
-    raise DataError(f"{path}: {_SIXTEEN_BITS}")
+    raise DataError(f"{path}: {_sixteen_bits()}")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Rotates the image in place according to EXIF and returns it in RGB on a white background. Raises DataError."""
     if image.mode in _SIXTEEN_BIT_MODES:
-        raise DataError(_SIXTEEN_BITS)
+        raise DataError(_sixteen_bits())
     ImageOps.exif_transpose(image, in_place=True)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def _sixteen_bits() -> str:
+    return _("expected an 8-bit image, got 16 or more bits per channel")
 
 
 def _serve() -> None:

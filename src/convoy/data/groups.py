@@ -44,7 +44,7 @@ def values_of(dataset: DataSet, group_by: str | None) -> np.ndarray | None:
     if group_by is None or group_by == DUPLICATES:
         return None
     if Path(group_by).suffix.lower() in GROUP_FILES:
-        return values_in_file(Path(group_by), len(dataset.train), f"training images of {dataset.name}")
+        return values_in_file(Path(group_by), len(dataset.train), _("training images of {name}", name=dataset.name))
     return _values_from_paths(dataset, group_by)
 
 

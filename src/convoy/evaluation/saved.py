@@ -58,9 +58,7 @@ class Evaluation:
     mean: tuple[float, ...] = ()  # of the normalisation, by channel
     std: tuple[float, ...] = ()
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
-    trained_on: int | None = (
-        None  # number of test images, of other data, that are identical to a training image; None: unknown
-    )
+    trained_on: int | None = None  # images of other data that are exact duplicates of training images; None: unknown
     calibration: PartCalibration | None = None  # None: no image has finite outputs
     by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
     by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
@@ -125,14 +123,14 @@ def score_saved(target: Run | Path, request: Request, out: Path) -> ScoredWeight
     the workspace of the run, or in `out` for a file.
 
     Raises ValueError for weights of another network, data without a test set, a weights file without `model`, an
-    override that is not one of TEST_KEYS, unknown classes, a folder for a weights file without size or
-    normalisation, damaged predictions of the run, a file of groups that does not fit the images, and corruptions of
-    an unfinished run, of a changed run, or of images that have none.
+    override that is not one of TEST_KEYS, unknown classes, a folder for a weights file without size or normalisation,
+    damaged predictions of the run, a file of groups that does not fit the images, and corruptions of an unfinished or
+    changed run, or of images for which no corruption is defined.
     """
     subject = _of_run(target, request) if isinstance(target, Run) else _of_file(target, request)
     stored = target.predictions if isinstance(target, Run) else {}
     if request.groups is not None:
-        values = values_in_file(request.groups, len(subject.test), f"scored images of {subject.name}")
+        values = values_in_file(request.groups, len(subject.test), _("scored images of {name}", name=subject.name))
         subject = subject._replace(groups=values.astype(str))
     if request.corruptions:
         _check_corruptions(target, subject)
@@ -185,15 +183,15 @@ def _check_corruptions(target: Run | Path, subject: _Subject) -> None:
 def _corruptions(target: Run | Path, subject: _Subject, images: ImageSet, clean: Score) -> Robustness:
     """Scores corrupted images, and stores the result in the run if they are of its own test set."""
     normaliser = Normaliser(subject.mean, subject.std, torch.device("cpu"), torch.float32)
-    found = score_corrupted(subject.module, images, normaliser, seed=CORRUPTION_SEED)
+    corrupted = score_corrupted(subject.module, images, normaliser, seed=CORRUPTION_SEED)
     result = Robustness(
         data=subject.name,
         n=len(images),
         limit=subject.limit,
         seed=CORRUPTION_SEED,
         clean_correct=clean.correct,
-        scores=found.scores,
-        mean_error=found.mean_error,
+        scores=corrupted.scores,
+        mean_error=corrupted.mean_error,
         weights=robustness.weights_hash(target) if isinstance(target, Run) else "",
         revision=REVISION,
     )
@@ -315,7 +313,7 @@ def _contradicted(run: Run, score: Score) -> Iterator[Contradiction]:
 
 
 def _count_trained_on(run: Run, images: ImageSet) -> int | None:
-    """Counts images with the pixels of a training image. None if the run's data have changed or are missing."""
+    """Counts exact duplicates of training images. None if the run's data have changed or are missing."""
     try:
         own = prepare(run.recipe.data)
     except ValueError:
@@ -344,9 +342,9 @@ def _test_of(prepared: PreparedData) -> SealedTest:
 
 def _check_same_split(run: Run, prepared: PreparedData, overrides: Sequence[Override]) -> None:
     """Checks that a test set split from the training images is that of the run."""
-    reason = f"the split differs from that of {run.path}"
+    reason = _("the split differs from that of {path}", path=run.path)
     if prepared.data_hash != run.data.data_hash:
-        reason = f"{prepared.name} has changed since {run.path} was trained"
+        reason = _("{name} has changed since {path} was trained on it", name=prepared.name, path=run.path)
     elif not any(path.startswith("data.split") for path, _value in overrides):
         return
     raise ValueError(
@@ -373,4 +371,5 @@ def _check_fit(run: Run, prepared: PreparedData) -> None:
 
 
 def _shape(in_chans: int, image_size: int, classes: tuple[str, ...]) -> str:
-    return f"{in_chans}x{image_size}x{image_size} images of {len(classes)} classes ({', '.join(classes[:3])}, ...)"
+    shape = f"{in_chans}x{image_size}x{image_size}"
+    return _("{shape} images of {n} classes ({names}, ...)", shape=shape, n=len(classes), names=joined(classes[:3]))

@@ -59,7 +59,7 @@ class Expectation:
         count, time_left = sum(work > 0 for work in self._left), _rounded(seconds)
         text = _("{n} runs: about {time} left", n=count, time=time_left)
         if self._at_most:
-            text = _("{n} runs: at most about {time} left", n=count, time=time_left)
+            text = _("{n} runs: about {time} left at most", n=count, time=time_left)
         self._show(0, Note(text, of_study=True))
 
 

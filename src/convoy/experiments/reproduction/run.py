@@ -37,7 +37,7 @@ OF_EVERY_STEP = (
 
 
 class TrainedReproduction(Reproduction):
-    """Trains the missing runs of an experiment. If the data are not on this machine, the finding says so."""
+    """Trains the missing runs of an experiment. If the data are not on this machine, the finding states it."""
 
     def train_shard(self) -> ShardEnded:
         """Trains the session's shard of the runs of all parts until it is interrupted, and writes no finding.

@@ -1,7 +1,7 @@
 """The band between the lowest and the highest loss over learning rates, at each step, and its width.
 
 The figure is from S. Santurkar et al., "How Does Batch Normalization Help Optimization?", 2018,
-https://arxiv.org/abs/1805.11604; the width tests its claim.
+https://arxiv.org/abs/1805.11604; the width of the band tests the claim of that paper.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EARLY_STEPS = 4000  # where the published bands differ most
 class Measure(StrEnum):
     LOSS = "loss"
     SMOOTHED = "smoothed_loss"
-    LOG = "log_loss"  # the logarithm of the smoothed one
+    LOG = "log_loss"  # the logarithm of the smoothed loss
 
 
 class Verdict(StrEnum):
