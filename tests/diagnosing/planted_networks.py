@@ -391,3 +391,63 @@ class Recurrent(Sound):
     def forward(self, x: Tensor) -> Tensor:
         self.last = self.hidden(self.features(x))  # a stored result, not a forgotten weight
         return self.head(F.relu(self.last))
+
+
+class NormOverTime(Recurrent):
+    """32 features are dimension 2 of the outputs of the LSTM, [B, 12, 32]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm_of_rows = nn.BatchNorm1d(12)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.norm_of_rows(self.rows(x[:, 0])[0]).transpose(1, 2)[..., -9:].flatten(1)
+
+
+class NormOfPermuted(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(12)  # the height
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.norm(F.relu(self.conv(x)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return F.max_pool2d(x, 2).flatten(1)
+
+
+class NormOfPixels(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8 * 36)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.norm(F.max_pool2d(F.relu(self.conv(x)), 2).flatten(1))
+
+
+class Residual(Sound):
+    """Sound: its ReLU changes only results of the batch norm, and `+=` only that of the second convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.second_norm = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU(inplace=True)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        y = self.second(self.relu(self.norm(x)))
+        y += x
+        return F.max_pool2d(self.relu(self.second_norm(y)), 2).flatten(1)
+
+
+class ReluBeforeShortcut(Residual):
+    def features(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        return F.max_pool2d(F.relu(self.second_norm(x + self.second(self.relu(x)))), 2).flatten(1)
+
+
+class ScalesShortcut(Residual):
+    def features(self, x: Tensor) -> Tensor:
+        x = shortcut = self.conv(x)
+        x *= 0.5
+        y = self.second(self.relu(self.norm(x)))
+        return F.max_pool2d(self.relu(self.second_norm(y + shortcut)), 2).flatten(1)

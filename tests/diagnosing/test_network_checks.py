@@ -64,6 +64,11 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.StaysInEvaluation, "changes_itself", WARNING),
     (planted.UpdatesStatisticsInEvaluation, "changes_itself", WARNING),
     (planted.ScalesTheBatchInPlace, "changes_itself", HINT),
+    (planted.ReluBeforeShortcut, "reads_changed_tensor", WARNING),
+    (planted.ScalesShortcut, "reads_changed_tensor", WARNING),
+    (planted.NormOverTime, "norm_dimension", WARNING),
+    (planted.NormOfPermuted, "norm_dimension", WARNING),
+    (planted.NormOfPixels, "norm_dimension", HINT),
     (planted.ScalesInTraining, "differs_in_evaluation", HINT),
     (planted.Linear, "no_activation", WARNING),
     (planted.NoActivationInHead, "no_activation", HINT),
@@ -109,7 +114,9 @@ def test_planted_mistake_is_found(
     assert finding.evidence
 
 
-@pytest.mark.parametrize("network_class", [planted.Sound, planted.StochasticDepth, planted.ZeroHead, planted.Recurrent])
+@pytest.mark.parametrize(
+    "network_class", [planted.Sound, planted.StochasticDepth, planted.ZeroHead, planted.Recurrent, planted.Residual]
+)
 def test_sound_network_has_no_finding(network_class: type[nn.Module]) -> None:
     assert list(examine(network_of(network_class), NETWORK_CHECKS)) == []
 

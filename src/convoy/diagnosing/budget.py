@@ -48,7 +48,7 @@ class Amount(NamedTuple):
             left = WANTED_SECONDS - evaluations * cost.of(1) - BACKWARD * cost.fixed
             fitting = int(left / (BACKWARD * cost.per_image)) if cost.per_image else most
             if min(fitting, most) >= min(fewest, most):
-                return cls(min(fitting, most), evaluations == 2, has_backward=True)
+                return cls(min(fitting, most), evaluations == 2 or not may_skip, has_backward=True)
         for images in (min(2, most), 1):
             if cost.of(1) + BACKWARD * cost.of(images) <= MAX_SECONDS:
                 return cls(images, evaluates_again=False, has_backward=True)

@@ -29,6 +29,7 @@ def name_of(key: str) -> str:
         "dead": _("dead units"),
         "deviation": _("deviation"),
         "difference": _("difference"),
+        "dimension": _("dimension of the features"),
         "epochs": _("epochs"),
         "every_epochs": _("every epochs"),
         "expected": _("expected loss"),

@@ -16,7 +16,8 @@ from torch import nn
 
 from convoy.diagnosing.budget import Amount, CostCounter
 from convoy.diagnosing.finding import TooSlowError
-from convoy.diagnosing.watch import Activation, Place, Watch
+from convoy.diagnosing.in_place import LEAST_DIFFERENCE, Reused, evaluated_out_of_place
+from convoy.diagnosing.watch import Activation, Norm, Place, Watch
 from convoy.evaluation import losses
 from convoy.evaluation.cost import countable_attention
 from convoy.evaluation.interruption import Interrupted
@@ -59,6 +60,7 @@ class Evaluation:
     changed_buffers: tuple[str, ...]
     changes_images: bool
     is_random: bool  # whether it uses random numbers
+    reused: Reused | None  # an operation in place that changes a tensor that is read later
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class FirstStep:
     not_finite: Place | None  # the operation that first returned NaN or infinity
     # Of linear layers: the mean difference from the outputs of the first image.
     signals: tuple[tuple[Place, float], ...]
+    norms: tuple[Norm, ...]  # batch norms whose features are known
     adjacent: tuple[tuple[Place, Place], ...]  # pairs of linear layers without an activation function between them
     is_linear: bool  # all layers together are a linear function of the images
     written: tuple[Place, ...]  # operations that change weights
@@ -162,10 +165,19 @@ def _evaluated(module: nn.Module, image: torch.Tensor, counter: CostCounter) -> 
 
 
 def _evaluate_again(module: nn.Module, image: torch.Tensor, first: _First, amount: Amount) -> Evaluation:
-    outputs = [first.outputs]
+    outputs, reused = [first.outputs], None
     with torch.no_grad(), countable_attention():
-        if first.is_random or amount.evaluates_again:
+        if first.is_random:
             outputs.append(module(image.clone()))
+        elif amount.evaluates_again:
+            again, place = evaluated_out_of_place(module, image)
+            if again is None or not torch.equal(again, first.outputs):
+                outputs.append(module(image.clone()))
+            else:
+                outputs.append(again)
+            if place is not None and again is not None and torch.equal(outputs[0], outputs[1]):
+                difference = float((again - first.outputs).abs().max()) / (float(first.outputs.abs().max()) or 1.0)
+                reused = Reused(place, difference) if difference > LEAST_DIFFERENCE else None
         while first.is_random and len(outputs) < MAX_EVALUATIONS and torch.equal(outputs[0], outputs[-1]):
             outputs.append(module(image.clone()))
     changed = [
@@ -173,7 +185,7 @@ def _evaluate_again(module: nn.Module, image: torch.Tensor, first: _First, amoun
         for name, buffer in module.named_buffers()
         if name in first.buffers and not torch.equal(torch.nan_to_num(buffer), torch.nan_to_num(first.buffers[name]))
     ]
-    return Evaluation(tuple(outputs), first.calls, tuple(changed), first.changes_images, first.is_random)
+    return Evaluation(tuple(outputs), first.calls, tuple(changed), first.changes_images, first.is_random, reused)
 
 
 def _random_states() -> tuple[object, ...]:
@@ -197,6 +209,7 @@ def _train(
     with torch.set_grad_enabled(amount.has_backward):
         try:
             given = leaf * 1  # not the leaf itself, which an operation in place cannot change
+            watch.starts_with(given)
             with watch.hooked(module), watch:
                 logits = module(given)
         except Exception:  # of batch norm for one image, or of `Watch` in a few networks; else of the network itself
@@ -222,6 +235,7 @@ def _train(
         last=watch.writers.get(logits.data_ptr()),
         not_finite=not_finite,
         signals=tuple(watch.signals),
+        norms=tuple(watch.norms),
         adjacent=tuple(watch.adjacent),
         is_linear=not watch.operations & NOT_LINEAR and sum(watch.calls.values()) > 1 and _is_linear(module, x),
         written=tuple(watch.writers[address] for address in _addresses(module) & before & watch.writers.keys()),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from convoy.diagnosing.feature_axes import VIEWS, FeatureAxes, Features
 from convoy.evaluation.cost import DispatchMode
 from convoy.text import gettext as _
 
@@ -22,8 +23,6 @@ RELU = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold"}
 SQUASHING = {"sigmoid", "sigmoid_", "tanh", "tanh_"}
 LINEAR = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)}  # positions of input and weights
 WITH_WEIGHTS = {*LINEAR, "bmm", "native_batch_norm", "native_layer_norm", "cudnn_batch_norm"}
-VIEWS = {"view", "_unsafe_view", "t", "transpose", "permute", "unsqueeze", "squeeze", "detach", "alias", "slice",
-         "select", "expand", "as_strided", "reshape"}  # fmt: skip
 _CONVOY = str(Path(__file__).parents[1])
 _NOT_THE_USERS = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib")), _CONVOY, *torch.__path__)
 
@@ -61,6 +60,15 @@ class Activation:
     saturated: float  # share of outputs where the slope of a sigmoid or tanh is below 1 % of its maximum
 
 
+@dataclass(frozen=True)
+class Norm:
+    """A batch norm. Its statistics are those of dimension 1 of its input, [B, N, ...]."""
+
+    place: Place
+    shape: tuple[int, ...]
+    features: Features  # of the layer before it
+
+
 @dataclass(eq=False)
 class Watch(DispatchMode):
     """Records the operations of a forward pass."""
@@ -77,7 +85,9 @@ class Watch(DispatchMode):
         default_factory=list
     )  # of linear layers: how outputs differ between images
     adjacent: list[tuple[Place, Place]] = field(default_factory=list)  # two dense linear layers without an activation
+    norms: list[Norm] = field(default_factory=list)  # whose features are known
     not_finite: Place | None = None
+    _axes: FeatureAxes = field(default_factory=FeatureAxes)
     _layers: list[str] = field(default_factory=list)
     _dense: dict[int, tuple[Place, tuple[int, ...]]] = field(default_factory=dict)  # of an output -> shape of weights
     _opened: bool = False  # a layer with parameters was reached
@@ -98,6 +108,13 @@ class Watch(DispatchMode):
             for handle in handles:
                 handle.remove()
 
+    def place(self, operation: str) -> Place:
+        return Place(operation, self._layers[-1] if self._layers else "", _line_of_user())
+
+    def starts_with(self, images: torch.Tensor) -> None:
+        """`images`: [B, C, H, W], the argument of the network."""
+        self._axes.start(images)
+
     def _enter(self, name: str, is_counted: bool, module: nn.Module, args: object) -> None:
         self._layers.append(name)
         if is_counted:
@@ -117,7 +134,10 @@ class Watch(DispatchMode):
             self._opened = True
         if not self._opened:
             self._open(name, args)
-        place = Place(name.strip("_"), self._layers[-1] if self._layers else "", _line_of_user())
+        place = self.place(name.strip("_"))
+        if "batch_norm" in name and (features := self._axes.of(args[0])) is not None:
+            self.norms.append(Norm(place, tuple(args[0].shape), features))
+        self._axes.record(name, args, output)
         if name not in VIEWS:
             self._write(name, place, args, output)
         if self.looks_for_not_finite and self.not_finite is None and not torch.isfinite(output).all():

@@ -75,6 +75,21 @@ def changes_itself(network: Network) -> Iterator[Finding]:
         )
 
 
+def reads_changed_tensor(network: Network) -> Iterator[Finding]:
+    if (reused := network.first_step.evaluation.reused) is not None:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "{operation} changes its input in place, and forward reads that input later, as in a shortcut: with a "
+                "new tensor, the outputs differ by up to {share:.1%} of the largest output",
+                operation=reused.place,
+                share=reused.difference,
+            ),
+            _("Use inplace=False there, or x = x + y instead of x += y"),
+            {"operation": reused.place.operation, "difference": reused.difference},
+        )
+
+
 def differs_in_evaluation(network: Network) -> Iterator[Finding]:
     """Compares the outputs of an image in training and in evaluation, unless randomness or batch norm explains it."""
     step = network.first_step
@@ -200,6 +215,37 @@ def small_norm_batches(network: Network) -> Iterator[Finding]:
             ),
             _("Use larger batches, or a group norm"),
             {"images_per_norm": size, "norms": len(norms)},
+        )
+
+
+def norm_dimension(network: Network) -> Iterator[Finding]:
+    """Batch norm computes a mean and a deviation for each index of dimension 1, which must be a feature."""
+    norms = network.first_step.norms
+    if wrong := [norm for norm in norms if norm.features.axis != 1]:
+        first = wrong[0]
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "Batch norm computes its statistics along dimension 1 of {shape}, but the features of the layer before "
+                "it are dimension {axis}: {places}",
+                shape=list(first.shape),
+                axis=first.features.axis,
+                places=joined(dict.fromkeys(str(norm.place) for norm in wrong[:PAIRS])),
+            ),
+            _("Move the features to dimension 1 before the norm and back after it, or use a layer norm"),
+            {"norms": len(wrong), "dimension": first.features.axis},
+        )
+    if positions := [norm for norm in norms if norm.features.axis == 1 and norm.features.per_position]:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "Batch norm has separate statistics for each of {n:,} pixels or positions, not for each feature: "
+                "{places}",
+                n=positions[0].shape[1],
+                places=joined(dict.fromkeys(str(norm.place) for norm in positions[:PAIRS])),
+            ),
+            _("Normalise before the images are flattened, with as many features as channels"),
+            {"norms": len(positions), "features": positions[0].shape[1]},
         )
 
 
