@@ -14,6 +14,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -165,7 +166,7 @@ def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
 def _own_package(path: Path, search: list[str]) -> str:
     """Creates an empty package for the file and returns the name of the file's module in it."""
     package = "convoy_user_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
-    for stale in [key for key in [*sys.modules] if key == package or key.startswith(package + ".")]:
+    for stale in [key for key in [*sys.modules] if key.startswith(package)]:  # no other name begins with a digest
         del sys.modules[stale]
     sys.modules[package] = ModuleType(package)
     sys.modules[package].__path__ = search
@@ -194,10 +195,15 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
 @contextmanager
 def _removed_modules(local_names: set[str]) -> Iterator[None]:
     """Removes loaded modules with the name of a local module, except installed ones, and restores them on exit."""
+    starts = tuple(f"{name}." for name in local_names)
+    names = [*sys.modules]  # a copy: another thread may import a module
     removed = {
         key: module
-        for key, module in [*sys.modules.items()]  # a copy: another thread may import a module
-        if key.split(".")[0] in local_names and (file := _origin(module)) and not _in_library(file)
+        for key in names
+        if (key in local_names or key.startswith(starts))
+        and (module := sys.modules.get(key)) is not None
+        and (file := _origin(module))
+        and not _in_library(file)
     }
     for key in removed:
         del sys.modules[key]
@@ -244,20 +250,27 @@ def _in_library(file: Path) -> bool:
 
 def _local_imports(file: Path, root: Path) -> set[Path]:
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
+        imports = _imports(file.read_bytes(), str(file))
     except (SyntaxError, ValueError) as error:
         raise _failure(file, error, str(file)) from None
     files: set[Path] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                files |= _module_files(root, alias.name.split("."))
-        elif isinstance(node, ast.ImportFrom):
-            start = file.parents[node.level - 1] if 0 < node.level <= len(file.parents) else root
-            parts = node.module.split(".") if node.module else []
-            for alias in node.names:  # `from a import b`: b may be a module of a
-                files |= _module_files(start, [*parts, alias.name])
+    for level, parts in imports:
+        start = file.parents[level - 1] if 0 < level <= len(file.parents) else root
+        files |= _module_files(start, parts)
     return {file for file in files if file.is_relative_to(root)}
+
+
+@lru_cache(maxsize=64)  # a study builds the network of one file many times
+def _imports(source: bytes, file: str) -> list[tuple[int, list[str]]]:
+    """The level of each import (0: absolute) and the parts of its dotted name."""
+    found = []
+    for node in ast.walk(ast.parse(source, filename=file)):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = node.module.split(".") if node.module else []
+            found += [(node.level, [*parts, alias.name]) for alias in node.names]  # may be a module or a name in one
+    return found
 
 
 def _module_files(folder: Path, parts: list[str]) -> set[Path]:

@@ -26,7 +26,7 @@ from convoy.text import gettext as _
 LARGE_BATCH = 128
 QUICK_SECONDS = 0.2
 MAX_PASS_SECONDS = 10.0  # seconds; the large batch is halved until its estimated time is shorter
-FEW_FLOPS = 1_000_000_000  # of one image: training passes of 6 images take up to a second, as measured on one core
+FEW_FLOPS = 4_000_000_000  # of one image: training passes of 6 images take up to a second, as measured on one core
 SMALL_BATCHES = (2, 4)  # batch sizes at which activations are measured; they are linear in the batch size
 DIGITS = (1, 10, 28)  # default channels, classes and pixels for a user's class
 # Roles of operations that the table of layers lists; others, such as `+` and relu(), are omitted.

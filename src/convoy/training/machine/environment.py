@@ -16,13 +16,14 @@ from convoy.recipe import Recipe
 from convoy.run_contents import Change, Environment
 from convoy.training.machine.device import with_precision
 
+CONVOY = version("convoy-ml")  # read once, because that takes 8 ms
 BITS_DEPEND_ON = ("torch", "cpu", "kernels", "threads", "ranks")  # the last bits of the weights
 
 
 def describe(device: torch.device, recipe: Recipe, before: Environment | None = None, *, ranks: int = 1) -> Environment:
     """`before` is the previous environment of a resumed run; `resumed_with` lists the differences from it."""
     now = Environment(
-        convoy=version("convoy-ml"),
+        convoy=CONVOY,
         torch=torch.__version__,
         libraries=external.versions(recipe.model.name),
         python=platform.python_version(),

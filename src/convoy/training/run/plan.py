@@ -41,6 +41,7 @@ from convoy.training.machine.device import device_of, with_precision
 from convoy.training.run import fault_checks, stopping
 from convoy.training.run.initial import about_layer_decay, about_pretrained, init_and_freeze
 from convoy.training.run.revisions import TRAINING_REVISION, revisions
+from convoy.training.step.generators import seed_generators
 from convoy.training.step.learner import Learner
 from convoy.training.step.ranks import Ranks
 
@@ -49,7 +50,7 @@ from convoy.training.step.ranks import Ranks
 class Plan:
     recipe: Recipe
     prepared: PreparedData
-    options: dict[str, Any]  # of the model, including defaults
+    options: dict[str, Any]  # of the model, those that differ from their defaults
     sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
     network: nn.Module  # has its initial weights until `learner` trains it
@@ -65,11 +66,9 @@ class Plan:
         hashes = {"data": self.prepared.data_hash, "split": self.prepared.split_hash, "code": code}
         if (init := self.recipe.model.init) is not None:
             hashes |= {"init": hashlib.sha256(Path(init).read_bytes()).hexdigest()}
-        defaults = models.default_options(self.recipe.model.name)
-        changed = {name: value for name, value in self.options.items() if value != defaults.get(name)}
         return fingerprint(
             self.recipe,
-            options=changed,
+            options=self.options,
             hashes=hashes,
             training_revision=TRAINING_REVISION,
             revisions=revisions(self.recipe, self.selection),
@@ -195,7 +194,8 @@ def plan_one(recipe: Recipe, prepared: PreparedData | None = None) -> Plan:
     build_augmentation(recipe.data.augment)
     prepared = with_normalisation(prepared or prepare(recipe.data), recipe)
     name = recipe.model.name
-    options = models.default_options(name) | recipe.model.options
+    defaults = models.default_options(name)
+    options = {key: value for key, value in recipe.model.options.items() if value != defaults.get(key)}
     sources = tuple(user.source_files(name)) if is_user_class(name) else ()
     weights = losses.class_weights(recipe.train, prepared.train.class_counts)
     fault_checks.check(recipe, prepared)
@@ -308,5 +308,5 @@ def build(recipe: Recipe, prepared: PreparedData) -> nn.Module:
 def _seeded(recipe: Recipe) -> Iterator[None]:
     seed = recipe.seed if recipe.model.seed is None else recipe.model.seed
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "initialisation"))
+        seed_generators(derive_seed(seed, "initialisation"))
         yield

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from convoy.randomness import derive_seed
+from convoy.training.step.generators import seed_generators
 from convoy.training.step.learner import Learner
 
 # Multiples of the gradient. The paper uses at most 0.4, at which the loss of a VGG without norm layers rises.
@@ -75,7 +76,7 @@ def measure(
     parameters = learner.parameters
     # fork_rng restores the training's generators; the same seed gives every point the same dropout.
     with _restored(learner), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-        torch.manual_seed(seed)
+        seed_generators(seed)
         loss, gradient = learner.gradient(x, y)
         start = [parameter.detach().clone() for parameter in parameters]
         losses, changes = [loss], []
@@ -83,7 +84,7 @@ def measure(
             with torch.no_grad():
                 for parameter, origin, slope in zip(parameters, start, gradient, strict=True):
                     parameter.copy_(origin - size * slope)
-            torch.manual_seed(seed)
+            seed_generators(seed)
             loss, moved_gradient = learner.gradient(x, y)
             losses.append(loss)
             changes.append(_length([b - a for a, b in zip(gradient, moved_gradient, strict=True)]))
@@ -93,7 +94,7 @@ def measure(
             with torch.no_grad():
                 for parameter, values in zip(parameters, before, strict=True):
                     parameter.copy_(values)
-            torch.manual_seed(seed)
+            seed_generators(seed)
             _, gradient_before = learner.gradient(x, y)
             moved = _length([b - a for a, b in zip(before, start, strict=True)])
             own_beta = _length([b - a for a, b in zip(gradient_before, gradient, strict=True)]) / moved
