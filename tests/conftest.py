@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -20,13 +21,23 @@ settings.register_profile("suite", deadline=None)  # a busy machine is slow now 
 settings.load_profile("suite")
 
 
+# These tests run in one process: they share a trained run, a browser and the import of torch's exporter, which takes
+# as long as 20 trainings of other tests.
+TOGETHER = ("tests/exploring/", "tests/contract/test_exports.py", "tests/test_export_networks.py")
+
+
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With several processes, runs all tests of a file in one, so that fixtures train only once."""
     from xdist.scheduler import LoadFileScheduling
 
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return TOGETHER[0] if file.startswith(TOGETHER) else file
+
     config.option.loadscopereorder = False  # the order of pytest_collection_modifyitems instead
-    return LoadFileScheduling(config, log)
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True, wrapper=True)  # of pytest-xdist
@@ -36,10 +47,21 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
 
 
 LONGEST_FILES = (
-    "test_ranks.py", "test_kinds.py", "test_cluster.py", "test_models.py", "test_search.py", "test_reproduce.py",
-    "test_cli.py", "test_estimator.py", "test_export_networks.py", "test_landscape.py", "test_trackers.py",
-    "test_reference.py", "test_execute.py", "test_readme.py", "test_exports.py", "test_provenance.py",
+    "test_exports.py", "test_ranks.py", "test_kinds.py", "test_cluster.py", "test_models.py", "test_search.py",
+    "test_reproduce.py", "test_cli.py", "test_estimator.py", "test_landscape.py", "test_trackers.py",
+    "test_reference.py", "test_execute.py", "test_readme.py", "test_provenance.py",
 )  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports and collects without looking for garbage, and never looks at these objects again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -178,5 +200,7 @@ def page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes pages without figures."""
     monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
+    monkeypatch.setattr("convoy.reporting.scene3d.save_scene", lambda block, folder: None)
+    monkeypatch.setattr("convoy.reporting.scene3d.static_uri", lambda block: "")
     monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda chart, look, folder: "")
     monkeypatch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])

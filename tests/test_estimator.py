@@ -35,7 +35,7 @@ class Net(nn.Sequential):
 """
 
 
-@parametrize_with_checks([ImageClassifier(epochs=3)])
+@parametrize_with_checks([ImageClassifier(epochs=2, batch_size=16, lr=3e-3)])
 def test_scikit_learn_check(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
@@ -119,7 +119,7 @@ def test_images_become_squares_without_cropping(shape: tuple[int, ...], set: Any
     images = np.zeros((24, *shape))
     images.reshape(24, -1)[:, 0], images.reshape(24, -1)[:, -1] = labels, 1 - labels
 
-    classifier = ImageClassifier(epochs=20, batch_size=4, set=set).fit(images, labels)
+    classifier = ImageClassifier(epochs=10, batch_size=4, lr=3e-3, set=set).fit(images, labels)
 
     assert classifier.network_.data.image_size == side
     assert classifier.score(images, labels) == 1
@@ -196,6 +196,7 @@ def test_verbose_prints_the_progress(capfd: pytest.CaptureFixture[str]) -> None:
     assert "epoch 2/2" in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_out_keeps_the_run_and_reuses_it(tmp_path: Path) -> None:
     images, labels = striped(30)
     first = small(epochs=1, out=tmp_path).fit(images, labels)

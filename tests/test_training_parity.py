@@ -131,11 +131,11 @@ def test_both_sides_have_the_same_weights_after_training_on_the_same_batches(
     """In float64, because in float32 rounding errors grow from step to step."""
     channels, side = shape
     draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (400, channels, side, side), dtype=np.uint8)
-    labels = np.arange(400) % 10
+    images = draw.integers(0, 256, (100, channels, side, side), dtype=np.uint8)
+    labels = np.arange(100) % 10
     np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
-    values = {"data.name": str(tmp_path / "data.npz"), "train.epochs": 1, "compute.precision": "float64"}
-    recipe = Recipe.load(recipe, [*values.items(), ("compute.threads", 1)])
+    values = {"data.name": str(tmp_path / "data.npz"), "compute.precision": "float64", "compute.threads": 1}
+    recipe = Recipe.load(recipe, [*values.items(), ("train.epochs", 1), ("train.batch_size", 16)])
     run = convoy.train(recipe, out=tmp_path / "out", device="cpu", show=False)
     trained = load_weights(run.path / "best.safetensors")
 

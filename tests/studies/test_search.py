@@ -182,7 +182,7 @@ def test_search_resumed_in_the_training_of_its_winner_has_the_same_finding(
     study: Study, base: Recipe, tmp_path: Path
 ) -> None:
     shutil.copytree(study.path.parents[1], tmp_path / "out")
-    for member in study.members:
+    for member in study.members[1:]:
         shutil.rmtree(tmp_path / "out" / "runs" / member.run.path.name)
     (tmp_path / "out" / "studies" / study.name / "finding.json").unlink()
     interrupted, show = interruptions(1)
@@ -281,20 +281,9 @@ def test_search_can_be_extended_by_more_trials(base: Recipe, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.glob("studies/*")] == [more.path.name]
 
 
-def test_trials_can_be_stored_in_a_given_database(base: Recipe, tmp_path: Path) -> None:
-    study = searched(
-        question(one_epoch(base), "optim.lr=1e-3,1e-2", pruner="none", seeds=1),
-        tmp_path,
-        storage=f"sqlite:///{tmp_path / 'shared.db'}",
-        test=False,
-    )
-
-    assert (tmp_path / "shared.db").is_file()
-    assert not (study.path / "optuna.db").exists()
-
-
-def test_two_searches_in_one_folder_do_not_share_trials(base: Recipe, tmp_path: Path) -> None:
+def test_a_search_stores_its_trials_in_a_given_database_and_locks_its_folder(base: Recipe, tmp_path: Path) -> None:
     what = question(one_epoch(base), "optim.lr=1e-3,1e-2", pruner="none", seeds=1)
+    shared = tmp_path / "shared.db"
 
     def second() -> Iterator[str]:
         try:
@@ -303,9 +292,17 @@ def test_two_searches_in_one_folder_do_not_share_trials(base: Recipe, tmp_path: 
             yield str(error)
 
     said: list[str] = []
-    searched(what, tmp_path, test=False, show=lambda position, event: said.extend([] if said else second()))
+    study = searched(
+        what,
+        tmp_path,
+        storage=f"sqlite:///{shared}",
+        test=False,
+        show=lambda position, event: said.extend([] if said else second()),
+    )
 
     assert "in use" in said[0]
+    assert shared.is_file()
+    assert not (study.path / "optuna.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -378,16 +375,9 @@ def test_unreachable_storage_is_a_one_line_error(base, tmp_path) -> None:
         search(question(base), Session(tmp_path), storage="nosuch://me:secret@host")
 
 
-def test_fewer_trials_than_the_search_has_are_a_caveat(base: Recipe, tmp_path: Path) -> None:
-    def by(trials: int) -> Study:
-        what = question(one_epoch(base), "optim.lr=1e-5,3e-3,1e-2", trials=trials, pruner="none", seeds=1)
-        return searched(what, tmp_path, test=False)
-
-    assert not any("requested" in caveat for caveat in kinds.caveats_of(by(3)))
-    assert any(caveat.startswith("3 trials ") and "requested 2" in caveat for caveat in kinds.caveats_of(by(2)))
-
-
-def test_a_trial_beyond_the_requested_number_is_displayed_under_an_existing_name(base: Recipe, tmp_path: Path) -> None:
+def test_a_trial_beyond_the_requested_number_is_a_caveat_and_displayed_under_an_existing_name(
+    base: Recipe, tmp_path: Path
+) -> None:
     def by(trials: int) -> Search:
         return question(one_epoch(base), "optim.lr=1e-5,3e-3,1e-2", trials=trials, pruner="none", seeds=1)
 
@@ -400,6 +390,8 @@ def test_a_trial_beyond_the_requested_number_is_displayed_under_an_existing_name
     assert len(finding_of(study).trials) == 3
     assert positions == {1, 2}
     assert by(2).names == ["trial 1 of 2", "trial 2 of 2", "winner, seed 43"]
+    assert any(caveat.startswith("3 trials ") and "requested 2" in caveat for caveat in kinds.caveats_of(study))
+    assert not any("requested" in caveat for caveat in kinds.caveats_of(searched(by(3), tmp_path)))
 
 
 def test_epochs_of_trials_are_those_that_the_search_varies(base: Recipe, tmp_path: Path) -> None:
