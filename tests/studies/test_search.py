@@ -15,8 +15,10 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages._rdb.models import StudyModel
 from scipy.stats import t as student
-from sqlalchemy import event
+from sqlalchemy import Engine, event
+from sqlalchemy.schema import CreateTable
 from tests.conftest import NET
 from tests.forks import start_command
 
@@ -406,6 +408,20 @@ def test_error_names_a_damaged_database(base: Recipe, tmp_path: Path) -> None:
     (folder / "optuna.db").write_text("no database, but a text that is longer than its header")
     with pytest.raises(ValueError, match=r"optuna.db: .*damaged"):
         search(what, Session(tmp_path))
+
+
+def test_a_search_killed_while_its_storage_is_created_can_be_repeated(tmp_path: Path) -> None:
+    def is_killed(engine: Engine) -> None:
+        with engine.begin() as connection:
+            connection.execute(CreateTable(StudyModel.__table__))  # without the index that makes names unique
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StudyModel.metadata, "create_all", is_killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_study(tmp_path, None, None)
+    assert {len(open_study(tmp_path, None, None)._storage.get_all_studies()) for _attempt in range(3)} == {1}
+    assert [path.name for path in tmp_path.iterdir()] == ["optuna.db"]
 
 
 def test_a_search_whose_storage_cannot_be_written_is_one_error_with_its_file_and_reason(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from convoy.files import replacing
 from convoy.text import gettext as _
 
 
@@ -21,6 +22,8 @@ def open_study(folder: Path, pruner: optuna.pruners.BasePruner, url: str | None)
     attempts_left = 2
     while True:
         try:
+            if url is None and not _file(folder).exists():
+                _create_tables(_file(folder))
             return optuna.create_study(
                 storage=url or f"sqlite:///{_file(folder).resolve()}",
                 study_name=folder.name,
@@ -42,6 +45,14 @@ def open_study(folder: Path, pruner: optuna.pruners.BasePruner, url: str | None)
             else:
                 hint = "the file is damaged; you can delete it, finished runs are reused"
             raise ValueError(_message(folder, url, error, hint)) from None
+
+
+def _create_tables(path: Path) -> None:
+    """Creates the file when all its tables and indices exist. A process killed in between would leave some out."""
+    for abandoned in path.parent.glob(f".{path.name}.*"):
+        abandoned.unlink()
+    with replacing(path) as file:
+        optuna.storages.RDBStorage(f"sqlite:///{file.name}").engine.dispose()
 
 
 @contextmanager

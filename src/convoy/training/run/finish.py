@@ -77,7 +77,8 @@ def close(state: TrainingState, rule: StopRule, sentence: str) -> None:
 
 def delete_checkpoints(run: Run) -> None:
     """With the optimizer's state, they are several times the size of the weights."""
-    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+    for _attempt in range(2):  # the second one if another program had a file open
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
 def kept_epoch(plan: Plan, best_epoch: int, steps: int) -> int:
