@@ -82,7 +82,7 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
 ]
 
 
-def network_of(network_class: type[nn.Module], recipe: Recipe | None = None) -> Network:
+def network_of(network_class: type[nn.Module], recipe: Recipe | None = None, classes: int = 3) -> Network:
     """The network on noise with a bright bar at one of three positions."""
     x, y = torch.randn(16, 1, 12, 12, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 3
     for image, label in zip(x, y, strict=True):
@@ -93,7 +93,7 @@ def network_of(network_class: type[nn.Module], recipe: Recipe | None = None) -> 
         torch.manual_seed(0)
         return network_class()
 
-    return Network(build(), recipe or Recipe(), x, y, classes=3, build=build)
+    return Network(build(), recipe or Recipe(), x, y, classes, build=build)
 
 
 def found(network: Network, check: str) -> list[Finding]:

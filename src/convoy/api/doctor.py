@@ -130,8 +130,15 @@ def _of_recipe(subject: Recipe | str | Path | None, options: Mapping[str, Any]) 
         yield Topic.DATA, images
         yield Topic.SHORTCUTS, images
         yield Topic.LABELS, images
-    if options["measure"] and plan.recipe.protocol.faults:
-        yield from _of_runs(_measured(plan.recipe, options), options)
+    if options["measure"]:
+        from convoy.api.runs import train
+        from convoy.training.run.switched import trainings_of
+
+        out = options["out"]
+        trainings = trainings_of(plan, lambda recipe, test: train(recipe, test=test, out=out, show="stderr"))
+        yield Topic.MEASURED, trainings
+        if plan.recipe.protocol.faults:
+            yield from _of_runs(_measured(plan.recipe, options), options)
 
 
 def _plan(subject: Recipe | str | Path | None, options: Mapping[str, Any]) -> Plan | Finding:

@@ -9,6 +9,7 @@ def name_of(key: str) -> str:
     """Returns the name of a key of `Finding.evidence`; of a key that a check composes, the key in words."""
     names = {
         "accuracy": _("accuracy"),
+        "accuracy_logits": _("accuracy without softmax"),
         "accuracy_of_largest_class": _("accuracy of largest class"),
         "accuracy_on_copies": _("accuracy on copies"),
         "accuracy_turned": _("accuracy after the transformation"),
@@ -72,6 +73,7 @@ def name_of(key: str) -> str:
         "other_class": _("images with another label"),
         "other_loss": _("loss at the other lr"),
         "other_lr": _("other lr"),
+        "p": _("p of the permutation test"),
         "pairs": _("pairs"),
         "parameters": _("parameters"),
         "part": _("part"),

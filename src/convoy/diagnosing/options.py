@@ -17,7 +17,12 @@ class DoctorOptions(TypedDict, total=False):
         Flag("The study or run that the numbers in the report come from. Default: all runs and studies in OUT."),
     ]
     measure: Annotated[
-        bool, Flag("Train a recipe with and without its protocol faults and compute their effect.", False)
+        bool,
+        Flag(
+            "Train a recipe with and without its protocol faults and a softmax before the loss, and compute their "
+            "effect; and train it on permuted labels, which must end at chance.",
+            False,
+        ),
     ]
     quick: Annotated[bool, Flag("Run only the checks that also run before each training.", False)]
     data: Data

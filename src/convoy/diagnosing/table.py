@@ -22,6 +22,7 @@ class Topic(StrEnum):
     NETWORK = "network"
     FORWARD = "forward"
     TRAINABILITY = "trainability"
+    MEASURED = "measured"
     DATA = "data"
     SHORTCUTS = "shortcuts"
     LABELS = "labels"
@@ -74,6 +75,8 @@ CHECKS = (
     Check(Topic.TRAINABILITY, "cannot_overfit", quick=False),
     Check(Topic.TRAINABILITY, "untrained_layers", quick=False),
     Check(Topic.TRAINABILITY, "learning_rate", quick=False),
+    Check(Topic.MEASURED, "effect_of_softmax", quick=False),
+    Check(Topic.MEASURED, "permuted_labels", quick=False),
     Check(Topic.DATA, "normalisation"),
     Check(Topic.DATA, "pixel_range"),
     Check(Topic.DATA, "parts_differ"),
