@@ -25,7 +25,7 @@ class Control(StrEnum):
 
 @dataclass(frozen=True)
 class Started:
-    text: str  # of each event: one line for the console and the log
+    text: str  # one line for the console and the log
     run: Path  # its folder
     step: int = 0  # above 0 if the run resumes from a checkpoint
 

@@ -70,16 +70,15 @@ def command(function: Callable[..., Any], name: str = "", parent: App = app) -> 
     The decorated body receives the prepared call and whether to print JSON. It makes the call and prints the result.
     """
     arguments = positional_of(function)
-    kept = (
-        len(arguments) - 1 if "Sequence" in str(arguments[-1].annotation) else None
-    )  # the remaining arguments are a single sequence
+    takes_sequence = "Sequence" in str(arguments[-1].annotation)  # in Python, the last argument is one sequence
+    last = len(arguments) - 1
 
     def register(body: Body) -> Body:
         def run(*args: Any, as_json: bool = False, **options: Any) -> None:
-            bound = args if kept is None else (*args[:kept], args[kept:])
+            bound = (*args[:last], args[last:]) if takes_sequence else args
             body(partial(function, *bound, **options), as_json)
 
-        parameters = [_argument(each, several=place == kept) for place, each in enumerate(arguments)]
+        parameters = [_argument(each, several=takes_sequence and place == last) for place, each in enumerate(arguments)]
         parameters += [
             _flag(name, option) for name, option in options_of(function).items() if option.flag.name is not None
         ]

@@ -29,13 +29,13 @@ NOTHING: Origin = frozenset()
 
 
 @dataclass
-class _Open:
+class _OpenCall:
     """A call in progress."""
 
     call: Call
     versions: dict[int, int]  # of its input tensors
-    read: set[str] = field(default_factory=set)  # parameters that its operations use
-    taken: set[str] = field(default_factory=set)  # parameters already counted for its operations
+    used: set[str] = field(default_factory=set)  # parameters that its operations use
+    counted_here: set[str] = field(default_factory=set)  # parameters already counted for its operations
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Recorder(DispatchMode):
         self.counted: set[str] = set()
         self._sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
         self._origins = WeakTensorKeyDictionary()  # tensor -> Origin; strong references would take gigabytes
-        self._open: list[_Open] = []
+        self._open: list[_OpenCall] = []
         self._last = 0
         for name, parameter in module.named_parameters():
             self._origins[parameter] = frozenset({name})
@@ -89,7 +89,7 @@ class _Recorder(DispatchMode):
             self._open[-1].call.calls.append(call)
         else:
             self.root = call
-        self._open.append(_Open(call, {id(tensor): tensor._version for tensor in inputs}))
+        self._open.append(_OpenCall(call, {id(tensor): tensor._version for tensor in inputs}))
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         ended = self._open.pop()
@@ -98,15 +98,15 @@ class _Recorder(DispatchMode):
         own = {f"{call.name}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)}
         own &= self._sizes.keys()  # a shared tensor counts under its first name
         if not self._open or any(not child.operation for child in call.calls):
-            self._count_parameters(call, (own & ended.read) - self.counted)
+            self._count_parameters(call, (own & ended.used) - self.counted)
             return None
         # The module called no other module: its operations become one call.
         if call.role == "other" and len(call.calls) == 1:
             call.role, call.settings = call.calls[0].role, call.calls[0].settings
         call.flops = sum(child.flops for child in call.calls)
         call.calls.clear()
-        self.counted -= ended.taken
-        self._count_parameters(call, own | ended.read)
+        self.counted -= ended.counted_here
+        self._count_parameters(call, own | ended.used)
         if isinstance(output, torch.Tensor) and ended.versions.get(id(output)) == output._version:
             # Identity and dropout in evaluation mode return their input; an alias has its own origin.
             if call.role == "other":
@@ -125,10 +125,10 @@ class _Recorder(DispatchMode):
         inputs, outputs = _tensors((args, kwargs)), _tensors(result)
         origin = NOTHING.union(*(self._origins.get(tensor, NOTHING) for tensor in inputs))
         weights = {name for name in origin if isinstance(name, str)}
-        self._open[-1].read.update(weights)
+        self._open[-1].used.update(weights)
         call = self._operation(func._overloadpacket, args, kwargs, result)
         if call is not None:
-            self._open[-1].taken.update(weights - self.counted)
+            self._open[-1].counted_here.update(weights - self.counted)
             self._count_parameters(call, weights)
             self._open[-1].call.calls.append(call)
             origin = frozenset({call.number})

@@ -94,12 +94,12 @@ def train_all(
         run = workspace.find(jobs[position].fingerprint) if position in reused else None
         work[position] = 0.0 if run is not None and run.finished else jobs[position].flops
     show = Expectation(session.show, work) if len(order) > 1 else session.show
-    for some, again in ((to_retrain, True), (reused, False)):
-        recipes = [jobs[position].recipe for position in some]
-        for place, event in execute(recipes, replace(session, fresh=again), where=where):
-            show(some[place], event)
+    for positions, retrain in ((to_retrain, True), (reused, False)):
+        recipes = [jobs[position].recipe for position in positions]
+        for place, event in execute(recipes, replace(session, fresh=retrain), where=where):
+            show(positions[place], event)
             if isinstance(event, Ended) and event.state is RunState.FINISHED:
-                job = jobs[some[place]]
+                job = jobs[positions[place]]
                 runs[job.fingerprint] = Run(event.run)
                 done.add(job.fingerprint)
     if len(runs) < len(order):
