@@ -171,13 +171,13 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
     if not files.has(SCORES, DATA) or (part := files.data.selection) is None:
         return
     keeps_last = run.recipe.protocol.keeps_last(files.status.best_epoch)
-    kept = len(metrics) if keeps_last else files.status.best_epoch
-    epoch = next((each for each in metrics if each.epoch == kept), None)
+    kept_epoch = len(metrics) if keeps_last else files.status.best_epoch
+    epoch = next((each for each in metrics if each.epoch == kept_epoch), None)
     if keeps_last and (epoch is None or epoch.step != files.status.steps):
         return  # the last epoch is incomplete and has no line
     curve, score = None if epoch is None else epoch.of(part), run.stated_scores.get(part)
     if curve is not None and score is not None:
-        yield from _kept_epoch(run, f"{part}", kept, curve, score)
+        yield from _kept_epoch(run, f"{part}", kept_epoch, curve, score)
 
 
 def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) -> Iterator[Contradiction]:

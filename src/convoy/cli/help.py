@@ -81,9 +81,9 @@ class _Translated:
 
         for text in self.texts:
             for line in wrapped(text, options.max_width):
-                shown = Text(line)
-                shown.highlight_words(self.code, "markdown.code")
-                yield shown
+                line_text = Text(line)
+                line_text.highlight_words(self.code, "markdown.code")
+                yield line_text
             yield from [""] * self.blank_lines
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Any:

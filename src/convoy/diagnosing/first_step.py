@@ -46,8 +46,8 @@ class Gradient(StrEnum):
             return cls.NONE
         if gradient.layout != torch.strided:
             return cls.SPARSE
-        some = gradient.flatten()[:SOME]  # nearly always enough
-        return cls.NONZERO if bool(some.any()) or bool(gradient.any()) else cls.ZERO
+        sample = gradient.flatten()[:SOME]  # nearly always enough
+        return cls.NONZERO if bool(sample.any()) or bool(gradient.any()) else cls.ZERO
 
 
 @dataclass(frozen=True)
@@ -208,10 +208,10 @@ def _train(
     states, watch = _random_states(), Watch(x)
     with torch.set_grad_enabled(amount.has_backward):
         try:
-            given = leaf * 1  # not the leaf itself, which an operation in place cannot change
-            watch.starts_with(given)
+            copy = leaf * 1  # not the leaf itself, which an operation in place cannot change
+            watch.starts_with(copy)
             with watch.hooked(module), watch:
-                logits = module(given)
+                logits = module(copy)
         except Exception:  # of batch norm for one image, or of `Watch` in a few networks; else of the network itself
             x, y = (each[: max(2, amount.images)] for each in batch)
             watch, logits = Watch(x), module(x.clone())

@@ -41,9 +41,9 @@ def percentages(lines: Sequence[str]) -> Iterator[Percentage]:
             columns = ["%" in cell or "percent" in cell for cell in cells]
         else:
             for cell, is_percent in zip(cells, columns, strict=False):
-                found = _CELL.match(cell) if is_percent and not _PERCENTAGE.search(cell) else None
-                if found is not None and not found[1].startswith("0"):
-                    yield _percentage(count, found[1])
+                cell_match = _CELL.match(cell) if is_percent and not _PERCENTAGE.search(cell) else None
+                if cell_match is not None and not cell_match[1].startswith("0"):
+                    yield _percentage(count, cell_match[1])
 
 
 def _percentage(line: int, text: str) -> Percentage:
@@ -72,8 +72,10 @@ def read_text(path: Path, runs: Sequence[Run], studies: Sequence[Study], subject
             numbers.update(_numbers(study.finding_json))
     fractions = {100 * value for value in numbers if -1 <= value <= 1}
     errors = {100 * (1 - value) for value in numbers if 0 <= value <= 1}
-    known = tuple(sorted(numbers | fractions | errors))
-    return ReportText(path, tuple(path.read_text(encoding="utf-8", errors="replace").splitlines()), known, subject)
+    numbers_of_runs = tuple(sorted(numbers | fractions | errors))
+    return ReportText(
+        path, tuple(path.read_text(encoding="utf-8", errors="replace").splitlines()), numbers_of_runs, subject
+    )
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -42,10 +42,10 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
     likely = np.exp(shifted)
     likely /= likely.sum(1, keepdims=True)
     rows = np.arange(len(labels))
-    given = likely[rows, labels]
+    label_scores = likely[rows, labels]
     others = likely.copy()
     others[rows, labels] = 0
-    scores = np.log(others.max(1) + MIN_PROBABILITY) - np.log(given + MIN_PROBABILITY)
+    scores = np.log(others.max(1) + MIN_PROBABILITY) - np.log(label_scores + MIN_PROBABILITY)
     # Wrong labels are the group with the larger scores; for them, another class must be more probable than the label.
     probability = np.where(scores > 0, _of_larger_group(scores), 0.0)
     return Suspects(probability, others.argmax(1))

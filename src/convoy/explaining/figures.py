@@ -40,12 +40,12 @@ class MapNumbers(NamedTuple):
 
 def layer_numbers(layers: Sequence[LayerStatistics]) -> LayerNumbers:
     ratios = [(number, _ratio(layer)) for number, layer in enumerate(layers, start=1)]
-    kept = [(number, ratio) for number, ratio in ratios if ratio]
+    nonzero = [(number, ratio) for number, ratio in ratios if ratio]
     return LayerNumbers(
         zeros=np.array([100 * layer.zeros for layer in layers]),
         dead=np.array([100 * layer.dead_units / layer.units for layer in layers]),
-        gradient_places=np.array([number for number, _ in kept]),
-        gradients=np.array([ratio for _, ratio in kept]),
+        gradient_places=np.array([number for number, _ in nonzero]),
+        gradients=np.array([ratio for _, ratio in nonzero]),
     )
 
 

@@ -44,7 +44,7 @@ def confused_pairs(
     for cell in np.argsort(-counts, axis=None, kind="stable")[:PAIRS].tolist():
         true, name = divmod(cell, len(classes))
         images = np.flatnonzero((labels == true) & (predicted == name))
-        shown = images[np.argsort(-confidence[images], kind="stable")][:IMAGES_PER_PAIR]
+        most_confident = images[np.argsort(-confidence[images], kind="stable")][:IMAGES_PER_PAIR]
         if counts[true, name]:
-            pairs.append(Pair(true, name, len(images), int((labels == true).sum()), shown.tolist()))
+            pairs.append(Pair(true, name, len(images), int((labels == true).sum()), most_confident.tolist()))
     return pairs

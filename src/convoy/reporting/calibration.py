@@ -38,17 +38,17 @@ class Reliability(NamedTuple):
 
 def run_section(view: RunView, part: str) -> Section | None:
     """The calibration of one run; None without stored outputs of the part."""
-    found = numbers_of.of_run(view.run, part)
-    if found is None:
+    result = numbers_of.of_run(view.run, part)
+    if result is None:
         excluded = excluded_of([view], part)
         return Section(_("Calibration"), (Prose(" ".join(excluded)),)) if excluded else None
-    reliability = Reliability(found.raw.bins, found.scaled.bins if found.scaled else ())
+    reliability = Reliability(result.raw.bins, result.scaled.bins if result.scaled else ())
     panels = (
         Panel(_("Reliability"), partial(draw_reliability, numbers=reliability), height=3.2),
         Panel(_("Accuracy − confidence"), partial(draw_gaps, numbers=reliability), height=3.2),
     )
     chart = Chart("calibration", _("Reliability diagram"), panels, reliability_caption(reliability))
-    return Section(_("Calibration"), (Prose(f"{sentence(found)}."), chart, table(found)))
+    return Section(_("Calibration"), (Prose(f"{sentence(result)}."), chart, table(result)))
 
 
 def sentence(found: PartCalibration) -> str:
@@ -289,16 +289,16 @@ def _section(
 
 
 def model_calibration(label: str, group: Sequence[RunView], part: str) -> ModelCalibration | None:
-    found = [each for view in group if (each := numbers_of.points_of_run(view.run, part))]
-    if not found:
+    results = [each for view in group if (each := numbers_of.points_of_run(view.run, part))]
+    if not results:
         return None
-    temperatures = [each.temperature for each in found if each.temperature is not None]
-    scaled = [each.scaled_ece for each in found if each.scaled_ece is not None]
+    temperatures = [each.temperature for each in results if each.temperature is not None]
+    scaled = [each.scaled_ece for each in results if each.scaled_ece is not None]
     return ModelCalibration(
         label,
-        t_interval([each.ece for each in found]),
-        t_interval([each.brier for each in found]),
-        t_interval([each.nll for each in found]),
+        t_interval([each.ece for each in results]),
+        t_interval([each.brier for each in results]),
+        t_interval([each.nll for each in results]),
         t_interval(temperatures) if temperatures else None,
         t_interval(scaled) if scaled else None,
     )

@@ -164,8 +164,8 @@ class _Driver:
         if time.monotonic() < self._next_contact:
             return
         self._next_contact = time.monotonic() + CONTACT_SECONDS
-        known = self.client.scheduler_info(n_workers=-1)["workers"].keys()
-        for address in known - self.slots.keys():
+        addresses = self.client.scheduler_info(n_workers=-1)["workers"].keys()
+        for address in addresses - self.slots.keys():
             with suppress(WorkerLostError):  # the worker has just ended
                 remote = Remote(self.client, address, self.name)
                 if remote.host != (ours := host.here()):
@@ -179,10 +179,10 @@ class _Driver:
                     )
                 self.slots[address] = _Slot(remote)
         for address, slot in list(self.slots.items()):
-            if address in known and slot.task is not None:
+            if address in addresses and slot.task is not None:
                 with suppress(WorkerLostError):
                     slot.remote.call(host.touch, slot.attempt)
-            elif address not in known:
+            elif address not in addresses:
                 slot.is_lost = True
                 if slot.task is None:
                     del self.slots[address]

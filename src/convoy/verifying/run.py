@@ -223,10 +223,10 @@ def _close(stated: float | None, found: float | None) -> bool:
 
 def _of_cost(run: Run, plan: Plan, module: nn.Module) -> CheckResult:
     shape = (plan.prepared.in_chans, plan.prepared.image_size, plan.prepared.image_size)
-    found = {"parameters": cost.parameters(module), "macs_per_image": cost.flops_per_image(module, shape) // 2}
+    recomputed = {"parameters": cost.parameters(module), "macs_per_image": cost.flops_per_image(module, shape) // 2}
     different = [
         Contradiction(run.name, "cost.json", WEIGHTS, name, stated, value)
-        for name, value in found.items()
+        for name, value in recomputed.items()
         if (stated := getattr(run.cost, name)) is not None and stated != value
     ]
     return comparison(run.name, Check.COST, _("parameters and multiply-adds"), different)

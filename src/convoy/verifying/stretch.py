@@ -123,13 +123,13 @@ def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str,
         for part in ("train", "validation", "test"):
             with suppress(AttributeError):  # not scored
                 yield record.METRICS, f"{part} of epoch {now.epoch}", _values(before.of(part)), _values(now.of(part))
-    kept = {f"weights/epoch-{epoch:05}.safetensors": epoch for epoch in range(epochs + 1)}
+    weight_files = {f"weights/epoch-{epoch:05}.safetensors": epoch for epoch in range(epochs + 1)}
     best = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)
     if best < len(run.metrics) or run.metrics[-1].step == run.status.steps:  # not stopped within that epoch
-        kept[WEIGHTS] = best
+        weight_files[WEIGHTS] = best
     if run.metrics[-1].step == run.status.steps:
-        kept["last.safetensors"] = len(run.metrics)
-    for name, epoch in kept.items():
+        weight_files["last.safetensors"] = len(run.metrics)
+    for name, epoch in weight_files.items():
         if epoch <= epochs and (run.path / name).is_file():
             retrained = load_weights(again.path / "weights" / f"epoch-{epoch:05}.safetensors")
             yield name, _("weights"), _flat(load_weights(run.file(name))), _flat(retrained)

@@ -30,12 +30,12 @@ def verify_finding(study: Study) -> CheckResult:
         damaged = Contradiction(study.name, FINDING, FINDING, CONTENT, found=str(error))
         return comparison(study.name, Check.FINDING, words, [damaged])
     try:
-        found = _table(kinds.recompute_finding(study))
+        recomputed = _table(kinds.recompute_finding(study))
     except ValueError as error:
         return not_checkable(study.name, Check.FINDING, str(error))
     different = [
         Contradiction(study.name, FINDING, _("its runs"), name, _short(stated.get(name)), _short(value))
-        for name, value in found.items()
+        for name, value in recomputed.items()
         if not _same(stated.get(name), value)
     ]
     return comparison(study.name, Check.FINDING, words, different)

@@ -148,10 +148,10 @@ def turned_copies(images: Images) -> Iterator[Finding]:
         if name == "train":
             continue
         pixels = part.images[sample(len(part), MAX_SAMPLE)]
-        wanted = _unit((_invariants(pixels) - center) / scale)
+        targets = _unit((_invariants(pixels) - center) / scale)
         copies = 0
         for rows in np.array_split(np.arange(len(pixels)), -(-len(pixels) // 500)):
-            similarity = wanted[rows] @ vectors.T
+            similarity = targets[rows] @ vectors.T
             nearest = similarity.argmax(1)
             is_near = similarity[np.arange(len(rows)), nearest] > SAME_SHAPE
             copies += int(_is_turned_copy(pixels[rows[is_near]], train[nearest[is_near]]).sum())

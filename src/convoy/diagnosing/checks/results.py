@@ -145,9 +145,9 @@ def best_of(rows: np.ndarray) -> Estimate:
     """
     accuracies, rng, gains = rows.mean(1), np.random.RandomState(0), []
     for _resample in range(RESAMPLES):
-        drawn = rows[:, rng.randint(rows.shape[1], size=rows.shape[1])].mean(1)
-        best = int(drawn.argmax())
-        gains.append(drawn[best] - accuracies[best])
+        resampled = rows[:, rng.randint(rows.shape[1], size=rows.shape[1])].mean(1)
+        best = int(resampled.argmax())
+        gains.append(resampled[best] - accuracies[best])
     low, high = np.quantile(gains, TAILS)
     return Estimate(float(np.mean(gains)), None, rows.shape[1], float(low), float(high), "newcombe")
 

@@ -93,24 +93,24 @@ def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
         train = images.train.images[sample(len(images.train), count)]
         pixels = np.concatenate([train, part.images[sample(len(part), count)]])
         labels = np.repeat([0, 1], count)
-        found = {
+        areas = {
             name: roc_aucs(scores(features.values, labels), labels, MIN_CLASS_IMAGES)[1]
             for name, features in of_pixels(pixels).items()
         }
-        name = max(found, key=lambda each: found[each])
-        if found[name] >= OTHER_PART:
+        name = max(areas, key=lambda each: areas[each])
+        if areas[name] >= OTHER_PART:
             yield Finding(
-                Severity.WARNING if found[name] >= VERY_OTHER_PART else Severity.HINT,
+                Severity.WARNING if areas[name] >= VERY_OTHER_PART else Severity.HINT,
                 _(
                     "A linear classifier separates {part} from training by {name} only (area under the ROC curve "
                     "{area:.3f}, {n:,} images of each)",
                     part=part_name,
                     name=name,
-                    area=found[name],
+                    area=areas[name],
                     n=count,
                 ),
                 _("Prepare both sets in the same way: channel order, brightness, resizing, compression"),
-                {"part": part_name, "features": name, "area": found[name], "images": count},
+                {"part": part_name, "features": name, "area": areas[name], "images": count},
             )
 
 

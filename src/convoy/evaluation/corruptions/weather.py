@@ -38,13 +38,13 @@ def fog(images: np.ndarray, level: tuple[float, float], random: np.random.Genera
 
 def frost(images: np.ndarray, level: tuple[float, float], random: np.random.Generator) -> np.ndarray:
     """Darkens the image and adds bright ridges of clouds, which look like ice crystals."""
-    kept, added = level
+    image_weight, added = level
     n, _, size, _ = images.shape
     first, second = (octaves(n, size, 1.6, random) for _ in range(2))
     ridges = (1 - np.abs(2 * first - 1)) ** 3  # thin where the clouds cross their mean
     ice = np.clip(0.2 + 0.35 * second + 0.75 * ridges, 0, 1)[:, None]
     tint = np.array([0.92, 0.97, 1.0], np.float32).reshape(3, 1, 1) if images.shape[1] == 3 else np.float32(1)
-    return np.float32(kept) * images + np.float32(added) * ice * tint
+    return np.float32(image_weight) * images + np.float32(added) * ice * tint
 
 
 def snow(images: np.ndarray, level: tuple[float, ...], random: np.random.Generator) -> np.ndarray:

@@ -96,8 +96,8 @@ class ArchivedReproduction(Reproduction):
         trials = replace(check, seeds=1).trials
         if not trials:  # counted, or not tried at this scale
             return check
-        found = [(trial.recipe.seed, self._by_seed(trial.recipe)) for trial in trials]
-        seeds = next(n for n in count() if any(first + n not in runs for first, runs in found))
+        archived = [(trial.recipe.seed, self._by_seed(trial.recipe)) for trial in trials]
+        seeds = next(n for n in count() if any(first + n not in runs for first, runs in archived))
         return replace(check, seeds=seeds) if seeds else None
 
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:

@@ -54,13 +54,13 @@ class CurveTest:
 
 def published_curves(label: str, numbers: Mapping[str, float | Sequence[float]]) -> list[PublishedCurve]:
     """Selects the curves among a model's published numbers, such as "test_accuracy_by_epoch" with its list."""
-    found = []
+    curves = []
     for part in PARTS:
         for quantity in QUANTITIES:
             values = numbers.get(f"{part}_{quantity}_by_epoch")
             if isinstance(values, Sequence):
-                found.append(PublishedCurve(label, part, quantity, tuple(values)))
-    return found
+                curves.append(PublishedCurve(label, part, quantity, tuple(values)))
+    return curves
 
 
 def values_of(curve: PublishedCurve, runs: Sequence[Run]) -> tuple[dict[int, list[float]], float]:

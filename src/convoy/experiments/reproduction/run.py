@@ -177,8 +177,8 @@ class TrainedReproduction(Reproduction):
             archives.archive_run(run, self.archive, measured=measured)
 
     def _finished(self, entries: Sequence[Entry]) -> list[Run | None]:
-        found = [Workspace(self.out).find(plan.fingerprint) for plan in plan_all(entry.recipe for entry in entries)]
-        return [run if run is not None and run.finished else None for run in found]
+        existing = [Workspace(self.out).find(plan.fingerprint) for plan in plan_all(entry.recipe for entry in entries)]
+        return [run if run is not None and run.finished else None for run in existing]
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

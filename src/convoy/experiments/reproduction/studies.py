@@ -51,16 +51,16 @@ def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side
     else:
         names = _names(_entries(recipes, options))
     with stage(names) as show:
-        shown = replace(session, show=show)
+        quiet_session = replace(session, show=show)
         match options:
             case Crossval():
-                return crossval.run(recipe, shown, folds=options.folds, repeats=options.repeats, label=label)
+                return crossval.run(recipe, quiet_session, folds=options.folds, repeats=options.repeats, label=label)
             case SeedsOfSources():
-                return seeds.run(recipe, shown, seeds=options.seeds, differences=options.difference)
+                return seeds.run(recipe, quiet_session, seeds=options.seeds, differences=options.difference)
             case Landscape():
                 varied, combined = _varied(recipes, options)
                 spec = _surfaces_of(options)
-                return landscape.run(combined, shown, design_of(options), surfaces=spec, varied=varied)
+                return landscape.run(combined, quiet_session, design_of(options), surfaces=spec, varied=varied)
 
 
 def _search(recipe: Recipe, options: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:

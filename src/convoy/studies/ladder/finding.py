@@ -125,12 +125,12 @@ def conclude(
     steps = [next(tested) for _ in steps]
     # The second recipe without its last change is the rung below, so that both effects are the same test.
     alone = [*(None if each is None else next(tested) for each in alone), steps[-1]]
-    found = tuple(
+    rung_results = tuple(
         Rung(rung.changes, mean(rung.accuracies), step, None if rung.without is None else mean(rung.without), taken)
         for rung, step, taken in zip(rungs, steps, alone, strict=True)
     )
     total = effect(end, start).difference
-    return LadderFinding(*labels, data, part, images, seeds, mean(start), mean(end), total, found, limit)
+    return LadderFinding(*labels, data, part, images, seeds, mean(start), mean(end), total, rung_results, limit)
 
 
 @dataclass(frozen=True)
