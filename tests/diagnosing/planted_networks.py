@@ -451,3 +451,27 @@ class ScalesShortcut(Residual):
         x *= 0.5
         y = self.second(self.relu(self.norm(x)))
         return F.max_pool2d(self.relu(self.second_norm(y + shortcut)), 2).flatten(1)
+
+
+class LastGelu(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(super().forward(x))
+
+
+class UnitLogits(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(super().forward(x), dim=1)
+
+
+class NormInEvaluation(Sound):
+    def train(self, mode: bool = True) -> NormInEvaluation:
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+
+class TwoViews(Sound):
+    """Sound: the batch norm is used twice, as are all layers before it, for images with the same statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + super().forward(x.flip(3))

@@ -85,6 +85,7 @@ class FirstStep:
     not_finite: Place | None  # the operation that first returned NaN or infinity
     # Of linear layers: the mean difference from the outputs of the first image.
     signals: tuple[tuple[Place, float], ...]
+    norms_in_evaluation: tuple[str, ...]  # batch norms that are in evaluation mode during training
     norms: tuple[Norm, ...]  # batch norms whose features are known
     adjacent: tuple[tuple[Place, Place], ...]  # pairs of linear layers without an activation function between them
     is_linear: bool  # all layers together are a linear function of the images
@@ -216,6 +217,11 @@ def _train(
             x, y = (each[: max(2, amount.images)] for each in batch)
             watch, logits = Watch(x), module(x.clone())
         is_random, stays_in_training = states != _random_states(), module.training
+        norms_in_evaluation = tuple(
+            name
+            for name, part in module.named_modules()
+            if stays_in_training and isinstance(part, nn.modules.batchnorm._BatchNorm) and not part.training
+        )
         loss = losses.build(recipe.train.loss, faults=recipe.protocol.faults)(logits, y)
     backward = _backward(module, loss, leaf) if amount.has_backward else flops
     not_finite = None
@@ -235,6 +241,7 @@ def _train(
         last=watch.writers.get(logits.data_ptr()),
         not_finite=not_finite,
         signals=tuple(watch.signals),
+        norms_in_evaluation=norms_in_evaluation,
         norms=tuple(watch.norms),
         adjacent=tuple(watch.adjacent),
         is_linear=not watch.operations & NOT_LINEAR and sum(watch.calls.values()) > 1 and _is_linear(module, x),

@@ -257,6 +257,18 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
     }
     still = [name for name, momentum in norms.items() if momentum == 0 and network.module.get_submodule(name).training]
     high = [name for name, momentum in norms.items() if momentum >= HIGH_MOMENTUM]
+    fixed = network.first_step.norms_in_evaluation
+    if fixed and not network.starts_from_weights and not network.recipe.model.freeze:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "Batch norms stay in evaluation mode in training, so that they keep their initial statistics, mean 0 "
+                "and variance 1: {names}",
+                names=joined(fixed[:PAIRS]),
+            ),
+            _("Remove eval() of these layers, which is meant for pretrained weights"),
+            {"norms": len(fixed)},
+        )
     if still:
         yield Finding(
             Severity.WARNING,

@@ -90,7 +90,14 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
         "hardtanh": (0.0, 6.0),
         "clamp": (float(logits.min()), float(logits.max())),
         "clamp_min": (float(logits.min()), math.inf),
+        "softplus": (0.0, math.inf),
+        "abs": (0.0, math.inf),
+        "log_sigmoid_forward": (-math.inf, 0.0),
+        "gelu": (-0.17, math.inf),
+        "silu": (-0.28, math.inf),
+        "elu": (-1.0, math.inf),
     }
+    yield from _unit_vectors(network)
     if not isinstance(network.recipe.train.loss, CrossEntropy) or last is None or last.operation not in bounds:
         yield from _dropout_before_loss(network)
         return
@@ -107,6 +114,18 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
         _("Remove the activation after the last layer"),
         {"operation": last.operation, "least": float(logits.min()), "largest": float(logits.max())},
     )
+
+
+def _unit_vectors(network: Network) -> Iterator[Finding]:
+    """Logits of length 1 differ by at most sqrt(2), so that no class becomes probable."""
+    lengths = network.first_step.logits.norm(dim=1)
+    if isinstance(network.recipe.train.loss, CrossEntropy) and bool(((lengths - 1).abs() < 1e-4).all()):
+        yield Finding(
+            Severity.WARNING,
+            _("The logits of each image have length 1, so that no class can become probable"),
+            _("Remove the normalisation of the outputs, or multiply them by a scale, such as 10 or a parameter"),
+            {"largest": float(network.first_step.logits.max())},
+        )
 
 
 def _dropout_before_loss(network: Network) -> Iterator[Finding]:
@@ -268,7 +287,13 @@ def shared_weights(network: Network) -> Iterator[Finding]:
     """Finds layers that one forward pass calls several times, and tensors with several names."""
     modules = dict(network.module.named_modules())
     repeated = [name for name, count in network.first_step.calls.items() if count > 1]
-    norms = [name for name in repeated if isinstance(modules[name], nn.modules.batchnorm._BatchNorm)]
+    calls = network.first_step.calls
+    # If all layers before it are called as often, the images are several views, with the same statistics.
+    norms = []
+    for name in repeated:
+        earlier = {calls[each] for each in [*calls][: [*calls].index(name)]}
+        if isinstance(modules[name], nn.modules.batchnorm._BatchNorm) and earlier != {calls[name]}:
+            norms.append(name)
     if norms:
         yield Finding(
             Severity.WARNING,
