@@ -3,7 +3,7 @@ from __future__ import annotations
 import gc
 import subprocess
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +187,16 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.forks import WorkerProcess
 
     monkeypatch.setattr("convoy.studies.child.subprocess", SimpleNamespace(Popen=WorkerProcess, PIPE=subprocess.PIPE))
+
+
+@pytest.fixture(scope="session")
+def one_registry() -> Iterator[None]:
+    """Builds the operators of torch's ONNX exporter once instead of in each export, which takes a second."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture

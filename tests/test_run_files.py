@@ -303,6 +303,7 @@ def test_a_run_whose_weights_were_deleted_is_not_an_archived_run(run: Run) -> No
         network_of(run)
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_report_shows_the_edited_and_the_recounted_score(call: Call, run: Run) -> None:
     accuracy = run.scores["test"].accuracy
     edit_accuracy(run)
@@ -377,7 +378,8 @@ def test_an_edited_confusion_matrix_is_recounted(run: Run) -> None:
     assert scores_of(run)["test"].confusion == confusion.tolist()
 
 
-def test_the_report_of_a_study_names_the_run_with_edited_scores(call: Call, tmp_path: Path, page_alone: None) -> None:
+@pytest.mark.usefixtures("words_alone")
+def test_the_report_of_a_study_names_the_run_with_edited_scores(call: Call, tmp_path: Path) -> None:
     study = fake_study(tmp_path / "out", {"lenet": FakeModel(), "two_conv_cnn": FakeModel()}, seeds=(1,))
     run = study.members[0].run
     edit_accuracy(run, 0.125)

@@ -48,6 +48,7 @@ def test_one_file_of_plain_pytorch_builds_the_same_network(
 
 
 @pytest.mark.skipif(not (find_spec("onnxruntime") and find_spec("onnxscript")), reason="needs the extra onnx")
+@pytest.mark.usefixtures("one_registry")
 @pytest.mark.parametrize("name", ONE_OF_A_KIND)
 def test_onnx_gives_the_same_logits(name: str, tmp_path: Path) -> None:
     images = np.repeat(mnist("train")[0][:20], 3, axis=1)

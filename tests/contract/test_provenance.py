@@ -20,7 +20,7 @@ from convoy.experiments import experiment as experiments
 from convoy.models import MODELS, create
 from convoy.recipe import Recipe
 
-IMAGES, FEW_IMAGES = 64, 32  # few for networks with more than 100 million multiply-adds, which take minutes
+IMAGES, FEW_IMAGES = 32, 16  # few for networks with more than 100 million multiply-adds, which take minutes
 SPREAD_FACTOR = 1.5  # allowed ratio of one seed to the mean of five; other initial weights differ more (see below)
 
 every_network = pytest.mark.parametrize("name", list(PLAIN))

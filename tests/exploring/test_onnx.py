@@ -23,6 +23,7 @@ from convoy.runs import Run
 ORT = Path(__file__).parents[2] / DEFAULT_FOLDER  # of `npm install onnxruntime-web` in the checkout
 
 
+@pytest.mark.usefixtures("one_registry")
 def test_the_values_of_all_operations_are_outputs_of_the_model(digits_run: Run) -> None:
     network = network_of(digits_run)
     model, graph = read_model(graphs.onnx(digits_run, Settings(preprocessing="outside")).files[0], 44_426)
@@ -40,6 +41,7 @@ def test_the_values_of_all_operations_are_outputs_of_the_model(digits_run: Run) 
     assert sum(np.prod(operation.settings.get("weight", 0)) for operation in graph.operations) == 44_426 - 236  # biases
 
 
+@pytest.mark.usefixtures("one_registry")
 def test_a_batch_norm_is_an_operation_with_its_numbers() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
     network[1].running_mean.fill_(0.5)

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,6 +47,9 @@ class _Module:
             first -= 1
         lines = (_FOR_TOOLS.sub("", line) for line in self.lines[first : node.end_lineno])
         return "\n".join(line.rstrip() for line in lines).lstrip("\n")
+
+
+_parsed = lru_cache(maxsize=64)(_Module)  # parsing those of a bundle takes longer than the rest of FlatModule
 
 
 class FlatModule:
@@ -96,7 +100,7 @@ class FlatModule:
 
     def _visit(self, module: str, name: str) -> None:
         if module not in self._modules:
-            self._modules[module] = _Module(module)
+            self._modules[module] = _parsed(module)
         parsed = self._modules[module]
         used = self._used.setdefault(module, set())
         if name in used or name in self._without:
