@@ -197,7 +197,7 @@ def _split_off(
                 value=len(indices) - count,
                 count=count,
                 part=part,
-                change="larger" if count < 1 else "smaller",
+                change=_("larger") if count < 1 else _("smaller"),
             )
         )
     seed = derive_seed(spec.seed, f"split {part}")
@@ -208,7 +208,7 @@ def _split_off(
             n_groups = len(np.unique(groups[indices]))
             raise DataError(
                 _(
-                    "{where}: their {n_groups} groups by {group_by!r} are too few or too large to split",
+                    "{where}: the {n_groups} groups by {group_by!r} are too few or too large to split",
                     where=where,
                     n_groups=n_groups,
                     group_by=spec.group_by,
@@ -224,7 +224,7 @@ def _split_off(
                 where=where,
                 smaller=smaller,
                 n_classes=n_classes,
-                change="larger" if count == smaller else "smaller",
+                change=_("larger") if count == smaller else _("smaller"),
                 part=part,
             )
         )

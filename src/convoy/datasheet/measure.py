@@ -48,7 +48,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
         size=train.size,
         content_hash=dataset.content_hash,
         notes=dataset.notes,
-        parts={part: _part_facts(images, levels[part]) for part, images in parts.items()},
+        parts={part: _part_summary(images, levels[part]) for part, images in parts.items()},
         duplicates=summary_module.Duplicates(
             sum(map(len, parts.values())) - len(duplicates.same_pixels) >= MIN_IMAGES,
             tuple(_between(pairs, list(parts))),
@@ -70,7 +70,7 @@ def _levels(images: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _part_facts(part: ImageSet, levels: np.ndarray) -> Part:
+def _part_summary(part: ImageSet, levels: np.ndarray) -> Part:
     per_class = np.array(part.class_counts)
     shares = per_class[per_class > 0] / len(part)
     pixels = levels.sum(axis=1)

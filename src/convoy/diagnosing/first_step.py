@@ -24,7 +24,7 @@ from convoy.evaluation.interruption import Interrupted
 from convoy.recipe import Recipe
 
 MAX_EVALUATIONS = 8  # of a network that uses random numbers in evaluation
-SOME = 1000  # values of a gradient
+FIRST_VALUES = 1000  # values of a gradient that are tested first
 NOT_LINEAR = {
     "relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold", "sigmoid", "sigmoid_", "tanh", "tanh_", "gelu",
     "silu", "silu_", "leaky_relu", "leaky_relu_", "elu", "elu_", "_prelu_kernel", "hardswish", "hardswish_", "_softmax",
@@ -46,7 +46,7 @@ class Gradient(StrEnum):
             return cls.NONE
         if gradient.layout != torch.strided:
             return cls.SPARSE
-        sample = gradient.flatten()[:SOME]  # nearly always enough
+        sample = gradient.flatten()[:FIRST_VALUES]  # nearly always enough
         return cls.NONZERO if bool(sample.any()) or bool(gradient.any()) else cls.ZERO
 
 
@@ -54,7 +54,7 @@ class Gradient(StrEnum):
 class Evaluation:
     """One image, evaluated several times."""
 
-    # [1, classes] each: 2, or more if the network uses random numbers; 1 of a slow network that does not
+    # [1, classes] each. Two outputs, more for a network that uses random numbers; one for a slow network that does not
     outputs: tuple[torch.Tensor, ...]
     calls: Counter[str]  # of each module with parameters, by name
     changed_buffers: tuple[str, ...]
@@ -129,8 +129,8 @@ def first_step(
 ) -> FirstStep:
     """Exceptions of the network are not caught. `x` is float32 [B, C, H, W], normalised.
 
-    Slow networks get fewer images. With `may_skip`, what takes too long even so raises TooSlowError, here or in
-    `backward`.
+    Slow networks get fewer images. With `may_skip`, raises TooSlowError, here or in `backward`, for a pass that takes
+    too long even for one image.
     """
     with unchanged(module):
         counter = CostCounter(module, may_skip=may_skip)
@@ -147,7 +147,7 @@ class _First(NamedTuple):
 
     outputs: torch.Tensor
     calls: Counter[str]
-    buffers: dict[str, torch.Tensor]  # before it
+    buffers: dict[str, torch.Tensor]  # before the evaluation
     changes_images: bool
     is_random: bool
 

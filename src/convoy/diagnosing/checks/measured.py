@@ -59,7 +59,7 @@ def effect_of_softmax(trainings: Trainings) -> Iterator[Finding]:
 
 
 def permuted_labels(trainings: Trainings) -> Iterator[Finding]:
-    """A network trained on permuted labels can only guess, unless it knows the labels from something else."""
+    """The accuracy of a network trained on permuted labels is at chance, unless labels leak from another source."""
     labels, predicted = trainings.with_permuted_labels()
     classes = trainings.network.classes
     confusion = np.zeros((classes, classes))
@@ -75,8 +75,9 @@ def permuted_labels(trainings: Trainings) -> Iterator[Finding]:
     yield Finding(
         Severity.ERROR if is_above else Severity.HINT,
         _(
-            "Trained on permuted labels, the network classifies {accuracy:.2%} of the {part} images correctly, above "
-            "chance ({chance:.2%}): it knows their labels from something else than the training labels",
+            "Trained on permuted labels, the network classifies {accuracy:.2%} of the {part} images "
+            "correctly, above chance ({chance:.2%}): labels of these images leak from another source than "
+            "the training labels",
             accuracy=excess + chance,
             chance=chance,
             part=trainings.part,

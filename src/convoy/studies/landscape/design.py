@@ -59,7 +59,7 @@ class Design:
         ]
 
     def own_rate(self, recipe: Recipe) -> float:
-        """The rate of the probed run: the recipe's, or the first if that is not among the rates."""
+        """The rate of the probed run: the recipe's own, or the first of `lrs` if the recipe's is not among them."""
         return recipe.optim.lr if recipe.optim.lr in self.lrs else self.lrs[0]
 
 
