@@ -82,6 +82,8 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
         assert typeset("训练 8 和 测试 2, 共 2 个模型 和 数据") == "训练 8 和测试 2，共 2 个模型和数据"
         assert typeset("类别 8，94.56 %（974 张图像）. 范围") == "类别 8，94.56%（974 张图像）。范围"
         assert typeset("更高 (测试准确率), f(x)") == "更高（测试准确率），f(x)"
+        assert typeset("准确率 (%)") == "准确率（%）"
+        assert typeset("lenet 52%; 参数量 2; vgg 3%; n = 2") == "lenet 52%；参数量 2；vgg 3%；n = 2"
     assert typeset("日本, 损失; n = 2") == "日本, 损失; n = 2"
 
 

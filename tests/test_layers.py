@@ -82,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
     "counts": {"recipe", "run_contents", "run_files"},
     "record": {"counts", "recipe", "run_contents", "run_files", "runs"},
     "events": {"run_contents"},
-    "archive": {"files", "run_files", "runs", "recipe", "registry", "text"},
+    "archive": {"files", "run_contents", "run_files", "runs", "recipe", "registry", "text"},
     "models": {"registry", "text"},
     "data": {"registry", "recipe", "randomness", "process", "files", "text"},
     "checkpoint": {"files", "text"},
@@ -186,6 +186,7 @@ ALLOWED: dict[str, set[str]] = {
         "text",
     },
     "lab": {
+        "run_contents",
         "registry",
         "recipe",
         "models",

@@ -31,6 +31,7 @@ import numpy as np
 from convoy.files import read_json, write_bytes
 from convoy.recipe import Recipe
 from convoy.registry import HUB, is_user_class
+from convoy.run_contents import state_name
 from convoy.run_files import result_hashes, sealed
 from convoy.runs import Run, Study
 from convoy.text import gettext as _
@@ -53,7 +54,9 @@ def archive_run(run: Run, folder: str | Path, *, measured: Mapping[str, float] |
     replaced by their last part, so that no home directory is published. Raises ValueError for an unfinished run.
     """
     if not run.finished:
-        raise ValueError(_("{path} is {state}: only finished runs are archived", path=run.path, state=run.state))
+        raise ValueError(
+            _("{path} is {state}: only finished runs are archived", path=run.path, state=state_name(run.state))
+        )
     target = Path(folder) / run.name
     if not _is_archived(target, run, measured or {}):
         _check_archive(Path(folder))

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from convoy.run_contents import Score
+from convoy.run_contents import Score, part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import ngettext
@@ -65,14 +65,14 @@ def sentence(name: str, part: str, result: AtChance) -> str:
             "{name} predicts class {predicted} for every {part} image: it has not learned",
             name=name,
             predicted=result.predicted,
-            part=part,
+            part=part_name(part),
         )
     return _(
         "{name} is at chance level: {accuracy:.2f} % {part} accuracy; guesses that ignore the image "
         "reach {chance:.2f} %",
         name=name,
         accuracy=100 * result.accuracy,
-        part=part,
+        part=part_name(part),
         chance=100 * result.chance,
     )
 

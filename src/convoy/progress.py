@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from convoy.events import Ended, EpochEnded, Event, Note, Progress, Started
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.wrap import typeset
 
 MIN_WIDTH_FOR_SPEED = 120  # columns of the terminal
 UPDATE_SECONDS = 0.2  # between two updates of bars in a notebook
@@ -76,8 +77,9 @@ class Display:
 
     def show(self, position: int, event: Event) -> None:
         if not isinstance(event, Progress) and self._is_printed(event):
+            text = typeset(self._prefix(position, event) + event.text)
             # Wrapped only on a terminal; elsewhere, each event is one line.
-            self._console.print(self._prefix(position, event) + event.text, markup=False, soft_wrap=self._bars is None)
+            self._console.print(text, markup=False, soft_wrap=self._bars is None)
         if self._bars is None:
             return
         if isinstance(event, Progress):

@@ -23,6 +23,23 @@ class RunState(StrEnum):
     FINISHED = "finished"
 
 
+def part_name(part: str) -> str:
+    """Returns the name of a part in the language of messages."""
+    names = {"train": _("train"), "validation": _("validation"), "test": _("test"), "fold": _("fold")}
+    return names.get(part, part)
+
+
+def state_name(state: str) -> str:
+    """Returns the state of a run in the language of messages."""
+    names = {
+        RunState.RUNNING: _("running"),
+        RunState.INTERRUPTED: _("interrupted"),
+        RunState.PRUNED: _("pruned"),
+        RunState.FINISHED: _("finished"),
+    }
+    return names[RunState(state)] if state in list(RunState) else state
+
+
 DIVERGED, ALL_EPOCHS = "diverged", "epochs"  # names of stop rules
 
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from convoy import api
-from convoy.cli.app import Call, command, data_app, print_json, print_table
+from convoy.cli.app import Call, command, data_app, print_json, print_table, say
 from convoy.text import gettext as _
+from convoy.text.wrap import typeset
 
 
 @command(api.data_sheet, "show", data_app)
@@ -21,17 +22,19 @@ def show(call: Call, as_json: bool) -> None:
         return
     from convoy.datasheet import words
 
-    print(f"{sheet.summary.name}: {words.sentence(sheet.summary)}")
+    say(f"{sheet.summary.name}: {words.sentence(sheet.summary)}")
     for caveat in words.caveats(sheet.summary):
-        print(f"- {caveat}")
+        say(f"- {caveat}")
     for table in (words.parts_table(sheet.summary), words.duplicates_table(sheet.summary)):
-        titles = [f"{column.title} ({column.unit})" if column.unit else column.title for column in table.columns]
+        titles = [
+            typeset(f"{column.title} ({column.unit})") if column.unit else column.title for column in table.columns
+        ]
         print()
         print_table([dict(zip(titles, (cell.text for cell in row), strict=True)) for row in table.rows], titles[:1])
     print()
     for title, fact in words.about(sheet.summary):
         if fact:
-            print(f"{title}: {fact}")
+            say(_("{labels}: {text}", labels=title, text=fact))
     print(sheet.page)
 
 

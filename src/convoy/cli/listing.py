@@ -37,10 +37,10 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
         print(_("no {kind} in {out}", kind=_("runs") if kind == "runs" else _("studies"), out=out))
         return
     columns = [name for name in COLUMNS[kind] if name not in TOO_LONG_FOR_A_LINE and any(row[name] for row in rows)]
-    texts = [name for name in columns if name not in ("epochs", "date", *PARTS)]
+    texts = [name for name in columns if name not in ("parameters", "epochs", "date", *PARTS)]
     titles = _titles()
     print_table(
-        [{titles[name]: "" if row[name] is None else str(row[name]) for name in columns} for row in rows],
+        [{titles[name]: _cell(name, row[name]) for name in columns} for row in rows],
         [titles[name] for name in texts],
     )
 
@@ -56,6 +56,16 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "studies": ("name", "kind", "sentence"),
 }
 TOO_LONG_FOR_A_LINE = ("classes", "licence", "citation", "homepage")
+
+
+def _cell(column: str, value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if column == "state":
+        from convoy.run_contents import state_name
+
+        return state_name(str(value))
+    return "" if value is None else str(value)
 
 
 def _titles() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import get_args
 
 from cyclopts import (
@@ -29,8 +30,11 @@ def sentence(error: CycloptsError) -> str:
         text = _("unexpected argument {tokens}: --help lists the arguments of this command", tokens=unexpected)
     elif isinstance(error, UnknownOptionError):
         flag = str(error.token.keyword or error.token.value)
-        hint = advice(flag, {name for argument in error.argument_collection for name in argument.names})
-        text = _("unknown option {flag}: {hint}", flag=flag, hint=hint) if hint else None
+        options = {name for argument in error.argument_collection for name in argument.names}
+        close = get_close_matches(flag, options, 1)
+        hint = advice(flag, options)
+        hint = hint or (_("did you mean {name}?", name=close[0]) if close else _("--help lists the options"))
+        text = _("unknown option {flag}: {hint}", flag=flag, hint=hint)
     elif isinstance(error, MissingArgumentError):
         text = _missing(error)
     elif isinstance(error, RepeatArgumentError):

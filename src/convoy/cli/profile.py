@@ -33,7 +33,7 @@ def _show(profile: Profile) -> None:
     """Prints the layers and totals of one network."""
     from convoy.profiling import page, words
 
-    print(f"{profile.label}: {words.images(profile)}")
+    say(f"{profile.label}: {words.images(profile)}")
     _print(page.layer_tables(profile, named=False)[0])
     for total in (*words.totals(profile), ""):
         say(total)

@@ -171,7 +171,7 @@ def _ink(ink: Ink) -> str:
 
 @command(api.export)
 def export(call: Call, as_json: bool) -> None:
-    from convoy.reporting.words import part_name
+    from convoy.run_contents import part_name
 
     files, parity = call()
     if as_json:

@@ -256,7 +256,7 @@ def _parts(root: Path) -> dict[str, Path]:
         return {"train": root}
     for part in PARTS:
         if len(folders.get(part, ())) > 1:
-            both = " and ".join(folder.name for folder in folders[part])
+            both = listed(folder.name for folder in folders[part])
             raise DataError(
                 _("{root}: two folders for the {part} set, {both}: rename one", root=root, part=part, both=both)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from convoy.datasheet.summary import About, DataSummary, DuplicateCounts, Part
 from convoy.reporting.content import Field, Table, TextField, table_of
 from convoy.text import gettext as _
+from convoy.text import translated
 from convoy.text.lists import listed
 
 UNBALANCED = 1.5  # largest class / smallest class
@@ -186,7 +187,7 @@ def about(summary: DataSummary) -> list[tuple[str, str]]:
     description = summary.about or About("", "", "", "")
     test_set = _("read for this data sheet; nothing is trained or selected, so this does not count as an opening")
     return [
-        (_("Content"), description.summary),
+        (_("Content"), translated(description.summary)),
         (_("Licence"), description.licence),
         (_("Source"), description.citation),
         (_("Home page"), description.homepage),

@@ -162,7 +162,7 @@ def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
                 "The network is too large for these checks before a training, at {flops:.0f} billion FLOPs per image: "
                 "{checks}",
                 flops=flops / 1e9,
-                checks=", ".join(names),
+                checks=joined(names),
             ),
             _("Run them with convoy doctor and the name of the network or recipe"),
             {"flops_per_image": flops},

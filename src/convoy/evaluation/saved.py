@@ -36,7 +36,7 @@ from convoy.recipe.files import Override
 from convoy.recipe.sections import Data
 from convoy.record import SCORES, contradictions, images_that_may_change
 from convoy.registry import missing
-from convoy.run_contents import Score
+from convoy.run_contents import Score, state_name
 from convoy.run_files import Contradiction
 from convoy.runs import WEIGHTS, Run, Workspace
 from convoy.text import gettext as _
@@ -174,7 +174,11 @@ def _check_corruptions(target: Run | Path, subject: _Subject) -> None:
     if isinstance(target, Run):
         if not target.finished:
             raise ValueError(
-                _("{path} is {state}: corruptions are scored for finished runs", path=target.path, state=target.state)
+                _(
+                    "{path} is {state}: corruptions are scored for finished runs",
+                    path=target.path,
+                    state=state_name(target.state),
+                )
             )
         target.check_files()
     kinds_for(subject.test.channels, subject.test.size)

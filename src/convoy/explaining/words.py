@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from convoy.explaining.result import Attribution, ExplainedImage, Explanation, LayerStatistics, MapSummary
 from convoy.reporting.content import Cell, Field, Table, TextField, table_of
-from convoy.reporting.words import part_name
+from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import listed
@@ -100,8 +100,8 @@ def attribution_table(explanation: Explanation) -> Table:
         TextField(_("Class"), lambda row: Cell(row[1].name, _("true") if row[1] is not row[0].predicted else "")),
         Field(_("Probability"), lambda row: f"{100 * row[1].probability:.2f}", "%"),
         Field(_("Output"), lambda row: fixed(row[1].output, 3)),
-        Field(_("Change"), lambda row: fixed(row[1].change, 3), _("from black")),
-        Field(_("Sum"), lambda row: fixed(row[1].total, 3), _("of attributions")),
+        Field(_("Change of the output"), lambda row: fixed(row[1].change, 3), _("from black")),
+        Field(_("Sum of the attributions"), lambda row: fixed(row[1].total, 3)),
         Field(_("Error"), lambda row: fixed(row[1].error, 3, signed=True)),
     ]
     note = _(

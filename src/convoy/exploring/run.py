@@ -24,8 +24,7 @@ from convoy.exploring.onnx_runtime import OnnxRuntime
 from convoy.exploring.trace import trace
 from convoy.exporting import graphs
 from convoy.exporting.content import Settings
-from convoy.reporting.words import part_name
-from convoy.run_contents import RunData
+from convoy.run_contents import RunData, part_name
 from convoy.runs import Member, Run
 from convoy.text import gettext as _
 

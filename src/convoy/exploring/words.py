@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from convoy.exploring.content import PageContent, RunContent
 from convoy.reporting.content import readable
-from convoy.reporting.words import part_name
+from convoy.run_contents import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import in_language, languages, page_language

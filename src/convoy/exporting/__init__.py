@@ -14,7 +14,7 @@ from convoy.files import write_bytes
 from convoy.registry import unknown
 from convoy.runs import Run
 from convoy.text import gettext as _
-from convoy.text.lists import joined
+from convoy.text.lists import joined, listed
 from convoy.tracking import TRACKERS
 
 PREPROCESSING = ("inside", "outside")
@@ -82,7 +82,7 @@ def export(
     own = {"--preprocessing": preprocessing is not None, "--temperature": settings.temperature}
     if not export_format.is_graph and any(own.values()):
         option = next(name for name, is_set in own.items() if is_set)
-        graphs_ = " and ".join(name for name, each in FORMATS.items() if each.is_graph)
+        graphs_ = listed(name for name, each in FORMATS.items() if each.is_graph)
         raise ValueError(_("{option}: only for --to {graphs}, not for {to}", option=option, graphs=graphs_, to=to))
     if preprocessing is not None:
         if preprocessing not in PREPROCESSING:

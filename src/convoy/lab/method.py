@@ -10,7 +10,8 @@ from convoy.models import MODELS
 from convoy.recipe.sections import Constant, Cosine, CrossEntropy, OneCycle, Plateau, Range, Step
 from convoy.registry import is_external, is_user_class
 from convoy.reporting.reading import Groups, RunView
-from convoy.reporting.words import accuracy_name, part_name
+from convoy.reporting.words import accuracy_name
+from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext, translated
 from convoy.text.lists import joined, listed

@@ -15,7 +15,7 @@ from convoy.evaluation.calibration import Bin, Calibration, PartCalibration
 from convoy.reporting.content import Cell, Chart, Field, Panel, Prose, Section, Table, TextField, table_of
 from convoy.reporting.palette import INK, MODELS, MUTED, PAPER
 from convoy.reporting.reading import Groups, RunView, with_score
-from convoy.reporting.words import part_name
+from convoy.run_contents import part_name
 from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
 from convoy.text.numbers import fixed

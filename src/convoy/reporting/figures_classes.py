@@ -13,8 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from convoy.reporting.content import shortened
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, WASH
-from convoy.reporting.words import part_name
-from convoy.run_contents import Score
+from convoy.run_contents import Score, part_name
 from convoy.text import gettext as _
 
 MANY_CLASSES = 20  # a matrix with more classes is drawn as an image without numbers

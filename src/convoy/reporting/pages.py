@@ -14,6 +14,7 @@ from convoy.reporting.content import Block, Cell, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import PARTS, RunView, chance_levels, read_run
 from convoy.reporting.words import accuracy_name
+from convoy.run_contents import state_name
 from convoy.runs import Run, Study
 from convoy.stats import wilson
 from convoy.text import gettext as _
@@ -106,7 +107,7 @@ def _run_sentence(view: RunView, part: str) -> str:
         return _(
             "{label} is not finished ({state}: {reason}); no accuracy is reported",
             label=label,
-            state=status.state,
+            state=state_name(status.state),
             reason=reason,
         )
     return _("{label} was trained without held-out images; no accuracy is reported", label=label)

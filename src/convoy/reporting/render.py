@@ -17,6 +17,7 @@ from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 from convoy.text import gettext as _
 from convoy.text import page_language
+from convoy.text.wrap import typeset
 
 FIGURES = (Chart, Gallery, Drawing, Scene3D)  # blocks with a figure number
 
@@ -96,6 +97,7 @@ def markdown(page: Page) -> str:
     text = environment.get_template("report.md.j2").render(
         page=page,
         full_stop=full_stop,
+        fact=lambda name, text: _("{labels}: {text}", labels=name, text=text),
         figure_title=figure_titles(page).__getitem__,
         kind=kind_of,
         raw=_Raw,
@@ -193,7 +195,7 @@ def _cell_text(cell: Any) -> _Raw:
     if cell.link:
         text = f"[{text}]({_markdown_link(cell.link)})"
     note = _markdown_cell(cell.note)
-    return _Raw(f"{text} {note}" if note and note[0] in "±o(" else f"{text} ({note})" if note else text)
+    return _Raw(typeset(f"{text} {note}" if note[0] in "±o(" else f"{text} ({note})") if note else text)
 
 
 def _markdown_link(link: str) -> _Raw:

@@ -33,7 +33,7 @@ from convoy.reporting.content import (
 )
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import Groups, RunView, all_views, distinct, with_score
-from convoy.reporting.words import part_name
+from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import joined, listed

@@ -14,8 +14,8 @@ from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.figures_classes import ConfusedPair
 from convoy.reporting.quantities import MIB, quartile_range
 from convoy.reporting.reading import PARTS, Groups, RunView, all_views, distinct
-from convoy.reporting.words import accuracy_title, part_name
-from convoy.run_contents import ClassScore, Cost, Environment, Score
+from convoy.reporting.words import accuracy_title
+from convoy.run_contents import ClassScore, Cost, Environment, Score, part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text.numbers import compact, fixed, plain

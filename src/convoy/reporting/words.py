@@ -5,11 +5,6 @@ from __future__ import annotations
 from convoy.text import gettext as _
 
 
-def part_name(part: str) -> str:
-    names = {"train": _("train"), "validation": _("validation"), "test": _("test"), "fold": _("fold")}
-    return names.get(part, part)
-
-
 def accuracy_title(part: str) -> str:
     titles = {"test": _("Test accuracy"), "fold": _("Fold accuracy"), "validation": _("Validation accuracy")}
     return titles[part]

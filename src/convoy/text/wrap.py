@@ -11,7 +11,7 @@ from convoy.text import page_language
 _PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（）《》]+|[^\s])[，。、：；！？）”》…]*")
 
 _CHINESE = re.compile("[\u3400-\u9fff]")
-_PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)")
+_PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)|(?<=[\u3400-\u9fff%]) ?\(([^()]+)\)")
 _MARKS = re.compile(r"(?<=[\u3400-\u9fff）”])[;,:](?= )|[;,:](?= [\u3400-\u9fff（“])")
 _FULL_WIDTH = {";": "；", ",": "，", ":": "："}
 
@@ -39,8 +39,8 @@ def typeset(text: str) -> str:
     text = re.sub(r"(?<=\d) %", "%", text)
     if _CHINESE.search(text) is None:
         return text
-    text = _PARENTHESES.sub(r"（\1）", text)
-    text = _MARKS.sub(lambda mark: _FULL_WIDTH[mark.group()], text)
+    text = _PARENTHESES.sub(lambda match: f"（{match[1] or match[2]}）", text)
+    text = _MARKS.sub(lambda mark: _FULL_WIDTH[mark.group()], text).replace("; ", "；")
     text = re.sub(r"(?<=[\u3400-\u9fff]) (?=[和或] )|(?<= [和或]) (?=[\u3400-\u9fff])", "", text)
     text = re.sub(r"(?<=[\u3400-\u9fff）”])\.(?= |$)", "。", text)
     return re.sub(r"(?<=[，。、：；！？）]) +(?=\S)", "", text)

@@ -161,7 +161,7 @@ def _of_weights(run: Run, plan: Plan, *, has_data: bool) -> Iterator[CheckResult
         yield not_checkable(run.name, Check.PREDICTIONS, _("archived without weights") if run.is_archived else reason)
         yield not_checkable(run.name, Check.COST, _("archived without weights") if run.is_archived else reason)
         return
-    words = _("outputs of {n} images and their scores, from the weights", n=result.images)
+    words = _("outputs of {n:,} images and their scores, from the weights", n=result.images)
     gap = Gap(result.largest, result.tolerance)
     yield comparison(run.name, Check.PREDICTIONS, words, result.contradictions, gap)
     yield _or_reason(run, Check.COST, lambda: _of_cost(run, plan, module))

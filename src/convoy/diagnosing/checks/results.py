@@ -14,7 +14,7 @@ from convoy.diagnosing.records import Records, is_correct, without_faults, witho
 from convoy.diagnosing.suspects import find_suspects
 from convoy.power import seeds_needed, smallest_detectable
 from convoy.record import contradictions
-from convoy.run_contents import RunState
+from convoy.run_contents import RunState, state_name
 from convoy.stats import TAILS, Estimate, mcnemar, spread_interval, t_interval, wilson
 from convoy.text import gettext as _
 from convoy.text.lists import joined
@@ -33,7 +33,7 @@ def unfinished(records: Records) -> Iterator[Finding]:
                 Severity.ERROR,
                 _("{run} diverged: loss or gradient stayed infinite or NaN", run=run.name)
                 if run.status.diverged
-                else _("{run} is {state}", run=run.name, state=state.value),
+                else _("{run} is {state}", run=run.name, state=state_name(state)),
                 _("Use a lower learning rate; convoy lr-range shows the usable range")
                 if run.status.diverged
                 else _("Train it to the end"),

@@ -21,7 +21,7 @@ from convoy.reporting import ticks
 from convoy.reporting.palette import HEAT, INK, MUTED, PAPER, Look
 from convoy.reporting.rows import ChartRow, RowChart, interval_of
 from convoy.reporting.rows import Value as RowValue
-from convoy.reporting.words import part_name
+from convoy.run_contents import part_name
 from convoy.stats import Estimate, mean_of
 from convoy.text import gettext as _
 

@@ -18,8 +18,7 @@ from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import cost_parts
 from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import flops_note
-from convoy.reporting.words import part_name
-from convoy.run_contents import EpochMetrics
+from convoy.run_contents import EpochMetrics, part_name
 from convoy.stats import Estimate, mean_of, t_interval
 from convoy.studies.compare.finding import Cost, cost_of
 from convoy.studies.compare.tables import cost_fields

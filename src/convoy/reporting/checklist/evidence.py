@@ -13,8 +13,7 @@ from convoy.recipe.faults import Aspect, Fault
 from convoy.reporting.about import About
 from convoy.reporting.checklist.answers import Answer, Evidence
 from convoy.reporting.reading import PARTS, RunView, distinct, read_run, read_study
-from convoy.reporting.words import part_name
-from convoy.run_contents import RunData
+from convoy.run_contents import RunData, part_name
 from convoy.runs import Run, Study, Workspace
 from convoy.text import gettext as _
 from convoy.text.lists import joined, listed

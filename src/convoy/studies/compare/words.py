@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from convoy import chance
 from convoy.reporting.about import About, Cite
-from convoy.reporting.words import accuracy_name, accuracy_title, part_name
+from convoy.reporting.words import accuracy_name, accuracy_title
+from convoy.run_contents import part_name, state_name
 from convoy.studies.compare.ablation import Ablation, Interaction
 from convoy.studies.compare.finding import CompareFinding, UnintendedDifference
 from convoy.studies.compare.images import MissingTest, Reason
@@ -151,7 +152,7 @@ def caveats(finding: CompareFinding) -> list[str]:
     texts = chance.sentences_of(runs, finding.part)
     texts += [f"{listed(flag.labels)}: {flag.text}" if flag.labels else flag.text for flag in finding.flags]
     for run in finding.left_out:
-        ending = ": ".join(filter(None, (run.state, run.reason)))
+        ending = ": ".join(filter(None, (state_name(run.state), run.reason)))
         text = _("{label}, seed {seed} is left out: no {part} score", label=run.label, seed=run.seed, part=part)
         texts.append(f"{text} ({ending})")
     if finding.mixed is not None:

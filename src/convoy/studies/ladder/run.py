@@ -18,6 +18,7 @@ from convoy.studies.ladder.finding import PlannedRung, Setting, find
 from convoy.studies.session import Entry, Session
 from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 from convoy.training.run.plan import plan_one
 
 MAX_VALUE_LENGTH = 60  # characters
@@ -142,7 +143,7 @@ def _steps(start: Recipe, end: Recipe, changes: Sequence[Change], data: Prepared
         yield Step(tuple(waiting), changed, _trainable(end, waiting, data, undone=True))
         recipe, waiting = changed, []
     if waiting:
-        names = ", ".join(change.key for change in waiting)
+        names = joined(change.key for change in waiting)
         raise ValueError(_("{names}: no recipe between the two has these changes and can be trained", names=names))
 
 

@@ -6,6 +6,7 @@ from convoy.reporting.about import About
 from convoy.reporting.words import accuracy_name
 from convoy.studies.ladder.finding import LadderFinding, Rung
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 
 def sentence(finding: LadderFinding) -> str:
@@ -24,7 +25,7 @@ def sentence(finding: LadderFinding) -> str:
 
 
 def rung_name(rung: Rung) -> str:
-    return ", ".join(change.key.replace("_", " ") if change.after == "on" else change.key for change in rung.changes)
+    return joined(change.key.replace("_", " ") if change.after == "on" else change.key for change in rung.changes)
 
 
 def about() -> About:

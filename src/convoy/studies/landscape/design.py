@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from convoy.recipe import Recipe
 from convoy.text import gettext as _
+from convoy.text.lists import joined
 
 Cut = Literal["all", "each"]
 Named = Sequence[tuple[str, Recipe]]
@@ -38,7 +39,7 @@ class Design:
             if not 0 < lr < math.inf:
                 raise ValueError(_("learning rate {lr:g}: expected a finite number greater than 0", lr=lr))
         if len(self.lrs) < 2 or len(set(self.lrs)) < len(self.lrs):
-            rates = ", ".join(f"{lr:g}" for lr in self.lrs) or "none"
+            rates = joined(f"{lr:g}" for lr in self.lrs) or _("none")
             raise ValueError(_("learning rates {rates}: expected two or more different rates", rates=rates))
         if self.cut not in ("all", "each"):
             raise ValueError(_("cut = {cut!r}: expected 'all' or 'each'", cut=self.cut))

@@ -9,7 +9,8 @@ from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, T
 from convoy.reporting.palette import MODELS, MUTED
 from convoy.reporting.reading import all_views, chance_levels, read_study
 from convoy.reporting.rows import ChartRow, RowChart, Value
-from convoy.reporting.words import accuracy_name, part_name
+from convoy.reporting.words import accuracy_name
+from convoy.run_contents import part_name
 from convoy.runs import Study
 from convoy.studies.seeds import words
 from convoy.studies.seeds.finding import SeedsFinding, SeedsNeeded, Source, Spread

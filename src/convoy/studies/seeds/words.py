@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from convoy.power import MAX_SEEDS, POWER
 from convoy.reporting.about import About
-from convoy.reporting.words import accuracy_name, part_name
+from convoy.reporting.words import accuracy_name
+from convoy.run_contents import part_name
 from convoy.studies.seeds.finding import SeedsFinding, Source
 from convoy.text import gettext as _
 from convoy.text.numbers import interval

@@ -8,11 +8,12 @@ import torch
 
 from convoy import chance
 from convoy.evaluation import cost
-from convoy.run_contents import Change, Environment, EpochMetrics, PartScore, Score
+from convoy.run_contents import Change, Environment, EpochMetrics, PartScore, Score, part_name
 from convoy.runs import Run
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import joined
+from convoy.text.wrap import typeset
 from convoy.training.run.ledger import Ledger
 from convoy.training.run.plan import Plan
 
@@ -78,16 +79,9 @@ def epoch(metrics: EpochMetrics, epochs: int, selection: str | None) -> str:
     return "  ".join(texts)
 
 
-def _part_name(part: str) -> str:
-    names = {"train": _("train"), "validation": _("validation"), "test": _("test"), "fold": _("fold")}
-    return names[part]
-
-
 def _part(name: str, score: PartScore) -> str:
     loss = _("not finite") if score.loss is None else f"{score.loss:.4f}"
-    return _(
-        "{part} loss {loss} {accuracy:.2%}", part=_part_name(name), loss=loss, accuracy=score.correct / score.total
-    )
+    return _("{part} loss {loss} {accuracy:.2%}", part=part_name(name), loss=loss, accuracy=score.correct / score.total)
 
 
 def _share(correct: int, images: int) -> str:
@@ -113,7 +107,7 @@ def stopped(reason: str, kept_epoch: int, selection: str | None, *, epochs: int)
         "training ended: {reason}; kept: the weights of epoch {epoch}, best on {part}",
         reason=reason,
         epoch=kept_epoch,
-        part=selection,
+        part=part_name(selection),
     )
 
 
@@ -147,9 +141,9 @@ def chance_levels(run: Run) -> list[str]:
 
 
 def already_trained(run: Run, scores: Mapping[str, Score]) -> str:
-    texts = [_("already trained: {run}", run=run.path)]
-    texts += [
-        _("{part} accuracy {accuracy:.2%}", part=_part_name(part), accuracy=score.accuracy)
+    sentence = _("already trained: {run}", run=run.path)
+    accuracies = [
+        _("{part} accuracy {accuracy:.2%}", part=part_name(part), accuracy=score.accuracy)
         for part, score in scores.items()
     ]
-    return joined(texts)
+    return typeset(", ".join([sentence, *accuracies]))
