@@ -432,7 +432,7 @@ def test_a_reduced_reproduction_has_its_own_folder(options: dict[str, Any], name
         ({"experiment": "none.toml"}, "experiment file 'none.toml' does not exist"),
         ({"experiment": "tensor-mnist", "only": ["fault"]}, "did you mean 'faults'"),
         ({"experiment": "classics-mnist", "models": ["lenett"]}, "did you mean 'lenet'"),
-        ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist takes mnist=PATH"),
+        ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist accepts mnist=PATH"),
         ({"experiment": "tensor-mnist", "seeds": 0}, "seeds = 0: must be at least 1"),
         ({"experiment": "tensor-mnist", "set": {"train.epochs": 2}}, "--set cannot change train.epochs: use --epochs"),
         ({"experiment": "tensor-mnist", "set": {"model.name": "lenet"}}, "the experiment decides it"),
