@@ -102,6 +102,7 @@ def name_of(key: str) -> str:
         "total_variation": _("total variation"),
         "units": _("units"),
         "validation": _("validation"),
+        "value": _("value"),
         "warmup_epochs": _("warmup epochs"),
         "weights": _("weights"),
     }

@@ -98,6 +98,7 @@ CHECKS = (
     Check(Topic.PROTOCOL, "protocol_faults", quick=False),
     Check(Topic.PROTOCOL, "label_changing_augmentation"),
     Check(Topic.PROTOCOL, "squared_error"),
+    Check(Topic.PROTOCOL, "extreme_values"),
     Check(Topic.PROTOCOL, "schedule_never_acts"),
     Check(Topic.PROTOCOL, "patience_never_acts"),
     Check(Topic.PROTOCOL, "no_validation"),

@@ -10,6 +10,12 @@ from convoy.recipe import Recipe
 from convoy.recipe.sections import Cosine, SquaredError, Step
 from convoy.text import gettext as _
 
+# Values far from those of published trainings:
+MAX_DECAY = 0.01  # share of the weights that a step removes: learning rate times weight decay; common are 1e-5 to 5e-5
+MAX_MOMENTUM = 0.999  # common are 0.9 to 0.99
+MAX_SMOOTHING = 0.5  # common is 0.1
+MIN_CLIP_NORM = 1e-3  # common are 0.1 to 10
+
 
 def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
     """Reports the faults that the recipe enables."""
@@ -57,6 +63,40 @@ def squared_error(recipe: Recipe) -> Iterator[Finding]:
         )
 
 
+def extreme_values(recipe: Recipe) -> Iterator[Finding]:
+    """Values that make a training nearly impossible, such as those of another optimizer or with a wrong exponent."""
+    optim, train = recipe.optim, recipe.train
+    decay = optim.lr * optim.weight_decay
+    if decay >= MAX_DECAY:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "optim.weight_decay = {weight_decay:g} at optim.lr = {lr:g} removes {decay:.1%} of the weights in each "
+                "step",
+                weight_decay=optim.weight_decay,
+                lr=optim.lr,
+                decay=decay,
+            ),
+            _("Common products of both are 1e-5 to 5e-5"),
+            {"share": decay},
+        )
+    momentum = getattr(optim, "momentum", 0.0)
+    smoothing = getattr(train.loss, "label_smoothing", 0.0)
+    extremes = [
+        ("optim.momentum", momentum, momentum >= MAX_MOMENTUM, "0.9–0.99"),
+        ("train.loss.label_smoothing", smoothing, smoothing >= MAX_SMOOTHING, "0.1"),
+        ("train.clip_norm", train.clip_norm, 0 < train.clip_norm <= MIN_CLIP_NORM, "0.1–10"),
+    ]
+    for key, value, is_extreme, common in extremes:
+        if is_extreme:
+            yield Finding(
+                Severity.WARNING,
+                _("{key} = {value:g} is so extreme that the network hardly learns", key=key, value=value),
+                _("Common values are {values}", values=common),
+                {"value": value},
+            )
+
+
 def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
     schedule, epochs = recipe.schedule, recipe.train.epochs
     if schedule.warmup_epochs >= epochs:
@@ -69,6 +109,13 @@ def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
             ),
             _("Set schedule.warmup_epochs to a few percent of the epochs"),
             {"warmup_epochs": schedule.warmup_epochs, "epochs": epochs},
+        )
+    if isinstance(schedule, Cosine) and schedule.min_factor == 1:
+        yield Finding(
+            Severity.HINT,
+            _("The learning rate of the cosine schedule is constant, because schedule.min_factor is 1"),
+            _("Set schedule.min_factor to 0 or a small number, or schedule.name = constant"),
+            {"factor": schedule.min_factor},
         )
     if isinstance(schedule, Step) and schedule.every_epochs >= epochs:
         yield Finding(

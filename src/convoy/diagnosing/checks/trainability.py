@@ -21,7 +21,7 @@ FIRST_STEPS = 4  # from a start with zeros, gradients reach all layers
 SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive
 RATE_STEPS = 40
 MIN_CHANGE = 0.02  # fraction of the first loss
-LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5)  # factors of the learning rate
+LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5, 1e6, 1e7)  # factors of the learning rate
 BATCHES = (1, 7, 128)
 INVARIANCE_IMAGES = 128
 
