@@ -117,7 +117,8 @@ def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:
     basis = [metric, ngettext("{n} seed", "n = {n} seeds", len(ablation.seeds))]
     basis += [_("averaged over the other keys")] if len(ablation.keys) > 1 else []
     basis += [_("no verdict: the data were limited")] if finding.reduced else []
-    clauses = [f"{key}: {', '.join(_about_key(key, ablation, reduced=finding.reduced))}" for key in ablation.keys]
+    texts = [", ".join(_about_key(key, ablation, reduced=finding.reduced)) for key in ablation.keys]
+    clauses = [_("{labels}: {text}", labels=key, text=text) for key, text in zip(ablation.keys, texts, strict=True)]
     return f"{'; '.join(clauses)} ({', '.join(basis)})"
 
 
