@@ -11,6 +11,7 @@ from convoy.diagnosing.checks.network import are_probabilities
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.network import Network
 from convoy.recipe.sections import CrossEntropy
+from convoy.run_contents import part_name
 from convoy.stats import mcnemar
 from convoy.text import gettext as _
 
@@ -50,7 +51,7 @@ def effect_of_softmax(trainings: Trainings) -> Iterator[Finding]:
             "without it {without:.2%}",
             accuracy=right.mean(),
             without=right_without.mean(),
-            part=trainings.part,
+            part=part_name(trainings.part),
         ),
         _("Remove the last softmax, so that the network returns logits"),
         {"accuracy": float(right.mean()), "accuracy_logits": float(right_without.mean()), "images": len(right)},
@@ -80,7 +81,7 @@ def permuted_labels(trainings: Trainings) -> Iterator[Finding]:
             "the training labels",
             accuracy=excess + chance,
             chance=chance,
-            part=trainings.part,
+            part=part_name(trainings.part),
         )
         if is_above
         else _(
@@ -88,7 +89,7 @@ def permuted_labels(trainings: Trainings) -> Iterator[Finding]:
             "compatible with chance ({chance:.2%}), as it should be",
             accuracy=excess + chance,
             chance=chance,
-            part=trainings.part,
+            part=part_name(trainings.part),
         ),
         _("Look for initial weights that were trained on these images, and for labels in the code of the network")
         if is_above
