@@ -26,7 +26,8 @@ from convoy.text import CATALOGS
 
 PACKAGE = Path(convoy.__file__).parent
 KEYWORDS = {"_": None, "ngettext": (1, 2)}
-WORDS = {"about", "title", "sentence", "hardware", "notes", "reason"}  # keys of recipes and experiments with a text
+# Keys of recipes and experiments with a text:
+WORDS = {"about", "title", "sentence", "hardware", "notes", "reason", "full_size_only"}
 
 
 def collected() -> Catalog:

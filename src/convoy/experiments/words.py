@@ -237,7 +237,7 @@ def non_breaking(text: str) -> str:
 def remarks(claim: JudgedClaim) -> str:
     """Returns why the claim is inconclusive, and remarks on the numbers."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
-        return _("Not tested at this scale: {reason}", reason=claim.full_size_only)
+        return _("Not tested at this scale: {reason}", reason=translated(claim.full_size_only))
     clauses = [_("nothing to compare")] if claim.result is None else []
     clauses += [] if claim.n or claim.result is None else [_("counted")]
     clauses += [_("one seed has no interval")] if claim.why is Inconclusive.ONE_SEED else []
