@@ -311,7 +311,7 @@ def test_calibration(method: str) -> None:
         ({"lr": -1.0}, (16, 16), "optim.lr"),
         ({"lr": 0.1, "set": {"lr": 0.2}}, (16, 16), "optim.lr is set twice"),
         ({"set": {"optim.lrr": 0.2}}, (16, 16), "optim.lr"),
-        ({"set": {"data.name": "mnist"}}, (16, 16), "ImageClassifier sets data.name itself; give the images to fit"),
+        ({"set": {"data.name": "mnist"}}, (16, 16), "ImageClassifier sets data.name itself; pass the images to fit"),
         ({"set": {"stop.patience_epochs": 2}}, (16, 16), "needs a validation set, but data.split.validation is 0"),
         ({"image_shape": (3, 5, 5)}, (256,), r"image_shape = \(3, 5, 5\): expected .* with 256 values"),
         ({"image_shape": 16}, (256,), r"image_shape = 16: expected \(H, W\)"),

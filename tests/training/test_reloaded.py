@@ -127,7 +127,7 @@ def test_outputs_that_are_not_finite_are_flagged_and_count_as_wrong(tiny: Make, 
     labels, predicted = run.predicted("test")
     assert (predicted == -1).sum() == 30
     assert (labels == predicted).mean() == score.accuracy
-    flags = [flag for flag in run.status.flags if "not finite" in flag]
+    flags = [flag for flag in run.status.flags if "non-finite" in flag]
     assert ["of 120 validation" in flags[0], "of 150 test" in flags[1]] == [True, True]
     assert set(flags) <= set(notes)
 
@@ -154,7 +154,7 @@ def test_a_reused_run_prints_its_flags(tiny: Make, net: Path, tmp_path: Path) ->
     edit(net, NAN)
     run, _ = finish(tiny(), tmp_path / "out")
     events = list(finished_run(run, plan_one(tiny()), Workspace(tmp_path / "out"), test=True))
-    assert any("not finite" in event.text for event in events if isinstance(event, Note))
+    assert any("non-finite" in event.text for event in events if isinstance(event, Note))
 
 
 def test_a_run_at_chance_level_is_reported_again_when_it_is_reused(tiny: Make, tmp_path: Path) -> None:
