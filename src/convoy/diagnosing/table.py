@@ -50,7 +50,6 @@ class Check:
 CHECKS = (
     Check(Topic.NETWORK, "non_finite_values"),
     Check(Topic.NETWORK, "softmax_before_loss"),
-    Check(Topic.NETWORK, "activation_before_loss"),
     Check(Topic.NETWORK, "no_gradient"),
     Check(Topic.NETWORK, "unused_parameters"),
     Check(Topic.NETWORK, "frozen_parameters"),
@@ -60,6 +59,7 @@ CHECKS = (
     Check(Topic.NETWORK, "saturated_units"),
     Check(Topic.NETWORK, "vanishing_signal"),
     Check(Topic.NETWORK, "initial_loss"),
+    Check(Topic.FORWARD, "activation_before_loss"),
     Check(Topic.FORWARD, "normalised_again"),
     Check(Topic.FORWARD, "small_norm_batches"),
     Check(Topic.FORWARD, "random_in_evaluation"),

@@ -81,66 +81,6 @@ def softmax_before_loss(network: Network) -> Iterator[Finding]:
         )
 
 
-def activation_before_loss(network: Network) -> Iterator[Finding]:
-    logits, last = network.first_step.logits, network.first_step.last
-    bounds = {
-        "relu": (0.0, math.inf),
-        "sigmoid": (0.0, 1.0),
-        "tanh": (-1.0, 1.0),
-        "hardtanh": (0.0, 6.0),
-        "clamp": (float(logits.min()), float(logits.max())),
-        "clamp_min": (float(logits.min()), math.inf),
-        "softplus": (0.0, math.inf),
-        "abs": (0.0, math.inf),
-        "log_sigmoid_forward": (-math.inf, 0.0),
-        "gelu": (-0.17, math.inf),
-        "silu": (-0.28, math.inf),
-        "elu": (-1.0, math.inf),
-    }
-    yield from _unit_vectors(network)
-    if not isinstance(network.recipe.train.loss, CrossEntropy) or last is None or last.operation not in bounds:
-        yield from _dropout_before_loss(network)
-        return
-    low, high = bounds[last.operation]
-    yield Finding(
-        Severity.ERROR if last.operation == "relu" else Severity.WARNING,
-        _(
-            "The last operation is {operation}, so that logits are between {low:g} and {high:g}: cross-entropy needs "
-            "numbers without bounds, and classes at a bound have no gradient",
-            operation=last,
-            low=low,
-            high=high,
-        ),
-        _("Remove the activation after the last layer"),
-        {"operation": last.operation, "least": float(logits.min()), "largest": float(logits.max())},
-    )
-
-
-def _unit_vectors(network: Network) -> Iterator[Finding]:
-    """Logits of length 1 differ by at most sqrt(2), so that no class becomes probable."""
-    lengths = network.first_step.logits.norm(dim=1)
-    if isinstance(network.recipe.train.loss, CrossEntropy) and bool(((lengths - 1).abs() < 1e-4).all()):
-        yield Finding(
-            Severity.WARNING,
-            _("The logits of each image have length 1, so that no class can become probable"),
-            _("Remove the normalisation of the outputs, or multiply them by a scale, such as 10 or a parameter"),
-            {"largest": float(network.first_step.logits.max())},
-        )
-
-
-def _dropout_before_loss(network: Network) -> Iterator[Finding]:
-    """Dropout of logits sets a share of them to exactly 0, only in training."""
-    share = float((network.first_step.logits == 0).float().mean())
-    evaluated = float((network.first_step.evaluation.outputs[0] == 0).float().mean())
-    if network.first_step.is_random and 0.02 < share < 1 and evaluated == 0:
-        yield Finding(
-            Severity.WARNING,
-            _("In training, {share:.0%} of the logits are 0: dropout is applied to the outputs", share=share),
-            _("Move the dropout before the last layer"),
-            {"share": share},
-        )
-
-
 def no_gradient(network: Network) -> Iterator[Finding]:
     """Ignores biases, because the last one has a gradient even if the outputs do not depend on the images."""
     gradients = network.first_step.backward.gradients
