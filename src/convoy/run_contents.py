@@ -258,7 +258,8 @@ class Environment:
     python: str = ""
     platform: str = ""
     cpu_flags: Sequence[str] = ()
-    kernels: str = ""  # of torch: "AVX2"; ATEN_CPU_CAPABILITY selects others. "": of an older version
+    # Instruction set of torch's kernels, then variables and settings that limit oneDNN and MKL. "": of an older version
+    kernels: str = ""
     cores: int = 0
     ranks: int = 1  # processes of torchrun, each with `threads`
     device: str = "cpu"

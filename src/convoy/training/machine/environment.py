@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ from convoy.run_contents import Change, Environment
 from convoy.training.machine.device import with_precision
 
 CONVOY = version("convoy-ml")  # read once, because that takes 8 ms
+KERNEL_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR")  # select instruction sets of oneDNN and MKL
 BITS_DEPEND_ON = ("torch", "cpu", "kernels", "threads", "ranks")  # the last bits of the weights
 
 
@@ -30,7 +32,7 @@ def describe(device: torch.device, recipe: Recipe, before: Environment | None = 
         platform=platform.platform(),
         cpu=cpu.name(),
         cpu_flags=cpu.flags(),
-        kernels=torch.backends.cpu.get_cpu_capability(),
+        kernels=_kernels(),
         cores=cores(),
         threads=torch.get_num_threads(),
         ranks=ranks,
@@ -44,3 +46,10 @@ def describe(device: torch.device, recipe: Recipe, before: Environment | None = 
     changes = [Change(key, getattr(before, key), getattr(now, key)) for key in BITS_DEPEND_ON]
     new = [change for change in changes if change.before not in (change.after, "")]  # "": of an older version
     return replace(now, resumed_with=[*before.resumed_with, *new])
+
+
+def _kernels() -> str:
+    """Returns the instruction set of torch's own kernels, and what limits oneDNN and MKL: "AVX2, MKL_CBWR=AVX"."""
+    variables = [f"{name}={value.upper()}" for name in KERNEL_VARIABLES if (value := os.environ.get(name))]
+    switched_off = [] if torch.backends.mkldnn.enabled else ["oneDNN off"]
+    return ", ".join([torch.backends.cpu.get_cpu_capability(), *variables, *switched_off])
