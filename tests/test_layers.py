@@ -172,6 +172,7 @@ ALLOWED: dict[str, set[str]] = {
     "studies": LEARNING | {"training", "archive", "reporting"},
     "experiments": LEARNING | {"profiling", "training", "archive", "reporting", "studies"},
     "reporting": {
+        "process",
         "files",
         "run_contents",
         "runs",

@@ -19,7 +19,7 @@ from tests.fake_runs import epoch_metrics, fake_run, mnist, part_score
 
 from convoy.api import report
 from convoy.files import write_arrays
-from convoy.reporting.canvas import WIDTH, inline_panels, save_chart
+from convoy.reporting.canvas import WIDTH, chart_svg, inline_panels, save_chart
 from convoy.reporting.content import Chart, Gallery, Panel, Strip, Tile, shortened
 from convoy.reporting.figures_classes import (
     balance_caption,
@@ -45,6 +45,7 @@ from convoy.reporting.figures_images import (
     sample_strips,
     save_gallery,
 )
+from convoy.reporting.forks import Writer
 from convoy.reporting.pages import run_page
 from convoy.reporting.palette import MODELS, SCREEN, Look
 from convoy.reporting.tables import class_table
@@ -332,7 +333,8 @@ def test_the_panels_of_a_page_are_parts_of_one_svg(tmp_path: Path) -> None:
         for place, title in enumerate(titles)
     )
     chart = Chart("c", "Chart", panels, "")
-    page = "".join(inline_panels(chart, save_chart(chart, Look(()), tmp_path), "f"))
+    with Writer() as writer:
+        page = "".join(inline_panels(chart, save_chart(chart, Look(()), tmp_path, writer), "f"))
     parsed = ElementTree.fromstring(f'<div xmlns:xlink="http://www.w3.org/1999/xlink">{page}</div>')
     assert [[title in "".join(svg.itertext()) for title in titles] for svg in parsed] == np.eye(3, dtype=bool).tolist()
     assert [svg.get("viewBox") for svg in parsed] == [
@@ -343,14 +345,14 @@ def test_the_panels_of_a_page_are_parts_of_one_svg(tmp_path: Path) -> None:
     assert (tmp_path / "c.png").is_file()
 
 
-def test_text_of_a_figure_is_one_line_without_control_characters(tmp_path: Path) -> None:
+def test_text_of_a_figure_is_one_line_without_control_characters() -> None:
     hostile = "$a_1$\n\x00\u202e\ud800<b>"
 
     def draw(axes: Axes) -> None:
         axes.set_yticks([0, 1], [hostile, "\x00"])
         axes.set_xlabel(hostile)
 
-    save_chart(Chart("names", hostile, (Panel(hostile, draw),), "", line_legend=hostile), Look(()), tmp_path)
-    texts = [text.text for text in ElementTree.parse(tmp_path / "names.svg").iter() if text.tag.endswith("}text")]
+    svg = chart_svg(Chart("names", hostile, (Panel(hostile, draw),), "", line_legend=hostile), Look(()))
+    texts = [text.text for text in ElementTree.fromstring(svg).iter() if text.tag.endswith("}text")]
     assert texts.count("$a_1$ <b>") == 4
     assert "(no name)" in texts

@@ -18,7 +18,7 @@ from convoy.archive import archive_run
 from convoy.experiments.reproduction.page_tables import costs_table, epochs_table
 from convoy.files import write_json
 from convoy.reporting import canvas, content
-from convoy.reporting.canvas import inline_panels, save_chart
+from convoy.reporting.canvas import chart_svg, inline_panels
 from convoy.reporting.content import Chart, Table
 from convoy.reporting.pages import study_page
 from convoy.reporting.palette import Look
@@ -258,7 +258,7 @@ def test_a_report_is_written_to_the_folder_of_its_run(run, run_report):
 @pytest.fixture
 def panels_alone(words_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes pages without figures, whose panels are drawn."""
-    monkeypatch.setattr(canvas, "save_chart", lambda chart, look, folder: str(canvas._all_panels(chart, look)))
+    monkeypatch.setattr(canvas, "save_chart", lambda chart, look, *_: str(canvas._all_panels(chart, look)))
 
 
 @pytest.mark.usefixtures("panels_alone")
@@ -356,7 +356,7 @@ def test_pages_with_a_hundred_classes_are_readable(tmp_path):
 def test_ten_models_with_long_names_have_ten_distinct_names(tmp_path):
     models = {f"a_network_with_a_name_of_quite_some_length_and_number_{place}": FakeModel() for place in range(10)}
     chart = charts(fake_study(tmp_path, models, seeds=(1,), setting=Setting(filters=False)))["accuracy_bars"]
-    shown = Page("".join(inline_panels(chart, save_chart(chart, Look(list(models)), tmp_path), "f"))).text
+    shown = Page("".join(inline_panels(chart, chart_svg(chart, Look(list(models))), "f"))).text
     assert all(f"…{place}" in shown for place in range(10))
 
 

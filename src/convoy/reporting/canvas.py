@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from matplotlib.ticker import FixedFormatter, FuncFormatter
 from convoy.files import write_bytes
 from convoy.reporting import fonts
 from convoy.reporting.content import Chart, Panel, readable, short, shortened
+from convoy.reporting.forks import Writer
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
 from convoy.text.wrap import wrapped
 
@@ -67,19 +69,30 @@ STYLE: Any = {
 }
 
 
-def save_chart(chart: Chart, look: Look, folder: Path) -> str:
+def save_chart(chart: Chart, look: Look, folder: Path, writer: Writer) -> str:
     """Writes figures/<name>.svg and .png: all panels, two per row, with the legend below. Returns the SVG."""
-    svg = folder / f"{chart.name}.svg"
     with style():
-        save(_all_panels(chart, look), svg, svg.with_suffix(".png"))
-    return svg.read_text(encoding="utf-8")
+        figure = _readable(chart, look)
+        svg = _svg(figure)
+    write_bytes(folder / f"{chart.name}.svg", svg.encode())
+    writer.write(folder / f"{chart.name}.png", partial(_png, figure))
+    return svg
 
 
 def chart_svg(chart: Chart, look: Look) -> str:
     with style():
-        figure = _all_panels(chart, look)
-        make_readable(figure)
-        return _svg(figure)
+        return _svg(_readable(chart, look))
+
+
+def chart_png(chart: Chart, look: Look) -> bytes:
+    with style():
+        return _png(_readable(chart, look))
+
+
+def _readable(chart: Chart, look: Look) -> Figure:
+    figure = _all_panels(chart, look)
+    make_readable(figure)
+    return figure
 
 
 def inline_panels(chart: Chart, svg: str, prefix: str) -> list[str]:
@@ -116,9 +129,7 @@ def save(figure: Figure, *paths: Path) -> None:
         if path.suffix == ".svg":
             write_bytes(path, _svg(figure).encode())
         else:
-            canvas, fast = FigureCanvasAgg(figure), {"compress_level": 4}  # than 6: 25 % less time, 1 % larger files
-            canvas.print_figure(buffer := BytesIO(), format="png", dpi=DPI, facecolor=PAPER, pil_kwargs=fast)
-            write_bytes(path, buffer.getvalue())
+            write_bytes(path, _png(figure))
 
 
 def make_readable(figure: Figure) -> None:
@@ -221,6 +232,13 @@ def _svg(figure: Figure) -> str:
     file = StringIO()
     FigureCanvasSVG(figure).print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return file.getvalue()
+
+
+def _png(figure: Figure) -> bytes:
+    canvas, fast = FigureCanvasAgg(figure), {"compress_level": 4}  # than 6: 25 % less time, 1 % larger files
+    with style():
+        canvas.print_figure(buffer := BytesIO(), format="png", dpi=DPI, facecolor=PAPER, pil_kwargs=fast)
+    return buffer.getvalue()
 
 
 def readable_width(svg: str) -> int:

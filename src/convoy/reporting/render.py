@@ -15,6 +15,7 @@ from convoy.files import write_bytes
 from convoy.reporting import canvas, palette, scene3d
 from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip, in_rows, readable
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
+from convoy.reporting.forks import Writer
 from convoy.text import gettext as _
 from convoy.text import page_language
 from convoy.text.wrap import typeset
@@ -35,16 +36,17 @@ def write_figures(page: Page, figures: Path) -> dict[str, str]:
     figures.mkdir(parents=True, exist_ok=True)
     look = palette.Look(page.labels, page.aliases)
     charts = {}
-    for block in page.blocks:
-        match block:
-            case Chart():
-                charts[block.name] = canvas.save_chart(block, block.look or look, figures)
-            case Gallery():
-                save_gallery(block, figures)
-            case Scene3D():
-                scene3d.save_scene(block, figures)
-            case Drawing():
-                write_bytes(figures / f"{block.name}.svg", block.svg.encode())
+    with Writer() as writer:
+        for block in page.blocks:
+            match block:
+                case Chart():
+                    charts[block.name] = canvas.save_chart(block, block.look or look, figures, writer)
+                case Gallery():
+                    save_gallery(block, figures)
+                case Scene3D():
+                    scene3d.save_scene(block, figures)
+                case Drawing():
+                    write_bytes(figures / f"{block.name}.svg", block.svg.encode())
     return charts
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from PIL import Image
@@ -108,12 +106,10 @@ def _values(score: Score) -> dict[str, float]:
 
 
 def _confusion(run: Run, score: Score) -> Image.Image:
-    from convoy.reporting.canvas import save_chart
+    from convoy.reporting.canvas import chart_png
     from convoy.reporting.figures_classes import confusion_numbers
     from convoy.reporting.palette import Look
     from convoy.reporting.sections import confusion_chart
 
     chart = confusion_chart([confusion_numbers(run.label, run.data.classes, [score])], named=False)
-    with TemporaryDirectory() as folder:
-        save_chart(chart, Look([run.label]), Path(folder))
-        return Image.open(BytesIO(Path(folder, f"{chart.name}.png").read_bytes()))
+    return Image.open(BytesIO(chart_png(chart, Look([run.label]))))
