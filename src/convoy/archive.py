@@ -1,7 +1,7 @@
 """Archives runs in folders that are small enough to commit: without weights, logits and images.
 
-    ARCHIVE/<model>-s<seed>-<fingerprint>/   the files of a run, with two differences: predictions.npz has classes
-                                             instead of logits, steps.npz has at most MAX_STEPS steps; status.json also
+    ARCHIVE/<model>-s<seed>-<fingerprint>/   the files of a run, with three differences: predictions.npz has classes
+                                             instead of logits, steps.npz has at most MAX_STEPS steps, status.json also
                                              has `bits` and `measured`, computed from the complete files
     ARCHIVE/../studies/<name>/               study.toml and finding.json of a study
     ARCHIVE/../profiles/<name>.json.xz       the profiles of an experiment's networks
@@ -40,7 +40,7 @@ from convoy.text.stored import stored
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json", "corruptions.json")
 MAX_STEPS = 2000  # points per curve; figures are at most this many pixels wide
 MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half the size
-MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as that of a cross-validation
+MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as oof.npz of a cross-validation
 LAYERS = "profile.json"  # omitted; `write_profiles` stores it in compressed form
 DIGITS = 6  # significant digits of a number in metrics.jsonl
 TEMPORARY = ".temporary-"  # prefix of a folder that is being written
@@ -91,7 +91,7 @@ def _write_archived(run: Run, target: Path, measured: Mapping[str, float]) -> No
 def bits(run: Run) -> dict[str, str]:
     """Returns the SHA-256 of the values of all steps ("steps") and of the predicted classes of each scored part.
 
-    For an archived run, which has fewer and rounded steps, they are read from status.json; empty if not recorded.
+    An archived run has fewer and rounded steps, so its hashes are read from status.json; empty if not recorded.
     """
     steps = run.steps
     if "step" in steps:

@@ -15,7 +15,7 @@ from convoy.text import ngettext
 from convoy.text.lists import joined
 
 MIN_OTHERS = 20  # images of other classes; a network that recognises 1 in 7 misses all 20 with p < 0.05
-MARGIN = 0.2  # fraction of the distance from chance to 100 % below which the interval must end
+MARGIN = 0.2  # the interval must end below chance plus this fraction of the distance from chance to 100 %
 
 
 class Kind(StrEnum):

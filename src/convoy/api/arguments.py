@@ -86,7 +86,8 @@ def newest(find: Callable[[str, str | Path], Target], argument: Target | str | P
 def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] | None = None) -> Run | Study:
     """Finds a run or study by its path, or in OUT by its name or a unique part of the name.
 
-    A part is one or more words between hyphens. A run's last word, its fingerprint, may be abbreviated. If both a run
+    A part consists of one or more of the name's words, which are separated by hyphens. The last word of a run's name,
+    its fingerprint, may be abbreviated. If both a run
     and a study match, `kind` is preferred. Raises ValueError without a match, AmbiguousNameError for several.
     """
     if str(argument).startswith(HUB):

@@ -44,14 +44,14 @@ NAME = "arrays"  # name of the data in recipes and run folders
 VALIDATION = "data.split.validation"
 FIXED = ("data.name", "data.split.fold", "data.split.group_by", "data.split.repeat", "data.split.test")
 CHUNK = 1000  # images
-_training = threading.Lock()  # one training at a time, because torch's generator and thread count are global
+_training = threading.Lock()  # one fit at a time, because torch's generator and thread count are global
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
     """A scikit-learn classifier that trains a network of Convoy on arrays of images.
 
-    An argument that is None has the value of the recipe. As in Convoy's commands, a smaller batch size and more epochs
-    are used for few images. `random_state=None` uses the recipe's seed, so that each fit gives the same weights.
+    If an argument is None, the value in the recipe is used. With few images, a smaller batch size and more epochs are
+    used, as in Convoy's commands. `random_state=None` uses the recipe's seed, so that each fit gives the same weights.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ from convoy.text.wrap import typeset
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
 
-# At its end, Python would otherwise look for garbage among all objects of torch, for 0.7 s of processor time.
+# Otherwise Python would search all objects of torch for garbage before it exits: 0.7 s of processor time.
 atexit.register(gc.freeze)
 
 SPELLED_OUT = {"±": "+/-", "−": "-", "–": "-", "×": "x", "·": "-", "…": "...", "→": "->", "²": "^2", "\u00a0": " "}

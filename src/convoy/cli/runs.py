@@ -25,7 +25,7 @@ T = TypeVar("T", bound="Run | Study")
 
 
 def _with_newest(call: Call, find: Callable[[str, str | Path], T]) -> tuple[Call, T]:
-    """Resolves the first argument to a run or study, to the newest if several match."""
+    """Resolves the first argument to a run or study. If several match, uses the newest."""
     from convoy.api.arguments import newest
 
     name, *rest = call.args

@@ -40,7 +40,7 @@ class Layout:
         return {**self.train, **self.test}
 
     def find(self, path: Path) -> Path | None:
-        """Returns the archive or the folder with all files, which is `path` or directly in it; None without either."""
+        """Returns the archive, or the folder with all files: `path` or directly in it. None if there is neither."""
         if path.name == self.archive and path.is_file():
             return path
         if self.archive and (path / self.archive).is_file():

@@ -41,7 +41,7 @@ def decode_files(paths: Sequence[str], size: int | None) -> tuple[np.ndarray, tu
 
 
 def sample(count: int) -> slice:
-    """Returns a slice of 64 to 127 evenly spaced images of `count`, or of all if there are fewer."""
+    """Returns a slice that selects 64 to 127 of `count` images, evenly spaced; all if there are fewer."""
     return slice(None, None, max(1, count // _SAMPLE))
 
 

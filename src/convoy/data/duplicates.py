@@ -130,7 +130,7 @@ def _whitening(spectra: np.ndarray, channels: int, side: int) -> np.ndarray:
 
 
 def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns distances float32 [N]: to the last neighbour, and within which no image is expected by chance."""
+    """Returns two distances float32 [N]: to the last neighbour, and the radius without images expected by chance."""
     count = min(_NEIGHBOURS, len(sample) // 5)
     nearest = np.empty((len(vectors), count), np.float32)
     for start in range(0, len(vectors), _BLOCK):
@@ -140,7 +140,8 @@ def _neighbourhoods(vectors: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray
         similarity.partition(len(sample) - count, axis=1)
         nearest[start : start + _BLOCK] = np.sort(_distance(similarity[:, -count:]), axis=1)
     # The nearest third may be duplicates. They are treated as censored: nearer than the others, at unknown distances.
-    # Larger clusters of versions of one picture are excluded: the distances jump at their end, unlike a power law.
+    # Larger clusters of versions of one picture are excluded. They end with a jump of the distances, which a power law
+    # does not have.
     last, censored = nearest[:, -1], count // 3
     jumps = nearest[:, :-1] < _MAX_RATIO * nearest[:, 1:]
     cluster_size = np.where(jumps, np.arange(1, count), 0).max(axis=1)

@@ -43,7 +43,7 @@ class Listing:
 
 
 def list_folder(root: Path) -> Listing:
-    """Raises DataError without images, for a class without images, a single class, or a test class without training."""
+    """Raises DataError if there are no images, if a class has none, for a single class, or for a class only in test."""
     parts = _parts(root)
     train = parts["train"]
     classes = class_names(train)

@@ -1,6 +1,6 @@
 """Readers for the published files of named data sets. Each reads the files of one part, training or test.
 
-Files whose MD5 hash is in the catalogue are the published ones; the readers do not validate their contents.
+The MD5 hashes in the catalogue show that the files are the published ones, so the readers do not validate contents.
 """
 
 from __future__ import annotations

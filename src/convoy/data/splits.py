@@ -1,8 +1,8 @@
 """Seeded, stratified splits: index arrays with a hash.
 
-scikit-learn is not used: importing it takes a second or two in each worker process, and finished folds are reused if
-the indices of their split are the same, which must not depend on a library's version. The tests compare sizes and
-balance with scikit-learn's folds.
+scikit-learn is not used. Importing it takes a second or two in each worker process, and its splits may depend on its
+version: finished folds are reused only if the indices of their split are the same. The tests compare sizes and balance
+with scikit-learn's folds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checks that run before each training. CONVOY_DOCTOR=off disables them."""
+"""The checks that run before each training run. CONVOY_DOCTOR=off disables them."""
 
 from __future__ import annotations
 

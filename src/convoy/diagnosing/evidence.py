@@ -6,7 +6,7 @@ from convoy.text import gettext as _
 
 
 def name_of(key: str) -> str:
-    """Returns the name of a key of `Finding.evidence`; of a key that a check composes, the key in words."""
+    """Returns the name of a key of `Finding.evidence`. A key that a check composes is converted to words."""
     names = {
         "accuracy": _("accuracy"),
         "accuracy_logits": _("accuracy without softmax"),

@@ -1,4 +1,4 @@
-"""Which dimension of a tensor contains the features of the layer that computed it, to check those of a batch norm."""
+"""Finds the dimension of a tensor that contains the features of the layer that computed it, to check batch norms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Features(NamedTuple):
 
 @dataclass(eq=False)
 class FeatureAxes:
-    """Follows the features of a forward pass through views, element-wise operations and pooling, as far as is sure."""
+    """Follows features through views, element-wise operations and pooling, as long as their dimension is certain."""
 
     _of: dict[int, dict[tuple[object, ...], Features]] = field(default_factory=dict)  # by address, shape and stride
 

@@ -54,13 +54,13 @@ class Gradient(StrEnum):
 class Evaluation:
     """One image, evaluated several times."""
 
-    # [1, classes] each. Two outputs, more for a network that uses random numbers; one for a slow network that does not
+    # [1, classes] each. Two outputs; more if the network uses random numbers; one if it is slow and uses none
     outputs: tuple[torch.Tensor, ...]
     calls: Counter[str]  # of each module with parameters, by name
     changed_buffers: tuple[str, ...]
     changes_images: bool
     is_random: bool  # whether it uses random numbers
-    reused: Reused | None  # an operation in place that changes a tensor that is read later
+    reused: Reused | None  # an in-place operation that changes a tensor that is read later
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Backward:
     gradients: dict[str, Gradient]  # of the trained parameters
     equal_units: tuple[str, ...]  # weights whose units are equal and have equal gradients
     unseen: float  # share of the pixels on which no output depends
-    unseen_channels: tuple[int, ...]  # channels all of whose pixels are unseen
+    unseen_channels: tuple[int, ...]  # channels in which all pixels are unseen
 
 
 @dataclass(frozen=True)
@@ -209,11 +209,11 @@ def _train(
     states, watch = _random_states(), Watch(x)
     with torch.set_grad_enabled(amount.has_backward):
         try:
-            copy = leaf * 1  # not the leaf itself, which an operation in place cannot change
+            copy = leaf * 1  # not the leaf itself, which an in-place operation cannot change
             watch.starts_with(copy)
             with watch.hooked(module), watch:
                 logits = module(copy)
-        except Exception:  # of batch norm for one image, or of `Watch` in a few networks; else of the network itself
+        except Exception:  # raised by batch norm for one image, by `Watch` in a few networks, or by the network itself
             x, y = (each[: max(2, amount.images)] for each in batch)
             watch, logits = Watch(x), module(x.clone())
         is_random, stays_in_training = states != _random_states(), module.training
@@ -279,8 +279,8 @@ def _backward(module: nn.Module, loss: torch.Tensor, images: torch.Tensor) -> Ba
 
 
 def _addresses(module: nn.Module) -> set[int]:
-    """Addresses of the weights. A layer that assigns to .data, as for a maximum norm, has another address after its
-    forward."""
+    """Addresses of the weights. If forward assigns to .data, for example to limit a norm, the weight has a new address
+    afterwards."""
     return {parameter.data_ptr() for parameter in module.parameters() if parameter.numel()}
 
 

@@ -21,7 +21,7 @@ MAX_SAMPLE = 3000  # images of a part that the classifier uses
 @dataclass(frozen=True, eq=False)
 class Images:
     recipe: Recipe
-    parts: Mapping[str, ImageSet]  # "train" and those of validation, fold and test that exist and may be read
+    parts: Mapping[str, ImageSet]  # "train", and validation, fold and test if they exist and may be read
     mean: tuple[float, ...]  # of the normalisation, by channel
     std: tuple[float, ...]
     files: tuple[Path, ...] = ()  # of the training images in their order, if the data are an image folder

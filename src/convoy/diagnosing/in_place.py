@@ -1,4 +1,4 @@
-"""Evaluates a network without operations in place, to find those that change a tensor that is used later."""
+"""Evaluates a network without in-place operations, to find those that change a tensor that is used later."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ LEAST_DIFFERENCE = 1e-4  # of outputs, relative to the largest
 
 
 class Reused(NamedTuple):
-    """An operation in place whose argument is read later."""
+    """An in-place operation whose argument is read later."""
 
     place: Place
-    difference: float  # of the outputs if it is not in place, relative to the largest output
+    difference: float  # change of the outputs if it were not in place, relative to the largest output
 
 
 class OutOfPlace(TorchFunctionMode):
-    """Makes operations in place, such as `nn.ReLU(inplace=True)` and `x += y`, return a new tensor.
+    """Makes in-place operations, such as `nn.ReLU(inplace=True)` and `x += y`, return a new tensor.
 
-    This changes the outputs of a network only if it reads a tensor after an operation in place by another name.
+    This changes the outputs of a network only if it later reads the changed tensor under another name.
     """
 
     def __init__(self, watch: Watch, module: nn.Module) -> None:
         super().__init__()
-        self.reused: Place | None = None  # the first operation in place whose argument is read later
-        self.uses_effect = False  # the network uses the effect of an operation in place, and not its result
+        self.reused: Place | None = None  # the first in-place operation whose argument is read later
+        self.uses_effect = False  # the network uses the effect of an in-place operation, and not its result
         self._watch = watch
         self._weights = {_storage(each) for each in (*module.parameters(), *module.buffers())}
         self._replaced: dict[int, tuple[torch.Tensor, Place]] = {}  # the tensor keeps its address from being used again
-        self._result: Callable[[], torch.Tensor | None] = lambda: torch.empty(0)  # of the last operation in place
+        self._result: Callable[[], torch.Tensor | None] = lambda: torch.empty(0)  # of the last in-place operation
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -64,13 +64,13 @@ class OutOfPlace(TorchFunctionMode):
 
 
 def evaluated_out_of_place(module: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor | None, Place | None]:
-    """Returns the outputs, or None if it fails, and an operation in place whose argument is read later."""
+    """Returns the outputs (None if this fails), and an in-place operation whose argument is read later."""
     watch = Watch(image)
     mode = OutOfPlace(watch, module)
     try:
         with watch.hooked(module), mode:
             outputs: torch.Tensor = module(image.clone())
-            outputs.numel()  # notices an unused result of the last operation
+            outputs.numel()  # detects that the result of the last operation was not used
     except Exception:
         return None, None
     return outputs, None if mode.uses_effect else mode.reused

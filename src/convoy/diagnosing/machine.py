@@ -27,7 +27,7 @@ class Gpu:
 class Machine:
     torch: str  # version
     cuda: str | None  # version of CUDA that torch was built for
-    architectures: tuple[str, ...]  # that torch was built for: "sm_90"
+    architectures: tuple[str, ...]  # GPU architectures that torch was built for: "sm_90"
     has_nvidia_driver: bool
     gpus: tuple[Gpu, ...]
     has_mps: bool

@@ -46,11 +46,11 @@ class Network:
     images: torch.Tensor  # [B, C, H, H], normalised, float32
     labels: torch.Tensor  # int64 [B]
     classes: int
-    build: Callable[[], nn.Module]  # another one with the same initial weights
+    build: Callable[[], nn.Module]  # builds the same network again, with the same initial weights
     starts_from_weights: bool = False
-    learner: Callable[[], Learner] | None = None  # trains another one, with the recipe's optimizer and loss
-    tried: FirstStep | None = None  # of a network with the same weights
-    may_skip: bool = False  # checks that take more than a second
+    learner: Callable[[], Learner] | None = None  # builds it again to train it with the recipe's optimizer and loss
+    tried: FirstStep | None = None  # the first step of a network with the same weights
+    may_skip: bool = False  # whether checks that take more than a second may be skipped
 
     @property
     def first_step(self) -> FirstStep:
@@ -63,7 +63,7 @@ class Network:
     def _first_step(self) -> FirstStep | Exception:
         try:
             return self.tried or first_step(self.module, self.images, self.labels, self.recipe, may_skip=self.may_skip)
-        except Exception as error:  # once, not for each check
+        except Exception as error:  # raised once, not for each check
             return error
 
     @property

@@ -25,7 +25,7 @@ class Records:
 
     @cached_property
     def finished(self) -> list[Run]:
-        """Without those whose files contradict each other."""
+        """The finished runs, without runs whose files contradict each other."""
         return [run for run in self.runs if run.finished and not contradictions(run)]
 
     @property

@@ -36,7 +36,7 @@ class Topic(StrEnum):
 class Check:
     topic: Topic
     name: str  # of its function
-    quick: bool = True  # also runs before each training
+    quick: bool = True  # also runs before each training run run
 
     @property
     def function(self) -> Callable[[Any], Iterator[Finding]]:

@@ -1,4 +1,4 @@
-"""Records the operations of a forward pass: where they are, what they compute, which follow each other."""
+"""Records the operations of a forward pass: where they are, what they compute, and their order."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Norm:
-    """A batch norm. Its statistics are those of dimension 1 of its input, [B, N, ...]."""
+    """A batch norm. It computes statistics along dimension 1 of its input, [B, N, ...]."""
 
     place: Place
     shape: tuple[int, ...]

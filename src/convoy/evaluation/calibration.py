@@ -66,8 +66,8 @@ class Temperature:
 class PartCalibration:
     part: str  # test, fold or validation
     raw: Calibration
-    temperature: Temperature | None = None  # None: no outputs of the validation set, or they do not determine one
-    scaled: Calibration | None = None  # with the temperature; None also if `part` is the one that it was fitted on
+    temperature: Temperature | None = None  # None: no validation outputs, or no temperature can be fitted to them
+    scaled: Calibration | None = None  # with the temperature; also None for the part that it was fitted on
 
 
 def of_run(run: Run, part: str) -> PartCalibration | None:
@@ -93,8 +93,8 @@ def of_outputs(
 
 
 def without_probabilities(run: Run, part: str) -> tuple[int, int]:
-    """Returns the number of images of a part with NaN or +inf among their outputs, and the number of images with
-    outputs."""
+    """Returns the number of images of a part whose outputs contain NaN or +inf, and the number of all its images; zeros
+    without stored outputs."""
     outputs = run.predictions.get(f"{part}_logits")
     return (0, 0) if outputs is None else (int((~_finite(outputs)).sum()), len(outputs))
 
@@ -143,8 +143,8 @@ def are_probabilities(outputs: np.ndarray) -> bool:
 def log_probabilities(outputs: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Returns the log probabilities of the classes, float64 [N, classes], from logits or from probabilities.
 
-    A temperature scales probabilities like the logits whose softmax they are. -inf among logits masks a class. All
-    other values must be finite.
+    Probabilities are converted to logits before the temperature is applied. -inf among logits masks a class. All other
+    values must be finite.
     """
     values = outputs.astype(np.float64)
     with np.errstate(divide="ignore"):
@@ -158,8 +158,8 @@ def calibration(outputs: np.ndarray, labels: np.ndarray, *, temperature: float =
     """Calibration of outputs [N, classes], logits or probabilities, with labels int64 [N].
 
     The intervals are bootstrap intervals over images with RESAMPLES resamples. Sampling noise biases an ECE upwards,
-    and the ECE of a resample twice, so its interval is mirrored (basic bootstrap); it begins at 0 for a network that
-    cannot be distinguished from a calibrated one. Raises ValueError if no image has finite outputs.
+    and resampling adds the same bias again. The interval of the ECE is therefore mirrored (basic bootstrap). It begins
+    at 0 if the network cannot be distinguished from a calibrated one. Raises ValueError if no image has finite outputs.
     """
     confidence, hits, losses = _scored(outputs, labels, temperature)
     n = len(hits)
@@ -242,7 +242,7 @@ def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> Temperature | No
     low, high = (math.log(end) for end in TEMPERATURES)
     if slope(low) >= 0 or slope(high) <= 0:
         return None
-    for _halving in range(30):  # halves 7.8 to 7e-9
+    for _halving in range(30):  # reduces the interval from 7.8 to 7e-9
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return Temperature(math.exp((low + high) / 2), len(labels))

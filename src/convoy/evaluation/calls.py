@@ -18,9 +18,9 @@ class Call:
     operation: bool = False
     output: tuple[int, ...] = ()  # shape without the batch dimension; empty if the output is not a tensor
     inputs: tuple[int, ...] = ()  # numbers of the calls whose results it reads
-    parameters: int = 0  # number of parameters that neither an earlier call nor one of `calls` uses
-    reused: int = 0  # number of parameters that an earlier call uses, too
-    flops: int = 0  # 0 if it has `calls`, whose FLOPs are counted there
+    parameters: int = 0  # parameters that are used neither by an earlier call nor by one of `calls`
+    reused: int = 0  # parameters that an earlier call already used
+    flops: int = 0  # 0 if it has `calls`, because the FLOPs are counted there
     calls: list[Call] = field(default_factory=list)
 
     def walk(self) -> Iterator[Call]:

@@ -10,7 +10,7 @@ PARTS = ("test", "validation", "fold")  # the first of these that a run was scor
 def scored_images(prepared: PreparedData, part: str) -> ImageSet | None:
     """The images of a part that a run was scored on and whose predictions it has stored; None if the data have none.
 
-    No new score results from them, so reading them again does not count as an opening of the test set.
+    Reading them again produces no new score, so it does not count as an opening of the test set.
     """
     if part == "test":
         return prepared.test.open(lambda _hash: None) if prepared.test else None

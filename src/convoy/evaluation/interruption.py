@@ -1,4 +1,4 @@
-"""Ends a pass through a network between two layers: a pass of a large network on a busy machine takes many seconds."""
+"""Ends a pass through a network between two layers, because a full pass of a large network may take many seconds."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def interruptible(should_stop: Callable[[], bool]) -> Iterator[None]:
 def ending_early(module: nn.Module, should_stop: Callable[[], bool] | None = None) -> Iterator[None]:
     """Raises Interrupted before the next layer, forward or backward, once `should_stop` returns True.
 
-    Restores the buffers of the module, such as running statistics, if it does. `should_stop`: default: that of
-    `interruptible`.
+    In this case, the buffers of the module, such as running statistics, are restored. By default, `should_stop` is the
+    function passed to `interruptible`.
     """
     stop = should_stop or _should_stop.get()
     if stop is None:

@@ -35,7 +35,7 @@ def build_network(recipe: Recipe, images: ImageSet) -> nn.Module:
 
 
 def with_normalisation(prepared: PreparedData, recipe: Recipe) -> PreparedData:
-    """The data with the mean and standard deviation of pretrained weights, if the recipe normalises with those."""
+    """The data, with the mean and standard deviation of the pretrained weights if the recipe uses them."""
     if recipe.data.normalise != "weights":
         return prepared
     mean, std = pretrained.weights_info(recipe.model.name).statistics(prepared.in_chans)
@@ -55,7 +55,7 @@ def network_of(run: Run, *, trust_code: bool = False) -> nn.Module:
 
 
 def best_weights(run: Run) -> Path:
-    """The file. Raises ValueError for a run without weights."""
+    """The weights file of a run. Raises ValueError if the run has none."""
     if run.is_archived:
         raise ValueError(_("{path} was archived without weights; train its recipe.toml to get them", path=run.path))
     path = run.file("best.safetensors")
@@ -90,7 +90,7 @@ def trusted_code(run: Run, *, trust_code: bool) -> tuple[str, RunCode]:
 def remember_code(run: Run, code: RunCode) -> None:
     """Marks the code of a run as trusted on this machine, if the cache is writable.
 
-    The mark is for the bytes of these files, the class and the options of the model.
+    The mark is valid only for the same bytes of these files, the same class and the same options of the model.
     """
     with suppress(OSError):
         path = _mark(run, code)

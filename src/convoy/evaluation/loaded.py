@@ -35,7 +35,7 @@ class LoadedModel(nn.Module):
         return self.network(x)
 
     def preprocess(self, images: Source | Sequence[Source], *, raw: bool = False) -> torch.Tensor:
-        """Normalised images, float32 [N, C, H, H] on the device of the network, with the pixels of `convoy predict`.
+        """Returns normalised images, float32 [N, C, H, H] on the network's device, converted as in `convoy predict`.
 
         `images` is one of these or a list of them: the path of an image or a folder, a Pillow image, an array of uint8
         [H, W], [H, W, C], [N, H, W] or [N, H, W, C]. A network trained on MNIST or EMNIST also reads photographs of

@@ -33,7 +33,7 @@ def build(
 
 
 def reported(mean: float, loss: Loss, logits: np.ndarray, labels: np.ndarray, faults: Collection[Fault]) -> float:
-    """The reported loss of an evaluation: `mean`, or with the fault, sum of batch means / number of images."""
+    """The reported loss of an evaluation: `mean`, or with the fault loss_divided_twice, sum of batch means / images."""
     if not divides_twice(faults):
         return mean
     batches = zip(torch.tensor(logits).split(BATCH), torch.tensor(labels).split(BATCH), strict=True)

@@ -28,7 +28,7 @@ ROLES_BY_FILE: dict[str, Role] = {
     "conv": "conv", "linear": "linear", "batchnorm": "norm", "instancenorm": "norm", "normalization": "norm",
     "activation": "activation", "dropout": "dropout", "pooling": "pool", "upsampling": "resize", "padding": "resize",
     "flatten": "reshape", "pixelshuffle": "reshape", "channelshuffle": "reshape", "fold": "reshape",
-    "container": "identity",  # if it is empty; otherwise its layers are described
+    "container": "identity",  # an empty container; for others, the layers inside are described
 }  # fmt: skip
 # By torch's name, without the trailing underscore of in-place operations. Other operations are not recorded.
 OPERATIONS: dict[str, tuple[str, Role]] = {

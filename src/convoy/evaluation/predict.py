@@ -58,7 +58,7 @@ def predict(
     """Logits float32 [N, classes] of images uint8 [N, C, H, W], N >= 1.
 
     Uses evaluation mode and restores the module's mode. The normaliser converts a uint8 batch to the network's input,
-    with its device and dtype. `batch_size` is that for images of up to SIDE x SIDE pixels.
+    with its device and dtype. `batch_size` applies to images of up to SIDE x SIDE pixels; larger images use fewer.
     """
     batch_size = images_per_batch(images, batch_size)
     logits, watcher = [], _watcher.get()

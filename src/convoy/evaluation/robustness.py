@@ -71,13 +71,13 @@ class Robustness:
 
 
 def weights_hash(run: Run) -> str:
-    """SHA-256 of the weights of a run; empty if it has none, as an archived run."""
+    """SHA-256 of the weights of a run; empty for an archived run, which has none."""
     recorded = recorded_hashes(run.path).get(WEIGHTS, "")
     return recorded or (sha256_of(run.path / WEIGHTS) if (run.path / WEIGHTS).is_file() else "")
 
 
 def of_run(run: Run) -> Robustness | None:
-    """The stored result of a run; None without one, or if the run was trained again since.
+    """The stored result of a run; None if there is none, or if the run has been retrained since then.
 
     Raises ValueError if the file is damaged or has changed.
     """

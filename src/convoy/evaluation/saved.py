@@ -63,7 +63,7 @@ class Evaluation:
     by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
     by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
     corruptions: Robustness | None = None  # None unless requested
-    contradictions: tuple[Contradiction, ...] = ()  # of the files of a run; its recorded score and this one
+    contradictions: tuple[Contradiction, ...] = ()  # between files of the run, or its recorded score and this one
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""
@@ -117,15 +117,15 @@ class Request:
 def score_saved(target: Run | Path, request: Request, out: Path) -> ScoredWeights:
     """Opens the test set of the requested data (default for a run: its own) and scores the network on it.
 
-    The normalisation is that of the run, or for a weights file that of the recipe to which `model` and `data` resolve.
-    For an image folder without a training set, the test set is scored, or all images if it has none. Its class
-    folders are matched to the run's classes by name, and the images are read as in `predict`. The opening is counted in
-    the workspace of the run, or in `out` for a file.
+    For a run, its own normalisation is used; for a weights file, the normalisation of the recipe given by `model` and
+    `data`. For an image folder without a training set, the test set is scored, or all images if it has no test set. Its
+    class folders are matched to the run's classes by name, and the images are read as in `predict`. The opening is
+    counted in the workspace of the run, or in `out` for a file.
 
-    Raises ValueError for weights of another network, data without a test set, a weights file without `model`, an
-    override that is not one of TEST_KEYS, unknown classes, a folder for a weights file without size or normalisation,
-    damaged predictions of the run, a file of groups that does not fit the images, and corruptions of an unfinished or
-    changed run, or of images for which no corruption is defined.
+    Raises ValueError if the weights are of another network, if there is no test set, if a weights file is given without
+    `model`, and for unknown classes, an override outside TEST_KEYS, damaged predictions, or a file of groups that does
+    not fit the images. A weights file and a folder without a training set also need size and normalisation. Corruptions
+    need a finished, unchanged run, and images for which they are defined.
     """
     subject = _of_run(target, request) if isinstance(target, Run) else _of_file(target, request)
     stored = target.predictions if isinstance(target, Run) else {}
@@ -245,7 +245,7 @@ def _of_run(run: Run, request: Request) -> _Subject:
         paths, labels = labelled_files(folder, run.data.classes)
         _files, pixels, inks = read_for(run.data, paths, raw=request.raw)
         images = ImageSet(pixels, np.array(labels, np.int64), tuple(run.data.classes))
-        if "data.limit" in dict(overrides):  # ignores the limit of the training
+        if "data.limit" in dict(overrides):  # ignores the limit that was used for training
             images = _limited(images, spec)
         photographs = sum(ink is not None for ink in inks)
         name = _folder_name(spec)
@@ -308,7 +308,7 @@ def _is_data_of(run: Run, data: str) -> bool:
 
 
 def _contradicted(run: Run, score: Score) -> Iterator[Contradiction]:
-    """Compares with the recorded score on the same images, unless a fault changed the recorded one."""
+    """Compares a score with the run's recorded score on the same images, unless a fault changed the recorded score."""
     recorded = run.stated_scores.get("test")
     if recorded is None or recorded.n != score.n or run.recipe.protocol.faults:
         return
@@ -345,7 +345,7 @@ def _test_of(prepared: PreparedData) -> SealedTest:
 
 
 def _check_same_split(run: Run, prepared: PreparedData, overrides: Sequence[Override]) -> None:
-    """Checks that a test set split from the training images is that of the run."""
+    """Checks that a test set that was split from the training images has the same images as in the run."""
     reason = _("the split differs from that of {path}", path=run.path)
     if prepared.data_hash != run.data.data_hash:
         reason = _("{name} has changed since {path} was trained on it", name=prepared.name, path=run.path)

@@ -27,7 +27,7 @@ def score(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     predicted: np.ndarray | None = None,
 ) -> Score:
-    """Scores of logits float32 [N, classes] with labels int64 [N]: those of `count_scores`, and:
+    """Scores of logits float32 [N, classes] with labels int64 [N]: the scores of `count_scores`, and:
 
     loss: mean of the given function (default: cross-entropy).
     top_k: for k = 3 and 5, if there are more classes; ties go to the lower class.

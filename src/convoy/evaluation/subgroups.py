@@ -44,9 +44,9 @@ def in_order(subgroups: Iterable[Subgroup]) -> tuple[Subgroup, ...]:
 
 
 def worst(subgroups: Sequence[Subgroup]) -> Subgroup | None:
-    """Returns the subgroup of at least FEW images with the lowest accuracy, or else the first; None without subgroups.
+    """Returns the subgroup with the lowest accuracy among those of at least FEW images.
 
-    `subgroups` are sorted as by `in_order`. The accuracy on new images of this subgroup is likely higher, because it
-    was selected.
+    If all are smaller, returns the first; without subgroups, None. `subgroups` are sorted as by `in_order`. The
+    accuracy on new images of this subgroup is likely higher, because it was selected.
     """
     return next((each for each in subgroups if each.accuracy.n >= FEW), subgroups[0] if subgroups else None)

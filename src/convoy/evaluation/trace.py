@@ -2,8 +2,8 @@
 
 Hooks record the calls of modules; a dispatch mode records the operations between them. The network need not be
 exportable as a graph: control flow in Python, `x.mean((2, 3))`, `+` and `F.conv2d` are recorded when they run. A module
-that calls no other module is one call, which includes its operations; `nn.MultiheadAttention` has the FLOPs of its
-matrix products.
+that calls no other module is recorded as one call, which includes its operations. For `nn.MultiheadAttention`, the
+FLOPs of its matrix products are counted.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class _Recorder(DispatchMode):
         call, tensors = ended.call, _tensors(output)
         call.output = _shape(tensors)
         own = {f"{call.name}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)}
-        own &= self._sizes.keys()  # a shared tensor counts under its first name
+        own &= self._sizes.keys()  # a shared tensor is counted under its first name
         if not self._open or any(not child.operation for child in call.calls):
             self._count_parameters(call, (own & ended.used) - self.counted)
             return None

@@ -28,7 +28,7 @@ from convoy.text import gettext as _
 Seeds = Annotated[int, Field(ge=1, le=1000)]
 EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "seeds", "ladder")
 StudyKind = Literal["crossval", "search", "landscape", "seeds", "ladder"]
-RECIPES_OF = {"ladder": 2, "landscape": None}  # number of recipes of a study, if it is not one; None: any number
+RECIPES_OF = {"ladder": 2, "landscape": None}  # kinds of study that do not take exactly one recipe; None: any number
 Side = Protocol
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
@@ -40,7 +40,7 @@ DECIDED = {
     "compute.device": "use --device",
 }
 DECIDED_SECTIONS = ("model.", "protocol.")
-LEARNS_AFTER = 20_000  # training images until a network has learned, if not measured
+LEARNS_AFTER = 20_000  # default for networks that were not measured: training images until a network has learned
 
 
 def _measure(name: str) -> str:
@@ -66,7 +66,7 @@ class Model(Section):
     corrected: str
     # Measure -> the published number, or a list of one number per epoch.
     published: dict[Annotated[str, AfterValidator(_by_epoch)], float | list[float]] = Field(default_factory=dict)
-    # Measure -> the measure that the report used in its place; it is computed for as-published runs.
+    # Measure -> the measure that the report computed instead of it. As-published runs use the measure of the report.
     reported_as: dict[str, MeasureName] = Field(default_factory=dict)
     seeds: Count | None = None  # None: the experiment's; 0: not trained, only its layers are counted
 
@@ -93,13 +93,13 @@ class Fault(Section):
     set: dict[str, Any] = Field(default_factory=dict)  # overrides that cause the fault, such as a model option
     faults: tuple[str, ...] = ()  # names in protocol.faults
     measure: Annotated[tuple[MeasureName, ...], OneOrSeveral] = ("test_accuracy",)
-    against: str | None = None  # for the fault of training one seed: the recipe that the report ranks below `base`
+    against: str | None = None  # for the fault one_seed: the recipe that the report ranks below `base`
     over: str = "seed"  # the key that differs between pairs: an integer, such as data.split.fold
     pairs: Seeds | None = None  # None: the experiment's number of seeds
 
     @property
     def of_one_seed(self) -> bool:
-        """Whether the fault is training only once; its effect is the spread of the base over seeds."""
+        """Whether the fault is that the report used a single seed. Its effect is the spread over seeds."""
         return not self.set and not self.faults
 
     @property

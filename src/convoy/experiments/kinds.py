@@ -1,4 +1,4 @@
-"""The kinds of studies, with those of experiments."""
+"""All kinds of study, including the reproductions of experiments."""
 
 from __future__ import annotations
 

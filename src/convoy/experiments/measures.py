@@ -28,7 +28,7 @@ Settings = Mapping[str, int | float | list[str]]
 NONE: Settings = {}
 RunsByValue = Sequence[tuple[float, Run]]  # runs that differ in one value
 MACHINE = ("cpu", "device", "threads", "ranks", "torch")  # keys of environment.json that affect times
-HELD_OUT = ("test", "fold", "validation")  # the first of these that was scored measures the accuracy on new images
+HELD_OUT = ("test", "fold", "validation")  # accuracy on new images is measured on the first of these that was scored
 ABOVE_CHANCE = 0.1  # minimum of (accuracy - chance) / (1 - chance) for a network that learned
 
 
@@ -42,7 +42,7 @@ class Measure:
     images: str = ""  # the part whose images it counts; "selection": the part that selected the epoch
     exact: bool = False  # counted from the network, without training
     of_machine: bool = False  # depends on the machine, see `comparable`
-    several: bool = False  # takes runs that differ in one value, such as the highest rate that trains
+    several: bool = False  # takes several runs that differ in one value; example: the highest rate that trains
 
     def __call__(self, runs: Run | RunsByValue, settings: Settings = NONE) -> float | None:
         return self.of(runs) if self.setting is None else self.of(runs, settings[self.setting[0]])
@@ -164,7 +164,7 @@ def _fluctuation(run: Run) -> float | None:
 
 
 def _epochs_to(run: Run, accuracy: float) -> float | None:
-    """Trained epochs + 1 if the accuracy was never reached: a lower bound, so that differences are not exaggerated."""
+    """Returns trained epochs + 1 if the accuracy was never reached: a lower bound that exaggerates no difference."""
     accuracies = _accuracies(run)
     reached = [epoch for epoch, value in enumerate(accuracies, start=1) if value >= accuracy]
     return float(reached[0] if reached else len(accuracies) + 1) if accuracies else None
@@ -223,11 +223,12 @@ def _checked_classes(classes: Sequence[str], names: Sequence[str] | Mapping[str,
 
 
 def _gain_while_rising(run: Run) -> float | None:
-    """How much more a step reduces the training loss while the rate rises than while it falls.
+    """Decrease of the training loss per step while the learning rate rises, minus the decrease while it falls.
 
-    The loss falls faster early in training. The result is therefore the mean of two differences over full periods: from
-    trough to trough, where the rising half is first, and from peak to peak, where the falling half is first. Steps at a
-    trough or a peak belong to neither half. An archived run has only some steps, and therefore stores the result.
+    The loss falls faster early in training, which would favour the half that comes first. The result is therefore the
+    mean of two differences over full periods: from trough to trough (the rising half is first) and from peak to peak
+    (the falling half is first). Steps at a trough or a peak belong to neither half. An archived run has only some
+    steps, and therefore stores the result.
     """
     steps = run.steps
     if "step" in steps:
@@ -276,7 +277,7 @@ def _band_width(tried: RunsByValue, steps: float) -> float | None:
 
 
 def _highest_that_trains(tried: RunsByValue, within: float) -> float | None:
-    """The highest value whose accuracy, on the part that selects the epoch, is at most `within` below the best.
+    """The highest value whose accuracy is at most `within` below the best, on the part that selects the epoch.
 
     None if no network is clearly above chance.
     """

@@ -18,7 +18,7 @@ SCHEMA = 2
 class SkipReason(StrEnum):
     TIME = "time"  # needs more time than its share
     SEEDS = "seeds"  # compares seeds, but there is only one
-    NO_VERDICT = "no_verdict"  # a quick try does not decide trained claims
+    NO_VERDICT = "no_verdict"  # a quick try gives no verdict on claims that need training
 
 
 @dataclass(frozen=True)

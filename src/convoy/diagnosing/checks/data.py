@@ -16,13 +16,13 @@ from convoy.text.numbers import fixed
 SAMPLE = 2000  # images
 UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
 MAX_COMPARED = 20_000  # images; the search for the same picture is quadratic
-ERROR_SHARE = 0.05  # fraction of the scored images from which shared images are an error
+ERROR_SHARE = 0.05  # if at least this fraction of the scored images is shared, the finding is an error
 FEW_SCORED = 100  # images
 ABSENT = 10  # a missing class is reported if at least this many of its images were expected
 
 
 def normalisation(images: Images) -> Iterator[Finding]:
-    """Checks only a mean and standard deviation set in the recipe; those computed from the training images are always
+    """Checks only a mean and standard deviation that the recipe sets. Values computed from training images are always
     correct."""
     if images.recipe.data.normalise == "train":
         return
@@ -75,7 +75,8 @@ def pixel_range(images: Images) -> Iterator[Finding]:
 
 
 def parts_differ(images: Images) -> Iterator[Finding]:
-    """Compares the mean of each channel with training: inverted, channels in another order, another brightness."""
+    """Compares the mean of each channel with the training set, to find inverted images, a different order of channels,
+    or a different brightness."""
     means = {name: _sampled(part.images).mean((2, 3)) for name, part in images.parts.items()}  # (n, C) each
     train = means.pop("train")
     spread = train.std(0) + 1e-9  # over images
@@ -240,7 +241,7 @@ def few_scored_images(images: Images) -> Iterator[Finding]:
 
 
 def images_in_two_parts(images: Images) -> Iterator[Finding]:
-    """Images of a scored part that are also in training, with the same pixels or as the same picture, also mirrored."""
+    """Finds images of a scored part that are also in training: same pixels, or the same picture, possibly mirrored."""
     for name, part in images.parts.items():
         if name == "train":
             continue
@@ -276,7 +277,7 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
 
 
 def _validation_in_test(images: Images) -> Iterator[Finding]:
-    """The same pixels in validation and test: the epoch is selected by test images."""
+    """Finds the same pixels in validation and test, because the epoch is then selected by test images."""
     if not {"validation", "test"} <= images.parts.keys():
         return
     validation, test = images.parts["validation"].images, images.parts["test"].images
@@ -298,8 +299,8 @@ def _validation_in_test(images: Images) -> Iterator[Finding]:
 def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
     """Returns indices of a part's images in training: with the same pixels, and with the same pixels or picture.
 
-    The latter, also mirrored, are only searched among at most MAX_COMPARED images; the third value is True if they
-    were.
+    The same picture (possibly mirrored) is searched only among at most MAX_COMPARED images; the third value states
+    whether it was.
     """
     train, part = images.train.images, images.parts[name].images
     if len(train) + len(part) > MAX_COMPARED:

@@ -148,8 +148,8 @@ def limited_threads(machine: Machine) -> Iterator[Finding]:
 
 
 def trained_elsewhere(machine: Machine) -> Iterator[Finding]:
-    """Finds runs that were trained with another torch or processor: retraining them changes the last bits of their
-    weights."""
+    """Finds runs that were trained with another torch or processor. If they are retrained here, the last bits of their
+    weights change."""
     others = [each for each in machine.earlier if (each.torch, each.cpu) != (machine.torch, machine.cpu)]
     if others:
         lost = sorted({flag for each in others for flag in each.cpu_flags} - set(machine.cpu_flags))

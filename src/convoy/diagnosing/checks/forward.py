@@ -331,7 +331,7 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
 
 
 def _unit_vectors(network: Network) -> Iterator[Finding]:
-    """Logits of length 1 differ by at most sqrt(2), so that no class becomes probable."""
+    """Finds logits of length 1: they differ by at most sqrt(2), so no class can become probable."""
     lengths = network.first_step.logits.norm(dim=1)
     if isinstance(network.recipe.train.loss, CrossEntropy) and bool(((lengths - 1).abs() < 1e-4).all()):
         yield Finding(
@@ -343,7 +343,7 @@ def _unit_vectors(network: Network) -> Iterator[Finding]:
 
 
 def _dropout_before_loss(network: Network) -> Iterator[Finding]:
-    """Dropout of logits sets a share of them to exactly 0, only in training."""
+    """Finds dropout of the logits: some of them are exactly 0, but only in training."""
     share = float((network.first_step.logits == 0).float().mean())
     evaluated = float((network.first_step.evaluation.outputs[0] == 0).float().mean())
     if network.first_step.is_random and 0.02 < share < 1 and evaluated == 0:

@@ -22,7 +22,7 @@ ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in t
 
 
 def symmetries() -> dict[str, tuple[int, bool]]:
-    """Returns quarter turns and whether the image is then mirrored, by name; without the image as it is."""
+    """Returns, by name, the number of quarter turns and whether the image is then mirrored. Omits the identity."""
     return {
         _("transposed"): (3, True),
         _("rotated by 90 degrees"): (1, False),
@@ -103,15 +103,15 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
 
 
 def random_labels(images: Images) -> Iterator[Finding]:
-    """At high confidence, a classifier's error rate is the rate of wrong labels: it does not fall further with
-    confidence."""
+    """Estimates the rate of wrong labels: a classifier's error rate at high confidence, where more confidence does not
+    reduce it further."""
     chosen = sample(len(images.train), 2 * MAX_SAMPLE)
     labels, classes = images.train.labels[chosen], len(images.train.classes)
     if len(chosen) < 5 * MIN_IMAGES or len(np.unique(labels)) < 2:
         return
     outputs = out_of_fold(images.train.images[chosen], labels, classes)
     ordered = np.sort(outputs, 1)
-    by_margin = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")  # surest first
+    by_margin = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")  # most confident first
     wrong = (outputs.argmax(1) != labels)[by_margin]
     tenth = len(wrong) // 10
     surest, next_surest = wrong[:tenth], wrong[tenth : 4 * tenth]

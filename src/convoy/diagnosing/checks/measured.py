@@ -18,7 +18,7 @@ from convoy.text import gettext as _
 Predicted = tuple[np.ndarray, np.ndarray]  # labels and predicted classes of the images of a part, int64 [N] each
 PERMUTATIONS = 2000
 MAX_P = 0.001
-MAX_EXCESS = 0.5  # share of the distance from chance to 100 %; for few classes, whose p cannot be small
+MAX_EXCESS = 0.5  # share of the distance from chance to 100 %; used because with few classes p cannot be small
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +65,11 @@ def permuted_labels(trainings: Trainings) -> Iterator[Finding]:
     classes = trainings.network.classes
     confusion = np.zeros((classes, classes))
     np.add.at(confusion, (labels, predicted), 1 / len(labels))
-    guesses = np.outer(confusion.sum(1), confusion.sum(0))  # by classes, if predictions and labels are independent
+    guesses = np.outer(confusion.sum(1), confusion.sum(0))  # expected if predictions and labels are independent
     excess, chance = float((confusion - guesses).trace()), float(guesses.trace())
-    # A network that has learned nothing about classes may still predict one class for most images of another, so that
-    # images are not independent. Without knowledge, every assignment of predicted classes is as probable.
+    # A network that has learned nothing about the labels may still predict the same class for most images of another
+    # class, so the images are not independent. Under chance, all permutations of the predicted classes are equally
+    # probable.
     rng = np.random.RandomState(0)
     others = [(confusion - guesses)[np.arange(classes), rng.permutation(classes)].sum() for _i in range(PERMUTATIONS)]
     p = (1 + np.count_nonzero(np.array(others) >= excess - 1e-12)) / (1 + PERMUTATIONS)

@@ -16,7 +16,7 @@ from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 from convoy.text.lists import listed
 
-INACTIVE_SHARE = 0.9  # of the units of a layer, dead or saturated; in an untrained LeNet, up to half of them are 0
+INACTIVE_SHARE = 0.9  # dead or saturated units of a layer; in an untrained LeNet, up to half of them are 0
 MIN_IMAGES = 8  # minimum to call a unit dead
 VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence
@@ -156,7 +156,7 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
 
 
 def unregistered_layers(network: Network) -> Iterator[Finding]:
-    """Finds layers and tensors that parameters() does not contain, so that they are neither trained nor saved."""
+    """Finds layers and tensors that are missing in parameters(), so that they are neither trained nor saved."""
     unregistered = list(_unregistered(network.module))
     if layers := [name for name, values in unregistered if any(map(_is_layer_with_parameters, values))]:
         yield Finding(
@@ -167,7 +167,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
         )
     if not any(_is_tensor(value) for _name, values in unregistered for value in values):
         return
-    # In a network that has run, there may also be results that forward stores.
+    # After a forward pass, there may also be results that forward stores.
     unregistered = list(_unregistered(network.build()))
     trained = [name for name, values in unregistered if any(map(_is_trained, values))]
     if trained:
@@ -197,7 +197,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
 
 
 def _unregistered(module: nn.Module) -> Iterator[tuple[str, list[object]]]:
-    """Yields each attribute's name with those of its values (or their elements) that `module` does not register."""
+    """Yields the name of each attribute with the values (or elements of them) that `module` does not register."""
     registered = {id(each) for each in (*module.modules(), *module.parameters(), *module.buffers())}
     of_torch = {name for name in vars(nn.Module()) if name.startswith("_")}
     for name, part in module.named_modules():
@@ -228,7 +228,8 @@ def shared_weights(network: Network) -> Iterator[Finding]:
     modules = dict(network.module.named_modules())
     repeated = [name for name, count in network.first_step.calls.items() if count > 1]
     calls = network.first_step.calls
-    # If all layers before it are called as often, the images are several views, with the same statistics.
+    # If all earlier layers are called equally often, the network sees several views of the images. Their statistics are
+    # the same.
     norms = []
     for name in repeated:
         earlier = {calls[each] for each in [*calls][: [*calls].index(name)]}
@@ -299,7 +300,7 @@ def saturated_units(network: Network) -> Iterator[Finding]:
 
 
 def vanishing_signal(network: Network) -> Iterator[Finding]:
-    """Outputs of layers that differ between images far less than the images: the initial weights are too small."""
+    """Finds layers whose outputs differ far less between images than the images do: initial weights are too small."""
     # 0: a layer that starts with zeros, or a single image.
     signals = [(place, difference) for place, difference in network.first_step.signals if 0 < difference < math.inf]
     if network.starts_from_weights or not signals:

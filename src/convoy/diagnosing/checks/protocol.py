@@ -10,11 +10,11 @@ from convoy.recipe import Recipe
 from convoy.recipe.sections import Cosine, SquaredError, Step
 from convoy.text import gettext as _
 
-# Values far from those of published trainings:
-MAX_DECAY = 0.01  # share of the weights that a step removes: learning rate times weight decay; common are 1e-5 to 5e-5
-MAX_MOMENTUM = 0.999  # common are 0.9 to 0.99
-MAX_SMOOTHING = 0.5  # common is 0.1
-MIN_CLIP_NORM = 1e-3  # common are 0.1 to 10
+# Limits far from common values:
+MAX_DECAY = 0.01  # learning rate times weight decay, the share of the weights that a step removes; common: 1e-5 to 5e-5
+MAX_MOMENTUM = 0.999  # common: 0.9 to 0.99
+MAX_SMOOTHING = 0.5  # common: 0.1
+MIN_CLIP_NORM = 1e-3  # common: 0.1 to 10
 
 
 def protocol_faults(recipe: Recipe) -> Iterator[Finding]:
@@ -64,7 +64,7 @@ def squared_error(recipe: Recipe) -> Iterator[Finding]:
 
 
 def extreme_values(recipe: Recipe) -> Iterator[Finding]:
-    """Values that make a training nearly impossible, such as those of another optimizer or with a wrong exponent."""
+    """Finds values that make training nearly impossible, such as values for another optimizer or a wrong exponent."""
     optim, train = recipe.optim, recipe.train
     decay = optim.lr * optim.weight_decay
     if decay >= MAX_DECAY:

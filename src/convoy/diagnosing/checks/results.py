@@ -141,7 +141,8 @@ def test_set_reused(records: Records) -> Iterator[Finding]:
 def best_of(rows: np.ndarray) -> Estimate:
     """Estimates how much the best of the runs, bool [runs, images], exceeds its accuracy on other images (Efron 1983).
 
-    In each resample of the images, the best run is selected; its gain is its accuracy there minus that on all images.
+    In each resample of the images, the best run is selected. The gain is its accuracy on the resample minus that on all
+    images.
     """
     accuracies, rng, gains = rows.mean(1), np.random.RandomState(0), []
     for _resample in range(RESAMPLES):

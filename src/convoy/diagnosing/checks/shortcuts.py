@@ -18,7 +18,7 @@ IMAGES = 3000
 MIN_IMAGES = 60  # images
 MIN_CLASS_IMAGES = 10  # images
 EASY, NOTABLE = 0.9, 0.5  # (accuracy - largest class) / (100 % - largest class)
-# Areas under the ROC curve of one class against the others. In MNIST and CIFAR-10 at most 0.949 (the ink of ones).
+# Area under the ROC curve of one class against the others. The largest in MNIST and CIFAR-10 is 0.949 (ink of ones).
 EASY_AREA, NOTABLE_AREA = 0.98, 0.96
 VERY_OTHER_PART, OTHER_PART = 0.8, 0.7  # area under the ROC curve of a part against training
 ALIKE = 0.9  # probability that two neighbours are more similar than two other images of their class
@@ -26,7 +26,8 @@ PREFIX = r"([^/]+?)[-_ ]?\d+\.\w+$"  # of a file's name, before its last number
 
 
 def predictable_without_content(images: Images) -> Iterator[Finding]:
-    """A linear classifier on border pixels, simple statistics and properties of the files, scored on the other half."""
+    """Fits a linear classifier on border pixels, simple statistics and properties of files, and scores it on held-out
+    images."""
     chosen = sample(len(images.train), IMAGES)
     labels = images.train.labels[chosen]
     if len(chosen) < MIN_IMAGES or len(np.unique(labels)) < 2:
@@ -179,7 +180,8 @@ def _small(images: np.ndarray) -> np.ndarray:
 
 
 def _alike(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> tuple[float, int]:
-    """Returns how often an image is nearer to one of its group than to a random one of its class, and the pairs."""
+    """Returns how often an image is more similar to one of its group than to a random one of its class, and the number
+    of pairs."""
     rng = np.random.RandomState(0)
     by_group = np.argsort(groups, kind="stable")
     followers = by_group[1:][groups[by_group[1:]] == groups[by_group[:-1]]]

@@ -17,7 +17,7 @@ from convoy.text.lists import joined
 
 RATES = (1e-3, 1e-2, 1e-4)  # of Adam
 STEPS = 150  # per rate
-FIRST_STEPS = 4  # from a start with zeros, gradients reach all layers
+FIRST_STEPS = 4  # after these, gradients have reached all layers, even if a layer starts with zeros
 SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive
 RATE_STEPS = 40
 MIN_CHANGE = 0.02  # fraction of the first loss
@@ -65,9 +65,9 @@ def cannot_overfit(network: Network) -> Iterator[Finding]:
 
 
 def untrained_layers(network: Network) -> Iterator[Finding]:
-    """Finds weights whose gradient is 0 in the first steps: after round(), sign(), argmax() or a factor of 0.
+    """Finds weights whose gradient is 0 in the first steps, for example because of round(), sign() or a factor of 0.
 
-    A head or factor that starts with zeros has a gradient, and after one step so have the layers before it.
+    A head or factor that starts with zeros has a gradient. After one step, the layers before it also have one.
     """
     first = network.first_step.backward.gradients
     zero = [name for name, gradient in first.items() if gradient is Gradient.ZERO]
@@ -163,7 +163,7 @@ def _adam(
     rate: float,
     step: int,
 ) -> None:
-    """Updates in place (Kingma & Ba 2015). torch.optim is not used, because it imports the compiler for seconds."""
+    """Updates in place (Kingma & Ba 2015). torch.optim is not used: it imports the compiler, which takes seconds."""
     for parameter, gradient, (mean, square) in zip(parameters, gradients, moments, strict=True):
         if gradient is not None:
             mean.lerp_(gradient, 0.1)

@@ -112,7 +112,7 @@ def canny(images: np.ndarray, sigma: float, random: np.random.Generator) -> np.n
         is_ridge |= (direction == number) & is_peak
     weak = torch.from_numpy(is_ridge & (strength > LOW))
     edges = weak & torch.from_numpy(strength > HIGH)
-    while True:  # adds weak pixels next to an edge to it
+    while True:  # extends edges by adjacent weak pixels
         grown = weak & (F.max_pool2d(edges[:, None].float(), 3, 1, 1)[:, 0] > 0)
         if torch.equal(grown, edges):
             return edges.numpy().astype(np.float32).reshape(images.shape)

@@ -92,7 +92,7 @@ class ArchivedReproduction(Reproduction):
         return True
 
     def _with_archived_seeds(self, check: Check) -> Check | None:
-        """Returns None if the first seed is not archived."""
+        """Returns the check with all archived seeds; None if the first seed is not archived."""
         trials = replace(check, seeds=1).trials
         if not trials:  # counted, or not tried at this scale
             return check
