@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import convoy
+from convoy.data import load
 from convoy.data.imageset import ImageSet
 from convoy.diagnosing.finding import Severity
 from convoy.diagnosing.images import Images
@@ -191,6 +192,11 @@ def shuffled_labels(images: Images) -> Images:
     return with_part(images, "train", replace(plain(images).train, labels=labels))
 
 
+def only_shuffled_labels(images: Images, count: int) -> Images:
+    train = part(count, 5)
+    return with_part(images, "train", replace(train, labels=np.random.default_rng(6).permutation(train.labels)))
+
+
 PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("normalisation", WARNING, normalised_as_levels),
     ("normalisation", HINT, not_normalised),
@@ -235,6 +241,8 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("part_is_turned", ERROR, lambda images: edited(images, "test", lambda pixels: pixels.swapaxes(2, 3))),
     ("classes_swapped", ERROR, swapped_classes),
     ("random_labels", WARNING, shuffled_labels),
+    ("random_labels", HINT, lambda images: only_shuffled_labels(images, 192)),  # 10 classes of 30, without test images
+    ("random_labels", WARNING, lambda images: only_shuffled_labels(images, 2400)),
     ("turned_copies", WARNING, rotated_copies),
     ("predictable_without_content", WARNING, one_class_marked),
     ("predictable_without_content", WARNING, one_class_grey),
@@ -270,6 +278,39 @@ def test_sound_data_have_no_finding() -> None:
 
 def test_easy_images_with_correct_labels_have_no_random_labels() -> None:
     assert list(examine(plain(sound()), [row for row in DATA_CHECKS if row.name == "random_labels"])) == []
+
+
+def test_few_images_with_correct_labels_have_no_random_labels() -> None:
+    images = with_part(sound(), "train", part(192, 5))
+    assert list(examine(images, [row for row in DATA_CHECKS if row.name == "random_labels"])) == []
+
+
+def test_errors_of_a_weak_classifier_are_not_random_labels() -> None:
+    """The classes differ by a faint shape: the classifier is right on 61 %, and hardly more often if it is sure."""
+    draw = np.random.default_rng(0)
+    labels = draw.permutation(np.arange(600) % 2)
+    pixels = np.kron(draw.integers(0, 160, (600, 1, 4, 4)), np.ones((4, 4), int))
+    pixels[labels == 1, :, 4:12, 4:12] += 12
+    pixels[labels == 0, :, :4] += 12
+    images = with_part(sound(), "train", ImageSet(pixels.astype(np.uint8), labels.astype(np.int64), ("a", "b")))
+    assert list(examine(images, [row for row in DATA_CHECKS if row.name == "random_labels"])) == []
+
+
+def test_the_amount_of_ink_is_content_of_a_drawing() -> None:
+    """0 and 1 differ in their mean brightness, but not in the brightness of paper and ink."""
+    mnist = load("mnist").train
+    indices = np.flatnonzero(mnist.labels < 2)[:3000]
+    digits = ImageSet(mnist.images[indices], mnist.labels[indices], mnist.classes[:2])
+    images = with_part(sound(), "train", digits)
+    findings = list(examine(images, [row for row in DATA_CHECKS if row.name == "predictable_without_content"]))
+    assert {finding.severity for finding in findings} == {HINT}
+
+
+def test_the_exposure_of_a_class_is_a_shortcut() -> None:
+    images = of_class(sound(), lambda pixels: pixels // 3 + 30)
+    findings = list(examine(images, [row for row in DATA_CHECKS if row.name == "predictable_without_content"]))
+    levels = [finding for finding in findings if "darkest" in str(finding.evidence["features"])]
+    assert [finding.severity for finding in levels] == [WARNING]
 
 
 def test_turned_part_has_one_error() -> None:

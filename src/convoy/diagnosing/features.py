@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from convoy.diagnosing.pixel_classifier import halves
 from convoy.text import gettext as _
 
 MAX_PIXELS = 400  # of the border
+LEVELS = (0.02, 0.98)  # quantiles of the pixels of an image
 RIDGE = 10.0
 MAX_WORDS = 30  # of file names
 
@@ -29,7 +31,9 @@ def of_pixels(images: np.ndarray) -> dict[str, Features]:
     colours = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1)
     features = {
         _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MAX_PIXELS)])),
-        _("mean and standard deviation of the colours"): Features(_with_squares(colours)),
+        _("the darkest and lightest colours"): Features(_with_squares(_levels(images))),
+        # A drawing with less ink is darker or brighter, such as a 1 next to a 0; its levels are the same.
+        _("mean and standard deviation of the colours"): Features(_with_squares(colours), is_content=True),
         _("the sharpness"): Features(_with_squares(_sharpness(pixels.mean(1)))),
     }
     if pixels.shape[1] == 3:
@@ -44,6 +48,13 @@ def of_pixels(images: np.ndarray) -> dict[str, Features]:
 
 def _with_squares(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, values**2], 1)
+
+
+def _levels(images: np.ndarray) -> np.ndarray:
+    """Returns the LEVELS of each channel, float32 [N, C * 2]. Exposure and colour cast change them."""
+    flat = images.reshape(*images.shape[:2], -1)
+    places = [int(level * (flat.shape[2] - 1)) for level in LEVELS]
+    return np.partition(flat, places, axis=2)[:, :, places].reshape(len(images), -1).astype(np.float32) / 255
 
 
 def _sharpness(grey: np.ndarray) -> np.ndarray:
@@ -110,10 +121,9 @@ def scores(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns outputs [N, classes] of a ridge regression on one-hot labels; each half is predicted from the other."""
     scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
     scaled = np.concatenate([scaled, np.ones((len(scaled), 1), scaled.dtype)], 1).astype(np.float64)
-    half = np.random.RandomState(0).permutation(len(labels)) % 2 == 0
     targets = np.eye(labels.max() + 1)[labels]
     outputs = np.zeros_like(targets)
-    for train in (half, ~half):
+    for train in halves(len(labels)):
         x = scaled[train]
         weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ targets[train])
         outputs[~train] = scaled[~train] @ weights

@@ -51,11 +51,33 @@ class PixelClassifier:
 
 def out_of_fold(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Returns outputs [N, classes]; each half is predicted from the other."""
-    half = np.random.RandomState(0).permutation(len(labels)) % 2 == 0
     outputs = np.zeros((len(labels), classes))
-    for train in (half, ~half):
+    for train in halves(len(labels)):
         outputs[~train] = PixelClassifier.fitted(images[train], labels[train], classes).outputs(images[~train])
     return outputs
+
+
+def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns masks of two random halves, always the same ones."""
+    half = np.random.RandomState(0).permutation(count) % 2 == 0
+    return half, ~half
+
+
+def relation(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Returns by how many standard errors the outputs agree better with the labels than with permuted labels.
+
+    The statistic is the sum of each image's output for its label. Its mean and variance over all permutations within a
+    half are known (Hoeffding 1951, A combinatorial central limit theorem).
+    """
+    total, variance = 0.0, 0.0
+    for half in halves(len(labels)):
+        values, own = outputs[half], labels[half]
+        counts = np.bincount(own, minlength=values.shape[1])
+        centred = values - values.mean(0)
+        centred -= (centred @ counts / len(own))[:, None]
+        total += centred[np.arange(len(own)), own].sum()
+        variance += (counts * centred**2).sum() / (len(own) - 1)
+    return float(total / np.sqrt(variance + 1e-12))
 
 
 def _features(inputs: np.ndarray, projection: np.ndarray) -> np.ndarray:
