@@ -131,7 +131,7 @@ def errors_naming(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Stores a message for users without its language; `read_json` returns it in that of the reader."""
+    """Writes a JSON file. Messages are stored in English; `read_json` returns them in the language of the reader."""
     write_bytes(path, (json.dumps(stored(value), indent=1, allow_nan=False) + "\n").encode())
 
 

@@ -71,9 +71,9 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def command_line() -> str:
-    """Returns the command line that repeats this command; in a worker process, that of its parent process.
+    """Returns the command line that repeats this command; in a worker process, the command line of the parent.
 
-    In a notebook, returns "notebook", because the command line is that of the kernel.
+    In a notebook, returns "notebook", because the process has the command line of the kernel.
     """
     program = Path(sys.argv[0] or "python")
     is_convoy = program.name == "__main__.py" and "convoy" in program.parts[-3:-1]

@@ -238,7 +238,7 @@ def images_that_may_change(images: int) -> float:
 
 
 def agree_rounded(stated: float, value: float) -> bool:
-    """Also for an archived run, whose curves have six significant digits."""
+    """Whether two values agree. Allows for an archived run, whose curves have six significant digits."""
     return agree(stated, value) or math.isclose(stated, value, rel_tol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The types of the files in a run folder. Values that an archived run did not record have their defaults."""
+"""The types of the files in a run folder. If an archived run did not record a value, it has its default."""
 
 from __future__ import annotations
 

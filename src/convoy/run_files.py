@@ -89,7 +89,7 @@ def sealed(status: Mapping[str, object]) -> dict[str, object]:
 def has_valid_seal(folder: Path) -> bool:
     """Whether status.json is readable and unchanged since a run or an archive wrote it.
 
-    Only runs of versions before the doctor, and so without doctor.json, may lack a seal.
+    Only runs without doctor.json, from versions before the doctor, may lack a seal.
     """
     try:
         status = stored(read_json(folder / STATUS))
@@ -188,7 +188,7 @@ def changed(folder: Path) -> tuple[Contradiction, ...]:
 
 
 def _results_with_hash(folder: Path, recorded: Mapping[str, str]) -> list[str]:
-    """The result files that must have a hash: of a finished run of a version that records them, and not `updating`."""
+    """The result files that must have a hash. Empty for an unfinished or older run, and for one that is `updating`."""
     status = _status(folder / STATUS)
     records_hashes = (folder / DOCTOR).is_file() or any(name in recorded for name in WRITTEN)
     if status.get("state") != "finished" or status.get("updating") or not records_hashes:

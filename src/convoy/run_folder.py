@@ -60,7 +60,7 @@ def _scores(path: Path) -> Mapping[str, Score]:
 
 @dataclass(frozen=True)
 class Run:
-    """One training, read from its folder. Scores are fractions; names of costs include the unit."""
+    """One training run, read from its folder. Scores are fractions; names of costs include the unit."""
 
     path: Path
 
@@ -141,7 +141,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """The state in status.json; that of a killed run is "interrupted" instead of "running"."""
+        """The state in status.json, with "interrupted" instead of "running" for a killed run."""
         state = self.status.state
         if state not in list(RunState):
             raise ValueError(
@@ -278,7 +278,7 @@ class Run:
         append_line(self.path / "metrics.jsonl", json.dumps(epoch.as_line(), allow_nan=False))
 
     def write_metrics(self, lines: Sequence[Mapping[str, float | None]]) -> None:
-        """Replaces the metrics by those of the checkpoint to resume from."""
+        """Replaces the metrics with those in the checkpoint from which the run resumes."""
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         write_bytes(self.path / "metrics.jsonl", text.encode())
 

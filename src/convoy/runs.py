@@ -135,7 +135,7 @@ class Workspace:
         recipe_hash = {"recipe.toml": hashlib.sha256(content).hexdigest()}
         if (existing := self.find(fingerprint)) is not None:
             recorded = run_files.recorded_hashes(existing.path).get("recipe.toml")
-            # A damaged recipe.toml is replaced: the fingerprint shows that the run belongs to the given recipe.
+            # A damaged recipe.toml is replaced, because the fingerprint shows that the run belongs to this recipe.
             if recorded != run_files.sha256_of(existing.path / "recipe.toml"):
                 existing.write_status(files=run_files.recorded_hashes(existing.path) | recipe_hash)
                 write_bytes(existing.path / "recipe.toml", content)

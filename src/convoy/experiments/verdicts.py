@@ -4,8 +4,8 @@ A verdict is based on the 95 % interval of the difference (or ratio), paired by 
 interval is on its side of the limit and does not hold if the entire interval is on the other side. Otherwise, if the
 90 % interval is within the margin, the verdict is "no effect larger than the margin" (see convoy.power); if not, the
 claim is inconclusive. One seed has no such interval, because an interval over images does not include the
-variation between trainings. Times are compared only if both runs of a seed were trained on the same machine. Counts,
-such as parameters, need neither training nor interval.
+variation between training runs. Times are compared only if both runs of a seed were trained on the same machine.
+Counts, such as parameters, need neither training nor interval.
 
 Each test has a level of 5 %, without correction for the number of claims: see FalseVerdicts.
 """
@@ -212,7 +212,7 @@ def _values(measure: Measure, settings: Settings, by_seed: Mapping[int, Group]) 
 
 
 def _resolution(claim: Claim, measure: Measure, runs: Sequence[Run]) -> float:
-    """Returns the smallest possible change of the measure; for tried values, that of their logarithms."""
+    """Returns the smallest possible change of the measure; for tried values, the smallest change of their logarithm."""
     if measure.kind == "rate":
         tried = sorted(math.log(value) for values in claim.over.values() for value in values)
         return min(after - before for before, after in pairwise(tried))

@@ -107,7 +107,7 @@ class _Pass(TorchFunctionMode):
 
 
 def _channels_last(shape: tuple[int, ...], role: str) -> bool:
-    """Whether the units are the last dimension, as in tokens and in square maps with channels moved to the end."""
+    """Whether the units are the last dimension, as for tokens, or for square maps with the channels last."""
     if len(shape) == 3:
         return shape[0] == shape[1] != shape[2]
     return len(shape) == 2 and role != "conv"
@@ -223,7 +223,7 @@ def passes(
     """Runs all images, uint8 [N, C, H, H], through the network. `gradients`: the result of `gradient_norms`.
 
     A unit is a channel of maps or an output of a linear layer. It is dead if its output at each position is the same
-    for all images, such as a ReLU that is never positive.
+    for all images, for example a ReLU whose input is never positive.
     """
     channels, height, width = images.shape[1:]
     owners = {name for name, submodule in module.named_modules() if _own_parameters(submodule)}

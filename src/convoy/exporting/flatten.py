@@ -49,7 +49,7 @@ class _Module:
         return "\n".join(line.rstrip() for line in lines).lstrip("\n")
 
 
-_parsed = lru_cache(maxsize=64)(_Module)  # parsing those of a bundle takes longer than the rest of FlatModule
+_parsed = lru_cache(maxsize=64)(_Module)  # parsing the modules of a bundle takes longer than the rest
 
 
 class FlatModule:

@@ -21,7 +21,7 @@ from convoy.registry import is_external, unknown
 from convoy.text import gettext as _
 
 SIZE_WORDS = {"timm": "img_size", "torchvision": "image_size"}  # the library's argument for Geometry.image_size
-# Options that load other weights than `pretrained` does.
+# Options that would load weights other than those of `pretrained`.
 WEIGHT_OPTIONS = ("weights", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
 SHARE_LEFT_OUT = 0.05  # maximum fraction of an image's side that patches may not cover
 PRESETS: dict[str, dict[str, Option]] = {
@@ -96,7 +96,7 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
 
 
 def default_options(spec: str) -> dict[str, Option]:
-    """Convoy's overrides. The fingerprint covers the library's own defaults by the library's version."""
+    """Convoy's overrides. The library's own defaults are covered by its version, which is part of the fingerprint."""
     return {"pretrained": False, **PRESETS.get(spec, {})}
 
 

@@ -28,7 +28,7 @@ class WeightsInfo(NamedTuple):
     mean: Levels  # of pixels in 0..1
     std: Levels
     image_size: int  # pixels; images are square
-    centred: bool = False  # the weights expect -1 to 1, to which the network converts colours
+    centred: bool = False  # the weights expect -1 to 1; the network converts colour images to this range
 
     def statistics(self, channels: int) -> tuple[Levels, Levels]:
         """Mean and standard deviation of each channel; for grey images, the means over the colours."""

@@ -4,11 +4,11 @@ Papers: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 201
 SE: Hu, Shen, Sun, "Squeeze-and-Excitation Networks", 2018. https://arxiv.org/abs/1709.01507
 CBAM: Woo, Park, Lee, Kweon, "Convolutional Block Attention Module", 2018. https://arxiv.org/abs/1807.06521
 Differs from the paper: the stem. By default (`stem = "small"`) its 7x7 convolution has stride 1 and no pooling follows,
-so that the last map of 28 pixels is 4x4 instead of 1x1. The parameters are those of the paper's network: `resnet18` has
-the standard 11,175,370 on MNIST with either stem, and the weights of one load into the other. `stem = "paper"` halves
-the map twice before the first block; `stem = "3x3"` is the convolution of most ResNets for CIFAR (11,173,962 parameters
-on MNIST). In a bottleneck that halves the map, the 3x3 convolution has the stride instead of the first 1x1 convolution,
-as in torchvision. CBAM's spatial gate has no norm. Initial weights follow He et al. 2015 (arXiv 1502.01852), as in
+so that the last map of 28 pixels is 4x4 instead of 1x1. `stem = "paper"` halves the map twice before the first block.
+Both stems have the same parameters (`resnet18` has the standard 11,175,370 on MNIST), so the weights of one network
+load into the other. `stem = "3x3"` is the convolution of most ResNets for CIFAR (11,173,962 parameters on MNIST). In a
+bottleneck that halves the map, the stride is in the 3x3 convolution and not in the first 1x1 convolution, as in
+torchvision. CBAM's spatial gate has no norm. Initial weights follow He et al. 2015 (arXiv 1502.01852), as in
 torchvision, with `init = "he"`.
 
 `resnet18_shared` is the network of the classics experiment, with faulty shortcuts, enlarged images, dropout of 0.5

@@ -28,7 +28,7 @@ class FaultContext:
     recipe: Recipe
     scored: Mapping[str, int]  # images in each of validation, fold and test that exists
     has_softmax: bool  # the network returns probabilities
-    augments: bool  # other than by mixing
+    augments: bool  # the recipe has an augmentation other than mixing
     loss_floor: str  # sentence: the minimum of cross-entropy applied to softmax outputs
 
     @property
@@ -160,12 +160,12 @@ class FaultInfo:
     name: str
     sentence: Callable[[], str]  # shown in all output of a run
     affects: tuple[Aspect, ...]
-    detail: Callable[[FaultContext], str] = lambda context: ""  # more about the effect on these data
+    detail: Callable[[FaultContext], str] = lambda context: ""  # the effect on these data
     needs: tuple[Need, ...] = ()  # requirements without which the fault would have no effect
     opens_test: float = 0  # how often it scores the test set per epoch
     selects_on_test: bool = False
     only_scores: bool = False  # does not affect weights: the training of a run without the fault is reused
-    has_no_effect: Callable[[FaultContext], bool] = lambda context: False  # then the training is reused too
+    has_no_effect: Callable[[FaultContext], bool] = lambda context: False  # if True, training is also reused
     redraws_validation: bool = False  # the validation images of two runs differ
     keeps_last: bool = False  # keeps the weights of the last epoch
     counts_macs: bool = False  # reports multiply-adds as FLOPs
@@ -259,8 +259,8 @@ class Fault(StrEnum):
         detail=_patience_reported,
         needs=(_PATIENCE,),
     )
-    # Changes no score by itself, but a person who sees the test scores may make choices by them; every opening is
-    # counted. Requires a test set, a validation set, no folds, no `--no-test`, no search, no landscape, and no
+    # Changes no score by itself, but people who see the test scores may base choices on them; every opening is counted.
+    # Requires a test set, a validation set, no folds, no `--no-test`, no search, no landscape, and no
     # `selection_on_test`, which scores the test set in every epoch
     TEST_OPENED_AT_EACH_BEST = FaultInfo(
         "test_opened_at_each_best",

@@ -35,7 +35,7 @@ class Section(BaseModel):
 
 
 def non_default_values(section: Section) -> dict[str, Any]:
-    """Returns the values that differ from the defaults, in JSON types, and always `name` (it selects the section)."""
+    """Returns the values that differ from the defaults, in JSON types, and always `name`, which selects the section."""
     table = section.model_dump(mode="json", exclude_none=True)
     values = {}
     for key, field in type(section).model_fields.items():
@@ -103,8 +103,8 @@ class Data(Section):
     )
     limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; all output reports it
     split: SplitSpec = SplitSpec()
-    # "train": by mean and standard deviation of the training images; "weights": by those of the pretrained weights, the
-    # default if there are any; or [mean, std], each also a list by channel
+    # "train": mean and standard deviation of the training images; "weights": the values of the pretrained weights (the
+    # default with pretrained weights); or [mean, std], each a number or a list by channel
     normalise: Literal["train", "weights"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
     augment: tuple[dict[str, Any], ...] = ()  # tables, each with a name
     sampling: Literal["shuffle", "balanced"] = "shuffle"  # "balanced" draws with replacement, each class equally likely
@@ -306,7 +306,7 @@ class Compute(Section):
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:N" or "mps"
     precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # "auto": bfloat16 if it is fast
     deterministic: bool = True  # only algorithms that give the same bits each time
-    # of the CPU; "auto": all cores, in a worker process one
+    # CPU threads; "auto": all cores, but one in a worker process
     threads: Annotated[int, NUMBER, Field(ge=1)] | Literal["auto"] = "auto"
 
 

@@ -20,7 +20,7 @@ class About:
     method: Callable[[Cite], str] = _nothing  # how results are scored and compared, for a lab report
     question: str = ""  # about the results, for the reader of a lab report
     compares_models: bool = False  # by paired tests; then `method` is for two or more models
-    uncertainty: str = ""  # which intervals, for a checklist; empty: they depend on the number of seeds
+    uncertainty: str = ""  # the intervals of the results, for a checklist; empty: depends on the number of seeds
     hyperparameters: str = ""  # how they were chosen, for a checklist; empty: by the author
 
 

@@ -235,7 +235,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _png(figure: Figure) -> bytes:
-    canvas, fast = FigureCanvasAgg(figure), {"compress_level": 4}  # than 6: 25 % less time, 1 % larger files
+    canvas, fast = FigureCanvasAgg(figure), {"compress_level": 4}  # instead of 6: 25 % less time, 1 % larger files
     with style():
         canvas.print_figure(buffer := BytesIO(), format="png", dpi=DPI, facecolor=PAPER, pil_kwargs=fast)
     return buffer.getvalue()

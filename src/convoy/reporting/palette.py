@@ -1,6 +1,6 @@
-"""Colours and marks. A figure is drawn once in light colours, which a page replaces by CSS variables for dark mode.
+"""Colours and marks. A figure is drawn once in light colours. A page replaces these by CSS variables for dark mode.
 
-The light value identifies the variable, so that all colours must differ. Models have the colours of Okabe and Ito
+The light value identifies the variable, so all colours must differ. Models have the colours of Okabe and Ito
 (2008), followed by darker ones of Tol (2021), and different marks for greyscale prints.
 """
 

@@ -1,4 +1,4 @@
-"""The parent's side of a worker process (convoy.studies.worker). Does not import torch."""
+"""Starts a worker process (convoy.studies.worker) and talks to it. Does not import torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Executes runs on a Dask cluster (the driver's side). All results are stored in the driver's workspace.
+"""Executes runs on a Dask cluster. This is the driver's side; all results are stored in the driver's workspace.
 
 A Dask worker trains one run at a time. The driver sends it the recipe, the run folder if the run is resumed, and data
-and code that are missing on its host; it copies the run folder back during the training. Only the driver retries: the
-run of a lost worker is resumed by another worker from the last copied checkpoint. Each attempt has its own topic, so
+and code that are missing on its host. During training, the driver copies the run folder back. Only the driver retries:
+if a worker is lost, another worker resumes its run from the last copied checkpoint. Each attempt has its own topic, so
 that messages of earlier attempts are ignored.
 """
 
@@ -46,7 +46,7 @@ from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.reuse import count_openings
 from convoy.training.run.run_one import run_one
 
-MAX_ATTEMPTS = 3  # of a run whose workers are lost
+MAX_ATTEMPTS = 3  # attempts to train a run, if its workers are lost
 COPY_SECONDS = 10.0  # minimum between two copies of a run folder
 COPY_SHARE = 0.1  # maximum fraction of the time spent on copying
 SCHEDULER_LOST = "the connection to the scheduler is lost; repeat the command to continue"

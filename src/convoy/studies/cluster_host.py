@@ -27,7 +27,7 @@ from convoy.events import Control
 from convoy.studies.child import Child, Job
 
 CLOSING_SECONDS = 5.0  # time for a child to save its run and end
-ABANDONED_SECONDS = 300.0  # without a call from the driver, until the run is saved and the child ends
+ABANDONED_SECONDS = 300.0  # after this time without a call from the driver, the run is saved and the child ends
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def scratch(driver: str, dask_worker: Worker) -> str:
 def train(driver: str, attempt: str, job: Job, command: str) -> int | None:
     """Trains a recipe in the child process and relays its lines as events of the topic `attempt`.
 
-    Returns None after the last line, or the exit code if the child ended before.
+    Returns None after the last line, or the exit code if the child ended earlier.
     """
     worker = get_worker()
     child = _children.get((driver, worker.id))
@@ -137,7 +137,8 @@ class Stat(NamedTuple):
 def listing(folder: str) -> dict[str, Stat]:
     """Returns the size and time of each file below a folder, by relative path.
 
-    Checkpoints are listed first. A run writes its other files before a checkpoint, so that these are listed up to date.
+    Checkpoints are listed first. A run writes its other files before a checkpoint, so their entries are at least as new
+    as the checkpoint.
     """
     stats = {}
     root, checkpoints = Path(folder), Path(folder, "checkpoints")

@@ -25,8 +25,8 @@ from convoy.training.run.run_one import run_one
 Prune = Callable[[int, EpochEnded], bool]
 Where = Literal["here", "processes", "cluster"]
 
-# A worker starts in about 2.5 s (import of torch, data). Below this total of training images, which take about three
-# seconds with LeNet in one process, workers do not pay off.
+# A worker takes about 2.5 s to start (import of torch, data). With fewer training images in total than this (about
+# three seconds of LeNet in one process), workers are slower.
 IMAGES_WORTH_WORKERS = 50_000
 
 
@@ -147,7 +147,7 @@ def _in_workers(
                     worker.send({"control": Control.PRUNE})
                 yield worker.position, message
             if message is None or isinstance(message, Ended | Failed):
-                # After the caller has handled the end, because a search uses the result to choose the next recipe.
+                # Only after the caller has handled the end: a search uses the result to choose the next recipe.
                 give(worker, next(jobs, None) if worker.process.poll() is None else None)
     finally:
         for worker in workers:

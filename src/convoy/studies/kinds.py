@@ -46,8 +46,8 @@ def finding_of(study: Study, kinds: Mapping[str, str] = KINDS) -> Any:
 
 
 def recompute_finding(study: Study) -> Any:
-    """Recomputes the finding from the study's runs. Reads from the stated finding only what the study was asked for,
-    such as labels. Raises ValueError like `finding_of`, and if it cannot be recomputed.
+    """Recomputes the finding from the study's runs. Only the settings of the study, such as labels, are read from the
+    stated finding. Raises ValueError like `finding_of`, and if it cannot be recomputed.
     """
     return _module(study, "finding", KINDS).recompute(finding_of(study), study)
 

@@ -56,8 +56,8 @@ def train_all(
     """Trains the missing runs, long ones first; returns a member for each entry, in order.
 
     Returns None if interrupted; the same call resumes. All recipes are checked before training: raises ValueError for
-    one that cannot be trained and, if `distinct`, for two labels of one recipe. Entries with the same fingerprint share
-    a run. `name` makes the study's name from the digest of its runs. Raises ShardEnded after the runs of a shard.
+    a recipe that cannot be trained and, if `distinct`, for a recipe with two labels. Entries with the same fingerprint
+    share a run. `name` makes the study's name from the digest of its runs. Raises ShardEnded after the runs of a shard.
     """
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:

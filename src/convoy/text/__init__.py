@@ -2,7 +2,7 @@
 
 A message has named placeholders, which a translation can reorder: `gettext("{n} runs of {label}", n=3, label=label)`.
 Values are formatted as in `str.format`. Numbers, units, names of models, data sets and recipe keys are not translated.
-`make messages` renews the catalogs with the messages of the package.
+`make messages` updates the catalogs with the messages of the package.
 """
 
 from __future__ import annotations

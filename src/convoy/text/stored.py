@@ -35,7 +35,7 @@ def stored(value: Any) -> Any:
 
 
 def restored(table: dict[str, Any]) -> Any:
-    """Returns the message of a stored one, in the current language, and other tables unchanged. For `object_hook`."""
+    """Converts a stored message to text in the current language; returns other tables unchanged. For `object_hook`."""
     match table:
         case {"message": str(message), "values": dict(values), **rest} if rest.keys() <= {"plural"}:
             plural = rest.get("plural", message)

@@ -1,7 +1,8 @@
 """Writes runs into experiment trackers. Each tracker is a file in this package and a row of TRACKERS.
 
-A tracker's library runs in a separate process (convoy.tracking.writer), which reads run folders, so that a failure, a
-slow network or output of the library cannot disturb a training. An export sends it the same messages as a training.
+A tracker's library runs in a separate process (convoy.tracking.writer) that reads run folders. A failure, a slow
+network or output of the library therefore cannot disturb training. An export sends this process the same messages as
+training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starts the process of a tracker and notifies it of new results. Never waits for it during a training."""
+"""Starts the process of a tracker and notifies it of new results. Never waits for it during training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convoy.events import Ended, EpochEnded, Event, Started
 from convoy.text import gettext as _
 from convoy.tracking import check, default_place
 
-PATIENCE = 60.0  # seconds to wait for the tracker after the last training
+PATIENCE = 60.0  # seconds to wait for the tracker after the last run
 
 
 class Outcome(NamedTuple):
@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
 
 
 class Feed:
-    """Sends messages to the process of a tracker in a thread, because a full pipe would block the training."""
+    """Sends messages to the process of a tracker in a thread, because a full pipe would block training."""
 
     def __init__(self, name: str, place: str) -> None:
         self.outcome: Outcome | None = None  # None: still running

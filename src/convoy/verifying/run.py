@@ -58,7 +58,7 @@ def verify_run(run: Run, *, trust_code: bool = False) -> Iterator[CheckResult]:
 
 
 def _or_reason(run: Run, check: Check, compute: Callable[[], CheckResult]) -> CheckResult:
-    """A file that has changed, which is a result of `Check.FILES`, does not prevent the other checks."""
+    """Converts the error of a changed file to a reason: `Check.FILES` reports it, and the other checks continue."""
     try:
         return compute()
     except ValueError as error:
@@ -96,7 +96,7 @@ def recipe_of(run: Run, *, trust_code: bool) -> Recipe:
 def tolerance_of(run: Run, plan: Plan) -> float:
     """0 if the run was trained on this processor, with this version of torch, and not resumed elsewhere.
 
-    The thread count is that of the run, because verification sets it.
+    The thread count is not compared, because verification uses the run's own.
     """
     now, then = describe(plan.device, plan.recipe), run.environment
     keys = {*BITS_DEPEND_ON, "device"} - {"threads"} - ({"kernels"} if not then.kernels else set())

@@ -1,8 +1,8 @@
 """Trains the first epochs of a run again and compares steps, metrics and weights.
 
-A finished run keeps the weights of the best and the last epoch, and with `probe.keep_weights` those of each epoch, but
-not the state of the optimizer. Training therefore starts from the initial weights, which depend only on the seed, and
-is compared with every step, and with all weights that were saved up to the last retrained epoch.
+A finished run keeps the weights of the best and the last epoch (of every epoch with `probe.keep_weights`), but not the
+state of the optimizer. Training therefore starts from the initial weights, which depend only on the seed. Every step is
+compared, and all weights that the run saved up to the last retrained epoch.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from convoy.training.run.run_one import run_one
 from convoy.verifying.result import Check, CheckResult, Gap, comparison, not_checkable
 from convoy.verifying.run import recipe_of, tolerance_of
 
-GROWTH = 100  # from step to step, of differences by rounding; measured on another machine: up to 20 above TOLERANCE
+GROWTH = 100  # largest factor by which rounding differences grow in a step; measured above TOLERANCE: up to 20
 
 
 def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> CheckResult:
     """Trains the first `epochs` epochs again, in a temporary workspace, where openings of the test set are counted.
 
-    On the same processor, with the same thread count and version of torch, everything must be bit-identical;
-    otherwise within `tolerance_of` the largest value, as long as differences by rounding have not grown beyond it.
+    On the same processor, with the same thread count and version of torch, everything must be bit-identical. Otherwise
+    the differences may be up to `tolerance_of` the largest value, until rounding differences have grown beyond it.
     Raises ValueError if the run has fewer epochs.
     """
     if not run.finished:
@@ -125,7 +125,7 @@ def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str,
                 yield record.METRICS, f"{part} of epoch {now.epoch}", _values(before.of(part)), _values(now.of(part))
     weight_files = {f"weights/epoch-{epoch:05}.safetensors": epoch for epoch in range(epochs + 1)}
     best = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)
-    if best < len(run.metrics) or run.metrics[-1].step == run.status.steps:  # not stopped within that epoch
+    if best < len(run.metrics) or run.metrics[-1].step == run.status.steps:  # the best epoch is complete
         weight_files[WEIGHTS] = best
     if run.metrics[-1].step == run.status.steps:
         weight_files["last.safetensors"] = len(run.metrics)
@@ -156,7 +156,7 @@ def _flat(weights: Mapping[str, torch.Tensor]) -> np.ndarray:
 
 
 def _gap(stated: np.ndarray, found: np.ndarray) -> float:
-    """The largest of `_gaps`; infinite for other shapes."""
+    """The largest of `_gaps`; infinite if the shapes differ."""
     return float(_gaps(stated, found).max(initial=0)) if stated.shape == found.shape else float("inf")
 
 

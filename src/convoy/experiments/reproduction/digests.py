@@ -19,7 +19,7 @@ def digest(*inputs: object) -> str:
 
 
 def of_recipes(recipes: Mapping[str, Recipe]) -> dict[str, str]:
-    """Returns a digest of each recipe by its name, in place of the fingerprint of its run, which needs the data."""
+    """Returns a digest of each recipe, by its name. Used instead of the run's fingerprint, which needs the data."""
     return {name: digest(recipe.canonical()) for name, recipe in recipes.items()}
 
 

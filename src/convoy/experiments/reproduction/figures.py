@@ -184,7 +184,7 @@ def curves(
 def draw_curves(axes: Axes, curves: Curves, look: Look, roles: Sequence[str]) -> None:
     """Draws the lines of these roles. With several roles, training lines are thin and test scores are crosses.
 
-    The axis limits are those of all lines, so that the panels of a chart are comparable.
+    All panels of a chart have the same axis limits, so that they are comparable.
     """
     group = [line for line in curves.lines if line.role in roles]
     together = len({line.role for line in group}) > 1

@@ -77,7 +77,7 @@ class NotMeasured(StrEnum):
 
     MEASURE = "measure"  # a run has no value of the measure
     MACHINES = "machines"  # the runs were measured on several machines
-    SEEDS = "seeds"  # the effect of training only once needs two seeds
+    SEEDS = "seeds"  # the effect of the fault one_seed needs at least two seeds
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class FaultResult:
     p_holm: float | None = None
     same_bits: bool | None = False  # None: not recorded in archived runs
     lacking: NotMeasured | None = None
-    spreads: tuple[Spread, ...] = ()  # for the fault of training only once
-    ranking: Ranking | None = None  # for the fault of training only once, if the report ranks two recipes
+    spreads: tuple[Spread, ...] = ()  # for the fault one_seed
+    ranking: Ranking | None = None  # for the fault one_seed, if the report ranks two recipes
 
     @property
     def title(self) -> str:
@@ -282,7 +282,7 @@ def fault_result(fault: Fault, measure: str, without: Sequence[Run], with_: Sequ
 
 
 def _one_seed(result: FaultResult, fault: Fault, base: Sequence[Run], against: Sequence[Run]) -> FaultResult:
-    """Computes the effect of training only once: first run minus mean over seeds, and the range of single runs."""
+    """Computes the effect of the fault one_seed: first run minus mean over seeds, and the range of single runs."""
     measure = result.measure
     values = values_of(base, measure)
     if values is None or len(values) < 2:

@@ -25,7 +25,7 @@ from convoy.recipe import Recipe
 class ClaimCounter:
     """Counts the networks that are compared by claims, each once.
 
-    `from_data`: whether the input shape is that of the recipe's data; otherwise it is the default of the model.
+    `from_data`: whether the recipe's data determine the input shape; if not, the model's default shape is used.
     """
 
     from_data: bool = True
@@ -76,7 +76,7 @@ def packaged(scope: Scope, folder: Path | None = None) -> Profiles | None:
 
 
 def write_packaged(scope: Scope, folder: Path, *, from_data: bool) -> None:
-    """Profiles the networks and stores the result in an archive `folder`, unless it has that of these recipes."""
+    """Profiles the networks and stores the result in an archive `folder`, unless it is already there."""
     if packaged(scope, folder) is not None:
         return
     counter = ClaimCounter(from_data)

@@ -1,8 +1,8 @@
 """Chooses what a quick try trains, by timing the networks of the experiment on this machine for a few seconds.
 
 A network is trained on enough images to learn, or not at all. The required numbers of images are measured
-(benchmarks/images_to_learn.py) and stored in experiment.toml; a network gets 1.5 times as many, a cheap one more. Parts
-are processed in order, cheap networks first, until their share of the time is used.
+(benchmarks/images_to_learn.py) and stored in experiment.toml. A network gets 1.5 times as many images, or more if it is
+cheap. Parts are processed in order, cheap networks first, until their share of the time is used.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class _Fit:
 
 
 def _identity(recipe: Recipe) -> str:
-    """Identifies a training. Faults that only affect scores do not need a training of their own."""
+    """Identifies a training run. Faults that affect only scores do not need a separate run."""
     faults = [fault for fault in recipe.protocol.faults if not fault.info.only_scores]
     return json.dumps(recipe.override({"protocol.faults": faults}).canonical(), sort_keys=True)
 

@@ -30,7 +30,7 @@ class Scope:
 
     @cached_property
     def withheld(self) -> Reason | None:
-        """Why published numbers, faults and claims have no verdict; None if they have."""
+        """Why published numbers, faults and claims get no verdict; None if they get one."""
         if self.settings.quick:
             return Reason.QUICK_TRY
         if self.settings.limit:
@@ -53,7 +53,7 @@ class Scope:
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """The recipes by name, without those of the claims."""
+        """The recipes by name, except the recipes of claims."""
         return {name: self.recipe(name) for name in self.experiment.recipe_names}
 
     def recipe(self, name: str) -> Recipe:
@@ -67,13 +67,13 @@ class Scope:
         return [*((path, value) for path, value in own.items() if value is not None), *self.settings.set]
 
     def count(self, own: int | None) -> int:
-        """Returns the number of seeds: 0 if `own` is 0, else --seeds, `own` of the model or fault, or the default."""
+        """Returns the number of seeds: 0 if `own` is 0; otherwise the first of --seeds, `own` and the default."""
         if own == 0:
             return 0
         return self.seeds or own or self.experiment.seeds
 
     def models(self, *, chosen: bool) -> dict[tuple[str, Side, int], Entry]:
-        """Returns the runs by model, side and seed: to train (`chosen`), or of other models, reported if finished."""
+        """Returns the runs by model, side and seed: of the models to train (`chosen`), or of the other models."""
         labels = self.settings.models or [model.label for model in self.experiment.model]
         entries = {}
         for model in [model for model in self.experiment.model if (model.label in labels) == chosen]:
@@ -93,7 +93,7 @@ class Scope:
     def pairs(self, fault: Fault) -> list[tuple[Entry, ...]]:
         """Returns the recipes without and with the fault, for each value of `over`.
 
-        For the fault of training one seed, the second recipe is `against`, if any.
+        For the fault one_seed, the second recipe is `against`, if any.
         """
         without, with_ = fault.sides(self.recipe(fault.base))
         count = fault.pairs if fault.over != "seed" and fault.pairs else self.count(fault.pairs)
@@ -110,7 +110,7 @@ class Scope:
 
     @cached_property
     def claims(self) -> list[Check]:
-        """Returns the checks of all claims, under both protocols if these have different recipes."""
+        """Returns the checks of all claims, under both protocols if their recipes differ."""
         ready = partial(
             check,
             full_size=self.settings.full_size,

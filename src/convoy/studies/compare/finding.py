@@ -87,9 +87,9 @@ class UnintendedDifference(StrEnum):
 
 @dataclass(frozen=True)
 class CompareFinding:
-    part: Part  # whose accuracies these are
+    part: Part  # the part on which the accuracies are computed
     rows: tuple[ModelSummary, ...]  # in the order of the labels
-    pairs: tuple[Pair, ...]  # over common seeds, of which there are at least two
+    pairs: tuple[Pair, ...]  # over common seeds, at least two
     mcnemar: tuple[ImagePair, ...]  # over images, for each common seed
     untested: tuple[MissingTest, ...]  # pairs without a test over images, and why
     ablation: Ablation | None  # effects of the varied keys

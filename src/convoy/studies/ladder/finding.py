@@ -1,8 +1,9 @@
 """The finding of a ladder: the effect of each difference between two recipes on the accuracy, measured in two ways.
 
-On the ladder, the changes are applied one after the other. A step is the difference from the previous recipe, so that
-the steps add up to the complete difference; it depends on the changes before it. The leave-one-out effect of a change
-is the second recipe minus the same recipe without this change. If changes do not interact, both effects are equal.
+On the ladder, the changes are applied one after the other. A step is the difference from the previous recipe, so the
+steps add up to the complete difference. A step depends on the changes before it. The leave-one-out effect of a change
+is the accuracy of the second recipe minus that of the same recipe without this change. If changes do not interact, both
+effects are equal.
 
 Differences are paired by seed (Student's paired t test). All p values are corrected together (Holm 1979).
 """
@@ -61,7 +62,7 @@ class LadderFinding:
     first: str  # labels of the recipes
     second: str
     data: str  # name of the data set
-    part: Literal["test", "validation"]  # whose accuracies these are
+    part: Literal["test", "validation"]  # the part on which the accuracies are computed
     images: int  # of that part
     seeds: tuple[int, ...]
     start: Estimate  # of the first recipe
@@ -142,8 +143,10 @@ class PlannedRung:
 
 
 def find(labels: tuple[str, str], steps: Sequence[PlannedRung], seeds: int, members: Sequence[Member]) -> LadderFinding:
-    """`members`: finished runs that scored test or validation images: `seeds` of the first recipe, then of each step
-    with its changes and, if it was trained, of the second recipe without them.
+    """Computes the finding from finished runs with a test or validation score.
+
+    `members`: `seeds` runs of each recipe: the first recipe, then for each rung the recipe with its changes and, if it
+    was trained, the second recipe without them.
     """
     scores = [member.run.scores for member in members]
     part: Literal["test", "validation"] = "test" if all("test" in score for score in scores) else "validation"

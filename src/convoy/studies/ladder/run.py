@@ -1,4 +1,4 @@
-"""Trains the recipes of a ladder: two recipes, those between them, and the second without each of the changes."""
+"""Trains the recipes of a ladder: two recipes, the recipes between them, and the second without each change."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
 
 
 def ratio(*pairs: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], reduced: bool) -> Ratio:
-    """Returns the mean width of the first band of a pair divided by that of the second, from widths [T] of each seed.
+    """Returns the ratio of the mean widths of two bands, first over second, from widths [T] of each seed.
 
     For several pairs, it is their geometric mean. The interval is the t interval of the logarithm over seeds. It is
     paired, because runs with the same seed have the same batches.

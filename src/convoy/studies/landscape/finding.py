@@ -86,7 +86,7 @@ class Steps:
     longest: int
     cut: int  # number of steps to which all runs are truncated
     stopped_early: int  # runs with fewer steps than the longest
-    finite: int  # steps with a finite loss at every rate, in the band that has fewest
+    finite: int  # steps with a finite loss at every rate, in the band with the fewest such steps
     left_out: int  # recorded steps with a non-finite loss, summed over all bands
 
 
@@ -94,7 +94,7 @@ class Steps:
 class LandscapeFinding:
     lrs: tuple[float, ...]  # learning rates
     seeds: int  # number of repeats
-    own_seeds: bool  # each training had its own seed
+    own_seeds: bool  # each run had its own seed
     cut: Cut  # where the bands end
     steps: Steps
     early_steps: int | None

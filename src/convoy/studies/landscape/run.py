@@ -35,9 +35,9 @@ def run(
 ) -> Study | None:
     """Trains each recipe at each learning rate and computes loss surfaces around the weights of one run.
 
-    That run has the recipe's own rate, or the first if that is not among the rates. The test set is opened only for a
-    recipe with the fault selection_on_test. Returns None if interrupted; the same call resumes runs and surfaces.
-    Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
+    This run has the recipe's own rate, or the first rate if the recipe's own is not among the rates. The test set is
+    opened only for a recipe with the fault selection_on_test. Returns None if interrupted; the same call resumes runs
+    and surfaces. Raises ValueError for a recipe that cannot be trained, and for invalid rates, seeds or surfaces.
     """
     entries = planned(recipes, design, surfaces)
     labels = [label for label, _recipe in recipes]

@@ -29,7 +29,7 @@ from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
 
 LINE_POINTS = 51
-REACH = 1.0  # maximum distance along a random direction, whose filters have the norms of the network's filters
+REACH = 1.0  # maximum distance along a random direction; its filters have the norms of the network's filters
 MARGIN = 0.2  # around the training path, as a fraction of its extent
 MAX_EPOCHS = 50  # of a path, because a parameter is loaded for all epochs at once
 REPORT_SECONDS = 5.0  # between two progress messages

@@ -28,7 +28,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class LrRangeFinding:
-    """Rates are values of `optim.lr`; without a fall of the loss all three are None."""
+    """Rates are values of `optim.lr`. If the loss did not fall, all three are None."""
 
     label: str  # of the recipe
     data: str  # name of the data set

@@ -113,7 +113,7 @@ class Trials:
             if len(points) >= self.count:
                 return None
             trial = self._ask()
-            is_stray = self.is_grid and "point" not in trial.user_attrs  # another process took the grid's last point
+            is_stray = self.is_grid and "point" not in trial.user_attrs  # another process took the last point
             if not is_stray and all(other.params != trial.params for other in points):
                 trial.set_user_attr("owner", self.owner)
                 return trial
@@ -190,7 +190,7 @@ class Trials:
 
 
 def report(trial: Trial, accuracies: Sequence[float]) -> None:
-    """Reports for each epoch the best accuracy so far, which is that of the saved weights."""
+    """Reports for each epoch the best accuracy so far: the accuracy of the saved weights."""
     reported = _values(trial)
     best = 0.0
     for epoch, accuracy in enumerate(accuracies, start=1):

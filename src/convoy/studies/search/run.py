@@ -153,7 +153,8 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
             _("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
         )
     images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
-    # Chosen once for all trials, including finished ones, because workers and this process give different bits.
+    # Chosen once for all trials, including finished ones, because weights trained in workers and in this process
+    # differ in the last bits.
     where, workspace = choose([plan.recipe for plan in search.plans], images, session), Workspace(session.out)
     if not session.test:
         fault_checks.check_test_closed(search.base)

@@ -48,7 +48,7 @@ def open_study(folder: Path, pruner: optuna.pruners.BasePruner, url: str | None)
 
 
 def _create_tables(path: Path) -> None:
-    """Creates the file when all its tables and indices exist. A process killed in between would leave some out."""
+    """Creates the file only when all its tables and indices exist: a process killed in between would leave some out."""
     for abandoned in path.parent.glob(f".{path.name}.*"):
         abandoned.unlink()
     with replacing(path) as file:

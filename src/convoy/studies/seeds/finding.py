@@ -59,7 +59,7 @@ class SeedsNeeded:
 class SeedsFinding:
     label: str  # of the recipe
     data: str  # name of the data set
-    part: Literal["test", "validation"]  # whose accuracies these are
+    part: Literal["test", "validation"]  # the part on which the accuracies are computed
     images: int  # of that part
     spreads: tuple[Spread, ...]  # one per source of randomness
     needed: tuple[SeedsNeeded, ...]  # seeds needed for a comparison, by difference

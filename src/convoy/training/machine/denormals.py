@@ -1,6 +1,6 @@
 """Flushes denormal numbers (below 1.2e-38 in float32) to zero while a network trains.
 
-They do not affect results, but arithmetic with them is many times slower. They are common late in training: where
+They do not affect results, but arithmetic with them is many times slower. They are common late in training: once
 gradients have vanished, a tenth of Adam's first moments are denormal. benchmarks/denormals.py measures the cost.
 """
 

@@ -19,7 +19,7 @@ from convoy.training.machine.device import with_precision
 
 CONVOY = version("convoy-ml")  # read once, because that takes 8 ms
 KERNEL_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_CBWR")  # select instruction sets of oneDNN and MKL
-BITS_DEPEND_ON = ("torch", "cpu", "kernels", "threads", "ranks")  # the last bits of the weights
+BITS_DEPEND_ON = ("torch", "cpu", "kernels", "threads", "ranks")  # what the last bits of the weights depend on
 
 
 def describe(device: torch.device, recipe: Recipe, before: Environment | None = None, *, ranks: int = 1) -> Environment:

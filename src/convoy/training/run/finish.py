@@ -76,7 +76,7 @@ def close(state: TrainingState, rule: StopRule, sentence: str) -> None:
 
 
 def delete_checkpoints(run: Run) -> None:
-    """With the optimizer's state, they are several times the size of the weights."""
+    """Deletes the checkpoints: with the optimizer's state, they are several times as large as the weights."""
     for _attempt in range(2):  # the second one if another program had a file open
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 

@@ -45,7 +45,7 @@ def _where(device: torch.device, environment: Environment) -> str:
 
 
 def resumed_elsewhere(changes: Sequence[Change]) -> list[str]:
-    """Returns the warnings of a run resumed with something else in BITS_DEPEND_ON."""
+    """Returns a warning for each property in BITS_DEPEND_ON that changed when the run was resumed."""
     names = {
         "torch": _("version of torch"),
         "cpu": _("processor"),

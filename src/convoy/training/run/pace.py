@@ -68,7 +68,7 @@ def _extrapolated(few_seconds: float, few_images: int, many_seconds: float, many
     if many_images in (batch_size, few_images):
         return many_seconds * batch_size / many_images
     slope = (many_seconds - few_seconds) / (many_images - few_images)
-    slope = max(slope, many_seconds / many_images / 4)  # if noise hides the slope
+    slope = max(slope, many_seconds / many_images / 4)  # a minimum, because noise can hide the slope
     return many_seconds + slope * (batch_size - many_images)
 
 

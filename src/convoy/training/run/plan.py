@@ -56,7 +56,7 @@ class Plan:
     network: nn.Module  # has its initial weights until `learner` trains it
     start_notes: tuple[str, ...]  # sentences about loaded and frozen weights
     weights: PretrainedWeights | None = None  # loaded by `with_pretrained`
-    tested: FirstStep | None = None  # of another instance of an external network
+    tested: FirstStep | None = None  # the first step of another instance of an external network
 
     @cached_property
     def fingerprint(self) -> str:
@@ -218,7 +218,7 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
 
 
 def _build_tested(recipe: Recipe, prepared: PreparedData) -> tuple[nn.Module, FirstStep | None]:
-    """Builds a network. If it is external or the batch has one image, also returns the first step of another one."""
+    """Builds a network. If it is external or the batch has one image, also returns the first step of a second copy."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")

@@ -1,7 +1,7 @@
 """Runs that need no training: finished runs, and runs whose faults affect only the final scores.
 
-Without these faults, the run has bit-identical steps and epochs. A run with them copies the training of that run and
-computes only the final scores.
+A run with such faults has the same steps and epochs, to the bit, as the run of the same recipe without them. It copies
+the trained files of that run and computes only the final scores.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
 
 
 def count_openings(run: Run, workspace: Workspace, data_hash: str, count: int) -> None:
-    """Adds a run's test set openings from another workspace to the count of this one. None is counted twice."""
+    """Adds a run's test set openings from another workspace to the count of this one. No opening is counted twice."""
     for _opening in range(count - workspace.openings().get(data_hash, []).count(run.name)):
         openings = workspace.record_opening(data_hash, run.name)
         with run.updating():
@@ -83,7 +83,7 @@ def copied_run(run: Run, plan: Plan, source: Run, workspace: Workspace, *, test:
 
 
 def run_to_copy(plan: Plan, workspace: Workspace) -> Run | None:
-    """Returns the finished run without those faults, if it still has its weights."""
+    """Returns the finished run without the faults that affect only scores, if it still has its weights."""
     faults = plan.recipe.protocol.faults
     if any(fault.info.opens_test for fault in faults):  # also changes the test scores during training
         return None

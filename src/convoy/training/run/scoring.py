@@ -43,7 +43,7 @@ class ScoredPart(NamedTuple):
 def score_part(
     plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int, predict: Predict = predict
 ) -> ScoredPart:
-    """Scores one part. `epoch` (from 1) is that of the weights; it seeds the fault augmented_test."""
+    """Scores one part. `epoch` (from 1) is the epoch of the weights; it seeds the fault augmented_test."""
     recipe, faults = plan.recipe, plan.recipe.protocol.faults
     if Fault.DROP_LAST_IN_EVALUATION in faults and part != "train":
         count = len(images) - len(images) % recipe.train.batch_size

@@ -1,7 +1,7 @@
 """The stop rules, which end a run before its last epoch. STOP_RULES is the only list of them.
 
-A rule that can be configured has fields in `convoy.recipe.sections.Stop` and names them, with an example value. It is
-off if the first is 0.
+A rule that can be configured has fields in `convoy.recipe.sections.Stop` and lists them with an example value. It is
+off if its first field is 0.
 """
 
 from __future__ import annotations

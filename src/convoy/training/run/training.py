@@ -169,7 +169,7 @@ class Training:
     def _end_epoch(self, interrupted: Callable[[], bool]) -> EpochEnded:
         """Scores the selection part, saves the weights if they are the best, writes the epoch's metrics.
 
-        If the evaluation is interrupted, the state remains that before it, and the resumed run repeats it.
+        If the evaluation is interrupted, the state before it is kept, and the resumed run repeats the evaluation.
         """
         state, ledger, per_epoch = self.state, self.state.ledger, self.batches.steps_per_epoch
         epoch = ledger.step // per_epoch
@@ -189,7 +189,7 @@ class Training:
         return EpochEnded(text, metrics, self.run.path)
 
     def _evaluating(self, interrupted: Callable[[], bool]) -> AbstractContextManager[None]:
-        """Ends an evaluation that is interrupted, unless the other ranks would wait for its results."""
+        """Ends an evaluation at an interruption, unless other ranks would wait for its results."""
         return interruptible(interrupted) if self.ranks is None else nullcontext()
 
     def _finish(self, rule: StopRule, interrupted: Callable[[], bool], *, test: bool) -> Iterator[Event]:

@@ -1,7 +1,7 @@
 """BatchNorm over the images of all ranks, with torch's parameters, buffers and results.
 
-torch.nn.SyncBatchNorm does not support CPU tensors. Mean and variance are computed in two passes, so that they agree
-with those of one process up to rounding; a sum of squares would lose precision.
+torch.nn.SyncBatchNorm does not support CPU tensors. Mean and variance are computed in two passes, so that they equal
+those of a single process up to rounding; a sum of squares would lose precision.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from convoy.training.step.learner import Learner, StepOutcome
 
 Probe = Callable[[Learner, torch.Tensor, torch.Tensor], None]
 RECORD_SECONDS = 0.5
-# After such a step, an interruption ends the next one early. Preparing for it takes up to 5 ms (ResNet-50).
+# If a step took this long, an interruption ends the next step early. Preparing for this takes up to 5 ms (ResNet-50).
 LONG_SECONDS = 0.5
 
 
@@ -58,8 +58,8 @@ def train(
 ) -> Iterator[Record]:
     """Trains `steps` of the run, counted from 0 over all epochs. Calls `lr_factor` once per step.
 
-    Yields a record as soon as `interrupted` returns True. Raises Interrupted if that is within a long step of a single
-    process, after a record of the steps before it; the learner then has the state before that step.
+    Yields a record as soon as `interrupted` returns True. If this happens within a long step of a single process,
+    yields a record of the steps before it and raises Interrupted; the learner then has the state before that step.
     """
     steps_per_epoch = batches.steps_per_epoch
     outcomes: list[StepOutcome] = []

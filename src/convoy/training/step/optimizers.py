@@ -1,8 +1,8 @@
 """Builds the optimizer of a recipe.
 
-All are torch's kernels, called through its functional interface. Those of SGD, Adam and AdamW are fused: one kernel
-updates all parameters of a group and can skip a step on the device (`found_inf`), so that the host need not read the
-loss. `torch.optim.Adam` is not used for two reasons: importing torch's compiler takes longer than a short run,
+All are torch's kernels, called through its functional interface. The kernels of SGD, Adam and AdamW are fused: one call
+updates all parameters of a group and can skip a step on the device (`found_inf`), so the host does not have to read the
+loss. `torch.optim.Adam` is not used, for two reasons: it imports torch's compiler, which takes longer than a short run,
 and each step looks up the state parameter by parameter, which for LeNet's 10 tensors takes longer than the kernel.
 """
 

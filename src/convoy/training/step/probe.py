@@ -16,7 +16,7 @@ from convoy.randomness import derive_seed
 from convoy.training.step.generators import seed_generators
 from convoy.training.step.learner import Learner
 
-# Multiples of the gradient. The paper uses at most 0.4, at which the loss of a VGG without norm layers rises.
+# Multiples of the gradient. The paper's largest is 0.4; there, the loss of a VGG without norm layers already rises.
 STEP_SIZES = (0.05, 0.1, 0.2, 0.4)
 
 Arrays = dict[str, np.ndarray]
@@ -71,7 +71,7 @@ def measure(
     Returns `probe_loss` float32 [1 + sizes]: the loss, first at the weights; its range is the paper's loss variation.
     `probe_gradient_change` float32 [sizes]: l2 distance of the gradient from the first one (predictiveness).
     `probe_beta` float32: the maximum of gradient change / distance moved (effective beta-smoothness).
-    `probe_own_beta` float32: the same over the optimizer's last step, from `before` to the weights; NaN without it.
+    `probe_own_beta` float32: this quotient for the optimizer's last step, from `before` to the weights; NaN without it.
     """
     parameters = learner.parameters
     # fork_rng restores the training's generators; the same seed gives every point the same dropout.

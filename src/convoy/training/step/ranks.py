@@ -2,7 +2,7 @@
 
 Rank 0 finds, locks and writes the run and makes every decision; it announces each step. All ranks load the same batch
 and train on their part of it: the gradients of the parts, weighted by their number of images, are added in one
-all-reduce. Losses and updates are therefore those of one process up to rounding, even if the batch size is not a
+all-reduce. Up to rounding, losses and updates therefore equal those of one process, even if the batch size is not a
 multiple of the number of ranks. DistributedDataParallel would average the means of the ranks, and DistributedSampler
 would repeat images.
 """
@@ -27,8 +27,8 @@ from convoy.text import gettext as _
 
 T = TypeVar("T")
 
-# Long, because the other ranks wait while rank 0 scores. A process that ends closes its connections, which is noticed
-# at once; torchrun notices a lost host.
+# Long, because the other ranks wait while rank 0 scores. A process that ends closes its connections, which the others
+# notice immediately; torchrun notices a lost host.
 TIMEOUT = timedelta(hours=24)
 
 
