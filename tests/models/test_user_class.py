@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -121,14 +122,26 @@ def test_dataclass_and_relative_import_work(write: Write) -> None:
     assert build(path).width == 3
 
 
-def test_edited_file_and_edited_local_module_take_effect(write: Write) -> None:
+@pytest.mark.parametrize("layers", ["layers", ".layers"])
+def test_edited_file_and_edited_local_module_take_effect(write: Write, layers: str) -> None:
     write("WIDTH = 3\n", "layers.py")
-    path = write("from layers import WIDTH\n" + NET.replace("= width", "= WIDTH"))
+    path = write(f"from {layers} import WIDTH\n" + NET.replace("= width", "= WIDTH"))
     assert build(path).width == 3
     write("WIDTH = 4\n", "layers.py")
     assert build(path).width == 4
     write("WIDTH = 5\n" + NET.replace("= width", "= WIDTH"))
     assert build(path).width == 5
+
+
+def test_a_new_local_module_is_found_also_if_the_folder_has_the_same_time(write: Write) -> None:
+    write("", "sizes.py")
+    path = write("import sizes\n" + NET)
+    build(path)
+    times = path.parent.stat().st_atime_ns, path.parent.stat().st_mtime_ns
+    write("WIDTH = 3\n", "layers.py")
+    write("import sizes\nfrom layers import WIDTH\n" + NET.replace("= width", "= WIDTH"))
+    os.utime(path.parent, ns=times)
+    assert build(path).width == 3
 
 
 def test_modules_of_the_same_name_in_two_folders_are_separate(write: Write) -> None:

@@ -6,7 +6,6 @@ ValueError with file and line.
 """
 
 import ast
-import importlib
 import importlib.util
 import inspect
 import sys
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec
+from itertools import takewhile
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -149,7 +149,7 @@ def _execute(path: Path) -> ModuleType:
     name = _own_package(path, [str(path.parent)])
     spec = importlib.util.spec_from_file_location(name, path)
     local_names = {file.relative_to(path.parent).parts[0].removesuffix(".py") for file in source_files(str(path))}
-    with _removed_modules(local_names), _folder_importable(path.parent):
+    with _removed_modules(local_names), _folder_importable(path.parent, last=name.rpartition(".")[0]):
         return _run_module(path, spec)
 
 
@@ -166,7 +166,7 @@ def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
 def _own_package(path: Path, search: list[str]) -> str:
     """Creates an empty package for the file and returns the name of the file's module in it."""
     package = "convoy_user_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
-    for stale in [key for key in [*sys.modules] if key.startswith(package)]:  # no other name begins with a digest
+    for stale in [key for key in [*sys.modules] if package in key]:  # no other name contains a digest
         del sys.modules[stale]
     sys.modules[package] = ModuleType(package)
     sys.modules[package].__path__ = search
@@ -195,6 +195,9 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
 @contextmanager
 def _removed_modules(local_names: set[str]) -> Iterator[None]:
     """Removes loaded modules with the name of a local module, except installed ones, and restores them on exit."""
+    if sys.modules.keys().isdisjoint(local_names):
+        yield
+        return
     starts = tuple(f"{name}." for name in local_names)
     names = [*sys.modules]  # a copy: another thread may import a module
     removed = {
@@ -214,20 +217,21 @@ def _removed_modules(local_names: set[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _folder_importable(folder: Path) -> Iterator[None]:
-    """Makes the folder's modules importable, and removes them from `sys.modules` on exit."""
-    before = set(sys.modules)
+def _folder_importable(folder: Path, last: str) -> Iterator[None]:
+    """Makes the folder's modules importable, and on exit removes those imported after the module `last`."""
     writes_bytecode = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
     # A .pyc file is matched by its source's size and time in seconds, so that an edit within a second would be missed.
     sys.dont_write_bytecode = True
-    importlib.invalidate_caches()
+    # The listings of these folders may be older than their files; invalidate_caches takes longer than such a file.
+    for stale in [entry for entry in [*sys.path_importer_cache] if entry.startswith(str(folder))]:
+        del sys.path_importer_cache[stale]
     try:
         yield
     finally:
         sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(folder))
-        for key in set(sys.modules) - before:
+        for key in takewhile(lambda key: key != last, reversed([*sys.modules])):  # in the order of their import
             origin = _origin(sys.modules[key])
             is_local = origin and origin.is_relative_to(folder) and not _in_library(origin)
             if is_local and not key.startswith("convoy_user_"):
