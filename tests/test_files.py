@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def test_a_failed_write_keeps_the_old_file_and_no_temporary_file(
         files.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("size", [3, files.LARGE_BYTES])
+def test_pieces_are_written_one_after_the_other_and_their_hash_is_that_of_the_file(tmp_path: Path, size: int) -> None:
+    digest = files.write_pieces(tmp_path / "a", [b"a", memoryview(b"bc" * size)])
+    assert (tmp_path / "a").read_bytes() == b"a" + b"bc" * size
+    assert digest == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
 
 
 def test_error_about_damaged_json_contains_the_path(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from convoy.text.stored import restored, stored
 T = TypeVar("T")
 P = ParamSpec("P")
 
+LARGE_BYTES = 1_000_000  # hashed in half a millisecond; a thread costs as much
+
 _flushes = True
 _read: ContextVar[dict[object, Any] | None] = ContextVar("_read", default=None)
 
@@ -83,8 +85,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_pieces(path: Path, pieces: Sequence[bytes | memoryview]) -> str:
     """Writes a file atomically, without a copy of its content. Returns its SHA-256 (hex).
 
-    The hash is computed in a second thread while the file is written and flushed.
+    The hash of a large file is computed in a second thread while the file is written and flushed.
     """
+    if sum(map(len, pieces)) < LARGE_BYTES:
+        with replacing(path) as file:
+            file.writelines(pieces)
+        return _sha256(pieces)
     with ThreadPoolExecutor(1) as thread:
         digest = thread.submit(_sha256, pieces)
         with replacing(path) as file:
@@ -111,8 +117,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 flush(file.fileno())
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
 
 def append_line(path: Path, line: str) -> None:
