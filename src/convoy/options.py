@@ -172,7 +172,7 @@ Out = Annotated[str | Path, Flag("Folder for runs and studies.", str(DEFAULT_OUT
 Show = Annotated[bool | Literal["stderr"], Flag('Print progress; "stderr": to standard error.', True, name=None)]
 Track = Annotated[
     str | None,
-    Flag("Also write curves, parameters and scores to tensorboard, trackio, wandb or mlflow during the training."),
+    Flag("Also write curves, parameters and scores to tensorboard, trackio, wandb or mlflow during training."),
 ]
 Epochs = Annotated[int | None, Flag("Passes over the training images.", key="train.epochs")]
 Init = Annotated[

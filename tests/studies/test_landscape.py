@@ -181,7 +181,7 @@ def test_surfaces_can_be_left_out_and_one_recipe_has_no_comparison(make: Make, t
     assert study is not None
     finding = finding_of(study)
     assert (finding.pairs, finding.seeds, finding.recipes[0].surfaces) == ((), 2, ())
-    assert "spans" in sentence_of(study)
+    assert "mean width" in sentence_of(study)
     assert not list(tmp_path.glob("runs/*/weights"))
     assert "Along the step" in report(study).read_text()
 

@@ -141,10 +141,10 @@ def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> Data
 def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
     """Write an offline page that runs trained networks in the browser: draw or open an image and see every activation.
 
-    One HTML file that runs the networks: feature maps of every layer, how each of their pixels is computed, attribution
-    maps, and the errors of the network. Networks of up to 1.2 million parameters; larger ones need `engine="onnx"`.
-    Several runs must have been scored on the same images. For a run with `keep_weights`, the page also shows how the
-    network learned.
+    The page is one HTML file. It shows the feature maps of every layer, how each of their pixels is computed,
+    attribution maps, and the errors of the network. Networks can have up to 1.2 million parameters; larger ones need
+    `engine="onnx"`. Several runs must have been scored on the same images. For a run with `keep_weights`, the page also
+    shows how the network learned.
 
     Example: `convoy explore lenet-s42`
 
@@ -210,9 +210,10 @@ class ExplainResult(NamedTuple):
 def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> ExplainResult:
     """Explain a trained network: attribution maps, feature maps, dead units and confused classes.
 
-    Grad-CAM and integrated gradients of images, for the predicted and the true class; filters and feature maps; outputs
-    and gradients of each layer; a two-dimensional map of the images by their features; the most confused pairs. The
-    default images are those on which the run was scored, which does not count as opening the test set.
+    The page shows Grad-CAM and integrated gradients of images, for the predicted and the true class; filters and
+    feature maps; outputs and gradients of each layer; a two-dimensional map of the images by their features; and the
+    most confused pairs. By default, it explains images on which the run was scored; this does not count as opening the
+    test set.
 
     Example: `convoy explain lenet-s42`
 

@@ -75,8 +75,8 @@ class ReproduceOptions(ClusterOptions, total=False):
     quick: Annotated[
         bool,
         Flag(
-            "A demonstration that takes a few minutes: each network is trained on as few images as it "
-            "needs to learn. The results are not evidence.",
+            "A demonstration that takes a few minutes: each network is trained on just enough images to learn. The "
+            "results are not evidence.",
             False,
         ),
     ]

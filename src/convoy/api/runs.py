@@ -111,8 +111,8 @@ class ScoreOptions(TypedDict, total=False):
     corruptions: Annotated[
         bool,
         Flag(
-            "Also score corrupted test images, 15 kinds at 5 severities: those of MNIST-C for grey, of CIFAR-10-C for "
-            "colour images. The result is stored in the run.",
+            "Also score corrupted test images, 15 kinds at 5 severities: the kinds of MNIST-C for grey images, of "
+            "CIFAR-10-C for colour images. The result is stored in the run.",
             False,
         ),
     ]
@@ -196,9 +196,10 @@ def predict(
 ) -> list[Prediction]:
     """Classify images with a trained network: files, or folders of files.
 
-    For a network trained on MNIST or EMNIST, photographs of one handwritten character are converted: with dark or light
-    ink, of any size and at any position, also in uneven light. If a photograph shows several characters, they
-    are classified as one, and `ink.characters` is their number.
+    For a network trained on MNIST or EMNIST, photographs of one handwritten character are converted to the format of
+    the data set. The ink may be dark or light, the light may be uneven, and the character may have any size and
+    position. If a photograph shows several characters, they are classified as one, and `ink.characters` is their
+    number.
 
     Example: `convoy predict lenet-s42 image.png folder/`
 

@@ -154,11 +154,10 @@ def duplicates_table(summary: DataSummary) -> Table:
         Field(_("Share"), lambda row: _percent(row.images, summary.parts[row.parts[1]].images), "%"),
     ]
     note = _(
-        "Exact duplicates: an image and each later copy of it. Near duplicates: two images that are more "
-        "similar than expected by chance in this data set, for example saved, resized, lit or cropped "
-        "differently. Some pairs may only be very similar; mirrored or shifted copies are not found. "
-        "Images: those of the set named last, each counted once. All pairs are in duplicates.csv; indices "
-        "start at 0."
+        "Exact duplicates: an image and each later copy of it. Near duplicates: two images that are more similar "
+        "than expected by chance in this data set, for example because one was saved again, resized, brightened or "
+        "cropped. Some pairs may only be very similar; mirrored or shifted copies are not found. Images: number of "
+        "images of the set named last that occur in a pair. All pairs are in duplicates.csv; indices start at 0."
     )
     return table_of(fields, between_parts_first(summary), note)
 

@@ -24,7 +24,7 @@ class DoctorOptions(TypedDict, total=False):
             False,
         ),
     ]
-    quick: Annotated[bool, Flag("Run only the checks that also run before each training.", False)]
+    quick: Annotated[bool, Flag("Run only the checks that also run before each training run.", False)]
     data: Data
     limit: Limit
     device: Device

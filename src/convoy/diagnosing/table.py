@@ -160,7 +160,7 @@ def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _(
-                "The network is too large for these checks before a training, at {flops:.0f} billion FLOPs per image: "
+                "The network is too large for these checks before training, at {flops:.0f} billion FLOPs per image: "
                 "{checks}",
                 flops=flops / 1e9,
                 checks=joined(names),

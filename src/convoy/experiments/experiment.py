@@ -120,7 +120,11 @@ class Fault(Section):
             self.first(Recipe())
         except (AttributeError, TypeError, ValueError):
             raise ValueError(
-                _("fault {name!r}: over = {over!r}: expected a key of an integer", name=self.name, over=self.over)
+                _(
+                    "fault {name!r}: over = {over!r}: expected a key whose value is an integer",
+                    name=self.name,
+                    over=self.over,
+                )
             ) from None
         return self
 

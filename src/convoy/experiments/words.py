@@ -39,7 +39,9 @@ def words_of(name: str, settings: Settings = NONE) -> str:
         "epochs_to": _("epochs to a validation accuracy of {accuracy}", accuracy=settings.get("accuracy")),
         "generalisation_gap": _("loss on held-out images minus loss on training images"),
         "recall_lead": _("lowest recall of {classes} minus the mean of the others", classes=classes),
-        "confusion_lead": _("images confused between {classes} minus those of the worst other pair", classes=classes),
+        "confusion_lead": _(
+            "images confused between {classes} minus images confused between the worst other pair", classes=classes
+        ),
         "gain_while_rising": _("additional decrease of the loss per step while the learning rate rises"),
         "gradient_change": _("change of the gradient along the step"),
         "band_width": _("width of the band of losses in the first {n:,} steps", n=settings.get("steps", 0)),

@@ -276,7 +276,7 @@ def _explanation_words() -> dict[str, str]:
         "max_all": _("The largest of {n} numbers: {result}.", n="{n}", result="{result}"),
         "mean_maps": _("The mean of {n} maps at this pixel: {result}.", n="{n}", result="{result}"),
         "max_maps": _("The maximum of {n} maps at this pixel: {result}.", n="{n}", result="{result}"),
-        "softmax_text": _("Each e^z is divided by the sum of all, so that the results are positive and add up to 1."),
+        "softmax_text": _("Each e^z is divided by the sum of all e^z, so the results are positive and add up to 1."),
         "concatenated": _("This is map {map} of input {input}.", map="{map}", input="{input}"),
         "sliced": _("This is map {map} of the input.", map="{map}"),
     }

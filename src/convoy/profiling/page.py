@@ -214,7 +214,7 @@ def _layer_table(lines: Sequence[_Line], profile: Profile) -> Table:
 
 def _definitions(profiles: Sequence[Profile]) -> Table:
     passes = [
-        _("{passes} of batch {batch}", passes=latency.passes, batch=latency.batch_size)
+        _("{passes} with batch size {batch}", passes=latency.passes, batch=latency.batch_size)
         for profile in profiles
         for latency in profile.latencies
     ]
@@ -223,9 +223,9 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
         (
             _("Activations"),
             _(
-                "Tensors that autograd saves for the backward pass, including the images, each storage counted once; "
-                "without parameters, buffers and loss. Measured in training mode on the meta device of torch, as on a "
-                "CPU in float32"
+                "Tensors that autograd saves for the backward pass, including the images but not parameters, buffers "
+                "and loss. Each storage is counted once. Measured in training mode on torch's meta device, with the "
+                "sizes of float32 on a CPU"
             ),
         ),
         (
@@ -239,9 +239,9 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
         (
             _("Latency, throughput"),
             _(
-                "Median (and quartiles for one image) of up to 50 passes in evaluation mode, none started after 2 s, "
-                "after up to 3 warm-up passes; from tensor to logits, without decoding and normalisation. Passes: "
-                "{passes}",
+                "Median of up to 50 passes in evaluation mode (for one image also the quartiles), after up to 3 "
+                "warm-up passes; no pass starts after 2 s. A pass is from tensor to logits, without decoding and "
+                "normalisation. Passes: {passes}",
                 passes=joined(dict.fromkeys(passes)),
             ),
         ),

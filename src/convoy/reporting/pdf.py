@@ -26,8 +26,8 @@ def program() -> Path:
             return Path(found)
     raise ValueError(
         _(
-            "a PDF needs Chromium ({browsers}) or LaTeX ({compilers}), and neither is installed; "
-            "--format html writes a page that any browser prints, --format docx or tex need neither",
+            "a PDF needs Chromium ({browsers}) or LaTeX ({compilers}), and neither is installed; --format html "
+            "writes a page that any browser can print; --format docx and --format tex need neither program",
             browsers=joined(BROWSERS),
             compilers=joined(COMPILERS),
         )

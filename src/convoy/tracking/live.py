@@ -112,8 +112,8 @@ class Live:
         if not self._warned:
             self._warned = True
             text = _(
-                "not tracked by {tracker}: {error}; the training is not affected; to export it later: "
-                "convoy export RUN --to {tracker}",
+                "not tracked by {tracker}: {error}; training is not affected; to export the run later: convoy export "
+                "RUN --to {tracker}",
                 tracker=self.name,
                 error=error,
             )

@@ -21,7 +21,7 @@ def verify_finding(study: Study) -> CheckResult:
     if not study.has_finding:
         return not_checkable(study.name, Check.FINDING, _("the study is not finished"))
     if study.contents.kind not in kinds.KINDS:
-        reason = _("the finding of a reproduction is not computed again, but those of its studies are")
+        reason = _("the finding of a reproduction is not computed again, but the findings of its studies are")
         return not_checkable(study.name, Check.FINDING, reason)
     words = _("computed again from the runs")
     try:

@@ -133,9 +133,9 @@ def random_labels(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "About {share:.0%} of the training labels are probably random: a classifier trained on the "
-                "other half of the images disagrees with so many of them, counted on the {n:,} images "
-                "about which it is most confident",
+                "About {share:.0%} of the training labels are probably random: a classifier trained on the other "
+                "half of the images disagrees with this share of the labels, counted on the {n:,} images for which "
+                "it is most confident",
                 share=share / of_random,
                 n=4 * tenth,
             ),

@@ -77,9 +77,8 @@ def permuted_labels(trainings: Trainings) -> Iterator[Finding]:
     yield Finding(
         Severity.ERROR if is_above else Severity.HINT,
         _(
-            "Trained on permuted labels, the network classifies {accuracy:.2%} of the {part} images "
-            "correctly, above chance ({chance:.2%}): labels of these images leak from another source than "
-            "the training labels",
+            "Trained on permuted labels, the network classifies {accuracy:.2%} of the {part} images correctly, above "
+            "chance ({chance:.2%}): labels of these images leak from a source other than the training labels",
             accuracy=excess + chance,
             chance=chance,
             part=part_name(trainings.part),

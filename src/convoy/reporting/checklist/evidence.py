@@ -186,7 +186,8 @@ def uncertainty(subject: Subject) -> Evidence:
         )
         return Evidence(Answer.YES, text, REPORT)
     text = _(
-        "95 % intervals over the {n:,} images (Wilson); with one seed, the variation between trainings is not measured",
+        "95 % intervals over the {n:,} images (Wilson); with one seed, the variation between training runs is not "
+        "measured",
         n=n,
     )
     return Evidence(Answer.PARTLY, text, REPORT)

@@ -14,7 +14,7 @@ def rows() -> tuple[Row, ...]:
 def _goals_and_reproduction() -> tuple[Row, ...]:
     goals, again = _("Study goals"), _("Computational reproducibility")
     return (
-        Row("1a", goals, _("About which population or distribution is the claim?")),
+        Row("1a", goals, _("Which population or distribution is the claim about?")),
         Row("1b", goals, _("Why this population?")),
         Row("1c", goals, _("Why machine learning?")),
         Row(
@@ -24,7 +24,7 @@ def _goals_and_reproduction() -> tuple[Row, ...]:
             evidence.data_source,
         ),
         Row("2b", again, _("Which code and version were used, and where can others get them?"), evidence.code),
-        Row("2c", again, _("On which hardware and software was it run?"), evidence.machine),
+        Row("2c", again, _("Which hardware and software was it run on?"), evidence.machine),
         Row("2d", again, _("Is there a README with instructions?")),
         Row("2e", again, _("Is there a script that produces all results?"), evidence.script),
     )
@@ -34,7 +34,7 @@ def _data() -> tuple[Row, ...]:
     data, steps = _("Data quality"), _("Data preprocessing")
     return (
         Row("3a", data, _("Where, when and by whom were the data collected and labelled?")),
-        Row("3b", data, _("From which larger set are the data a sample?")),
+        Row("3b", data, _("Which larger set were the data sampled from?")),
         Row("3c", data, _("Why are the data suitable for the task?")),
         Row("3d", data, _("What is predicted, and how is it distributed?"), evidence.outcome),
         Row("3e", data, _("How large is each part?"), evidence.sample_size),

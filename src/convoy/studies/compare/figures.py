@@ -152,7 +152,7 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
         else:
             by_front.setdefault(numbers.pareto_front, []).append(numbers.cost.title)
     sentences = [
-        _("Pareto front ({costs}): {models}.", costs=joined(costs), models=joined(front))
+        _("Pareto front ({costs}): {models}.", costs=joined(costs), models="; ".join(front))
         for front, costs in by_front.items()
     ]
     sentences += [_("Equal for all models: {costs}.", costs=joined(equal))] if equal else []

@@ -58,7 +58,7 @@ def caveats(finding: CrossvalFinding) -> list[str]:
 def _about_interval(finding: CrossvalFinding) -> str:
     naive, n = finding.naive, finding.accuracy.n
     if naive.sd == 0:
-        return _("{n} folds with equal scores: the interval is that of accuracies in steps of one image", n=n)
+        return _("{n} folds with equal scores: the interval assumes accuracies in steps of one image", n=n)
     digits = max(1, decimals_for(100 * (naive.half_width or 0)))
     return _(
         "{n} folds, which share training images: the interval is corrected as in Nadeau and Bengio (2003); the plain "

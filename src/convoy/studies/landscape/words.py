@@ -54,7 +54,8 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
     elif len(means) == 1:
         ((label, mean),) = means.items()
         yield _(
-            "Over {rates} the training loss of {label} spans {mean:.3g} (maximum minus minimum, mean over the steps)",
+            "Over {rates}, the loss band of {label} has a mean width of {mean:.3g} (maximum minus minimum training "
+            "loss, averaged over the steps)",
             rates=rates,
             label=label,
             mean=mean,
@@ -63,8 +64,8 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
         factor = max(finding.factors, key=_strength)
         ratio = factor.ratios[Measure.LOSS][StepRange.ALL]
         yield _(
-            "Over {rates} the width of the loss band depends most on {key}: with {b} it is {ratio} times that with {a} "
-            "({verdict})",
+            "Over {rates}, the width of the loss band depends most on {key}: with {b}, the band is {ratio} times as "
+            "wide as with {a} ({verdict})",
             rates=rates,
             key=factor.key,
             a=factor.a,
@@ -80,7 +81,7 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
         ratios = {span: _ratio(each.ratio, flipped=pair.b == wide) for span, each in pair.ratios[Measure.LOSS].items()}
         verdict = Verdict.NARROWER if pair.narrower else pair.ratios[Measure.LOSS][StepRange.ALL].verdict
         yield _(
-            "Over {rates} the width of the loss band of {narrow} divided by that of {wide} is {ratio}: {verdict}",
+            "Over {rates}, the loss band of {narrow} is {ratio} times as wide as the band of {wide}: {verdict}",
             rates=rates,
             narrow=narrow,
             wide=wide,
@@ -131,8 +132,8 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
         loss, log = (pair.ratios[measure][StepRange.ALL].verdict for measure in (Measure.LOSS, Measure.LOG))
         if {loss, log} == {Verdict.NARROWER, Verdict.WIDER}:
             yield _(
-                "The result depends on the scale. For the logarithm of the loss the band of {a} "
-                "compared with that of {b} is {verdict}",
+                "The result depends on the scale. For the logarithm of the loss, the band of {a} compared with the "
+                "band of {b} is {verdict}",
                 a=pair.b,
                 b=pair.a,
                 verdict=verdict_name(log),
@@ -189,11 +190,11 @@ def probe_caption(finding: LandscapeFinding) -> str:
     rates = {each.label: f"{each.lr:g}" for each in finding.recipes if each.probes}
     distinct = {*rates.values()}
     return _(
-        "The weights after a step (learning rate {rates}) are moved against the gradient of its batch, by "
-        "{first:g} to {last:g} times the gradient. Loss: minimum and maximum along the move. Gradient "
-        "predictiveness: distance of the gradients from the first one. Effective beta-smoothness: maximum "
-        "of that distance divided by the distance moved. Lower and narrower is smoother (Santurkar et al. "
-        "2018, figure 4). Non-finite values are drawn at {cap:g}.",
+        "The weights after a step (learning rate {rates}) are moved against the gradient of its batch, by {first:g} "
+        "to {last:g} times the gradient. Loss: minimum and maximum along the move. Gradient predictiveness: distance "
+        "of the gradients from the first one. Effective beta-smoothness: maximum of that distance divided by the "
+        "distance moved. A lower and narrower band means a smoother loss (Santurkar et al. 2018, figure 4). "
+        "Non-finite values are drawn at {cap:g}.",
         rates=joined(distinct if len(distinct) == 1 else (f"{label}: {rate}" for label, rate in rates.items())),
         first=finding.step_sizes[0],
         last=finding.step_sizes[-1],
@@ -204,12 +205,12 @@ def probe_caption(finding: LandscapeFinding) -> str:
 def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
     sides = {f"{len(each.y)} × {len(each.x)}" for each in surfaces.values()}
     text = _(
-        "Training loss on {n:,} images, evaluation mode, {sides} points. Saved weights: at the origin.",
+        "Training loss on {n:,} images in evaluation mode, {sides} points. The saved weights are at the origin.",
         n=images,
         sides=listed(sorted(sides)),
     )
     explained = {label: each.explained for label, each in surfaces.items() if each.explained is not None}
-    directions = _("Along random filter-normalised directions (Li et al. 2018).")
+    directions = _("The directions are random and filter-normalised (Li et al. 2018).")
     if explained:
         directions = _(
             "In the plane of the first two principal directions of the weights of all epochs. They explain {shares} of "

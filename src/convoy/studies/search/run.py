@@ -150,7 +150,10 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
     """
     if session.shard is not None:
         raise ValueError(
-            _("--shard cannot split a search, whose trials depend on earlier ones; several hosts: --where")
+            _(
+                "--shard cannot split a search, because its trials depend on earlier ones; for several hosts, use "
+                "--where"
+            )
         )
     images = len(search.plans[0].prepared.train) * search.base.train.epochs * search.count
     # Chosen once for all trials, including finished ones, because weights trained in workers and in this process

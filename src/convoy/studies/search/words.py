@@ -17,8 +17,8 @@ FEW_TRIALS = 30  # below this number, an importance is a rough estimate
 
 def sentence(finding: SearchFinding) -> str:
     return _(
-        "Of {trials} trials of {label} on {data}, {values} had the highest {metric}; retrained with these "
-        "values and {seeds}, it reaches {accuracy} {part}",
+        "Of {trials} trials of {label} on {data}, {values} had the highest {metric}; the network retrained with "
+        "these values and {seeds} reaches {accuracy} {part}",
         trials=len(finding.trials),
         values=text_of(finding.best.params),
         metric=_metric(finding),
@@ -99,8 +99,8 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
             n=finding.test_openings,
         )
     yield _(
-        "In the search, the winner had a {metric} of {accuracy:.2f} %. As the best of {n} trials on the same images "
-        "and with one seed, this tends to be too high",
+        "In the search, the winner had a {metric} of {accuracy:.2f} %. This tends to be too high, because it is the "
+        "best of {n} trials on the same images with one seed",
         accuracy=100 * finding.best.accuracy,
         metric=_metric(finding),
         n=trials,
