@@ -475,3 +475,46 @@ class TwoViews(Sound):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + super().forward(x.flip(3))
+
+
+class DividesLogits(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 1000
+
+
+class DividesFeatures(Sound):
+    """The factor is before the last layer, and is the product of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(0.05))
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.hidden(self.features(x))) * self.scale * 0.02)
+
+
+class DetachedPart(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.hidden(self.features(x)))
+        return self.head(torch.cat([x[:, :16], x[:, 16:].detach()], 1))
+
+
+class DetachedImages(Sound):
+    """Sound: the images have no gradient that is needed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.conv(x))) + x.detach()
+        return self.head(F.relu(self.hidden(F.max_pool2d(x, 2).flatten(1))))
+
+
+class LargeEpsilon(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm.eps = 1.0
+
+
+class MomentumOfOne(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm.momentum = 1.0

@@ -233,6 +233,11 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
         lambda images: chosen(images, "train", np.argsort(images.train.labels, kind="stable")),
     ),
     ("few_scored_images", HINT, lambda images: chosen(images, "test", np.arange(30))),
+    (
+        "target_below_chance",
+        WARNING,
+        lambda images: with_part(with_recipe(images, stop__target_accuracy=0.3), "validation", part(120, 7)),
+    ),
     ("images_in_two_parts", WARNING, copied_from_training),
     ("images_in_two_parts", WARNING, brighter_copies),
     ("images_in_two_parts", WARNING, mirrored_copies),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.diagnosing import planted_networks as planted
 from torch import nn
 
@@ -80,6 +82,11 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.SeesACorner, "unseen_pixels", WARNING),
     (planted.MomentumOfZero, "norm_momentum", WARNING),
     (planted.MomentumOfTensorFlow, "norm_momentum", HINT),
+    (planted.MomentumOfOne, "norm_momentum", WARNING),
+    (planted.LargeEpsilon, "norm_epsilon", WARNING),
+    (planted.DividesLogits, "constant_factor", WARNING),
+    (planted.DividesFeatures, "constant_factor", WARNING),
+    (planted.DetachedPart, "detached_features", HINT),
     (planted.RoundsFeatures, "untrained_layers", WARNING),
     (planted.IgnoresImages, "cannot_overfit", ERROR),
     (planted.OnlyMeanGrey, "cannot_overfit", ERROR),
@@ -123,6 +130,31 @@ def test_planted_mistake_is_found(
 )
 def test_sound_network_has_no_finding(network_class: type[nn.Module]) -> None:
     assert list(examine(network_of(network_class), NETWORK_CHECKS)) == []
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        lambda x: F.layer_norm(x / 1000, x.shape[1:]),
+        lambda x: x + 0.001 * F.relu(x),
+        lambda x: x / 1000 / (x / 1000).pow(2).mean(1, keepdim=True).sqrt(),
+        lambda x: (x / 1000) * (x / 1000).square().mean(1, keepdim=True).rsqrt(),
+        lambda x: (x[:, :, None].expand(-1, -1, 1000).sum(2)) / 1000,
+        lambda x: x * torch.sigmoid(x / 1000),
+    ],
+)
+def test_factors_that_norms_sums_and_shortcuts_cancel_do_not_count(
+    scaled: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    class Scaled(planted.Sound):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(scaled(self.hidden(self.features(x))))
+
+    assert network_of(Scaled).first_step.factor == pytest.approx(1)
+
+
+def test_detached_images_have_no_finding() -> None:
+    assert found(network_of(planted.DetachedImages), "detached_features") == []
 
 
 def test_finding_names_the_line_of_the_user() -> None:

@@ -48,6 +48,11 @@ QUICK = replace(DEFAULT, counts={"train": 800, "validation": 300, "test": 1000})
         ("schedule_never_acts", HINT, {"schedule": {"name": "step", "every_epochs": 10}, "train.epochs": 5}),
         ("schedule_never_acts", HINT, {"schedule": {"name": "cosine", "t_max": 3, "per": "epoch"}, "train.epochs": 5}),
         ("patience_never_acts", HINT, {"stop.patience_epochs": 8, "train.epochs": 5}),
+        ("stops_early", WARNING, {"stop.max_seconds": 0.05}),
+        ("stops_early", HINT, {"stop.patience_epochs": 1}),
+        ("stops_early", HINT, {"schedule": {"name": "plateau", "patience_epochs": 5}, "stop.patience_epochs": 4}),
+        ("few_images_trained_on", WARNING, {"data.split.validation": 0.9}),
+        ("few_images_trained_on", WARNING, {"data.split.test": 0.8}),
         ("no_validation", HINT, {"data.split.validation": 0}),
     ],
 )
@@ -85,6 +90,12 @@ def diverged(run: Run) -> None:
     run.write_status(stopped="diverged")
 
 
+def out_of_time(run: Run) -> None:
+    first, *_others, last = run.metrics
+    write_metrics(run, [replace(first, validation=last.validation)])
+    run.write_status(stopped="time", epochs=1, best_epoch=1)
+
+
 def other_scores(run: Run) -> None:
     score = run.stated_scores["test"].as_table()
     run.update("scores.json", test={**score, "accuracy": 0.99, "correct": 990})
@@ -108,6 +119,7 @@ def improving(run: Run) -> None:
         ("unfinished", ERROR, unfinished),
         ("unfinished", ERROR, diverged),
         ("changed_record", ERROR, other_scores),
+        ("stopped_in_first_epoch", WARNING, out_of_time),
         ("skipped_steps", WARNING, skipped),
         ("still_improving", HINT, improving),
     ],

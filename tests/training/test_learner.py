@@ -14,6 +14,7 @@ from convoy.evaluation import losses
 from convoy.evaluation.predict import evaluating
 from convoy.recipe.sections import SGD, Adam, AdamW, Model, Optim, RMSprop, Train
 from convoy.training.run.plan import init_and_freeze
+from convoy.training.step.average import WeightAverage
 from convoy.training.step.learner import Learner
 from convoy.training.step.optimizers import KernelOptimizer
 
@@ -37,6 +38,16 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def weights(learner: Learner) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in learner.module.state_dict().items() if value.is_floating_point()}
+
+
+def test_average_of_any_decay_forgets_the_initial_weights_in_few_steps() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(module.weight)
+    average = WeightAverage(module, 0.999_999)
+    nn.init.zeros_(module.weight)
+    for _step in range(10):
+        average.update()
+    assert float(average.module.weight) < 1e-4  # without a ramp of the decay: 0.99999
 
 
 def test_average_of_tied_weights_is_updated_once_per_step() -> None:

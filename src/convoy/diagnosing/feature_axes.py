@@ -44,7 +44,7 @@ class FeatureAxes:
             return Features(1)
         if name in LAST:
             return Features(output.ndim - 1)
-        for tensor in _tensors(args):
+        for tensor in tensors_of(args):
             features = self.of(tensor)
             if features is not None:
                 return _moved(name, args, tuple(tensor.shape), features, tuple(output.shape))
@@ -55,7 +55,7 @@ def _key(tensor: torch.Tensor) -> tuple[object, ...]:
     return tuple(tensor.shape), tensor.stride()
 
 
-def _tensors(args: Sequence[object]) -> Iterator[torch.Tensor]:
+def tensors_of(args: Sequence[object]) -> Iterator[torch.Tensor]:
     for each in args:
         yield from (part for part in (each if isinstance(each, list | tuple) else [each]) if torch.is_tensor(part))
 

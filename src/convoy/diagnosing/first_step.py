@@ -17,7 +17,7 @@ from torch import nn
 from convoy.diagnosing.budget import Amount, CostCounter
 from convoy.diagnosing.finding import TooSlowError
 from convoy.diagnosing.in_place import LEAST_DIFFERENCE, Reused, evaluated_out_of_place
-from convoy.diagnosing.watch import Activation, Norm, Place, Watch
+from convoy.diagnosing.watch import Activation, Epsilon, Norm, Place, Watch
 from convoy.evaluation import losses
 from convoy.evaluation.cost import countable_attention
 from convoy.evaluation.interruption import Interrupted
@@ -87,6 +87,10 @@ class FirstStep:
     signals: tuple[tuple[Place, float], ...]
     norms_in_evaluation: tuple[str, ...]  # batch norms that are in evaluation mode during training
     norms: tuple[Norm, ...]  # batch norms whose features are known
+    epsilons: tuple[Epsilon, ...]  # large ones
+    detached: tuple[Place, ...]  # detach() of features of trained weights, used in forward
+    factor: float  # product of the constants by which the outputs are multiplied, if no norm follows
+    multiplied: Place | None  # the last of them
     adjacent: tuple[tuple[Place, Place], ...]  # pairs of linear layers without an activation function between them
     is_linear: bool  # all layers together are a linear function of the images
     written: tuple[Place, ...]  # operations that change weights
@@ -243,6 +247,10 @@ def _train(
         signals=tuple(watch.signals),
         norms_in_evaluation=norms_in_evaluation,
         norms=tuple(watch.norms),
+        epsilons=tuple(watch.epsilons),
+        detached=tuple(watch.detached),
+        factor=watch.factors.of(logits) or 1.0,
+        multiplied=watch.multiplied,
         adjacent=tuple(watch.adjacent),
         is_linear=not watch.operations & NOT_LINEAR and sum(watch.calls.values()) > 1 and _is_linear(module, x),
         written=tuple(watch.writers[address] for address in _addresses(module) & before & watch.writers.keys()),

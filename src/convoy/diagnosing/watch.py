@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from convoy.diagnosing.feature_axes import VIEWS, FeatureAxes, Features
+from convoy.diagnosing.constant_factors import ConstantFactors, constant_of
+from convoy.diagnosing.feature_axes import VIEWS, FeatureAxes, Features, tensors_of
 from convoy.evaluation.cost import DispatchMode
 from convoy.text import gettext as _
 
 RELU = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold"}
 SQUASHING = {"sigmoid", "sigmoid_", "tanh", "tanh_"}
 LINEAR = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)}  # positions of input and weights
+LARGE_EPSILON = 0.1  # common are 1e-5 to 1e-3
 WITH_WEIGHTS = {*LINEAR, "bmm", "native_batch_norm", "native_layer_norm", "cudnn_batch_norm"}
 _CONVOY = str(Path(__file__).parents[1])
 _NOT_THE_USERS = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib")), _CONVOY, *torch.__path__)
@@ -69,6 +71,15 @@ class Norm:
     features: Features  # of the layer before it
 
 
+@dataclass(frozen=True)
+class Epsilon:
+    """The number that a norm adds to the variance of its inputs."""
+
+    place: Place
+    value: float
+    variance: float  # of the inputs of the first norm with this number
+
+
 @dataclass(eq=False)
 class Watch(DispatchMode):
     """Records the operations of a forward pass."""
@@ -86,7 +97,12 @@ class Watch(DispatchMode):
     )  # of linear layers: how outputs differ between images
     adjacent: list[tuple[Place, Place]] = field(default_factory=list)  # two dense linear layers without an activation
     norms: list[Norm] = field(default_factory=list)  # whose features are known
+    epsilons: list[Epsilon] = field(default_factory=list)  # at least LARGE_EPSILON
+    detached: list[Place] = field(default_factory=list)  # detach() of features of trained weights, used in forward
+    factors: ConstantFactors = field(default_factory=ConstantFactors)
+    multiplied: Place | None = None  # the last constant factor after the first layer
     not_finite: Place | None = None
+    _cut: dict[int, tuple[torch.Tensor, Place]] = field(default_factory=dict)  # results of detach, by id
     _axes: FeatureAxes = field(default_factory=FeatureAxes)
     _layers: list[str] = field(default_factory=list)
     _dense: dict[int, tuple[Place, tuple[int, ...]]] = field(default_factory=dict)  # of an output -> shape of weights
@@ -114,6 +130,7 @@ class Watch(DispatchMode):
     def starts_with(self, images: torch.Tensor) -> None:
         """`images`: [B, C, H, W], the argument of the network."""
         self._axes.start(images)
+        self.factors.start(images)
 
     def _enter(self, name: str, is_counted: bool, module: nn.Module, args: object) -> None:
         self._layers.append(name)
@@ -138,6 +155,8 @@ class Watch(DispatchMode):
         if "batch_norm" in name and (features := self._axes.of(args[0])) is not None:
             self.norms.append(Norm(place, tuple(args[0].shape), features))
         self._axes.record(name, args, output)
+        self._scale(name, place, args, output)
+        self._detach(name, place, args, output)
         if name not in VIEWS:
             self._write(name, place, args, output)
         if self.looks_for_not_finite and self.not_finite is None and not torch.isfinite(output).all():
@@ -145,6 +164,24 @@ class Watch(DispatchMode):
         if len(output) == len(self.images) and output.ndim >= 2:
             self._activate(name, place, args, output.detach())
         return result
+
+    def _scale(self, name: str, place: Place, args: Any, output: torch.Tensor) -> None:
+        if self._opened:  # a factor before the first layer is in `opening_factor`
+            self.factors.record(name, args, output)
+            if name.strip("_") in ("mul", "div") and constant_of(args) != 1:
+                self.multiplied = place
+        else:
+            self.factors.start(output)
+        if name.startswith("native_") and "norm" in name and args[-1] >= LARGE_EPSILON:
+            self.epsilons.append(Epsilon(place, args[-1], float(args[0].detach().var())))
+
+    def _detach(self, name: str, place: Place, args: Any, output: torch.Tensor) -> None:
+        """Also called for tensors that autograd detaches to save them, but forward does not use these."""
+        for each in tensors_of(args) if self._cut else ():
+            if id(each) in self._cut:
+                self.detached.append(self._cut.pop(id(each))[1])
+        if name == "detach" and place.line and args[0].requires_grad and _depends_on_weights(args[0]):
+            self._cut[id(output)] = output, place
 
     def _open(self, name: str, args: Any) -> None:
         self.opening.append(name)
@@ -180,6 +217,19 @@ class Watch(DispatchMode):
             slope = 4 * output * (1 - output) if name.startswith("sigmoid") else 1 - output.square()
             share = float((slope < 0.01).float().mean())
             self.activations.append(Activation(place, output.shape[1], 0, share))
+
+
+def _depends_on_weights(tensor: torch.Tensor) -> bool:
+    steps, seen = [tensor.grad_fn], set()
+    while steps:
+        step = steps.pop()
+        if step is None or step in seen:
+            continue
+        if isinstance(getattr(step, "variable", None), nn.Parameter):
+            return True
+        seen.add(step)
+        steps += [before for before, _index in step.next_functions]
+    return False
 
 
 def _fan_in(shape: tuple[int, ...]) -> int:

@@ -240,6 +240,22 @@ def few_scored_images(images: Images) -> Iterator[Finding]:
             )
 
 
+def target_below_chance(images: Images) -> Iterator[Finding]:
+    target, part = images.recipe.stop.target_accuracy, images.parts.get("validation")
+    if part is not None and 0 < target <= (largest := max(part.class_counts) / len(part)):
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "stop.target_accuracy = {target:g} ends the training at once: always predicting the largest class is "
+                "correct for {share:.1%} of the validation images",
+                target=target,
+                share=largest,
+            ),
+            _("The target is a fraction: 0.95 for 95 %; 0 switches the rule off"),
+            {"target": target, "largest_class": largest},
+        )
+
+
 def images_in_two_parts(images: Images) -> Iterator[Finding]:
     """Finds images of a scored part that are also in training: same pixels, or the same picture, possibly mirrored."""
     for name, part in images.parts.items():

@@ -15,6 +15,7 @@ from convoy.text.lists import joined
 
 UNSEEN = 0.5  # share of the pixels
 HIGH_MOMENTUM = 0.9
+HARMLESS_EPSILON = 0.3  # of the variance: it reduces the outputs of a norm by 12 %
 PAIRS = 3  # listed
 LARGE_FACTOR = 20  # of images before the first layer
 FEW_IMAGES = 4  # per batch of a batch norm, at most
@@ -283,7 +284,7 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
         )
     if high:
         yield Finding(
-            Severity.HINT,
+            Severity.WARNING if norms[high[0]] == 1 else Severity.HINT,
             _(
                 "Batch norms with momentum = {momentum:g} evaluate almost only with the statistics of the last batch: "
                 "{names}",
@@ -292,6 +293,24 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
             ),
             _("In torch, momentum is the weight of the new batch: 0.9 in TensorFlow is 0.1 in torch"),
             {"norms": len(high)},
+        )
+
+
+def norm_epsilon(network: Network) -> Iterator[Finding]:
+    large = [each for each in network.first_step.epsilons if each.value > HARMLESS_EPSILON * each.variance]
+    if large:
+        first = large[0]
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "Norms add eps = {eps:g} to the variance of their inputs, {variance:.2g}, and hardly normalise: "
+                "{places}",
+                eps=first.value,
+                variance=first.variance,
+                places=joined(dict.fromkeys(each.place.in_layer for each in large[:PAIRS])),
+            ),
+            _("Common values of eps are {values}", values="1e-5–1e-3"),
+            {"norms": len(large), "eps": first.value, "variance": first.variance},
         )
 
 

@@ -18,6 +18,7 @@ from convoy.text.lists import listed
 
 INACTIVE_SHARE = 0.9  # dead or saturated units of a layer; in an untrained LeNet, up to half of them are 0
 MIN_IMAGES = 8  # minimum to call a unit dead
+SMALL_FACTOR, SMALL_DIFFERENCE = 0.02, 0.01  # of the outputs between images
 VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence
 
@@ -337,6 +338,41 @@ def initial_loss(network: Network) -> Iterator[Finding]:
             ),
             _("Check that the images are normalised, and the scale of the initial weights of the last layer"),
             {"loss": loss, "expected": expected, "images": len(network.first_step.logits)},
+        )
+
+
+def constant_factor(network: Network) -> Iterator[Finding]:
+    """Outputs that a constant makes so small that the weights would have to become large to make a class probable."""
+    step = network.first_step
+    difference = float((step.logits - step.logits[:1]).abs().mean())
+    if abs(step.factor) < SMALL_FACTOR and 0 < difference < SMALL_DIFFERENCE and step.multiplied is not None:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "Constants multiply the outputs by {factor:.2g}, last in {operation}: they differ between images by "
+                "only {difference:.1g}, and the gradients are as small",
+                factor=step.factor,
+                operation=step.multiplied,
+                difference=difference,
+            ),
+            _("Remove the factor, or put a norm after it; a temperature belongs in the evaluation of trained networks"),
+            {"factor": step.factor, "difference": difference},
+        )
+
+
+def detached_features(network: Network) -> Iterator[Finding]:
+    """Part of the features has no gradient, but all weights have one, through other features."""
+    step = network.first_step
+    if step.detached and Gradient.NONE not in step.backward.gradients.values():  # else `unused_parameters`
+        yield Finding(
+            Severity.HINT,  # the straight-through estimator does this on purpose
+            _(
+                "forward uses features without their gradient, so that this path does not train the layers before it: "
+                "{places}",
+                places=listed(dict.fromkeys(map(str, step.detached)), max_items=NAMES),
+            ),
+            _("Remove detach() or .data, if the path is meant to train them"),
+            {"places": len(step.detached)},
         )
 
 

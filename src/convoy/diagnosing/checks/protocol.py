@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from convoy.data import DATA_SETS
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.recipe import Recipe
-from convoy.recipe.sections import Cosine, SquaredError, Step
+from convoy.recipe.sections import Cosine, Plateau, SquaredError, Step
 from convoy.text import gettext as _
 
 # Limits far from common values:
 MAX_DECAY = 0.01  # learning rate times weight decay, the share of the weights that a step removes; common: 1e-5 to 5e-5
 MAX_MOMENTUM = 0.999  # common: 0.9 to 0.99
 MAX_SMOOTHING = 0.5  # common: 0.1
+MOST_HELD_OUT = 0.5  # of the images, common are 0.1 to 0.2
 MIN_CLIP_NORM = 1e-3  # common: 0.1 to 10
 
 
@@ -155,6 +156,53 @@ def patience_never_acts(recipe: Recipe) -> Iterator[Finding]:
             _("Use more epochs, or a smaller patience"),
             {"patience_epochs": patience, "epochs": epochs},
         )
+
+
+def stops_early(recipe: Recipe) -> Iterator[Finding]:
+    stop, schedule = recipe.stop, recipe.schedule
+    if 0 < stop.max_seconds < 1:
+        yield Finding(
+            Severity.WARNING,
+            _("stop.max_seconds = {seconds:g} ends the training in less than a second", seconds=stop.max_seconds),
+            _("The unit is seconds of training; 0 switches the rule off"),
+            {"seconds": stop.max_seconds},
+        )
+    if isinstance(schedule, Plateau) and 0 < stop.patience_epochs <= schedule.patience_epochs:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "Training stops after {stop} epochs without a better accuracy, and the learning rate is only reduced "
+                "after more than {schedule} epochs without a lower loss",
+                stop=stop.patience_epochs,
+                schedule=schedule.patience_epochs,
+            ),
+            _("Set stop.patience_epochs to two or three times schedule.patience_epochs"),
+            {"stop_patience": stop.patience_epochs, "schedule_patience": schedule.patience_epochs},
+        )
+    elif stop.patience_epochs == 1 < recipe.train.epochs:
+        yield Finding(
+            Severity.HINT,
+            _("stop.patience_epochs = 1 ends the training at the first epoch that is not better, often by chance"),
+            _("Use a patience of several epochs"),
+            {"patience_epochs": 1},
+        )
+
+
+def few_images_trained_on(recipe: Recipe) -> Iterator[Finding]:
+    split = recipe.data.split
+    for key, share in (("data.split.validation", split.validation), ("data.split.test", split.test)):
+        if share > MOST_HELD_OUT:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "{key} = {share:g} leaves {rest:.0%} of the images for training",
+                    key=key,
+                    share=share,
+                    rest=1 - share,
+                ),
+                _("Common values are {values}", values="0.1–0.2"),
+                {"share": share},
+            )
 
 
 def no_validation(recipe: Recipe) -> Iterator[Finding]:

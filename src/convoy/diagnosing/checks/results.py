@@ -41,6 +41,22 @@ def unfinished(records: Records) -> Iterator[Finding]:
             )
 
 
+def stopped_in_first_epoch(records: Records) -> Iterator[Finding]:
+    for run in records.finished:
+        if run.status.stopped == "time" and len(run.metrics) <= 1 < run.recipe.train.epochs:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "{run} was ended by stop.max_seconds = {seconds:g} in the first of {epochs} epochs",
+                    run=run.name,
+                    seconds=run.recipe.stop.max_seconds,
+                    epochs=run.recipe.train.epochs,
+                ),
+                _("Train longer; 0 switches the rule off"),
+                {"steps": run.status.steps, "seconds": run.recipe.stop.max_seconds},
+            )
+
+
 def at_chance(records: Records) -> Iterator[Finding]:
     for run in records.finished:
         if (part := records.part) is not None and (result := chance.at_chance(run.scores[part])) is not None:
