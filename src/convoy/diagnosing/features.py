@@ -32,7 +32,7 @@ def of_pixels(images: np.ndarray) -> dict[str, Features]:
     features = {
         _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MAX_PIXELS)])),
         _("the darkest and lightest colours"): Features(_with_squares(_levels(images))),
-        # A drawing with less ink is darker or brighter, such as a 1 next to a 0; its levels are the same.
+        # Less ink, as in a 1 compared with a 0, changes the mean brightness, but not the levels.
         _("mean and standard deviation of the colours"): Features(_with_squares(colours), is_content=True),
         _("the sharpness"): Features(_with_squares(_sharpness(pixels.mean(1)))),
     }

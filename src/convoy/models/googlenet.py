@@ -3,8 +3,8 @@
 Paper: Szegedy et al., "Going Deeper with Convolutions", 2014. https://arxiv.org/abs/1409.4842
 Differs from the paper: images are first enlarged by 2, as in the classics experiment; no auxiliary heads and no local
 response normalisation; dropout 0.2 instead of 0.4; the downsampling max pools are 3x3 with stride 2 and padding 1, so
-the last map of 28 pixels is 2x2. `stem = "small"` halves images once instead of three times, for 28 to 64 pixels
-without enlarging. The options of torchvision's network, which has 3x3 kernels instead of the paper's 5x5, are
+the last map of 28 pixels is 2x2. `stem = "small"` halves images once instead of three times, so that images of 28 to 64
+pixels need not be enlarged. The options of torchvision's network, which has 3x3 kernels instead of the paper's 5x5, are
 `norm = "batch"` (epsilon 1e-3, as in later Inception networks), `pools = "torchvision"` (without padding, the last one
 2x2), `largest_kernel = 3` and `upsample = 1`.
 Initial weights: torch's default, as in the experiment; the paper does not specify any.

@@ -29,7 +29,7 @@ class Setting(NamedTuple):
 class Design:
     lrs: Sequence[float]
     seeds: int = 1  # repeats of all runs
-    cut: Cut = "all"  # drawn bands end at the shortest run of all recipes, or of each recipe
+    cut: Cut = "all"  # bands are drawn up to the shortest run of all recipes ("all") or of their own recipe ("each")
     own_seeds: bool = False  # each run has its own seed, instead of one per repeat
     step_probes: bool = True  # probe the loss along the step, at the recipe's own rate
 
