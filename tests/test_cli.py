@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from tests.fake_runs import Setting, fake_run
 from tests.forks import run_code, start_command
 
 import convoy
-from convoy import api
+from convoy import api, cli
 from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.runs import Workspace
@@ -624,32 +626,35 @@ def test_ctrl_c_while_the_commands_are_loaded_is_one_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_lines_on_a_terminal_fit_into_80_columns(quick: list[str], tmp_path: Path) -> None:
+def test_lines_on_a_terminal_fit_into_80_columns(
+    quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import pty
 
     for name in ("lenet", "a-model-with-a-long-name"):
         fake_run(tmp_path / "convoy-runs", name)
     commands = (["train", *quick], ["test", "Tiny-s42"], ["list", "runs"], ["list", "data"], ["profile", "lenet"])
-    code = (
-        "import json, sys\nfrom convoy import cli\nfrom convoy.evaluation import cost\n"
-        "cost.LATENCY_SECONDS = 0.02\nfor line in json.loads(sys.argv[1]):\n    cli.main(line)"
-    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("convoy.evaluation.cost.LATENCY_SECONDS", 0.02)
+    for name, value in {"COLUMNS": "80", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
-    program = [sys.executable, "-c", code, json.dumps(commands)]
-    process = subprocess.Popen(program, cwd=tmp_path, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    output = b""
-    while True:
-        try:
-            part = os.read(ours, 1 << 16)
-        except OSError:  # how Linux ends a pseudo-terminal
-            break
-        if not part:
-            break
-        output += part
+    output = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # how Linux ends a pseudo-terminal
+            while part := os.read(ours, 1 << 16):
+                output.extend(part)
+
+    reader = Thread(target=read)
+    reader.start()
+    with open(theirs, "w", buffering=1) as terminal, monkeypatch.context() as patch:
+        for stream in ("stdout", "stderr"):
+            patch.setattr(sys, stream, terminal)
+        for command in commands:
+            cli.main(command)
+    reader.join()
     os.close(ours)
-    assert process.wait(timeout=300) == 0, output
     lines = re.split("[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()))
     assert len(lines) > 40
     assert [line for line in lines if len(line) > 80] == []

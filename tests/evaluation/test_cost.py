@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
+from tests.forks import run_code
 from torch import nn
 
 from convoy.evaluation.cost import Milliseconds, flops_per_image, ms_per_image, parameters
@@ -40,7 +40,7 @@ def test_median_and_quartiles_of_latencies() -> None:
     assert Milliseconds.of([0.001]) == pytest.approx((1, 1, 1))
 
 
-def test_peak_memory_includes_a_freed_tensor() -> None:
+def test_peak_memory_includes_a_freed_tensor(tmp_path: Path) -> None:
     # In a separate process: a process that has trained reuses freed memory for the tensor.
     code = (
         "import torch; from convoy.evaluation.cost import PeakMemory\n"
@@ -48,5 +48,4 @@ def test_peak_memory_includes_a_freed_tensor() -> None:
         "torch.ones(40_000_000)\n"  # 160 MB
         "print(peak.bytes() - before)"
     )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 120e6 < int(process.stdout) < 250e6
+    assert 120e6 < int(run_code(tmp_path, code, ()).out) < 250e6
