@@ -127,13 +127,16 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
 
     Empty for a run of an older version. Raises ValueError if status.json is damaged.
     """
-    path = folder / STATUS
-    files: Any = _status(path).get("files", {})
+    return _hashes_in(_status(folder / STATUS), folder)
+
+
+def _hashes_in(status: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    files: Any = status.get("files", {})
     if not isinstance(files, dict):
         raise ValueError(
             _(
                 "{path} is damaged: expected a table of files, got {files!r}; {advice}",
-                path=path,
+                path=folder / STATUS,
                 files=files,
                 advice=_ADVICE,
             )
@@ -148,8 +151,9 @@ def _status(path: Path) -> Mapping[str, Any]:
 
 def check(folder: Path, name: str) -> None:
     """Raises ValueError if the file has changed since the run wrote it, or is missing."""
-    recorded = recorded_hashes(folder)
-    if name not in recorded and name not in _results_with_hash(folder, recorded):
+    status = _status(folder / STATUS)
+    recorded = _hashes_in(status, folder)
+    if name not in recorded and name not in _results_with_hash(folder, status):
         return
     path, digest = folder / name, recorded.get(name)
     if not path.is_file():
@@ -171,8 +175,8 @@ def check(folder: Path, name: str) -> None:
 
 def changed(folder: Path) -> tuple[Contradiction, ...]:
     """Returns the files that are changed, missing or without a hash. Raises ValueError if status.json is damaged."""
-    recorded = recorded_hashes(folder)
-    expected = _results_with_hash(folder, recorded)
+    status = _status(folder / STATUS)
+    recorded, expected = _hashes_in(status, folder), _results_with_hash(folder, status)
     if (folder / DOCTOR).is_file():  # has a hash of the recipe from the start
         expected.append(RECIPE)
     names = dict.fromkeys([*recorded, *expected])
@@ -187,10 +191,10 @@ def changed(folder: Path) -> tuple[Contradiction, ...]:
     return tuple(differences)
 
 
-def _results_with_hash(folder: Path, recorded: Mapping[str, str]) -> list[str]:
+def _results_with_hash(folder: Path, status: Mapping[str, Any]) -> list[str]:
     """The result files that must have a hash. Empty for an unfinished or older run, and for one that is `updating`."""
-    status = _status(folder / STATUS)
-    records_hashes = (folder / DOCTOR).is_file() or any(name in recorded for name in WRITTEN)
-    if status.get("state") != "finished" or status.get("updating") or not records_hashes:
+    if status.get("state") != "finished" or status.get("updating"):
+        return []
+    if not (folder / DOCTOR).is_file() and not any(name in _hashes_in(status, folder) for name in WRITTEN):
         return []
     return [*WRITTEN, *(name for name in OPTIONAL if (folder / name).is_file())]
