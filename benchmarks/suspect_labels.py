@@ -1,42 +1,57 @@
 """F1 of finding wrong labels: Convoy, cleanlab, and the rule "the predicted class differs from the label".
 
-    python benchmarks/suspect_labels.py make FOLDER  # writes noisy labels, prints the commands that cross-validate them
-    PYTHONPATH=src /tmp/cleanlab/bin/python benchmarks/suspect_labels.py score FOLDER  # needs cleanlab
+    python benchmarks/suspect_labels.py make FOLDER mnist  # writes noisy labels, prints the commands of the trainings
+    python benchmarks/suspect_labels.py make FOLDER cifar10=PATH
+    pip install --no-deps --target /tmp/cleanlab cleanlab==2.9.0 termcolor pandas
+    PYTHONPATH=src:/tmp/cleanlab python benchmarks/suspect_labels.py score FOLDER
 
-Labels of MNIST images are replaced by a random other class. All methods use the same out-of-fold outputs. Intervals
-are 95 % bootstrap intervals over images (1,000 resamples). cleanlab has its own environment: Convoy does not need it.
+A share of the labels is replaced by a random other class. All methods use the same out-of-fold outputs. Intervals are
+95 % bootstrap intervals over images (1,000 resamples). cleanlab is not installed with Convoy, which does not need it.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from measure import write_result
 
-IMAGES, SEEDS, SHARES = 6000, (0, 1, 2), (0.2, 0.4)
-TRAINING = "--folds 5 --epochs 6 --batch-size 64 --data.augment '[]' --data.split.validation 0"
+IMAGES, SHARES = 6000, (0.2, 0.4)
+TRAINING = "--folds 5 --batch-size 64 --data.augment '[]' --data.split.validation 0"
 
 
-def make(folder: Path) -> None:
+class Sample(NamedTuple):
+    seeds: tuple[int, ...]
+    network: str
+    epochs: int
+
+
+SAMPLES = {"mnist": Sample((0, 1, 2), "fast_mnist_cnn", 6), "cifar10": Sample((0,), "basic_cnn", 8)}
+
+
+def make(folder: Path, data: str) -> None:
     from convoy.data import load
 
     folder.mkdir(parents=True, exist_ok=True)
-    dataset = load("mnist")
+    dataset, kind = load(data), data.partition("=")[0]
+    sample = SAMPLES[kind]
     assert dataset.test is not None
-    for seed in SEEDS:
+    for seed in sample.seeds:
         for share in SHARES:
             draw = np.random.default_rng([seed, int(100 * share)])
             index = np.sort(draw.choice(len(dataset.train), IMAGES, replace=False))
             true = dataset.train.labels[index]
             wrong = draw.random(IMAGES) < share
             given = np.where(wrong, (true + draw.integers(1, 10, IMAGES)) % 10, true)
-            name = f"{int(100 * share)}-{seed}"
-            parts = {"x_test": dataset.test.images[:500, 0], "y_test": dataset.test.labels[:500]}
-            np.savez(folder / f"noisy-{name}.npz", x_train=dataset.train.images[index, 0], y_train=given, **parts)
+            name = f"{kind}-{int(100 * share)}-{seed}"
+            parts = {"x_test": dataset.test.images[:500], "y_test": dataset.test.labels[:500]}
+            np.savez(folder / f"noisy-{name}.npz", x_train=dataset.train.images[index], y_train=given, **parts)
             np.save(folder / f"true-{name}.npy", true)
             print(
-                f"convoy crossval fast_mnist_cnn --data {folder}/noisy-{name}.npz {TRAINING} --out {folder}/out-{name}"
+                f"convoy crossval {sample.network} --data {folder}/noisy-{name}.npz --epochs {sample.epochs} "
+                f"{TRAINING} --out {folder}/out-{name}"
             )
 
 
@@ -45,10 +60,14 @@ def f1(flagged: np.ndarray, wrong: np.ndarray) -> float:
 
 
 def score(folder: Path) -> None:
+    from importlib.metadata import version
+
     from cleanlab.filter import find_label_issues
 
     from convoy.diagnosing.suspects import find_suspects
 
+    lines = ["F1 of finding wrong labels [95 % interval]; in brackets by how much Convoy is better, in points"]
+    numbers: dict[str, object] = {"cleanlab": version("cleanlab")}
     for path in sorted(folder.glob("out-*/studies/*/oof.npz")):
         name = path.parts[-4].removeprefix("out-")
         outputs = np.load(path)
@@ -63,19 +82,39 @@ def score(folder: Path) -> None:
         for filter_by in ("prune_by_noise_rate", "both"):
             methods[f"cleanlab {filter_by}"] = find_label_issues(given, likely, filter_by=filter_by, n_jobs=1)
         wrong, draw = given != true, np.random.default_rng(0)
+        kind, share, seed = name.split("-")
+        accuracy = float((outputs["predicted"] == true).mean())
+        lines += ["", f"{kind}, {share} % wrong labels, sample {seed}: {len(true):,} images, {SAMPLES[kind].network}"]
+        lines.append(f"accuracy of the out-of-fold predictions against the true labels: {accuracy:.3f}")
         samples = [draw.integers(len(true), size=len(true)) for _ in range(1000)]
         for method, flagged in methods.items():
             low, high = np.quantile([f1(flagged[each], wrong[each]) for each in samples], (0.025, 0.975))
             gain = [f1(methods["convoy"][each], wrong[each]) - f1(flagged[each], wrong[each]) for each in samples]
             ends = np.quantile(gain, (0.025, 0.975))
             better = f1(methods["convoy"], wrong) - f1(flagged, wrong)
-            print(f"{name}  {method:28}  F1 {f1(flagged, wrong):.4f} [{low:.4f} to {high:.4f}]")
-            print(f"    Convoy is better by {better:+.4f} [{ends[0]:+.4f} to {ends[1]:+.4f}]")
+            difference = f"  ({100 * better:+.1f}: {100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})"
+            precision, recall = wrong[flagged].mean(), flagged[wrong].mean()
+            lines.append(
+                f"{method:28}  {f1(flagged, wrong):.4f} [{low:.4f} to {high:.4f}]  precision {precision:.3f}, "
+                f"recall {recall:.3f}{difference * (method != 'convoy')}"
+            )
+            spans = {"span": [low, high], "convoy_is_better": [*ends]}
+            numbers[f"{name} {method}"] = {"f1": f1(flagged, wrong), "precision": precision, "recall": recall, **spans}
+    lines += [
+        "",
+        "Trained with the commands that `suspect_labels.py make` prints: " + TRAINING,
+        f"cleanlab {version('cleanlab')}",
+    ]
+    write_result(lines, numbers)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["make", "score"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("data", nargs="?", default="mnist", help="mnist or cifar10=PATH")
     arguments = parser.parse_args()
-    (make if arguments.action == "make" else score)(arguments.folder)
+    if arguments.action == "make":
+        make(arguments.folder, arguments.data)
+    else:
+        score(arguments.folder)
