@@ -13,7 +13,9 @@ from tools import messages
 from convoy import text
 from convoy.cli.main import main
 from convoy.reporting import fonts
+from convoy.studies.crossval.finding import fold_label
 from convoy.text.catalog import Catalog
+from convoy.text.labels import label_text
 from convoy.text.wrap import columns, typeset, wrapped
 
 FILES = sorted(text.CATALOGS.glob("*/LC_MESSAGES/convoy.po"))
@@ -74,6 +76,14 @@ def test_chinese_lines_break_between_characters_but_not_before_punctuation() -> 
     assert "".join(lines).replace(" ", "") == "损失函数为交叉熵，标签平滑系数为0.1。"
 
 
+def test_notes_in_the_help_are_on_one_line(call: Call, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    _code, out, _err = call("train", "--lang", "zh", "--help")
+
+    assert "[默认：convoy-runs]" in out
+    assert all(line.count("[") == line.count("]") for line in out.splitlines() if "[--" not in line)
+
+
 def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
     with text.in_language("zh_CN"):
         assert typeset("准确率, 损失; n = 2") == "准确率，损失；n = 2"
@@ -83,8 +93,28 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
         assert typeset("类别 8，94.56 %（974 张图像）. 范围") == "类别 8，94.56%（974 张图像）。范围"
         assert typeset("更高 (测试准确率), f(x)") == "更高（测试准确率），f(x)"
         assert typeset("准确率 (%)") == "准确率（%）"
+        assert typeset("应为 整数 或 a.b") == "应为整数或 a.b"
+        assert typeset("+0.75\u00a0百分点，98.20\u00a0%") == "+0.75\u00a0个百分点，98.20%"
         assert typeset("lenet 52%; 参数量 2; vgg 3%; n = 2") == "lenet 52%；参数量 2；vgg 3%；n = 2"
     assert typeset("日本, 损失; n = 2") == "日本, 损失; n = 2"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        fold_label(0, 5, 1, 2),
+        "all three",
+        "lenet without data.normalise, optim.lr",
+        "lenet as published",
+        "smaller_kernel, as published: 28 pixels, lr = 0.1",
+        "log_softmax, without",
+    ],
+)
+def test_labels_of_runs_have_no_english_words_but_names(label: str) -> None:
+    with text.in_language("zh_CN"):
+        chinese = re.sub("lenet|data.normalise|optim.lr|smaller_kernel|lr|log_softmax", "", label_text(label))
+    assert re.search("[A-Za-z]", chinese) is None
+    assert label_text(label) == label
 
 
 def test_figures_are_in_english_without_a_chinese_font(monkeypatch) -> None:

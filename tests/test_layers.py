@@ -80,7 +80,7 @@ ALLOWED: dict[str, set[str]] = {
     "run_folder": {"counts", "files", "notebook", "recipe", "run_contents", "run_files", "text"},
     "runs": {"files", "notebook", "options", "recipe", "run_contents", "run_files", "run_folder", "text"},
     "counts": {"recipe", "run_contents", "run_files"},
-    "record": {"counts", "recipe", "run_contents", "run_files", "runs"},
+    "record": {"counts", "recipe", "run_contents", "run_files", "runs", "text"},
     "events": {"run_contents"},
     "archive": {"files", "run_contents", "run_files", "runs", "recipe", "registry", "text"},
     "models": {"registry", "text"},

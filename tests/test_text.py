@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from string import Formatter
@@ -18,7 +20,7 @@ from convoy import text
 from convoy.files import read_json, write_json
 from convoy.recipe.faults import Fault, limited
 from convoy.text import ngettext
-from convoy.text.lists import listed
+from convoy.text.lists import joined, listed
 from convoy.text.stored import restored
 
 PACKAGE = Path(convoy.__file__).parent
@@ -58,6 +60,54 @@ def test_every_message_is_a_literal_whose_placeholders_are_the_keywords() -> Non
             assert placeholders(argument.value) <= keywords, location
         used = set().union(*(placeholders(argument.value) for argument in call.args[:messages]))  # type: ignore[attr-defined]
         assert keywords - {"n"} <= used | {"n"}, location
+
+
+# Texts of other libraries, names of packages, and keys of evidence in JSON files.
+NOT_TRANSLATED = {
+    "module 'convoy' has no attribute ",
+    "as it is",
+    "other channel order",
+    "uv pip install --reinstall torch --torch-backend=auto",
+    ", unable to parse",
+    "Value error, ",
+    "^Input should be ",
+    "Noto Sans CJK SC (apt install fonts-noto-cjk)",
+}
+READ_BY_USERS = re.compile(r"\w*Error|Stopped|Failed|Note|say|unknown|first_problem|Contradiction|Finding")
+ENGLISH = re.compile("[A-Za-z]{2,} [a-z]{2,}|^(?:an?|the|no|not|to|with|without) ")
+
+
+def outside_messages(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of an expression that are not part of a message in it."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "ngettext"):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from outside_messages(child)
+
+
+def test_values_of_messages_and_texts_of_errors_are_messages_themselves() -> None:
+    """Finds English texts in the arguments of calls whose result is shown, or in variables that are among them."""
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        assigned: dict[str, list[ast.AST]] = {}
+        for node in nodes:
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    assigned.setdefault(ast.unparse(target), []).append(node.value)
+        for call in nodes:
+            if not isinstance(call, ast.Call):
+                continue
+            name = ast.unparse(call.func).rpartition(".")[2]
+            positional = call.args if READ_BY_USERS.fullmatch(name) else []
+            if positional or name in ("_", "ngettext"):
+                values: list[ast.AST] = [*positional, *(keyword.value for keyword in call.keywords)]
+                names = [each.id for value in values for each in outside_messages(value) if isinstance(each, ast.Name)]
+                for value in [*values, *(value for name in names for value in assigned.get(name, ()))]:
+                    constants = [each.value for each in outside_messages(value) if isinstance(each, ast.Constant)]
+                    found |= {text for text in constants if isinstance(text, str) and ENGLISH.search(text)}
+    assert found == NOT_TRANSLATED
 
 
 def test_babel_extracts_every_message() -> None:
@@ -106,13 +156,15 @@ def test_lists_have_the_punctuation_of_the_language() -> None:
 def test_a_stored_message_is_shown_in_the_language_of_its_reader(tmp_path: Path) -> None:
     file = tmp_path / "status.json"
     with text.in_language("zh"):
-        chinese = [limited(2000), Fault.MACS_AS_FLOPS.flag, ngettext("{n} run", "{n} runs", np.int64(1))]
+        parts = joined([text.gettext("validation"), "test"])
+        plural = ngettext("{n} run", "{n} runs", np.int64(1))
+        chinese = [limited(2000), Fault.MACS_AS_FLOPS.flag, plural, text.gettext("Not run yet: {parts}", parts=parts)]
         write_json(file, {"flags": chinese, "reason": "plain text"})
     content = file.read_bytes()
     assert content.isascii()
     english = read_json(file)
     assert english["flags"][0] == limited(2000)
-    assert (english["flags"][2], english["reason"]) == ("1 run", "plain text")
+    assert (english["flags"][2:], english["reason"]) == (["1 run", "Not run yet: validation, test"], "plain text")
     write_json(file, english)
     assert file.read_bytes() == content
     with text.in_language("zh"):

@@ -22,6 +22,7 @@ from convoy.cli.main import app
 from convoy.data import DATA_SETS
 from convoy.data.augment import AUGMENTATIONS
 from convoy.models import MODELS
+from convoy.recipe.faults import Fault
 from convoy.text import CATALOGS
 
 PACKAGE = Path(convoy.__file__).parent
@@ -53,24 +54,29 @@ def _summaries() -> Iterator[tuple[str, str]]:
         yield "data/catalogue.py", DATA_SETS[name].summary
     for kind in (MODELS.kind, DATA_SETS.kind, AUGMENTATIONS.kind):
         yield "registry.py", kind
+    for fault in Fault:
+        yield "recipe/faults.py", fault.replace("_", " ")
     for sentence in guesses.SENTENCES:
         yield "cli/guesses.py", sentence
 
 
 def _recipes() -> Iterator[tuple[str, str]]:
     for path in sorted(PACKAGE.glob("recipes/*/*.toml")):
-        for text in _words(tomllib.loads(path.read_text("utf-8"))):
+        words = WORDS | {"label"} if path.name == "claims.toml" else WORDS
+        table = tomllib.loads(path.read_text("utf-8"))
+        names = [fault["name"].replace("_", " ") for fault in table.get("fault", ())]
+        for text in (*_words(table, words), *names):
             yield path.relative_to(PACKAGE).as_posix(), text
 
 
-def _words(table: object, key: str = "") -> Iterator[str]:
+def _words(table: object, words: set[str], key: str = "") -> Iterator[str]:
     if isinstance(table, dict):
         for name, value in table.items():
-            yield from _words(value, name)
+            yield from _words(value, words, name)
     elif isinstance(table, list):
         for value in table:
-            yield from _words(value, key)
-    elif isinstance(table, str) and key in WORDS:
+            yield from _words(value, words, key)
+    elif isinstance(table, str) and key in words:
         yield table
 
 

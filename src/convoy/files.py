@@ -158,9 +158,8 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         raise ValueError(_("{path} is damaged: {error}", path=path, error=error)) from None
     missing = [key for key in keys if not isinstance(value, dict) or key not in value]
     if missing or not isinstance(value, dict):
-        raise ValueError(
-            _("{path} is damaged: expected {value}", path=path, value=missing[0] if missing else "a JSON object")
-        )
+        expected = missing[0] if missing else _("a JSON object")
+        raise ValueError(_("{path} is damaged: expected {value}", path=path, value=expected))
     return value
 
 

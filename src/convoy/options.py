@@ -120,7 +120,7 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         for name in kwargs.keys() - options.keys():
-            raise TypeError(str(unknown("option", name, options, f"{function.__name__}()")))
+            raise TypeError(str(unknown(_("option"), name, options, f"{function.__name__}()")))
         if Path(str(kwargs.get("out", ""))).suffix.lower() in FILES:
             raise ValueError(
                 _("--out {out}: expected a folder for runs and studies, got the name of a file", out=kwargs["out"])

@@ -19,6 +19,7 @@ from convoy.counts import agree, epoch_mean
 from convoy.run_contents import EpochMetrics, PartScore, RunData, Score, Status
 from convoy.run_files import CONTENT, STATUS, Contradiction
 from convoy.runs import SCORES, Run
+from convoy.text import gettext as _
 
 RECIPE, PREDICTIONS, DATA = "recipe.toml", "predictions.npz", "data.json"
 METRICS, STEPS = "metrics.jsonl", "steps.npz"
@@ -109,10 +110,10 @@ def _status(files: Readable) -> Iterator[Contradiction]:
     run, status = files.run, files.status
     name = NAME.search(run.name)
     if name is not None and not status.fingerprint.startswith(name[2]):
-        yield Contradiction(run.name, STATUS, "the folder's name", "fingerprint", status.fingerprint[:12], name[2])
+        yield Contradiction(run.name, STATUS, _("the folder's name"), "fingerprint", status.fingerprint[:12], name[2])
     if files.has(RECIPE):
         if name is not None and run.recipe.seed != int(name[1]):
-            yield Contradiction(run.name, RECIPE, "the folder's name", "seed", run.recipe.seed, int(name[1]))
+            yield Contradiction(run.name, RECIPE, _("the folder's name"), "seed", run.recipe.seed, int(name[1]))
         elif status.label and run.recipe.seed != status.seed:
             yield Contradiction(run.name, STATUS, RECIPE, "seed", status.seed, run.recipe.seed)
         if status.stopped == "epochs" and status.epochs not in (0, run.recipe.train.epochs):
@@ -182,9 +183,9 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
 
 def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) -> Iterator[Contradiction]:
     """Compares the line of the epoch whose weights were kept with the score of these weights."""
-    name = f"{part} of epoch {kept}"
+    name = _("{part} of epoch {epoch}", part=part, epoch=kept)
     if curve.total != score.n:
-        yield Contradiction(run.name, METRICS, SCORES, f"{name}: images", curve.total, score.n)
+        yield Contradiction(run.name, METRICS, SCORES, _("{name}: images", name=name), curve.total, score.n)
     elif abs(curve.correct - score.correct) > images_that_may_change(score.n):
         yield Contradiction(run.name, METRICS, SCORES, f"{name}: correct", curve.correct, score.correct)
     both = curve.loss is not None and score.loss is not None
@@ -199,19 +200,18 @@ def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
     most = -1.0
     for number, each in enumerate(metrics, start=1):
         if each.epoch != number:
-            yield Contradiction(run.name, METRICS, METRICS, f"epoch of line {number}", each.epoch, number)
+            quantity = _("epoch of line {n}", n=number)
+            yield Contradiction(run.name, METRICS, METRICS, quantity, each.epoch, number)
         for name in ("train", "validation", "test"):
             score = each.of(name)
             if score is not None and not agree_rounded(score.accuracy, share := score.correct / max(score.total, 1)):
-                yield Contradiction(
-                    run.name, METRICS, METRICS, f"{name} accuracy of epoch {number}", score.accuracy, share
-                )
+                quantity = _("{part} accuracy of epoch {epoch}", part=name, epoch=number)
+                yield Contradiction(run.name, METRICS, METRICS, quantity, score.accuracy, share)
         selecting = each.of(part)
         if selecting is not None:
             if each.best != (selecting.accuracy > most):
-                yield Contradiction(
-                    run.name, METRICS, METRICS, f"best of epoch {number}", each.best, selecting.accuracy > most
-                )
+                quantity = _("best of epoch {epoch}", epoch=number)
+                yield Contradiction(run.name, METRICS, METRICS, quantity, each.best, selecting.accuracy > most)
             most = max(most, selecting.accuracy)
 
 
@@ -229,7 +229,8 @@ def _means(run: Run, metrics: list[EpochMetrics], steps: Mapping[str, np.ndarray
         if (mean is None) != (stated is None) or (
             both and not math.isclose(stated or 0, mean or 0, rel_tol=MEAN_TOLERANCE, abs_tol=1e-9)
         ):
-            yield Contradiction(run.name, METRICS, STEPS, f"train loss of epoch {each.epoch}", stated, mean)
+            quantity = _("train loss of epoch {epoch}", epoch=each.epoch)
+            yield Contradiction(run.name, METRICS, STEPS, quantity, stated, mean)
 
 
 def images_that_may_change(images: int) -> float:

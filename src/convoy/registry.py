@@ -31,7 +31,7 @@ def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> V
             )
         )
     if len(names) > MAX_LISTED:
-        names = [*names[:MAX_LISTED], f"... ({len(names):,} in total)"]
+        names = [*names[:MAX_LISTED], _("... ({n:,} in total)", n=len(names))]
     known = joined(names) or _("none")
     return ValueError(
         _(

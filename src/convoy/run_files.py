@@ -23,7 +23,6 @@ OPTIONAL = ("best.safetensors", "last.safetensors", "steps.npz", "arrays.npz", "
 UPDATED = ("scores.json", "predictions.npz", "gallery.npz", "data.json", "cost.json", "corruptions.json")
 HASH, CONTENT = "SHA-256", "content"  # values of Contradiction.quantity
 DOCTOR = "doctor.json"  # written by every version that seals status.json when it opens a run
-_ADVICE = "delete the folder, or run its command with --fresh, to train it again"
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,10 @@ class Contradiction:
 
 def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _advice() -> str:
+    return _("delete the folder, or run its command with --fresh, to train it again")
 
 
 def sealed(status: Mapping[str, object]) -> dict[str, object]:
@@ -138,7 +141,7 @@ def _hashes_in(status: Mapping[str, Any], folder: Path) -> dict[str, str]:
                 "{path} is damaged: expected a table of files, got {files!r}; {advice}",
                 path=folder / STATUS,
                 files=files,
-                advice=_ADVICE,
+                advice=_advice(),
             )
         )
     return files
@@ -155,20 +158,25 @@ def check(folder: Path, name: str) -> None:
     recorded = _hashes_in(status, folder)
     if name not in recorded and name not in _results_with_hash(folder, status):
         return
+    advice = _advice()
     path, digest = folder / name, recorded.get(name)
     if not path.is_file():
         if digest is not None:
-            raise ValueError(_("{path} is missing (status.json has its SHA-256); {advice}", path=path, advice=_ADVICE))
+            raise ValueError(_("{path} is missing (status.json has its SHA-256); {advice}", path=path, advice=advice))
     elif digest is None:
         raise ValueError(
-            _("{path} has no SHA-256 in status.json, although the run is finished; {advice}", path=path, advice=_ADVICE)
+            _(
+                "{path} has no SHA-256 in status.json, although the run is finished; {advice}",
+                path=path,
+                advice=advice,
+            )
         )
     elif sha256_of(path) != digest:
         raise ValueError(
             _(
                 "{path} has changed since the run wrote it (its SHA-256 differs from status.json); {advice}",
                 path=path,
-                advice=_ADVICE,
+                advice=advice,
             )
         )
 

@@ -45,7 +45,7 @@ def _recipe(path: Path) -> Recipe:
 def _metrics(path: Path) -> list[EpochMetrics]:
     lines = path.read_text().splitlines(keepends=True)
     complete = [line for line in lines if line.endswith("\n")]  # a killed process may leave half a line
-    with _with_advice(f"{path} is damaged: "):
+    with _with_advice(_("{path} is damaged: ", path=path)):
         return [run_contents.epoch_of(json.loads(line)) for line in complete]
 
 

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from tests.fake_runs import FakeModel, Setting, fake_run, fake_study
 
-from convoy import api
+from convoy import api, text
 from convoy.experiments import kinds
 from convoy.lab import method
 from convoy.lab.page import lab_page
@@ -164,6 +164,14 @@ def test_docx_has_all_headings_tables_and_figures(run, page, tmp_path):
     assert len(document.inline_shapes) == len(names_of(page))
     text = "\n".join(cell.text for table in document.tables for row in table.rows for cell in row.cells)
     assert all(name in text for name in NAMES)
+
+
+def test_latin_words_in_a_chinese_docx_are_not_chinese_and_so_not_broken(page, tmp_path):
+    docx = pytest.importorskip("docx")
+    with blank_figures(), text.in_language("zh_CN"):
+        path = formats.write(page, tmp_path, "lab-report", "docx")
+    styles = docx.Document(str(path)).styles.element.xml
+    assert '<w:lang w:val="en-US" w:eastAsia="zh-CN"/>' in styles
 
 
 @pytest.fixture(scope="module")

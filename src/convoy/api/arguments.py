@@ -39,7 +39,15 @@ class AmbiguousNameError(ValueError):
         self.newest, self.count = fitting[0], len(fitting)
         self.candidates = [*map(_described, fitting[:MAX_CANDIDATES]), *["..."] * (len(fitting) > MAX_CANDIDATES)]
         names = joined(self.candidates)
-        super().__init__(f"{argument!r} matches {len(fitting)} runs and studies in {workspace}, newest first: {names}")
+        super().__init__(
+            _(
+                "{argument!r} matches {n} runs and studies in {workspace}, newest first: {names}",
+                argument=argument,
+                n=len(fitting),
+                workspace=workspace,
+                names=names,
+            )
+        )
 
 
 def _described(candidate: Run | Study) -> str:
@@ -53,7 +61,7 @@ def _described(candidate: Run | Study) -> str:
             facts = [*filter(None, [candidate.contents.kind]), *facts]
     except ValueError:  # a damaged folder has only a date
         pass
-    return f"{candidate.name} ({', '.join(facts)})"
+    return _("{name} ({facts})", name=candidate.name, facts=joined(facts))
 
 
 def data_of(run: Run) -> str:

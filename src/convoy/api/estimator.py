@@ -173,7 +173,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             self.network_, self.recipe_ = LoadedModel(network_of(run, trust_code=True), run.data), run.recipe
             self.run_ = None if self.out is None else run
             if run.status.stopped == DIVERGED:
-                warnings.warn(f"{run.status.reason}; try a lower lr", ConvergenceWarning, stacklevel=2)
+                advice = _("{reason}; try a lower lr", reason=run.status.reason)
+                warnings.warn(advice, ConvergenceWarning, stacklevel=2)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -265,7 +266,7 @@ def _shape_of(features: int, image_shape: Sequence[int] | None) -> tuple[int, ..
     if image_shape is not None:
         shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
         if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != features:
-            expected = f"(H, W), (H, W, C) or (C, H, W) with {features:,} values in all"
+            expected = _("(H, W), (H, W, C) or (C, H, W) with {n:,} values in all", n=features)
             raise ValueError(
                 _("image_shape = {image_shape!r}: expected {expected}", image_shape=image_shape, expected=expected)
             )

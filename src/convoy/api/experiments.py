@@ -203,7 +203,8 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
             study = reproduce_all.gather(studies, waiting, session.out, name=name, command=session.command)
             page = report(study)
     if not finished:
-        raise Stopped(f"{resume_hint(options)}; report of the finished parts: {page}")
+        hint = resume_hint(options)
+        raise Stopped(_("{hint}; report of the finished parts: {page}", hint=hint, page=page))
     return Study(study.path)
 
 

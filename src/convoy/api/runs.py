@@ -229,7 +229,7 @@ def predict(
     logits = evaluate(module, pixels, normaliser_of(data))
     likely = np.nan_to_num(probabilities(logits))
     return [
-        Prediction(str(path), "no class" if place == NO_CLASS else data.classes[place], float(row[place]), ink)
+        Prediction(str(path), _("no class") if place == NO_CLASS else data.classes[place], float(row[place]), ink)
         for path, row, place, ink in zip(paths, likely, predicted_classes(logits), inks, strict=True)
     ]
 

@@ -24,6 +24,7 @@ from convoy.data.augment_mixing import CutMix, MixUp, mix
 from convoy.data.augment_policies import RandAugment, TrivialAugment
 from convoy.recipe.problems import first_problem
 from convoy.registry import Registry
+from convoy.text import gettext as _
 
 _CLASSES: dict[str, type[Affine | PixelTransform | Mixer]] = {
     "crop": Crop,
@@ -98,4 +99,4 @@ def parse(spec: Mapping[str, Any]) -> Affine | PixelTransform | Mixer:
     try:
         return AUGMENTATIONS[name](**keys)
     except ValidationError as error:
-        raise first_problem(AUGMENTATIONS[name], error, keys, f"the augmentation {name}", ()) from None
+        raise first_problem(AUGMENTATIONS[name], error, keys, _("the augmentation {name}", name=name), ()) from None

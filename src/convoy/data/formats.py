@@ -62,13 +62,14 @@ def idx_files(folder: Path) -> list[Path]:
     for is_test in sorted({is_test for is_test, _role in roles} | {False}):
         for kind in ("images", "labels"):
             if (is_test, kind) not in roles:
+                files = {
+                    (False, "images"): _("training images"),
+                    (False, "labels"): _("training labels"),
+                    (True, "images"): _("test images"),
+                    (True, "labels"): _("test labels"),
+                }
                 raise DataError(
-                    _(
-                        "{folder}: the IDX file of the {value} {kind} is missing",
-                        folder=folder,
-                        value="test" if is_test else "training",
-                        kind=kind,
-                    )
+                    _("{folder}: the IDX file of the {content} is missing", folder=folder, content=files[is_test, kind])
                 )
     return [roles[role] for role in sorted(roles)]
 
@@ -114,7 +115,7 @@ def _read_idx(file: io.BytesIO | gzip.GzipFile, where: str, size_bytes: int) -> 
             _(
                 "{where}: expected an IDX file of bytes, but it begins with {value}",
                 where=where,
-                value=magic.hex(" ") or "nothing",
+                value=magic.hex(" ") or _("nothing"),
             )
         )
     header = file.read(4 * magic[3])

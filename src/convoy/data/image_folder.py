@@ -57,7 +57,7 @@ def list_folder(root: Path) -> Listing:
     part_lengths: dict[str, int] = {}
     ignored: Counter[str] = Counter()
     if root not in parts.values() and (n_other := len(_folders(root)) - len(parts)):
-        ignored["other folders"] = n_other
+        ignored[_("other folders")] = n_other
     for part, folder in parts.items():
         before = len(paths)
         for class_name in class_names(folder):
@@ -83,7 +83,7 @@ def list_folder(root: Path) -> Listing:
     stamps.append(_sampled_content(paths))
     notes = []
     if ignored:
-        kinds = joined(f"{count:,} {kind}" for kind, count in ignored.most_common(4))
+        kinds = joined(_("{count:,} {kind}", count=count, kind=kind) for kind, count in ignored.most_common(4))
         notes = [_("ignored, not {format_names} images: {kinds}", format_names=listed(_FORMAT_NAMES), kinds=kinds)]
     return Listing(classes, tuple(paths), tuple(labels), tuple(stamps), part_lengths, tuple(notes))
 
@@ -116,7 +116,7 @@ def list_images(folder: Path, ignored: Counter[str]) -> list[tuple[str, int, int
                 continue
             suffix = name[name.rfind(".") :].lower() if "." in name else ""
             if suffix not in SUFFIXES:
-                ignored[suffix or "files without a suffix" if not entry.is_dir() else "folders"] += 1
+                ignored[suffix or _("files without a suffix") if not entry.is_dir() else _("folders")] += 1
                 continue
             try:
                 status = entry.stat()
@@ -125,7 +125,7 @@ def list_images(folder: Path, ignored: Counter[str]) -> list[tuple[str, int, int
                     _("{path}: cannot be read: {strerror}", path=entry.path, strerror=error.strerror)
                 ) from None
             if not stat.S_ISREG(status.st_mode):
-                ignored["folders"] += 1
+                ignored[_("folders")] += 1
                 continue
             files.append((name, status.st_size, status.st_mtime_ns))
     files.sort()
@@ -225,7 +225,7 @@ def labelled_files(folder: Path, classes: Sequence[str]) -> tuple[list[str], lis
     labels: list[int] = []
     for name in class_names(folder):
         if name not in classes:
-            raise unknown("class", name, classes, str(folder))
+            raise unknown(_("class"), name, classes, str(folder))
         files = list_images(folder / name, Counter())
         paths += [str(folder / name / file) for file, _, _ in files]
         labels += [classes.index(name)] * len(files)

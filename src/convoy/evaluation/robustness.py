@@ -111,5 +111,5 @@ def read(path: Path) -> Robustness:
 def _score(row: Mapping[str, Any]) -> CorruptedScore:
     score = from_table(CorruptedScore, row)
     if not 0 <= score.correct <= score.n:
-        raise TypeError(f"{score.correct} correct of {score.n}")
+        raise TypeError(_("{correct} correct of {n}", correct=score.correct, n=score.n))
     return score

@@ -152,7 +152,7 @@ def read(table: Claim | Mapping[str, Any]) -> Claim:
     try:
         return Claim.model_validate(dict(table))
     except ValidationError as error:
-        raise first_problem(Claim, error, dict(table), "the claim", []) from None
+        raise first_problem(Claim, error, dict(table), _("the claim"), []) from None
 
 
 def check(

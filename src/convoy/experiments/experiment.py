@@ -32,21 +32,15 @@ RECIPES_OF = {"ladder": 2, "landscape": None}  # kinds of study that do not take
 Side = Protocol
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
-DECIDED = {
-    "seed": "seeds count up from the recipe's own; use --seeds",
-    "data.name": "the experiment names its data; use --data for their location",
-    "data.limit": "use --limit",
-    "train.epochs": "use --epochs",
-    "compute.device": "use --device",
-}
 DECIDED_SECTIONS = ("model.", "protocol.")
+_FLAGS = (("data", "limit"), ("train", "epochs"), ("compute", "device"))  # keys with a flag of the same name
 LEARNS_AFTER = 20_000  # default for networks that were not measured: training images until a network has learned
 
 
 def _measure(name: str) -> str:
     allowed = [each for each in MEASURES if MEASURES[each].setting is None]
     if name not in allowed:
-        raise unknown("measure", name, allowed)
+        raise unknown(_("measure"), name, allowed)
     return name
 
 
@@ -218,7 +212,9 @@ class ExperimentStudy(Section):
                 raise ValueError(
                     _("the study {kind} needs {missing} among its arguments", kind=self.kind, missing=missing)
                 ) from None
-            raise first_problem(section, error, table, f"the arguments of the study {self.kind}", []) from None
+            raise first_problem(
+                section, error, table, _("the arguments of the study {kind}", kind=self.kind), []
+            ) from None
 
     @model_validator(mode="after")
     def _takes_its_arguments(self) -> Self:
@@ -226,7 +222,7 @@ class ExperimentStudy(Section):
             self.typed_arguments(quick=quick)
         expected = RECIPES_OF.get(self.kind, 1)
         if expected is not None and len(self.recipes) != expected:
-            number = "one recipe" if expected == 1 else "two recipes"
+            number = _("one recipe") if expected == 1 else _("two recipes")
             raise ValueError(
                 _("the study {kind} expects {number}, got {n}", kind=self.kind, number=number, n=len(self.recipes))
             )
@@ -263,15 +259,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises ValueError for an override of a key that the experiment or another option sets."""
+        decided = {
+            "seed": _("seeds count up from the recipe's own; use --seeds"),
+            "data.name": _("the experiment names its data; use --data for their location"),
+            **{f"{section}.{name}": _("use {flag}", flag=f"--{name}") for section, name in _FLAGS},
+        }
         for path, _value in self.set:
-            if path in DECIDED or path.startswith(DECIDED_SECTIONS):
-                raise ValueError(
-                    _(
-                        "--set cannot change {path}: {reason}",
-                        path=path,
-                        reason=DECIDED.get(path, "the experiment decides it"),
-                    )
-                )
+            if path in decided or path.startswith(DECIDED_SECTIONS):
+                reason = decided.get(path, _("the experiment decides it"))
+                raise ValueError(_("--set cannot change {path}: {reason}", path=path, reason=reason))
 
     @property
     def is_sized_by_timing(self) -> bool:

@@ -91,7 +91,7 @@ def check_settings(name: str, settings: Settings) -> None:
     value = settings.get(key)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number if kind is float else isinstance(value, list) and value):
-        expected = "a number" if kind is float else "a list of names"
+        expected = _("a number") if kind is float else _("a list of names")
         raise ValueError(
             _(
                 "{key} = {value!r}: measure {name} expects {expected}",

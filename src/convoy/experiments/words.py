@@ -216,7 +216,7 @@ def side_words(claim: JudgedClaim, position: int) -> str:
         return ""
     side, metric = claim.sides[position], measure_text(claim.measure, claim.settings)
     value = _("not measured") if side.value is None else non_breaking(metric.text(side.value))
-    return f"{side.label}: {value}"
+    return _("{label}: {value}", label=translated(side.label), value=value)
 
 
 def result_words(claim: JudgedClaim) -> str:
@@ -262,7 +262,7 @@ def reduced_to(claim: JudgedClaim, further: str) -> str:
 def _left_out(claim: JudgedClaim) -> list[str]:
     """Returns why some seeds were left out."""
     reasons = []
-    if lacking := [side.label for side in claim.sides if side.lacking and claim.runs]:
+    if lacking := [translated(side.label) for side in claim.sides if side.lacking and claim.runs]:
         text, why = _("no value for some seed: {sides}", sides=listed(lacking)), why_none(claim.measure)
         reasons.append(f"{text} ({why})" if why else text)
     if claim.excluded:

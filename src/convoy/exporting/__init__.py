@@ -21,20 +21,19 @@ PREPROCESSING = ("inside", "outside")
 
 
 class Format(NamedTuple):
-    files: tuple[str, ...]  # description of each file
-    required: int  # how many of the files are required
     contents: Callable[[Run, Settings], Contents]  # raises ValueError
     packages: tuple[str, ...] = ()  # required packages, from the extra with the format's name
+    max_files: int = 1
     is_graph: bool = False  # whether the option `preprocessing` applies
 
 
 FORMATS = {
-    "pth": Format(("the best weights",), 1, weights.pth),
-    "safetensors": Format(("the best weights",), 1, weights.safetensors),
-    "onnx": Format(("the network",), 1, graphs.onnx, ("onnx", "onnxscript", "onnxruntime"), is_graph=True),
-    "pt2": Format(("the network",), 1, graphs.pt2, is_graph=True),
-    "bundle": Format(("the zip file",), 1, bundle.contents),
-    "logs": Format(("the log of the epochs", "the log of the test accuracies"), 1, logs.contents),
+    "pth": Format(weights.pth),
+    "safetensors": Format(weights.safetensors),
+    "onnx": Format(graphs.onnx, ("onnx", "onnxscript", "onnxruntime"), is_graph=True),
+    "pt2": Format(graphs.pt2, is_graph=True),
+    "bundle": Format(bundle.contents),
+    "logs": Format(logs.contents, max_files=2),
 }
 
 
@@ -108,18 +107,9 @@ def check_packages(to: str, option: str) -> None:
 
 
 def _check_names(names: Sequence[Path], to: str, export_format: Format, *, overwrite: bool) -> None:
-    if not export_format.required <= len(names) <= len(export_format.files):
-        expected = ", then ".join(f"a file name for {file}" for file in export_format.files)
-        optional = " (optional)" * (export_format.required < len(export_format.files))
-        raise ValueError(
-            _(
-                "--to {to}: expected {expected}{optional}; got {n} names",
-                to=to,
-                expected=expected,
-                optional=optional,
-                n=len(names),
-            )
-        )
+    if not 1 <= len(names) <= export_format.max_files:
+        expected = _("a file name") if export_format.max_files == 1 else _("one or two file names")
+        raise ValueError(_("--to {to}: expected {expected}; got {n} names", to=to, expected=expected, n=len(names)))
     for name in names:
         if names.count(name) > 1:
             raise ValueError(_("{name}: expected a different name for each file", name=name))

@@ -108,7 +108,7 @@ def _logits_alone(folder: Path, images: np.ndarray) -> np.ndarray:
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        error = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        error = (done.stderr.strip().splitlines() or [_("no message")])[-1]
         raise ValueError(_("--to bundle: the network does not run without Convoy: {error}", error=error))
     logits: np.ndarray = np.load(folder / "logits.npy")
     return logits

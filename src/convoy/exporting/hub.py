@@ -127,7 +127,7 @@ def _request(repository: str) -> Iterator[Any]:
     errors, utils = hub.errors, hub.utils
     has_bars = not utils.are_progress_bars_disabled()
     utils.disable_progress_bars()
-    login = "log in with `hf auth login`, or set HF_TOKEN"
+    login = _("log in with `hf auth login`, or set HF_TOKEN")
     try:
         yield hub.HfApi()
     except errors.RepositoryNotFoundError:
@@ -141,7 +141,10 @@ def _request(repository: str) -> Iterator[Any]:
         ) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        reason = {401: f"not logged in: {login}", 403: f"the token has no write access: {login}"}.get(status)
+        reason = {
+            401: _("not logged in: {login}", login=login),
+            403: _("the token has no write access: {login}", login=login),
+        }.get(status)
         raise ValueError(f"{HUB}{repository}: {reason or _first_line(error)}") from None
     except Exception as error:  # connections fail in many ways
         raise ValueError(

@@ -26,13 +26,13 @@ def _epoch_log(run: Run) -> str:
     lines = ["0 0 0 0 0"]
     for epoch in run.metrics:
         if epoch.validation is None:
-            selection = run.data.selection or "nothing"
+            parts = {"test": _("the test set"), "fold": _("the fold"), None: _("nothing")}
             raise ValueError(
                 _(
                     "{path}: the log of the epochs needs a validation score in each epoch, but this run was "
                     "scored on {value} (data.split.validation, protocol.faults)",
                     path=run.path,
-                    value="the test set" if selection == "test" else selection,
+                    value=parts.get(run.data.selection, run.data.selection),
                 )
             )
         scores = (epoch.train, epoch.validation)

@@ -76,8 +76,9 @@ def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
             )
         )
     if option not in entry.options:
-        raise unknown(_("option"), option, entry.options, f"model.options of {entry.name}")
+        raise unknown(_("option"), option, entry.options, _("model.options of {name}", name=entry.name))
     expected = type(entry.options[option])
+    type_names = {bool: _("true or false"), int: _("an integer"), float: _("a number"), str: _("a string")}
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number if expected is float else type(value) is expected):
         raise ValueError(
@@ -86,9 +87,6 @@ def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
                 option=option,
                 value=value,
                 name=entry.name,
-                type_names=_TYPE_NAMES[expected],
+                type_names=type_names[expected],
             )
         )
-
-
-_TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}

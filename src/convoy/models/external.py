@@ -80,7 +80,7 @@ def create(spec: str, geometry: Geometry, options: Mapping[str, Option]) -> nn.M
     try:
         module = _build(package, spec, geometry, build_options(spec, options))
     except Exception as error:
-        settings = ", ".join(f"{key} = {value!r}" for key, value in options.items()) or "none"
+        settings = ", ".join(f"{key} = {value!r}" for key, value in options.items()) or _("none")
         raise ValueError(
             _(
                 "{spec} cannot be built (model.options: {settings}): {reason}",

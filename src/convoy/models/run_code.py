@@ -44,7 +44,7 @@ class RunCode:
                     elif entry.is_file(follow_symlinks=False) and path.suffix == ".py":
                         files[path.relative_to(folder).as_posix()] = path.read_bytes()
                     else:
-                        kind = "a symbolic link" if entry.is_symlink() else "not a .py file"
+                        kind = _("a symbolic link") if entry.is_symlink() else _("not a .py file")
                         raise ValueError(
                             _(
                                 "{path} is {kind}: code/ of a run may contain only .py files; delete it",

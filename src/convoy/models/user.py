@@ -35,7 +35,6 @@ INSTALLED = (
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-EXPECTED = "a subclass of torch.nn.Module or a function that returns a network"
 Factory = type[nn.Module] | FunctionType
 _loading: set[Path] = set()
 
@@ -48,8 +47,12 @@ def load_factory(spec: str, code: RunCode | None = None) -> Factory:
     if value is None:
         raise unknown(_("class or function"), name, _factories(module), str(path))
     if not (_is_network_class(value) or isinstance(value, FunctionType)):
-        raise ValueError(_("{path}: expected {name} to be {expected}", path=path, name=name, expected=EXPECTED))
+        raise ValueError(_("{path}: expected {name} to be {expected}", path=path, name=name, expected=_expected()))
     return value
+
+
+def _expected() -> str:
+    return _("a subclass of torch.nn.Module or a function that returns a network")
 
 
 def only_factory(file: str) -> str:
@@ -62,7 +65,7 @@ def only_factory(file: str) -> str:
     if len(names) == 1:
         return f"{file}:{names[0]}"
     if not names:
-        raise ValueError(_("{path}: expected {expected}, found none", path=path, expected=EXPECTED))
+        raise ValueError(_("{path}: expected {expected}, found none", path=path, expected=_expected()))
     raise ValueError(
         _(
             "{path}: expected one network, found {names}; name one, as in {file}:{last}",
@@ -308,7 +311,7 @@ def arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[
                 )
             )
         if option not in named and not takes_all:
-            raise unknown(_("option"), option, named - set(Geometry._fields), f"model.options of {spec}")
+            raise unknown(_("option"), option, named - set(Geometry._fields), _("model.options of {name}", name=spec))
     return {key: value for key, value in geometry._asdict().items() if takes_all or key in named} | dict(options)
 
 
@@ -340,8 +343,9 @@ def _check_output(
         problem = error_of_output(module, geometry)
     except (Exception, SystemExit) as error:
         shape = [2, geometry.in_chans, geometry.image_size, geometry.image_size]
+        what = _("{name} on images of {shape}", name=name, shape=shape)
         hint = _hint(str(error), geometry, taken)
-        raise ValueError(f"{_failure(path, error, location, f'{name} on images of {shape}: ')}{hint}") from None
+        raise ValueError(f"{_failure(path, error, location, f'{what}: ')}{hint}") from None
     if problem:
         raise ValueError(f"{location}: {name}: {problem}")
 
@@ -362,10 +366,11 @@ def failed_in(spec: str, error: BaseException) -> bool:
     return bool(_user_locations(_locate(spec)[0], error))
 
 
-def failure(spec: str, error: BaseException, when: str = "in training") -> ValueError:
+def failure(spec: str, error: BaseException, *, in_profile: bool = False) -> ValueError:
     """Converts an error of a user's network to a one-line ValueError with file and line."""
     path, class_name = _locate(spec)
-    return _failure(path, error, str(path), f"{class_name} {when}: ")
+    what = _("{name} in a profile", name=class_name) if in_profile else _("{name} in training", name=class_name)
+    return _failure(path, error, str(path), f"{what}: ")
 
 
 def _failure(path: Path, error: BaseException, location: str, prefix: str = "") -> ValueError:

@@ -224,7 +224,7 @@ def _user_errors(name: str) -> Iterator[None]:
         yield
     except Exception as error:
         if is_user_class(name) and user.failed_in(name, error):
-            raise user.failure(name, error, "in a profile") from None
+            raise user.failure(name, error, in_profile=True) from None
         raise
 
 

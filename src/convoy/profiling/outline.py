@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from convoy.evaluation.calls import Call
+from convoy.profiling.words import settings_text
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.lists import joined
 
 ENTRY = -1  # in the inputs of a box: the input of the network or of the surrounding block
 CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
@@ -27,8 +29,7 @@ NAMES = {
     "LogSoftmax": "log-softmax", "log_softmax": "log-softmax", "Hardswish": "hard swish", "hardswish": "hard swish",
     "Hardsigmoid": "hard sigmoid", "hardsigmoid": "hard sigmoid", "LeakyReLU": "leaky ReLU",
     "leaky_relu": "leaky ReLU", "Dropout": "dropout", "Dropout2d": "dropout", "Linear": "linear",
-    "MultiheadAttention": "attention", "matmul": "matrix product", "add": "+", "multiply": "×", "subtract": "−",
-    "concatenate": "concat", "maximum": "max",
+    "add": "+", "multiply": "×", "subtract": "−",
 }  # fmt: skip
 
 
@@ -152,29 +153,34 @@ def _weight_layers(call: Call) -> int:
 
 
 def _title(call: Call) -> str:
-    name, settings, output = NAMES.get(call.kind, call.kind), call.settings.split(", "), call.output
+    kind, output = call.kind, call.output
+    size = settings_text(call.settings)[0]
     match call.role:
         case "conv" if output:
-            return f"{settings[0]} conv, {output[0]}"
+            return _("{size} conv, {n}", size=size, n=output[0])
         case "linear" if output:
-            return f"linear, {output[-1]:,}"
+            return _("linear, {n:,}", n=output[-1])
         case "pool":
-            how = next((word for word in ("max", "sum") if word in call.kind.lower()), "average")
-            if settings[0] == "to 1×1":
-                return f"global {how} pool"
-            return f"{how} pool {settings[0]}".strip()
+            how = next((word for word in ("max", "sum") if word in kind.lower()), "average")
+            if call.settings == "to 1×1":
+                pools = {"max": _("global max pool"), "sum": _("global sum pool"), "average": _("global average pool")}
+                return pools[how]
+            pools = {"max": _("max pool"), "sum": _("sum pool"), "average": _("average pool")}
+            return f"{pools[how]} {size}".strip()
         case "resize":
-            return f"{'pad' if 'pad' in name.lower() else 'upsample'} {settings[0]}".strip()
+            resized = _("pad") if "pad" in kind.lower() else _("upsample")
+            return f"{resized} {size}".strip()
         case "dropout":
-            return f"{name} {settings[0]}".strip()
+            return f"{NAMES.get(kind, kind)} {size}".strip()
         case "attention":
-            return f"{name}, {call.settings}"
-    return name
+            return joined([_("attention") if kind == "MultiheadAttention" else kind, size])
+    operations = {"matmul": _("matrix product"), "concatenate": _("concat"), "maximum": _("maximum")}
+    return operations.get(kind) or NAMES.get(kind, kind)
 
 
 def _notes(call: Call) -> Iterator[str]:
     if call.role in ("conv", "pool"):
-        yield from call.settings.split(", ")[1:]
+        yield from settings_text(call.settings)[1:]
     if "Transpose" in call.kind:
         yield _("transposed")
     if call.reused:
@@ -222,26 +228,26 @@ def _join_notes(boxes: Sequence[Box]) -> list[Box]:
     """Converts a norm, activation or dropout to a note of its input box, if it is that box's only output."""
     readers = Counter(index for box in boxes for index in box.inputs)
     new_index: list[int] = []
-    joined: list[Box] = []
+    remaining: list[Box] = []
     for box in boxes:
         indices = list(box.inputs)
         inputs = frozenset(ENTRY if index == ENTRY else new_index[index] for index in indices)
         is_only_reader = len(indices) == 1 and indices[0] != ENTRY and readers[indices[0]] == 1
-        if box.role not in NOTE_ROLES or not is_only_reader or joined[new_index[indices[0]]].role == "block":
-            new_index.append(len(joined))
-            joined.append(replace(box, inputs=inputs))
+        if box.role not in NOTE_ROLES or not is_only_reader or remaining[new_index[indices[0]]].role == "block":
+            new_index.append(len(remaining))
+            remaining.append(replace(box, inputs=inputs))
             continue
         index = new_index[indices[0]]
         new_index.append(index)
-        before = joined[index]
-        joined[index] = replace(
+        before = remaining[index]
+        remaining[index] = replace(
             before,
             notes=(*before.notes, box.title, *box.notes),
             parameters=before.parameters + box.parameters,
             flops=before.flops + box.flops,
             output=box.output,
         )
-    return joined
+    return remaining
 
 
 # ---- repetitions ----

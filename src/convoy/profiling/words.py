@@ -8,6 +8,7 @@ from convoy.profiling.result import Layer, LayerNote, Profile
 from convoy.reporting.quantities import MIB, quartile_range
 from convoy.text import gettext as _
 from convoy.text import ngettext, translated
+from convoy.text.lists import joined
 from convoy.text.numbers import plain, with_unit
 
 
@@ -17,7 +18,30 @@ def size(shape: Sequence[int]) -> str:
 
 def kind(layer: Layer) -> str:
     names = {LayerNote.OWN: _("own parameters"), LayerNote.UNUSED: _("not used")}
-    return layer.kind or names[layer.note]
+    name, space, settings = layer.kind.partition(" ")
+    return f"{name}{space}{joined(settings_text(settings))}" or names[layer.note]
+
+
+def settings_text(settings: str) -> list[str]:
+    """Returns the settings of a layer (evaluation/naming.py) in the language of the reader: ["5×5", "stride 2"]."""
+    return [_setting(setting) for setting in settings.split(", ")]
+
+
+def _setting(setting: str) -> str:
+    match setting.split(" "):
+        case ["stride", step]:
+            return _("stride {step}", step=step)
+        case ["dilation", step]:
+            return _("dilation {step}", step=step)
+        case ["depthwise"]:
+            return _("depthwise")
+        case [n, "groups"]:
+            return _("{n} groups", n=n)
+        case [n, "heads"]:
+            return _("{n} heads", n=n)
+        case ["to", size]:
+            return _("to {size}", size=size)
+    return setting
 
 
 def note(layer: Layer) -> str:

@@ -97,7 +97,7 @@ class Recipe(Section):
         table = self.as_table()
         if self.data.normalise == ("weights" if self.model.is_pretrained else "train"):
             del table["data"]["normalise"]  # the new weights may have another default
-        return self._validate(apply(table, pairs), "the recipe", pairs)
+        return self._validate(apply(table, pairs), _("the recipe"), pairs)
 
     def as_table(self) -> dict[str, Any]:
         """Returns all values in TOML types, including defaults; omits keys that are None."""

@@ -48,6 +48,11 @@ def selection(faults: Collection[Fault], *, has_validation: bool) -> str | None:
     return "validation" if has_validation else None
 
 
+def fault_title(name: str) -> str:
+    """Returns the name of a fault in the language of the reader: "log softmax"."""
+    return translated(name.replace("_", " "))
+
+
 Need = Callable[[FaultContext], str | None]  # the problem, printed after the fault's name; None if there is none
 
 
@@ -57,7 +62,7 @@ def _need(is_met: Callable[[FaultContext], object], problem: Callable[[FaultCont
 
 def _schedule_per_epoch(context: FaultContext) -> str | None:
     schedule = context.recipe.schedule
-    name = "cosine with per = 'step'" if schedule.name == "cosine" and schedule.per == "step" else schedule.name
+    name = _("cosine with per = 'step'") if schedule.name == "cosine" and schedule.per == "step" else schedule.name
     if name in ("step", "cosine"):
         return None
     return _("needs a schedule per epoch: step, or cosine with per = 'epoch'; not {name}", name=name)

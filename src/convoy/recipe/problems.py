@@ -45,7 +45,7 @@ def first_problem(
         return unknown(f"{dotted}.name", str(name), allowed, origin)
     if kind == "literal_error" and isinstance(node, str):
         takes_list = any(other["type"] == "tuple_type" for other in error.errors())
-        allowed = _literals(str(context["expected"])) + ["a list"] * takes_list
+        allowed = _literals(str(context["expected"])) + [_("a list")] * takes_list
         return unknown(dotted, node, allowed, origin)
     message = _expected(kind, context) or problem["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     message = re.sub("^Input should be ", "expected ", message)

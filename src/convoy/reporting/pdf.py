@@ -75,7 +75,7 @@ def _run(command: list[str], folder: Path, result: Path) -> None:
         raise ValueError(_("{command} made no PDF: {error}", command=command[0], error=error)) from error
     if done.returncode or not result.is_file():
         lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
-        problem = next((line for line in lines if line.startswith("!")), lines[-1] if lines else "no message")
+        problem = next((line for line in lines if line.startswith("!")), lines[-1] if lines else _("no message"))
         raise ValueError(
             _(
                 "{command} made no PDF (exit code {returncode}): {problem}",

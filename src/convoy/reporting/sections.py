@@ -36,6 +36,7 @@ from convoy.reporting.reading import Groups, RunView, all_views, distinct, with_
 from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.labels import label_text
 from convoy.text.lists import joined, listed
 
 MAX_STRIPS = 6  # number of models whose images are shown
@@ -230,7 +231,7 @@ def setup(groups: Groups, folder: Path, commands: Sequence[str]) -> Section:
     ]
     title = _("Recipe")
     if len(views) > 1:
-        title = _("Recipe: {label}, seed {seed}", label=first.label, seed=first.seed)
+        title = _("Recipe: {label}, seed {seed}", label=label_text(first.label), seed=first.seed)
     blocks.append(Code(_toml(first), title, columns=True))
     if len(views) > 1:
         blocks.append(_recipe_differences(groups))
@@ -281,7 +282,7 @@ def _toml(view: RunView) -> str:
 def _recipe_differences(groups: Groups) -> Table:
     base = _flat(all_views(groups)[0].recipe.as_table())
     fields: list[Field[tuple[str, list[RunView]]]] = [
-        TextField(_("Recipe"), lambda row: Cell(row[0], model=row[0])),
+        TextField(_("Recipe"), lambda row: Cell(label_text(row[0]), model=row[0])),
         TextField(_("Differences from this recipe"), lambda row: _differences(row[1], base)),
         Field(_("Seeds"), lambda row: joined(map(str, sorted(view.seed for view in row[1])))),
     ]

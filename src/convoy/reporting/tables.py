@@ -18,6 +18,7 @@ from convoy.reporting.words import accuracy_title
 from convoy.run_contents import ClassScore, Cost, Environment, Score, part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.numbers import compact, fixed, plain
 
 MANY_CLASSES = 25
@@ -137,7 +138,7 @@ def runs_table(groups: Groups, folder: Path) -> Table:
     endings = distinct(map(_ending, views))
     differ = any(len({view.recipe.optim.lr for view in group}) > 1 for group in groups.values())
     fields: list[Field[RunView]] = [
-        TextField(_("Recipe"), lambda view: Cell(view.label, model=view.label)),
+        TextField(_("Recipe"), lambda view: Cell(label_text(view.label), model=view.label)),
         *((Field(_("Learning rate"), lambda view: f"{view.recipe.optim.lr:g}"),) if differ else ()),
         Field(_("Seed"), lambda view: str(view.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),

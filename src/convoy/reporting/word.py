@@ -62,7 +62,9 @@ class _Document:
         normal, language = styles["Normal"], page_language()
         normal.font.size = Pt(BODY)
         normal.paragraph_format.space_after = Pt(6)
-        _child(normal.element.get_or_add_rPr(), "w:lang", val=language, eastAsia=language)
+        # Of Latin words: in Chinese, they could be broken anywhere.
+        latin = "en-US" if language.startswith("zh") else language
+        _child(normal.element.get_or_add_rPr(), "w:lang", val=latin, eastAsia=language)
         for name, font_name in EAST_ASIAN_FONTS.items() if language.startswith("zh") else ():
             fonts = styles[name].element.get_or_add_rPr().get_or_add_rFonts()
             fonts.attrib.pop(qn("w:eastAsiaTheme"), None)

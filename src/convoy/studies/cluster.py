@@ -49,7 +49,6 @@ from convoy.training.run.run_one import run_one
 MAX_ATTEMPTS = 3  # attempts to train a run, if its workers are lost
 COPY_SECONDS = 10.0  # minimum between two copies of a run folder
 COPY_SHARE = 0.1  # maximum fraction of the time spent on copying
-SCHEDULER_LOST = "the connection to the scheduler is lost; repeat the command to continue"
 CONTACT_SECONDS = 5.0  # between two calls of all workers, and between two searches for new ones
 
 Prune = Callable[[int, EpochEnded], bool]
@@ -100,9 +99,13 @@ def on_cluster(
         try:
             yield from driver.events(chain([(position, recipe)], jobs), position)
         except ClosedClientError:
-            raise ValueError(SCHEDULER_LOST) from None
+            raise _scheduler_lost() from None
         finally:
             driver.close()
+
+
+def _scheduler_lost() -> ValueError:
+    return ValueError(_("the connection to the scheduler is lost; repeat the command to continue"))
 
 
 def _is_finished(plan: Plan, session: Session) -> bool:
@@ -160,7 +163,7 @@ class _Driver:
     def _contact(self) -> None:
         """Finds new and lost workers, and signals to busy workers that the driver is alive."""
         if self.client.status != "running":
-            raise ValueError(SCHEDULER_LOST)
+            raise _scheduler_lost()
         if time.monotonic() < self._next_contact:
             return
         self._next_contact = time.monotonic() + CONTACT_SECONDS
@@ -274,7 +277,7 @@ class _Driver:
             self._free(slot)
             task.lock.release()
             if message.is_bug:
-                raise RuntimeError(f"on {slot.remote.host.name}: {message.text}")
+                raise RuntimeError(_("on {host}: {error}", host=slot.remote.host.name, error=message.text))
             self.failure = message.text
             return
         if isinstance(message, Ended):
@@ -322,7 +325,7 @@ class _Driver:
             assert task is not None
             if future is not None and future.status == "error":
                 if not isinstance(error := future.exception(), KilledWorker):
-                    raise RuntimeError(f"on {slot.remote.host.name}: {error}")
+                    raise RuntimeError(_("on {host}: {error}", host=slot.remote.host.name, error=error))
                 slot.is_lost = True
             has_child = future is not None and (
                 future.status == "pending" or (future.status == "finished" and future.result() is None)

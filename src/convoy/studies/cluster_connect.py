@@ -51,7 +51,7 @@ def _client(where: str) -> Client:
     if kind == "dask-file":
         path = Path(address)
         if not path.is_file():
-            advice = f"the scheduler writes it: dask scheduler --scheduler-file {path}"
+            advice = _("the scheduler writes it: dask scheduler --scheduler-file {path}", path=path)
             raise ValueError(_("--where {where}: this file does not exist; {advice}", where=where, advice=advice))
         return Client(scheduler_file=str(path), security=security_of(path.parent))
     if kind == "dask" and address.startswith("//"):

@@ -137,7 +137,7 @@ def _in_workers(
                 continue
             if message is None and worker.position is not None:
                 code = worker.process.wait()
-                failure = f"a worker process died (exit code {code}); run the same command again to resume"
+                failure = _("a worker process died (exit code {code}); run the same command again to resume", code=code)
             elif isinstance(message, Failed):
                 if message.is_bug:
                     raise RuntimeError(_("in a worker process: {text}", text=message.text))

@@ -13,6 +13,7 @@ from convoy.process import command_line
 from convoy.recipe import Recipe
 from convoy.studies.shards import Shard
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 
 Show = Callable[[int, Event], None]  # arguments: position of the run in the study, event
 Stage = Callable[[Sequence[str]], AbstractContextManager[Show]]  # argument: names of the runs trained together
@@ -27,7 +28,7 @@ class Entry(NamedTuple):
     @property
     def title(self) -> str:
         """Names the run in progress lines."""
-        return _("{label} seed {seed}", label=self.label, seed=self.recipe.seed)
+        return _("{label} seed {seed}", label=label_text(self.label), seed=self.recipe.seed)
 
 
 class RetrainOnce:

@@ -97,7 +97,7 @@ def _work(job: Job, data: PreparedDataCache, inbox: Inbox, answers: TextIO) -> N
     except (ValueError, OSError) as error:
         _answer(answers, Failed(str(error)))
     except MemoryError:
-        text = "out of memory: use a smaller batch, network or image, or fewer cores (taskset)"
+        text = _("out of memory: use a smaller batch, network or image, or fewer cores (taskset)")
         _answer(answers, Failed(text))
     except Exception as error:
         traceback.print_exc()

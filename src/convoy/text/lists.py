@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from convoy.text import Message
 from convoy.text import gettext as _
 
 
 def joined(words: Iterable[str]) -> str:
-    """Joins words without a conjunction: "a, b, c"."""
-    return _(", ").join(words)
+    """Joins words without a conjunction: "a, b, c". A stored list is translated by its reader, with its words."""
+    words = [*words]
+    return Message(_(", ").join(words), ", ", None, {"words": words})
 
 
 def listed(words: Iterable[str], last: Literal["and", "or"] = "and", *, max_items: int = 0) -> str:

@@ -1,6 +1,7 @@
 """Messages in JSON files: stored as the English message with its values, shown in the language of the reader.
 
-A stored message is {"message": "{n} of {total} images", "values": {"n": 3, "total": 10}}, with "plural" if it has one.
+A stored message is {"message": "{n} of {total} images", "values": {"n": 3, "total": 10}}, with "plural" if it has one;
+a list joined by `lists.joined` is {"message": ", ", "values": {"words": ["a", "b"]}}. Values can be messages and lists.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NotRequired, TypedDict
 
 from convoy import text
 from convoy.text import Message
+from convoy.text.lists import joined
 
 
 class StoredMessage(TypedDict):
@@ -37,6 +39,8 @@ def stored(value: Any) -> Any:
 def restored(table: dict[str, Any]) -> Any:
     """Converts a stored message to text in the current language; returns other tables unchanged. For `object_hook`."""
     match table:
+        case {"message": ", ", "values": {"words": list(words)}} if all(isinstance(word, str) for word in words):
+            return joined(words)
         case {"message": str(message), "values": dict(values), **rest} if rest.keys() <= {"plural"}:
             plural = rest.get("plural", message)
         case _:

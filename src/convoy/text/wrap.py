@@ -7,8 +7,10 @@ import unicodedata
 
 from convoy.text import page_language
 
-# Unbreakable pieces: a word, or a single Chinese character, with the punctuation around it.
-_PIECE = re.compile(r"\s+|[（“《]*(?:[^\s\u3000-\u9fff\uff00-\uffef“”（）《》]+|[^\s])[，。、：；！？）”》…]*")
+# Unbreakable pieces: a word, a short note in brackets, or a single Chinese character, with the punctuation around it.
+_PIECE = re.compile(
+    r"\s+|[（“《]*(?:(?:\[[^\[\]]{,20}\]|[^\s\u3000-\u9fff\uff00-\uffef“”（）《》])+|[^\s])[，。、：；！？）”》…]*"
+)
 
 _CHINESE = re.compile("[\u3400-\u9fff]")
 _PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)|(?<=[\u3400-\u9fff%]) ?\(([^()]+)\)")
@@ -36,11 +38,12 @@ def typeset(text: str) -> str:
     """Corrects joined Chinese sentences: full-width punctuation next to Chinese characters, no space after it."""
     if page_language() == "en":
         return text
-    text = re.sub(r"(?<=\d) %", "%", text)
+    text = re.sub(r"(?<=\d)[ \u00a0]%", "%", text)
     if _CHINESE.search(text) is None:
         return text
+    text = re.sub(r"(?<=\d[ \u00a0])(?=百分点)", "个", text)
     text = _PARENTHESES.sub(lambda match: f"（{match[1] or match[2]}）", text)
     text = _MARKS.sub(lambda mark: _FULL_WIDTH[mark.group()], text).replace("; ", "；")
-    text = re.sub(r"(?<=[\u3400-\u9fff]) (?=[和或] )|(?<= [和或]) (?=[\u3400-\u9fff])", "", text)
+    text = re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", text)
     text = re.sub(r"(?<=[\u3400-\u9fff）”])\.(?= |$)", "。", text)
     return re.sub(r"(?<=[，。、：；！？）]) +(?=\S)", "", text)

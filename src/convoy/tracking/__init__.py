@@ -35,7 +35,7 @@ TRACKERS = {  # by the name of the library
 def check(name: str, flag: str) -> None:
     """Raises ValueError for an unknown tracker or a missing library."""
     if name not in TRACKERS:
-        raise unknown("tracker", name, TRACKERS, flag)
+        raise unknown(_("tracker"), name, TRACKERS, flag)
     if find_spec(name) is None:
         raise ValueError(
             _(

@@ -46,7 +46,7 @@ class Feed:
         finally:
             if self._process is not None and self._thread.is_alive():
                 self._process.kill()
-        return self.outcome or Outcome(error=f"not finished after {seconds:.0f} s")
+        return self.outcome or Outcome(error=_("not finished after {seconds:.0f} s", seconds=seconds))
 
     def _send(self) -> None:
         """Starts the process with the first message."""
@@ -76,7 +76,7 @@ class Feed:
             process.stdin.close()
         answer = process.stdout.read()
         code = process.wait()
-        self.outcome = Outcome(**json.loads(answer)) if answer else Outcome(error=f"exit code {code}")
+        self.outcome = Outcome(**json.loads(answer)) if answer else Outcome(error=_("exit code {code}", code=code))
 
 
 def print_view(name: str, outcome: Outcome) -> None:

@@ -202,7 +202,7 @@ def _compare_outputs(result: _Recomputed, part: str, stated: np.ndarray, found: 
     result.largest = max(result.largest, gap)
     if gap > result.tolerance or not np.array_equal(np.isfinite(stated), np.isfinite(found)):
         changed = int((stated.argmax(1) != found.argmax(1)).sum())
-        result.add(record.PREDICTIONS, f"{part}: images with another predicted class", 0, changed)
+        result.add(record.PREDICTIONS, _("{part}: images with another predicted class", part=part), 0, changed)
 
 
 def _compare_scores(result: _Recomputed, part: str, stated: Score, found: Score) -> None:

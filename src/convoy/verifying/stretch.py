@@ -122,7 +122,8 @@ def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str,
     for before, now in zip(run.metrics[:epochs], again.metrics[:epochs], strict=True):
         for part in ("train", "validation", "test"):
             with suppress(AttributeError):  # not scored
-                yield record.METRICS, f"{part} of epoch {now.epoch}", _values(before.of(part)), _values(now.of(part))
+                quantity = _("{part} of epoch {epoch}", part=part, epoch=now.epoch)
+                yield record.METRICS, quantity, _values(before.of(part)), _values(now.of(part))
     weight_files = {f"weights/epoch-{epoch:05}.safetensors": epoch for epoch in range(epochs + 1)}
     best = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)
     if best < len(run.metrics) or run.metrics[-1].step == run.status.steps:  # the best epoch is complete

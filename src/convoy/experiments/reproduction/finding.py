@@ -22,6 +22,7 @@ from convoy.experiments.quick import Choice
 from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim, Value
 from convoy.notebook import html_of
+from convoy.recipe.faults import fault_title
 from convoy.runs import Member, Run
 from convoy.stats import (
     Estimate,
@@ -125,7 +126,7 @@ class FaultResult:
 
     @property
     def title(self) -> str:
-        return self.name.replace("_", " ")
+        return fault_title(self.name)
 
     @property
     def size(self) -> float:

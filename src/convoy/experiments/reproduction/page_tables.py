@@ -196,7 +196,7 @@ def _effects_table(faults: Sequence[FaultResult], withheld: Reason | None) -> Ta
         Field(_("With"), lambda fault: Cell(*measure_text(fault.measure).parts(fault.with_))),
         Field(_("Effect"), effect),
         Field("n", pairs, _("pairs")),
-        Field("p", lambda fault: "" if fault.p_holm is None else p_value(fault.p_holm), "Holm"),
+        Field("p", lambda fault: "" if fault.p_holm is None else p_value(fault.p_holm), _("Holm")),
         TextField(_("Verdict"), fault_words),
     ]
     order = sorted(faults, key=lambda fault: (not measure_text(fault.measure).is_accuracy, -fault.size))
@@ -225,7 +225,7 @@ def curves_table(tests: Sequence[CurveTest]) -> Table | None:
         Field("n", lambda test: str(test.runs), _("runs")),
         Field(_("Difference"), _curve_difference, _("published − measured")),
         TextField(_("Epochs outside the band"), _outside),
-        Field("p", lambda test: "" if test.p_holm is None else p_value(test.p_holm), "Holm"),
+        Field("p", lambda test: "" if test.p_holm is None else p_value(test.p_holm), _("Holm")),
         TextField(_("Published compared with measured"), _curve_verdict),
     ]
     note = _(

@@ -27,6 +27,7 @@ from convoy.studies.session import Entry
 from convoy.studies.shards import ShardEnded
 from convoy.studies.train_all import train_all
 from convoy.text import gettext as _
+from convoy.text import ngettext
 from convoy.training.run.plan import plan_all
 
 OWN_PARTS = ("models", "faults", "claims")  # all other parts are studies
@@ -90,7 +91,7 @@ class TrainedReproduction(Reproduction):
 
     def _fit(self) -> None:
         """Reduces the experiment to what fits into the time limit of a quick try."""
-        self.say(f"{self.experiment.name}: timing its networks")
+        self.say(_("{name}: timing its networks", name=self.experiment.name))
         quick = quick_fit.chosen(self.scope, self.folder / "quick.json", again=bool(self.session.fresh))
         self.experiment = quick_fit.reduced(self.experiment, quick)
         self.scope = replace(self.scope, experiment=self.experiment, quick=quick)
@@ -152,7 +153,8 @@ class TrainedReproduction(Reproduction):
 
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
         """Returns the run of each entry, None if an interruption prevented it; and whether all are finished."""
-        self.say(f"{self.experiment.name}: {part}, {len(entries)} runs")
+        name = self.experiment.name
+        self.say(ngettext("{name}: {part}, {n} run", "{name}: {part}, {n} runs", len(entries), name=name, part=part))
         ended: dict[int, Run] = {}
         with self.stage(_names(entries)) as show:
 

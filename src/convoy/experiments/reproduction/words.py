@@ -174,9 +174,9 @@ def _agreements(agreements: Mapping[str, Agreement]) -> str:
         len(inside),
         total=len(agreements),
     )
-    clauses = [f"{clause} ({', '.join(inside)})" if inside else clause]
+    clauses = [f"{clause} ({joined(inside)})" if inside else clause]
     others = {Verdict.ABOVE: _("above"), Verdict.BELOW: _("below"), Verdict.NOT_COMPARED: _("not compared")}
-    clauses += [f"{name}: {', '.join(labels[verdict])}" for verdict, name in others.items() if verdict in labels]
+    clauses += [f"{name}: {joined(labels[verdict])}" for verdict, name in others.items() if verdict in labels]
     kinds = {agreement.interval.interval for agreement in agreements.values() if agreement.interval is not None}
     methods = [_("prediction intervals over seeds")] if "prediction" in kinds else []
     methods += [_("the sampling error of the test images")] if "newcombe" in kinds else []

@@ -187,6 +187,6 @@ def _tested(finding: CompareFinding) -> list[Field[Tested]]:
 
     return [
         Field("p", lambda pair: "" if pair.p is None else p_value(pair.p)),
-        Field("p", lambda pair: "" if pair.p_holm is None else p_value(pair.p_holm), "Holm"),
+        Field("p", lambda pair: "" if pair.p_holm is None else p_value(pair.p_holm), _("Holm")),
         TextField(_("Verdict"), verdict),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 from convoy.api.session import finished, session_of
 from convoy.options import Epochs, Flag, Fresh, Init, Model, StudyOptions, takes_options
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 
 if TYPE_CHECKING:
     from convoy.api.study import Study
@@ -58,6 +59,6 @@ def crossval(recipe: Recipe | str | Path | None = None, **options: Unpack[Crossv
     if options["group_by"] is not None:
         resolved = resolved.override({"data.split.group_by": options["group_by"]})
     folds, repeats = options["folds"], options["repeats"]
-    names = [entry.label for entry in entries_of(resolved, folds, repeats)]
+    names = [label_text(entry.label) for entry in entries_of(resolved, folds, repeats)]
     with session_of(names, options) as session:
         return finished(run(resolved, session, folds=folds, repeats=repeats), options)

@@ -22,6 +22,7 @@ from convoy.stats import Estimate
 from convoy.studies.crossval import words
 from convoy.studies.crossval.finding import FOLD, CrossvalFinding, Fold
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.numbers import plain
 
 HARDEST = 24
@@ -37,7 +38,7 @@ def page(study: Study, finding: CrossvalFinding, folder: Path) -> Page:
     lines = [line_of[view.label] for view in views]
     chart = Chart("cv_accuracy", _("Accuracy"), (folds_chart(finding, look, lines).panel(),), _caption(finding))
     training = sections.curves(curves, look, held_out=_("inner validation"), caption=_curves_caption)
-    title = _("{label} on {data}: {n} folds", label=finding.label, data=finding.data, n=finding.folds)
+    title = _("{label} on {data}: {n} folds", label=label_text(finding.label), data=finding.data, n=finding.folds)
     return Page(
         kicker=sections.kicker(_("Cross-validation"), study.name, views),
         title=f"{title} × {finding.repeats}" if finding.repeats > 1 else title,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from convoy.reporting.about import About, Cite
 from convoy.studies.crossval.finding import CrossvalFinding, fold_label
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.lists import listed
 from convoy.text.numbers import decimals_for
 
@@ -16,7 +17,7 @@ def sentence(finding: CrossvalFinding) -> str:
     clauses = [
         _(
             "{label} reaches an accuracy of {accuracy} on images of {data} that it was not trained on",
-            label=finding.label,
+            label=label_text(finding.label),
             accuracy=finding.accuracy.text(),
             data=finding.data,
         )

@@ -40,6 +40,10 @@ class Setting:
     before: str
     after: str
 
+    @property
+    def is_fault(self) -> bool:
+        return {self.before, self.after} == {"off", "on"}
+
 
 @dataclass(frozen=True)
 class Rung:

@@ -85,13 +85,13 @@ def _points(difference: Estimate) -> str:
 def _rungs(finding: LadderFinding) -> Table:
     fields: list[Field[Rung]] = [
         TextField(_("Change"), words.rung_name),
-        TextField(_("From"), lambda rung: "; ".join(change.before for change in rung.changes)),
-        TextField(_("To"), lambda rung: "; ".join(change.after for change in rung.changes)),
+        TextField(_("From"), lambda rung: words.values(rung, after=False)),
+        TextField(_("To"), lambda rung: words.values(rung, after=True)),
         Field(accuracy_title(finding.part), lambda rung: Cell(*rung.accuracy.parts(scale=100)), "%"),
         Field(_("Step"), lambda rung: _effect(rung.step), _("points")),
-        Field("p", lambda rung: _p(rung.step), "Holm"),
+        Field("p", lambda rung: _p(rung.step), _("Holm")),
         Field(_("Leave-one-out effect"), lambda rung: _effect(rung.leave_one_out), _("points")),
-        Field("p", lambda rung: _p(rung.leave_one_out), "Holm"),
+        Field("p", lambda rung: _p(rung.leave_one_out), _("Holm")),
     ]
     alone = finding.leave_one_out_total
     note = _(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convoy.recipe.faults import fault_title
 from convoy.reporting.about import About
 from convoy.reporting.words import accuracy_name
 from convoy.studies.ladder.finding import LadderFinding, Rung
@@ -25,7 +26,14 @@ def sentence(finding: LadderFinding) -> str:
 
 
 def rung_name(rung: Rung) -> str:
-    return joined(change.key.replace("_", " ") if change.after == "on" else change.key for change in rung.changes)
+    return joined(fault_title(change.key) if change.is_fault else change.key for change in rung.changes)
+
+
+def values(rung: Rung, *, after: bool) -> str:
+    """Returns the values before or after the step."""
+    texts = [change.after if after else change.before for change in rung.changes]
+    names = {"on": _("on"), "off": _("off")}
+    return "; ".join(names[text] if change.is_fault else text for change, text in zip(rung.changes, texts, strict=True))
 
 
 def about() -> About:

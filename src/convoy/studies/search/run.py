@@ -27,6 +27,8 @@ from convoy.studies.search.storage import errors_naming_storage, locked, open_st
 from convoy.studies.session import Entry, Session
 from convoy.studies.train_all import train_all
 from convoy.text import gettext as _
+from convoy.text import translated
+from convoy.text.lists import listed
 from convoy.training.run import fault_checks
 from convoy.training.run.plan import Plan, plan_all
 
@@ -101,8 +103,8 @@ class Search:
             for plan in plan_all(recipe for _point, recipe in points):
                 plans.append(plan)
         except ValueError as error:
-            at = " and ".join(f"{path} = {value}" for path, value in points[len(plans)][0])
-            raise ValueError(f"at {at}: {error}") from error
+            point = listed(f"{path} = {value}" for path, value in points[len(plans)][0])
+            raise ValueError(_("at {point}: {error}", point=point, error=error)) from error
         if plans[0].selection is None:
             raise ValueError(_("data.split.validation = 0: a search needs a validation set to score its trials"))
         fault_checks.check_test_closed(self.base, may_select=True)
@@ -136,7 +138,7 @@ def prepare(
         pruner = "none" if "train.epochs" in space.paths else "halving" if trials is None else "hyperband"
     if sampler is None:
         sampler = "random" if pruner == "halving" or trials is None else "tpe"
-    for what, name, kinds in (("pruner", pruner, Pruner), ("sampler", sampler, Sampler)):
+    for what, name, kinds in ((_("pruner"), pruner, Pruner), (_("sampler"), sampler, Sampler)):
         names = [kind.value for kind in kinds]
         if name not in names:
             raise unknown(what, name, names)
@@ -195,7 +197,8 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         if members is None:
             return None
         study = workspace.write_study(search.name, "search", members, session.command)
-        about = f"{search.base.about}; the winner of {search.name}".removeprefix("; ")
+        winner_of = _("the winner of {search}", search=search.name)
+        about = "; ".join(filter(None, [translated(search.base.about), winner_of]))
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
         openings = workspace.openings_by({loop.run_name(frozen) for frozen in trials.known})
         findings.write(study, _conclude(search, trials, members, folder, where, openings))

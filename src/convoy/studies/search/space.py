@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 100_000  # of a full grid; all points are checked before training
 DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically, and an axis over it is logarithmic
-NOT_SEARCHED = {
-    "seed": "the winner is retrained with fresh seeds",
-    "protocol": "a search scores on the validation set only",
-    **dict.fromkeys(("data.name", "data.limit", "data.split"), "accuracies on different images cannot be compared"),
-    **dict.fromkeys(("probe", "compute.device", "compute.threads", "about"), "it does not change the training"),
-}
 Stored = bool | int | float | str  # as Optuna stores a value: a list or a table as JSON
 Point = dict[str, Stored]  # by path
 
@@ -115,9 +109,8 @@ class Space:
         for path in paths:
             if paths.count(path) > 1:
                 raise ValueError(_("{path} is given twice: give all its values at once", path=path))
-            for excluded, why in NOT_SEARCHED.items():
-                if path == excluded or path.startswith(f"{excluded}."):
-                    raise ValueError(_("{path} cannot be searched: {why}", path=path, why=why))
+            if why := _why_not_searched(path):
+                raise ValueError(_("{path} cannot be searched: {why}", path=path, why=why))
 
     @property
     def paths(self) -> list[str]:
@@ -172,6 +165,17 @@ class Space:
         for place, axis in enumerate(self.axes):
             for value in axis.extremes[1:]:
                 yield [*first[:place], (axis.path, value), *first[place + 1 :]]
+
+
+def _why_not_searched(path: str) -> str:
+    """Returns the reason for a key that a search cannot vary; "" for the others."""
+    reasons = {
+        _("the winner is retrained with fresh seeds"): ("seed",),
+        _("a search scores on the validation set only"): ("protocol",),
+        _("accuracies on different images cannot be compared"): ("data.name", "data.limit", "data.split"),
+        _("it does not change the training"): ("probe", "compute.device", "compute.threads", "about"),
+    }
+    return next((why for why, keys in reasons.items() if any(f"{path}.".startswith(f"{key}.") for key in keys)), "")
 
 
 def axes_of(

@@ -39,11 +39,11 @@ def open_study(folder: Path, pruner: optuna.pruners.BasePruner, url: str | None)
                 time.sleep(1)  # if several processes create the tables at the same time, all but one fail
                 continue
             if url is not None:
-                hint = "expected a URL as in postgresql://host/name or sqlite:///path"
+                hint = _("expected a URL as in postgresql://host/name or sqlite:///path")
             elif isinstance(error, OperationalError):  # a full or read-only disk
-                hint = "repeat the command to try again"
+                hint = _("repeat the command to try again")
             else:
-                hint = "the file is damaged; you can delete it, finished runs are reused"
+                hint = _("the file is damaged; you can delete it, finished runs are reused")
             raise ValueError(_message(folder, url, error, hint)) from None
 
 
@@ -62,7 +62,7 @@ def errors_naming_storage(folder: Path, url: str | None) -> Iterator[None]:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         cause = error.__cause__ or error  # Optuna's own message does not say why
-        raise ValueError(_message(folder, url, cause, "repeat the command to continue")) from error
+        raise ValueError(_message(folder, url, cause, _("repeat the command to continue"))) from error
 
 
 def _message(folder: Path, url: str | None, error: BaseException, hint: str) -> str:

@@ -10,6 +10,7 @@ from convoy.reporting.words import accuracy_name
 from convoy.studies.search.finding import Importance, Pruner, Sampler, SearchFinding, State, Trial
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.labels import label_text
 from convoy.text.lists import listed
 
 FEW_TRIALS = 30  # below this number, an importance is a rough estimate
@@ -22,7 +23,7 @@ def sentence(finding: SearchFinding) -> str:
         trials=len(finding.trials),
         values=text_of(finding.best.params),
         metric=_metric(finding),
-        label=finding.label,
+        label=label_text(finding.label),
         data=finding.data,
         seeds=fresh_seeds(finding),
         accuracy=finding.accuracy.text(),

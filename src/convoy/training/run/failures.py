@@ -42,8 +42,8 @@ class Failures:
             self._interrupted(_("its network failed"))
             raise user.failure(self._model, error) from error
         if deleted and isinstance(error, OSError | ValueError):
-            text = f"{self._run.path} was deleted while it was in use"
-            raise ValueError(f"{text}; {_repeat('to train it again')}") from error
+            text = _("{path} was deleted while it was in use", path=self._run.path)
+            raise ValueError(_sentence(text, _repeat(_("to train it again")))) from error
         if isinstance(error, OSError):
             self._interrupted(f"{error.strerror or error}")
             raise ValueError(self._line(error)) from error
@@ -51,7 +51,7 @@ class Failures:
     def check_folder(self) -> None:
         """Raises FileNotFoundError if the folder was deleted: the next write would create an incomplete one."""
         if self._is_deleted():
-            raise FileNotFoundError(errno.ENOENT, "deleted", str(self._run.path))
+            raise FileNotFoundError(errno.ENOENT, _("deleted"), str(self._run.path))
 
     def _is_deleted(self) -> bool:
         return os.fstat(self._recipe_file.fileno()).st_nlink == 0

@@ -234,7 +234,9 @@ def _build_tested(recipe: Recipe, prepared: PreparedData) -> tuple[nn.Module, Fi
         step = subject_of(recipe, prepared, module).first_step
     except (Exception, SystemExit) as error:
         if built_in:  # with one image, this is the only possible error
-            hint = "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
+            hint = _(
+                "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"
+            )
             raise ValueError(
                 _(
                     "train.batch_size = {batch_size} with {name}: {hint}",

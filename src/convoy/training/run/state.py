@@ -110,7 +110,7 @@ class TrainingState:
                 return False
             self._load(**state)
         except (KeyError, TypeError):
-            hint = "use --fresh to train the run from scratch"
+            hint = _("use --fresh to train the run from scratch")
             raise ValueError(
                 _("{folder}: the checkpoint has the format of another version; {hint}", folder=folder, hint=hint)
             ) from None

@@ -193,7 +193,7 @@ def connection_errors() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        text = "another process of torchrun ended; its error, if it printed one, is above"
+        text = _("another process of torchrun ended; its error, if it printed one, is above")
         raise ConnectionAbortedError(errno.ECONNABORTED, text) from error
 
 

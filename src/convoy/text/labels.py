@@ -1,0 +1,39 @@
+"""Labels of runs in the language of the reader. They are identities: stored and compared in English."""
+
+from __future__ import annotations
+
+import re
+
+from convoy.text import gettext as _
+from convoy.text import translated
+
+_FOLD = re.compile(r"fold (\d+) of (\d+)(?:, repeat (\d+))?")
+_WITHOUT = re.compile("(.+) without (.+)")
+_AS_PUBLISHED = re.compile("([^,:]+) as published")
+
+
+def label_text(label: str) -> str:
+    """Translates the words of a label: "fold 1 of 5", "net without data.augment", "smaller, as published: 54 pixels".
+
+    The first part of a label is a name, for example that of a model, and is not translated.
+    """
+    if match := _FOLD.fullmatch(label):
+        fold, total, repeat = match.groups()
+        if repeat is None:
+            return _("fold {fold} of {total}", fold=fold, total=total)
+        return _("fold {fold} of {total}, repeat {repeat}", fold=fold, total=total, repeat=repeat)
+    if match := _WITHOUT.fullmatch(label):
+        return _("{label} without {keys}", label=match[1], keys=match[2])
+    if match := _AS_PUBLISHED.fullmatch(label):
+        return _("{label} as published", label=match[1])
+    sources = {  # of a study of seeds
+        "all three": _("all three"),
+        "initial weights": _("initial weights"),
+        "order, augmentation, dropout": _("order, augmentation, dropout"),
+        "split of the data": _("split of the data"),
+    }
+    if label in sources:
+        return sources[label]
+    words = {"as published": _("as published"), "corrected": _("corrected"), "without": _("without"), "with": _("with")}
+    name, *others = re.split("(, |: )", label)
+    return "".join([name, *(part if part in (", ", ": ") else words.get(part) or translated(part) for part in others)])
