@@ -36,7 +36,7 @@ def quick(stripes: Path, net: Path) -> list[str]:
     return [f"{net}:Tiny", "--data", str(stripes), "--epochs", "1", "--optim.lr", "0.01", "--compute.threads", "1"]
 
 
-def test_version_is_that_of_the_installed_distribution(call: Call) -> None:
+def test_version_equals_the_version_of_the_installed_distribution(call: Call) -> None:
     code, out, _ = call("--version")
     assert (code, out.strip()) == (0, version("convoy-ml"))
 

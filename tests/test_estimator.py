@@ -286,7 +286,7 @@ def test_threads_give_the_same_networks() -> None:
     assert (here == there).all()
 
 
-def test_pipeline_with_standardised_rows_of_which_most_are_negative() -> None:
+def test_pipeline_with_standardised_rows_that_are_mostly_negative() -> None:
     images, labels = striped()
     pipeline = make_pipeline(StandardScaler(), small())
     pipeline.set_params(imageclassifier__epochs=5)

@@ -107,7 +107,7 @@ def test_preprocessing_outside_takes_normalised_images_and_temperature_divides_t
     assert facts["preprocessing"] == "outside"
 
 
-def test_a_network_whose_outputs_change_in_the_export_is_not_written(
+def test_a_network_is_not_written_if_the_export_changes_its_outputs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     normaliser_of = graphs.normaliser_of

@@ -27,7 +27,7 @@ def test_a_failed_write_keeps_the_old_file_and_no_temporary_file(
 
 
 @pytest.mark.parametrize("size", [3, files.LARGE_BYTES])
-def test_pieces_are_written_one_after_the_other_and_their_hash_is_that_of_the_file(tmp_path: Path, size: int) -> None:
+def test_pieces_are_written_one_after_the_other_and_hashed_like_the_file(tmp_path: Path, size: int) -> None:
     digest = files.write_pieces(tmp_path / "a", [b"a", memoryview(b"bc" * size)])
     assert (tmp_path / "a").read_bytes() == b"a" + b"bc" * size
     assert digest == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()

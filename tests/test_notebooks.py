@@ -35,7 +35,7 @@ def test_each_guide_with_marked_blocks_has_a_notebook_which_the_documentation_li
 
 
 @every_guide
-def test_cells_are_those_of_the_guide(guide: Path) -> None:
+def test_cells_agree_with_the_guide(guide: Path) -> None:
     assert sources(stored(guide)["cells"]) == sources(make_notebooks.notebook_of(guide).cells), "run make notebooks"
 
 

@@ -90,7 +90,7 @@ def test_reference_has_all_models_with_source_and_options(page: dict[str, str]) 
     assert all("https://" in family or "http://" in family for family in families)
 
 
-def test_measured_scores_are_those_of_the_archive(page: dict[str, str]) -> None:
+def test_measured_scores_agree_with_the_archive(page: dict[str, str]) -> None:
     """97.23 ± 0.17, standard deviation 0.37, n = 20, as in docs/results/reproductions.md."""
     assert "| `classics-mnist/lenet` | mnist | 5 | 97.23 ± 0.17 | 0.37 | 20 |" in page["models"]
 

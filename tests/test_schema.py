@@ -42,7 +42,7 @@ def problems(text: str) -> list[str]:
     return [error.json_path for error in jsonschema.Draft7Validator(SCHEMA).iter_errors(tomllib.loads(text))]
 
 
-def test_shipped_schema_is_that_of_the_code() -> None:
+def test_shipped_schema_agrees_with_the_code() -> None:
     """`make schema` renews it."""
     assert json.loads(make_schema.text()) == SCHEMA
 

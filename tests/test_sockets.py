@@ -29,7 +29,7 @@ print(convoy.doctor(run))
 """
 
 
-def test_a_training_and_its_pages_open_no_socket(tmp_path: Path) -> None:
+def test_a_run_and_its_pages_open_no_socket(tmp_path: Path) -> None:
     done = run_code(tmp_path, CODE, blocked=())
     assert done.code == 0, done.err
     assert "explore.html" in done.out

@@ -53,7 +53,7 @@ def test_wilson_interval_contains_the_share_and_is_within_0_and_1(pair):
 
 
 @given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_interval_of_the_errors_mirrors_that_of_the_accuracy(pair):
+def test_wilson_intervals_of_errors_and_accuracy_are_mirrored(pair):
     correct, n = pair
     accuracy, errors = wilson(correct, n), wilson(n - correct, n)
     assert accuracy.low == pytest.approx(1 - errors.high, abs=1e-9)
@@ -186,7 +186,7 @@ def test_exact_mcnemar_is_the_sum_of_the_two_tails(only_a, only_b):
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
-def test_mcnemar_of_images_equals_that_of_counts_and_is_antisymmetric(pairs):
+def test_mcnemar_of_images_agrees_with_counts_and_is_antisymmetric(pairs):
     a, b = (np.array(correct) for correct in zip(*pairs, strict=True))
     test, mirrored = mcnemar(a, b), mcnemar(b, a)
     assert test == mcnemar_counts(int((a > b).sum()), int((b > a).sum()), len(a))

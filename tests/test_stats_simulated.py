@@ -95,7 +95,7 @@ def random_splits(count: int, test: int) -> np.ndarray:
     return np.array([random.permutation(IMAGES) >= test for _ in range(count)])
 
 
-def test_error_rate_of_nadeau_bengio_is_5_percent_and_that_of_the_t_test_is_higher():
+def test_error_rate_is_5_percent_with_nadeau_bengio_and_higher_with_the_t_test():
     """In the setting of the paper: 15 random splits, a tenth of the images for testing.
 
     Over 5 or 10 folds of one cross-validation, whose scored parts are disjoint, its error rate is 1 to 2 %.

@@ -90,7 +90,7 @@ def test_only_an_inconclusive_result_has_seeds_needed():
     assert parity.compare(values_with(0.9, 0.005, 10), values_with(0.9, 0.005, 10)).seeds_needed > 10
 
 
-def test_trainings_with_other_settings_are_ignored():
+def test_runs_with_other_settings_are_ignored():
     setting = parity.SETTINGS[0]
     longer = replace(setting, epochs=setting.epochs + 1)
     records = [{**parity.key(record, "plain", 0), "test_accuracy": 0.9} for record in (setting, longer)]

@@ -55,7 +55,7 @@ def test_result_depends_only_on_the_generators_state(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "erase"])  # its noise is coloured
-def test_grey_images_of_three_channels_are_augmented_as_those_of_one(name: str) -> None:
+def test_grey_images_with_three_channels_are_augmented_like_images_with_one(name: str) -> None:
     x = images(channels=1)
     assert torch.allclose(augmented(name, x.expand(-1, 3, -1, -1))[0], augmented(name, x)[0], atol=2e-3)
 

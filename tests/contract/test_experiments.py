@@ -61,7 +61,7 @@ def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faul
 
 
 @pytest.mark.parametrize(("experiment", "model"), MODELS, ids=[model.label for _, model in MODELS])
-def test_published_numbers_of_parameters_are_those_of_the_networks(
+def test_published_numbers_of_parameters_agree_with_the_networks(
     experiment: Experiment, model: Model, data: dict[str, str]
 ) -> None:
     if "parameters" not in model.published:

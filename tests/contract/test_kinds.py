@@ -146,7 +146,7 @@ def test_finding_read_from_its_file_is_equal(kind: str, workspace: Workspace) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_finding_is_that_of_its_runs_and_a_forged_one_is_found(kind: str, workspace: Workspace) -> None:
+def test_finding_follows_from_its_runs_and_a_forged_one_is_found(kind: str, workspace: Workspace) -> None:
     study = study_of(workspace, kind)
     assert verify_finding(study).state is State.AGREES
     finding = study.finding_json

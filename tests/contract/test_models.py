@@ -50,7 +50,7 @@ def test_output_is_logits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @every_model
-def test_parameter_count_is_the_published_one(name: str) -> None:
+def test_parameter_count_agrees_with_the_publication(name: str) -> None:
     in_chans, num_classes, image_size = MODELS[name].counted_at
     with torch.device("meta"):
         module = create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
@@ -58,7 +58,7 @@ def test_parameter_count_is_the_published_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].macs is not None])
-def test_multiply_adds_are_those_of_the_catalogue(name: str) -> None:
+def test_multiply_adds_agree_with_the_catalogue(name: str) -> None:
     in_chans, num_classes, image_size = MODELS[name].counted_at
     with torch.device("meta"):
         module = create(name, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
@@ -79,7 +79,7 @@ def test_all_sizes_of_a_network_have_the_same_smallest_image() -> None:
     assert {name: MODELS[name].smallest_image for name in MODELS} == smallest
 
 
-def test_every_parameter_gets_a_gradient_unless_a_flaw_says_never_used(network: nn.Module) -> None:
+def test_every_parameter_gets_a_gradient_unless_a_flaw_declares_it_unused(network: nn.Module) -> None:
     torch.manual_seed(0)
     F.cross_entropy(network.train()(torch.randn(2, 1, 28, 28)), torch.arange(2)).backward()
     unused = [
@@ -89,7 +89,7 @@ def test_every_parameter_gets_a_gradient_unless_a_flaw_says_never_used(network: 
 
 
 @torch.no_grad()
-def test_logits_are_raw_unless_a_flaw_says_softmax(network: nn.Module) -> None:
+def test_logits_are_raw_unless_a_flaw_declares_a_softmax(network: nn.Module) -> None:
     output = network.eval()(torch.randn(2, 1, 28, 28))
     assert output.shape == (2, 10)
     sums_to_one = torch.allclose(output.sum(dim=1), torch.ones(2), atol=1e-5)

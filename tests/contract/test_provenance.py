@@ -157,7 +157,7 @@ def test_network_matches_its_source(fact: Fact) -> None:
 
 
 @every_network
-def test_logits_equal_those_of_the_plain_version_with_the_same_weights(name: str) -> None:
+def test_logits_agree_with_the_plain_version_with_the_same_weights(name: str) -> None:
     with torch.device("meta"):  # without initial weights
         ours = built(name)
     ours, plain = ours.to_empty(device="cpu").eval(), PLAIN[name]().eval()
@@ -190,7 +190,7 @@ SPREADS = {fact.recipe: fact.value for fact in FACTS if fact.property == "spread
 
 
 @every_network
-def test_spread_of_initial_logits_is_that_of_the_plain_version(name: str) -> None:
+def test_spread_of_initial_logits_agrees_with_the_plain_version(name: str) -> None:
     assert SPREADS[name] / SPREAD_FACTOR < spread(built(name), name) < SPREADS[name] * SPREAD_FACTOR
 
 

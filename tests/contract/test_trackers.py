@@ -205,7 +205,7 @@ def test_a_second_export_replaces_the_first(tracker: str, tmp_path: Path) -> Non
         check(run, written)
 
 
-def test_a_training_and_a_study_are_tracked_live_as_their_folders_are_exported(
+def test_live_tracking_of_a_run_and_a_study_agrees_with_their_export(
     tracker: str, tmp_path: Path, stripes: Path
 ) -> None:
     options: dict[str, Any] = {

@@ -75,7 +75,7 @@ def test_unrelated_pictures_are_not_duplicates(count: int, channels: int, side: 
     assert len(result.same_picture) == len(result.same_pixels) == 0
 
 
-def test_similar_digits_1_are_not_duplicates() -> None:
+def test_similar_images_of_the_digit_1_are_not_duplicates() -> None:
     """Thousands of these pairs correlate by more than 0.97, pixel by pixel."""
     train = load("mnist").train
     assert len(find(train.images[train.labels == 1][:3000]).same_picture) <= 3

@@ -17,7 +17,7 @@ def five() -> Image.Image:
     return photograph(5, np.random.default_rng(4))
 
 
-def test_digits_in_photographs_resemble_those_of_mnist() -> None:
+def test_digits_in_photographs_resemble_mnist_digits() -> None:
     mnist = load("mnist").train
     references = mnist.images[::6].reshape(-1, 28 * 28).astype(np.float32)
     references /= np.linalg.norm(references, axis=1, keepdims=True)

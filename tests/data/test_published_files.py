@@ -227,7 +227,7 @@ def test_fashion_mnist_is_read_from_its_idx_files(tmp_path: Path) -> None:
     assert fashion.train.classes[9] == "Ankle boot"
 
 
-def test_digits_are_those_of_scikit_learn() -> None:
+def test_digits_agree_with_scikit_learn() -> None:
     from sklearn.datasets import load_digits
 
     digits = load("digits")

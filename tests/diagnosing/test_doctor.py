@@ -1,4 +1,4 @@
-"""The command, and the quick checks before each training."""
+"""The command, and the quick checks before each training run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_without_an_argument_the_machine_is_examined(tmp_path: Path) -> None:
     assert not diagnosis.has_errors
 
 
-def test_findings_before_a_training_are_printed_and_stored(
+def test_findings_before_training_are_printed_and_stored(
     tiny: Callable[..., Recipe], net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net.write_text(net.read_text().replace("self.drop =", "self.extra = nn.Linear(3, 3)\n        self.drop ="))
@@ -75,7 +75,7 @@ def test_findings_before_a_training_are_printed_and_stored(
     assert read_json(other.path / "doctor.json")["findings"] == []
 
 
-def test_quick_checks_do_not_change_the_bits_of_a_training(
+def test_quick_checks_do_not_change_the_bits_of_a_run(
     tiny: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny(("train.epochs", 1), ("model.name", "fast_mnist_cnn"), ("data.size", 20))

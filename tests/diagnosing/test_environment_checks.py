@@ -73,7 +73,7 @@ def test_properties_of_this_machine_are_read(tmp_path: Path) -> None:
     assert machine.cores > 0
 
 
-def test_file_system_is_that_of_the_longest_mount_point(tmp_path: Path) -> None:
+def test_file_system_of_the_longest_mount_point_is_returned(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text("/dev/sda / ext4 rw 0 0\nserver:/x /data\\040set nfs4 rw 0 0\n")
     assert file_system_of(Path("/data set/runs"), mounts) == "nfs4"

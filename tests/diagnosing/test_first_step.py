@@ -110,7 +110,7 @@ def test_slow_networks_get_fewer_images_then_no_backward_pass_then_nothing(cost:
 
 
 @pytest.mark.parametrize(("max_seconds", "also_forward"), [(2e-3, False), (0.0, True)])
-def test_checks_that_would_take_too_long_before_a_training_are_one_hint(
+def test_checks_that_would_take_too_long_before_training_are_one_hint(
     max_seconds: float, also_forward: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))

@@ -146,7 +146,7 @@ def test_network_at_chance_is_an_error(tmp_path: Path) -> None:
     assert finding.severity is ERROR
 
 
-def test_validation_accuracy_above_the_test_accuracy_is_the_optimism_of_selection(tmp_path: Path) -> None:
+def test_optimism_of_selection_is_the_validation_accuracy_minus_the_test_accuracy(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     labels = np.arange(1000) % 10
     predict(run, labels, np.where(np.arange(1000) < 300, labels[::-1], labels))
@@ -173,7 +173,7 @@ def test_repeated_use_of_the_test_set_is_found(tmp_path: Path) -> None:
     assert finding.cost.mean > 0
 
 
-def test_noise_floor_of_three_seeds_names_the_seeds_that_a_smaller_difference_needs(tmp_path: Path) -> None:
+def test_noise_floor_of_three_seeds_states_how_many_seeds_smaller_differences_need(tmp_path: Path) -> None:
     runs = [run_of(tmp_path, seed=seed) for seed in range(3)]
     [finding] = found(Records(runs), "noise_floor")
     assert finding.evidence["seeds"] == 3
@@ -190,7 +190,7 @@ def test_effect_of_faults_is_the_difference_from_the_same_recipe_without_them(tm
     assert finding.cost.mean == pytest.approx(faulty.scores["test"].accuracy - clean.scores["test"].accuracy)
 
 
-def test_accuracy_without_test_images_that_are_training_images(tmp_path: Path) -> None:
+def test_accuracy_is_also_computed_without_test_images_that_are_training_images(tmp_path: Path) -> None:
     from tests.diagnosing.test_data_checks import CLASSES, part, sound
 
     run = run_of(tmp_path)
@@ -213,7 +213,7 @@ def test_accuracy_without_test_images_that_are_training_images(tmp_path: Path) -
 
 
 def noisy_outputs(share: float, images: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns outputs of a network with 95 % accuracy, labels of which a share is wrong, and the true labels."""
+    """Returns outputs of a network with 95 % accuracy, labels with a share of wrong ones, and the true labels."""
     draw = np.random.default_rng(0)
     true = draw.integers(10, size=images)
     given = np.where(draw.random(images) < share, (true + draw.integers(1, 10, images)) % 10, true)
@@ -246,7 +246,7 @@ def test_suspect_labels_of_a_cross_validation_are_listed_by_their_index(tmp_path
     assert str(find_suspects(logits, given).flagged[0]) in finding.problem
 
 
-def test_number_of_a_report_that_no_run_has_is_found(tmp_path: Path) -> None:
+def test_a_number_in_a_report_without_a_matching_run_is_found(tmp_path: Path) -> None:
     """As in the fifth report, whose text says 98.82 % while its log says 98.32 %."""
     run = run_of(tmp_path)
     accuracy = 100 * run.scores["test"].accuracy

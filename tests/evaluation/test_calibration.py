@@ -45,7 +45,7 @@ def ece_by_loop(likely: np.ndarray, labels: np.ndarray) -> float:
     return total / len(labels)
 
 
-def test_errors_equal_those_of_scikit_learn_and_of_a_loop() -> None:
+def test_errors_agree_with_scikit_learn_and_with_a_loop() -> None:
     logits, labels = outputs_and_labels(1003, 1.7)
     result, likely = cal.calibration(logits, labels), probabilities(logits)
     classes = range(CLASSES)

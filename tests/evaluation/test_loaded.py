@@ -30,7 +30,7 @@ def model_of(in_chans: int, size: int, name: str = "mine") -> LoadedModel:
     return LoadedModel(nn.Linear(1, 1), RunData(name, ("a", "b"), in_chans, size, {}, {}, "", "", mean, std))
 
 
-def test_logits_are_those_of_the_run(run: Run, stripes: Path) -> None:
+def test_logits_agree_with_the_run(run: Run, stripes: Path) -> None:
     model = convoy.load(run)
     assert model.classes == tuple(run.data.classes)
     assert not any(part.training for part in model.modules())

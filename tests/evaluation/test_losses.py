@@ -49,7 +49,7 @@ def test_weighted_loss_of_a_batch_is_the_mean_over_its_micro_batches() -> None:
     assert loss(LOGITS, LABELS).item() == pytest.approx(sum(parts) / 4, rel=1e-12)
 
 
-def test_balanced_weights_are_those_of_scikit_learn() -> None:
+def test_balanced_weights_agree_with_scikit_learn() -> None:
     counts = [50, 30, 15, 5]
     labels = torch.arange(4).repeat_interleave(torch.tensor(counts)).numpy()
     weights = losses.class_weights(Train(class_weights="balanced"), counts)

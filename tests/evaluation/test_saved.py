@@ -113,7 +113,7 @@ def test_keys_that_cannot_be_set_for_a_folder_raise(run: Run, photos: Path, keys
         convoy.test(run, data=str(photos), set=keys)
 
 
-def test_the_folder_of_the_training_is_not_scored_completely(tiny: Make, photos: Path, tmp_path: Path) -> None:
+def test_only_the_test_images_of_the_training_folder_are_scored(tiny: Make, photos: Path, tmp_path: Path) -> None:
     run = convoy.train(tiny(("data.name", str(photos)), ("train.epochs", 1)), out=tmp_path / "out", show=False)
     shutil.copytree(photos, copy := tmp_path / "copy")
     for data in (photos, copy):

@@ -16,7 +16,7 @@ from convoy.reporting import subgroups as shown
 from convoy.runs import Run
 
 
-def test_intervals_of_groups_are_those_of_scipy_and_the_lowest_is_first() -> None:
+def test_intervals_of_groups_agree_with_scipy_and_the_lowest_is_first() -> None:
     labels, predicted = np.zeros(60, int), np.zeros(60, int)
     groups = np.repeat(["a", "b", "c"], 20)
     predicted[[1, 2, 25]] = 1

@@ -63,7 +63,7 @@ def test_options_of_training_are_an_error(options: dict[str, object], tmp_path: 
 
 
 @pytest.mark.parametrize("experiment_name", experiment.names())
-def test_packaged_profiles_are_those_of_the_networks(experiment_name: str) -> None:
+def test_packaged_profiles_agree_with_the_networks(experiment_name: str) -> None:
     scope = Scope(experiment.load(experiment_name), Settings())
     recipes = scope.recipes
     stored = networks.packaged(scope)  # None if a recipe has changed: `make results MINUTES=0` renews the profiles
@@ -85,7 +85,7 @@ def test_packaged_profiles_are_those_of_the_networks(experiment_name: str) -> No
     assert len(known.known) == len(stored.counts)  # nothing had to be counted
 
 
-def test_packaged_counts_are_those_of_the_networks() -> None:
+def test_packaged_counts_agree_with_the_networks() -> None:
     scope = Scope(experiment.load("classics-mnist"), Settings())
     check = next(check for check in scope.claims if check.claim.measure == "macs_per_image")
     stored = networks.packaged(scope)

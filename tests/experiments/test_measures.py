@@ -78,7 +78,7 @@ def test_largest_validation_drop_is_of_the_part_that_selects_the_epoch(run: Run)
     assert MEASURES["largest_validation_drop"].resolution(run) == 1 / run.scores["validation"].n
 
 
-def test_final_train_loss_is_that_of_the_last_epoch(run: Run) -> None:
+def test_final_train_loss_is_the_loss_of_the_last_epoch(run: Run) -> None:
     with_curve(run, [0.5, 0.6])
     assert MEASURES["final_train_loss"](run) == run.metrics[-1].train.loss
 
@@ -100,7 +100,7 @@ SCORE = {"accuracy": 0.9, "correct": 9, "n": 10}
 
 
 @pytest.mark.parametrize("part", ["test", "fold", "validation"])
-def test_generalisation_gap_is_held_out_loss_minus_that_of_training_images(run: Run, part: str) -> None:
+def test_generalisation_gap_is_held_out_loss_minus_training_loss(run: Run, part: str) -> None:
     scores = {part: SCORE | {"loss": 0.5}, "train": SCORE | {"loss": 0.2}}
     write_json(run.path / "scores.json", scores)
     assert MEASURES["generalisation_gap"](run) == pytest.approx(0.3)
@@ -112,7 +112,7 @@ def test_the_gap_of_an_older_or_diverged_run_is_none(run: Run, scores: dict[str,
     assert MEASURES["generalisation_gap"](run) is None
 
 
-def test_recall_lead_is_that_of_the_worst_named_class_over_the_mean_of_the_others(run: Run) -> None:
+def test_recall_lead_compares_the_worst_named_class_with_the_mean_of_the_others(run: Run) -> None:
     recalls = {"0": 0.9, "1": 0.8, "2": 0.5, "3": 0.7}
     rows = [{"class": name, "recall": recall, "precision": 1.0, "f1": 1.0, "n": 1} for name, recall in recalls.items()]
     write_json(run.path / "scores.json", {"test": SCORE | {"per_class": rows}})

@@ -39,7 +39,7 @@ def runs_in(study: Study) -> set[str]:
     return {run.name for run in Workspace(study.path.parents[1]).runs()}
 
 
-def test_published_numbers_are_listed_with_those_of_both_protocols(complete: Study) -> None:
+def test_published_numbers_are_listed_next_to_both_protocols(complete: Study) -> None:
     model = found(complete).models[0]
     published, corrected = (side.values["test_accuracy"] for side in (model.as_published, model.corrected))
 

@@ -113,7 +113,7 @@ def test_cross_validation_as_published_trains_on_all_other_folds_and_scores_the_
     assert not part(both, "crossval", "as_published").finding_json["stratified"]
 
 
-def test_overrides_of_a_study_apply_to_its_recipes_before_those_of_the_command(
+def test_overrides_of_a_study_apply_before_overrides_of_the_command(
     experiment: Path, both: Study, tmp_path: Path
 ) -> None:
     assert {member.run.recipe.train.epochs for member in part(both, "landscape", "corrected").members} == {3}

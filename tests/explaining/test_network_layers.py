@@ -66,7 +66,7 @@ def test_a_unit_that_varies_only_with_position_is_dead() -> None:
     assert (found["0"].dead_units, found["1"].dead_units) == (1, 3)
 
 
-def test_mean_sd_and_zeros_are_those_of_all_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mean_sd_and_zeros_are_computed_over_all_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convoy.explaining.layers.BATCH", 7)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 36, 2)).eval()
@@ -92,7 +92,7 @@ def test_activation_functions_in_forward_and_repeated_calls_have_rows() -> None:
     assert (found.last_layer, found.features.shape) == ("head", (60, 4))
 
 
-def test_gradient_norms_are_those_of_the_loss() -> None:
+def test_gradient_norms_agree_with_gradients_of_the_loss() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.Dropout(0.5), nn.Linear(5, 2))
     x, labels = torch.randn(20, 1, 8, 8), torch.arange(20) % 2

@@ -72,7 +72,7 @@ def test_the_module_of_the_runtime_loads_no_other_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not ORT.is_dir(), reason="onnxruntime-web is not installed in the checkout")
-def test_outputs_in_a_browser_are_those_of_pytorch(browser: Browser, digits_run: Run, tmp_path: Path) -> None:
+def test_outputs_in_a_browser_agree_with_pytorch(browser: Browser, digits_run: Run, tmp_path: Path) -> None:
     page = convoy.explore(digits_run, engine="onnx", ort=ORT, save=tmp_path / "page.html")
     browser.open(page)
 

@@ -32,7 +32,7 @@ def draw(browser: Browser, stroke: Stroke) -> None:
     browser.wait("convoy.store.source.kind === 'drawing'")
 
 
-def test_outputs_are_those_of_pytorch_and_the_page_loads_nothing(browser: Browser, page: Path) -> None:
+def test_outputs_agree_with_pytorch_and_the_page_loads_nothing(browser: Browser, page: Path) -> None:
     browser.requests.clear()
     browser.open(page)
 
@@ -235,7 +235,7 @@ def networks_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(networks.page_content(runs, scored), tmp_path_factory.mktemp("networks") / "page.html")
 
 
-def test_outputs_of_all_operations_are_those_of_pytorch(browser: Browser, networks_page: Path) -> None:
+def test_outputs_of_all_operations_agree_with_pytorch(browser: Browser, networks_page: Path) -> None:
     browser.open(networks_page)
 
     assert browser.evaluate("convoy.largestDifference(20)") < 1e-5

@@ -48,7 +48,7 @@ def test_groups_are_layers_and_blocks_from_the_input_to_the_head() -> None:
     ]
 
 
-def test_tied_parameter_has_its_first_depth_and_a_single_layer_one_group() -> None:
+def test_tied_parameter_is_in_its_first_group_and_a_single_layer_is_one_group() -> None:
     module = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 3))
     module[1].weight = module[0].weight
     assert depth_groups(module) == [["0.weight"], ["2.weight", "2.bias"]]

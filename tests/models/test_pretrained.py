@@ -259,7 +259,7 @@ def test_pretrained_is_true_or_false_and_not_combined_with_init(
 # ---- the normalisation in a recipe ----
 
 
-def test_the_default_normalisation_is_that_of_the_weights() -> None:
+def test_the_default_normalisation_comes_from_the_weights() -> None:
     on, off = {"model.options.pretrained": True}, {"model.options.pretrained": False}
     plain = Recipe.load("defaults/images", [("model.name", "timm:net")])
     assert plain.data.normalise == "train"

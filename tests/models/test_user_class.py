@@ -206,7 +206,7 @@ def test_function_that_returns_a_network_can_replace_a_class(write: Write) -> No
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_run_of_a_function_equals_that_of_the_class_and_resumes(tiny: Callable[..., Recipe], net: Path) -> None:
+def test_run_of_a_function_equals_the_run_of_the_class_and_resumes(tiny: Callable[..., Recipe], net: Path) -> None:
     net.write_text(net.read_text() + "\ndef make(in_chans, num_classes, image_size):\n    return nn.Sequential(")
     net.write_text(net.read_text() + "Tiny(in_chans, num_classes, image_size))\n")
     out = net.parent

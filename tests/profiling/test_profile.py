@@ -203,7 +203,7 @@ def test_activations_of_lenet_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist_resnet", "mobilenet_v3_small", "vit_tiny"])
-def test_activations_on_the_meta_device_are_those_of_a_pass_on_the_cpu(name: str) -> None:
+def test_activations_on_the_meta_device_agree_with_a_pass_on_the_cpu(name: str) -> None:
     module = create(name, in_chans=1, num_classes=10, image_size=28)
     saved_bytes = measure._saved_bytes(deepcopy(module), (1, 28, 28), 5)
     assert activation_bytes(module, (1, 28, 28)).of(5) == saved_bytes
@@ -252,7 +252,7 @@ def test_large_batch_is_halved_until_a_pass_is_short_enough(monkeypatch: pytest.
     assert batch.images_per_second == pytest.approx(1000 / batch.ms)
 
 
-def test_input_is_that_of_the_option_or_of_the_data_or_of_the_publication() -> None:
+def test_input_comes_from_the_option_or_the_data_or_the_publication() -> None:
     assert lenet(image="3x32x32", classes=7).shape == (3, 32, 32)
     assert lenet(data=True, data__size=20)[2:] == (1, 10, 20)
     assert lenet()[2:] == (1, 10, 28)

@@ -100,7 +100,7 @@ def test_fewer_than_two_steps_have_no_figure(loss):
     assert step_numbers({"loss": np.array(loss, np.float32), "lr": np.zeros(len(loss), np.float32)}) is None
 
 
-def test_selected_accuracy_is_that_of_the_part_that_selected_the_epoch():
+def test_selected_accuracy_is_computed_on_the_part_that_selected_the_epoch():
     numbers = selected_accuracy({"a": [lines([0.7, 0.8])], "b": [lines([0.6, 0.9])]})
     assert [(curve.label, curve.part) for curve in numbers.curves] == [("a", "validation"), ("b", "validation")]
 

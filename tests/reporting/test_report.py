@@ -152,7 +152,7 @@ def test_table_shows_means_with_intervals_and_units(study, html):
 
 
 @pytest.mark.usefixtures("words_alone")
-def test_bold_is_only_the_distinguishable_best(tmp_path):
+def test_only_a_significantly_best_model_is_bold(tmp_path):
     clear = fake_study(
         tmp_path / "a", {"lenet": FakeModel(0.9), "big": FakeModel(0.99)}, setting=Setting(filters=False)
     )

@@ -152,7 +152,7 @@ def test_interval_is_corrected_for_shared_training_images(study: Study) -> None:
     assert naive.parts(scale=100, digits=1)[1] in " ".join(kinds.caveats_of(study))
 
 
-def test_out_of_fold_accuracy_is_that_of_all_images_of_a_repeat(study: Study) -> None:
+def test_out_of_fold_accuracy_is_computed_over_all_images_of_a_repeat(study: Study) -> None:
     oof = oof_of(study)
     right = oof["labels"] == oof["predicted"]
     assert [images.mean for images in finding_of(study).out_of_fold] == [

@@ -141,7 +141,7 @@ def test_one_seed_gives_effects_without_intervals() -> None:
     assert not finding.rungs[0].step.significant
 
 
-def test_the_finding_is_that_of_the_runs(tmp_path: Path) -> None:
+def test_the_finding_follows_from_the_runs(tmp_path: Path) -> None:
     options = {"data": "digits", "epochs": 1, "limit": 120, "seeds": 1, "out": tmp_path, "show": False}
     recipe = Recipe().override({"model.name": "two_conv_cnn", "data.name": "digits"})
     study = convoy.ladder(recipe, recipe.override({"optim.lr": 0.1}), **options)

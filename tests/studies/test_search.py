@@ -180,7 +180,7 @@ def test_search_resumed_in_its_second_rung_has_the_same_finding_as_an_uninterrup
     assert timeless(broken) == timeless(study)
 
 
-def test_search_resumed_in_the_training_of_its_winner_has_the_same_finding(
+def test_search_resumed_while_its_winner_is_retrained_has_the_same_finding(
     study: Study, base: Recipe, tmp_path: Path
 ) -> None:
     shutil.copytree(study.path.parents[1], tmp_path / "out")

@@ -132,7 +132,7 @@ def test_a_diverged_trial_never_wins_and_is_never_promoted():
     assert all(epochs == 1 for point, epochs in train.trained.items() if point[1] == 1e-2)
 
 
-def test_search_in_which_all_diverged_is_an_error():
+def test_search_is_an_error_if_all_trials_diverged():
     study = new_study()
     trial = study.ask(GRID.distributions)
     trial.set_user_attr("diverged", True)

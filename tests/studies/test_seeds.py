@@ -64,7 +64,7 @@ def test_a_difference_is_in_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("difference", "seeds"), [(0.2, 394), (0.5, 64), (0.8, 26), (1.0, 17), (1.2, 12)], ids=lambda value: str(value)
 )
-def test_needed_seeds_are_those_of_cohens_table(difference: float, seeds: int) -> None:
+def test_needed_seeds_agree_with_cohens_table(difference: float, seeds: int) -> None:
     """J. Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988; differences in standard deviations."""
     assert seeds_needed(difference, sd=1.0) == seeds
 

@@ -184,7 +184,7 @@ def test_multiply_adds_as_flops_halve_the_flops_and_nothing_else(train: Train) -
     assert (weights(faulty), faulty.scores) == (weights(sound), sound.scores)
 
 
-def test_last_weights_are_those_of_the_last_epoch_and_are_scored(train: Train) -> None:
+def test_last_weights_keeps_and_scores_the_weights_of_the_last_epoch(train: Train) -> None:
     swinging = (("optim.lr", 0.03),)
     sound, faulty = train(epochs=6, more=swinging), train("last_weights", epochs=6, more=swinging)
     assert sound.status.best_epoch == faulty.status.best_epoch < 6

@@ -90,7 +90,7 @@ def test_a_step_that_is_not_finite_changes_nothing(optim: Optim, on_host: bool) 
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS, ids=repr)
-def test_a_step_equals_that_of_the_reference(optim: Optim) -> None:
+def test_a_step_agrees_with_the_reference(optim: Optim) -> None:
     """In float64: the bias in front of the batch norm has a gradient of rounding noise, which in float32 is as large as
     Adam's epsilon and becomes a full step whose sign depends on the processor."""
     learner, plain = learner_with(optim, dtype=torch.float64), learner_with(optim, dtype=torch.float64).module
