@@ -1,4 +1,4 @@
-"""Measures how long a training takes to end after SIGTERM or Ctrl-C, and checks its checkpoint.
+"""Measures how long training takes to end after SIGTERM or Ctrl-C, and checks the checkpoint.
 
     python benchmarks/interruption.py [--times 20] [--model lenet] [--set KEY=VALUE ...] [--after scoring]
 

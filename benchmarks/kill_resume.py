@@ -87,7 +87,7 @@ def finish(out: Path, limit: int, epochs: int) -> str:
 
 
 def killed_in_training(out: Path, limit: int, epochs: int, seconds: float) -> bool:
-    """Kills a training some seconds after its first progress line. Returns False if it had already ended."""
+    """Kills a run some seconds after its first progress line. Returns False if it had already ended."""
     training = Training(out, limit, epochs)
     if training.read(until=b"images/s") and training.read(seconds) and "finished" not in status(out):
         training.kill()

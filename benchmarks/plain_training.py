@@ -6,7 +6,7 @@ Written only from the descriptions in the reports, without code of Convoy. `trai
 these loops with those of Convoy. DATA.npz contains x_train, y_train, x_test and y_test, images as uint8 [N, C, H, W].
 The last line of the output is the test accuracy as a fraction.
 
-The reports stop after 6 or 8 epochs without improvement. These trainings are shorter, so there is no early stopping.
+The reports stop after 6 or 8 epochs without improvement. These runs are shorter, so there is no early stopping.
 """
 
 from __future__ import annotations

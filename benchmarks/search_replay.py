@@ -3,13 +3,13 @@
     python benchmarks/search_replay.py
 
 `results/search_table.json`, written by search_table.py, has the validation accuracy of LeNet after each of 27 epochs at
-81 points. A replay is a complete search by convoy.studies.search.loop that reads the table instead of training; two
-trainings run in parallel and alternate after each epoch. It succeeds if the winner is within 0.2 percentage points of
-the best point and at most 15 % of the 2,187 epochs were trained.
+81 points. A replay is a complete search by convoy.studies.search.loop that reads the table instead of training. Two
+runs are trained in parallel and alternate after each epoch. The replay succeeds if the winner is within 0.2 percentage
+points of the best point and at most 15 % of the 2,187 epochs were trained.
 
-A point has two accuracies: "final" is that after the last epoch, to which the limit of 0.2 points applies; "kept" is
-that of the best epoch, whose weights a run saves and by which the search selects. No point of this table is within 0.2
-points of the best by both: the standard error of an accuracy of 97.5 % on 2,500 images is 0.3 points.
+A point has two accuracies. "final" is the accuracy after the last epoch; the limit of 0.2 points applies to it. "kept"
+is the accuracy of the best epoch, whose weights a run saves; the search selects by it. No point of this table is within
+0.2 points of the best point by both: the standard error of an accuracy of 97.5 % on 2,500 images is 0.3 points.
 
 On a full grid, replays of halving differ only in the order of ties. It is therefore also replayed on subgrids of seven
 random batch sizes and seven random learning rates.

@@ -1,4 +1,4 @@
-"""Compares the test accuracy of Convoy's trainings with that of plain PyTorch loops: three networks, ten seeds each.
+"""Compares the test accuracy of training with Convoy and with plain PyTorch loops: three networks, ten seeds each.
 
     python benchmarks/training_parity.py [--cifar FOLDER] [--seeds 10] [--only lenet] [--out FOLDER]
 
@@ -14,7 +14,7 @@ equivalent to a 90 % interval (Welch) of the difference within 0.2 points:
     inconclusive  otherwise; prints how many seeds would show equivalence with a power of 80 %
 
 basic_cnn needs CIFAR-10 as a folder of images (train/ and test/) and is skipped without --cifar. Each finished training
-is a line of OUT/trainings.jsonl; a rerun trains only missing ones and reports all settings in the file.
+is a line of OUT/trainings.jsonl; a rerun trains only what is missing and reports all settings in the file.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ settings.load_profile("suite")
 
 
 # These tests run in one process: they share a trained run, a browser and the import of torch's exporter, which takes
-# as long as 20 trainings of other tests.
+# as long as 20 training runs of other tests.
 TOGETHER = ("tests/exploring/", "tests/contract/test_exports.py", "tests/test_export_networks.py")
 
 
@@ -91,7 +91,7 @@ def _no_power_cuts() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_timed_passes() -> Iterator[None]:
-    """Measures latency in 4 passes instead of 50, which take longer than the trainings of tests."""
+    """Measures latency in 4 passes instead of 50, which take longer than the training runs of tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("convoy.evaluation.cost.REPEATS", 4)
         yield

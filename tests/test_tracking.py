@@ -1,4 +1,4 @@
-"""A tracker that fails, hangs or is missing does not affect a training. Uses fake trackers."""
+"""A tracker that fails, hangs or is missing does not affect training. Uses fake trackers."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_a_landscape_that_is_interrupted_often_has_the_same_finding_and_computes
         return original(self, *arguments)
 
     monkeypatch.setattr(Scene, "loss_at", counted)
-    shutil.copytree(made.out / "runs", tmp_path / "runs")  # interrupted trainings: tests/contract/test_kinds.py
+    shutil.copytree(made.out / "runs", tmp_path / "runs")  # interrupted runs: tests/contract/test_kinds.py
     study = None
     for _ in range(40):
         calls = count(1)

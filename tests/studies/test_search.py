@@ -1,4 +1,4 @@
-"""The search with real trainings of a network of a few hundred weights."""
+"""The search with real runs of a network with a few hundred weights."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def _definitions(profiles: Sequence[Profile]) -> Table:
         for latency in profile.latencies
     ]
     definitions = [
-        (_("Images"), "; ".join(dict.fromkeys(map(words.images, profiles)))),
+        (_("Input"), "; ".join(dict.fromkeys(map(words.images, profiles)))),
         (
             _("Activations"),
             _(

@@ -142,7 +142,7 @@ def runs_table(groups: Groups, folder: Path) -> Table:
         *((Field(_("Learning rate"), lambda view: f"{view.recipe.optim.lr:g}"),) if differ else ()),
         Field(_("Seed"), lambda view: str(view.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
-        Field(_("Best epoch"), best_epoch_cell, _("of epochs")),
+        Field(_("Best epoch"), best_epoch_cell),
         Field(_("Training"), lambda view: _text(view.cost.train_seconds, plain), "s"),
         *((TextField(_("Reason for stopping"), _ending),) if len(endings) > 1 else ()),
         TextField(_("Run folder"), partial(run_cell, folder=folder)),

@@ -129,7 +129,7 @@ def _folds(finding: CrossvalFinding, views: Sequence[RunView], folder: Path, lin
         Field(_("Correct"), lambda row: tables.correct_cell(row[1].scores[FOLD]), _("images")),
         Field(_("Trained on"), lambda row: f"{row[1].data.counts['train']:,}", _("images")),
         Field(_("Validation"), lambda row: f"{row[0].validation_images:,}", _("images")),
-        Field(_("Best epoch"), lambda row: tables.best_epoch_cell(row[1]), _("of epochs")),
+        Field(_("Best epoch"), lambda row: tables.best_epoch_cell(row[1])),
         Field(_("Training"), lambda row: "" if (value := row[1].cost.train_seconds) is None else plain(value), "s"),
         TextField(_("Run folder"), lambda row: tables.run_cell(row[1], folder)),
     ]
