@@ -73,12 +73,12 @@ def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
         (
             "[[study]]",
             '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "data.split.foldx"',
-            "key of an integer",
+            "a key whose value is an integer",
         ),
         (
             "[[study]]",
             '[[fault]]\nname = "f"\nsentence = "s"\nbase = "lenet"\nover = "model.name"',
-            "key of an integer",
+            "a key whose value is an integer",
         ),
     ],
 )
