@@ -52,7 +52,8 @@ def _create_tables(path: Path) -> None:
     for abandoned in path.parent.glob(f".{path.name}.*"):
         abandoned.unlink()
     with replacing(path) as file:
-        optuna.storages.RDBStorage(f"sqlite:///{file.name}").engine.dispose()
+        url = f"sqlite:///{file.name}"
+        optuna.storages.RDBStorage(url, skip_compatibility_check=True).engine.dispose()  # the tables are new
 
 
 @contextmanager
