@@ -518,3 +518,8 @@ class MomentumOfOne(Sound):
     def __init__(self) -> None:
         super().__init__()
         self.norm.momentum = 1.0
+
+
+class NormalisedLogits(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(super().forward(x), (3,))

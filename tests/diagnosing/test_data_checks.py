@@ -174,6 +174,11 @@ def swapped_classes(images: Images) -> Images:
     return with_part(images, "test", replace(test, labels=np.array([1, 0, 2])[test.labels]))
 
 
+def relabelled(images: Images, order: list[int]) -> Images:
+    test = images.parts["test"]
+    return with_part(images, "test", replace(test, labels=np.array(order)[test.labels]))
+
+
 def plain(images: Images) -> Images:
     """Images whose class is easy to see: darker pictures with the same squares."""
 
@@ -245,6 +250,7 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("labels_disagree", WARNING, relabelled_copies),
     ("part_is_turned", ERROR, lambda images: edited(images, "test", lambda pixels: pixels.swapaxes(2, 3))),
     ("classes_swapped", ERROR, swapped_classes),
+    ("classes_swapped", ERROR, lambda images: relabelled(images, [1, 2, 0])),
     ("random_labels", WARNING, shuffled_labels),
     ("random_labels", HINT, lambda images: only_shuffled_labels(images, 192)),  # 10 classes of 30, without test images
     ("random_labels", WARNING, lambda images: only_shuffled_labels(images, 2400)),
@@ -316,6 +322,20 @@ def test_the_exposure_of_a_class_is_a_shortcut() -> None:
     findings = list(examine(images, [row for row in DATA_CHECKS if row.name == "predictable_without_content"]))
     levels = [finding for finding in findings if "darkest" in str(finding.evidence["features"])]
     assert [finding.severity for finding in levels] == [WARNING]
+
+
+def test_renamed_classes_have_one_error() -> None:
+    findings = examine(relabelled(sound(), [1, 2, 0]), [row for row in DATA_CHECKS if row.topic is Topic.LABELS])
+    assert [(finding.check, finding.severity) for finding in findings] == [("classes_swapped", ERROR)]
+
+
+def test_classes_of_other_proportions_are_a_hint_if_the_training_balances_them() -> None:
+    rare = chosen(sound(), "train", np.flatnonzero((sound().train.labels > 0) | (np.arange(600) < 45)))
+    images = with_part(rare, "test", part(900, 4).take(np.flatnonzero(part(900, 4).labels < 2)))
+    checks = [row for row in DATA_CHECKS if row.name == "parts_have_other_classes"]
+    for weights, severities in (("none", set()), ("balanced", {HINT})):
+        findings = examine(with_recipe(images, train__class_weights=weights), checks)
+        assert {finding.severity for finding in findings} - {WARNING} == severities
 
 
 def test_turned_part_has_one_error() -> None:

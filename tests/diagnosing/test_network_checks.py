@@ -29,6 +29,7 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.LastTanh, "activation_before_loss", WARNING),
     (planted.LastGelu, "activation_before_loss", WARNING),
     (planted.UnitLogits, "activation_before_loss", WARNING),
+    (planted.NormalisedLogits, "activation_before_loss", WARNING),
     (planted.NormInEvaluation, "norm_momentum", WARNING),
     (planted.TwoViews, "shared_weights", HINT),
     (planted.Detached, "no_gradient", ERROR),

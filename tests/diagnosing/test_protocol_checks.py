@@ -43,6 +43,7 @@ QUICK = replace(DEFAULT, counts={"train": 800, "validation": 300, "test": 1000})
         ("extreme_values", WARNING, {"optim": {"name": "sgd", "lr": 0.01, "momentum": 0.9999}}),
         ("extreme_values", WARNING, {"train.loss.label_smoothing": 0.95}),
         ("extreme_values", WARNING, {"train.clip_norm": 1e-7}),
+        ("extreme_values", WARNING, {"optim.layer_decay": 0.01}),
         ("schedule_never_acts", HINT, {"schedule": {"name": "cosine", "min_factor": 1.0}}),
         ("schedule_never_acts", WARNING, {"schedule.warmup_epochs": 5, "train.epochs": 5}),
         ("schedule_never_acts", HINT, {"schedule": {"name": "step", "every_epochs": 10}, "train.epochs": 5}),

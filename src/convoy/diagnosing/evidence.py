@@ -12,6 +12,7 @@ def name_of(key: str) -> str:
         "accuracy_logits": _("accuracy without softmax"),
         "accuracy_of_largest_class": _("accuracy of largest class"),
         "accuracy_on_copies": _("accuracy on copies"),
+        "accuracy_renamed": _("accuracy with renamed classes"),
         "accuracy_turned": _("accuracy after the transformation"),
         "accuracy_without": _("accuracy without these images"),
         "alike": _("share of similar pairs"),

@@ -166,9 +166,8 @@ def class_balance(images: Images) -> Iterator[Finding]:
     ratio = present.max() / present.min()
     if ratio < UNBALANCED:
         return
-    is_weighted = images.recipe.train.class_weights != "none" or images.recipe.data.sampling == "balanced"
     yield Finding(
-        Severity.WARNING if ratio >= VERY_UNBALANCED and not is_weighted else Severity.HINT,
+        Severity.WARNING if ratio >= VERY_UNBALANCED and not _is_weighted(images) else Severity.HINT,
         _(
             "Classes have {smallest:,} to {largest:,} training images: always predicting the largest class is correct "
             "for {share:.1%}",
@@ -179,6 +178,10 @@ def class_balance(images: Images) -> Iterator[Finding]:
         _("Report F1 and the confusion matrix too; train.class_weights = 'balanced' or data.sampling = 'balanced'"),
         {"ratio": float(ratio), "accuracy_of_largest_class": float(counts.max() / counts.sum())},
     )
+
+
+def _is_weighted(images: Images) -> bool:
+    return images.recipe.train.class_weights != "none" or images.recipe.data.sampling == "balanced"
 
 
 def parts_have_other_classes(images: Images) -> Iterator[Finding]:
@@ -200,7 +203,7 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
             )
         if distance > 0.25 and len(part) >= max(FEW_SCORED, 5 * len(train)):
             yield Finding(
-                Severity.WARNING,
+                Severity.HINT if _is_weighted(images) else Severity.WARNING,  # a long-tailed data set on purpose
                 _(
                     "The class proportions of the {part} set differ from those of the training set: "
                     "{distance:.0%} of the images would have to change class",

@@ -15,6 +15,7 @@ from convoy.text.lists import joined
 
 UNSEEN = 0.5  # share of the pixels
 HIGH_MOMENTUM = 0.9
+FIXED_LENGTH = 4  # of the logits of an image; the layer norm of ten logits has 3.16
 HARMLESS_EPSILON = 0.3  # of the variance: it reduces the outputs of a norm by 12 %
 PAIRS = 3  # listed
 LARGE_FACTOR = 20  # of images before the first layer
@@ -350,12 +351,14 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
 
 
 def _unit_vectors(network: Network) -> Iterator[Finding]:
-    """Finds logits of length 1: they differ by at most sqrt(2), so no class can become probable."""
+    """Finds logits of the same length, such as 1 or that of a layer norm, so that no class can become probable."""
     lengths = network.first_step.logits.norm(dim=1)
-    if isinstance(network.recipe.train.loss, CrossEntropy) and bool(((lengths - 1).abs() < 1e-4).all()):
+    length, is_fixed = float(lengths.mean()), bool((lengths - lengths[0]).abs().max() < 1e-3 * lengths[0])
+    is_short = 0 < length < FIXED_LENGTH and len(lengths) > 1 and network.classes > 2
+    if isinstance(network.recipe.train.loss, CrossEntropy) and is_fixed and is_short:
         yield Finding(
             Severity.WARNING,
-            _("The logits of each image have length 1, so that no class can become probable"),
+            _("The logits of each image have length {length:.3g}, so that no class can become probable", length=length),
             _("Remove the normalisation of the outputs, or multiply them by a scale, such as 10 or a parameter"),
             {"largest": float(network.first_step.logits.max())},
         )

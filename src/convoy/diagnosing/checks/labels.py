@@ -53,7 +53,7 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
         best = max(right, key=lambda way: int(right[way].sum()))
         gained, lost = int((right[best] & ~unchanged).sum()), int((unchanged & ~right[best]).sum())
         evidence = (gained - lost) / max(1.0, np.sqrt(gained + lost))
-        if evidence > MIN_EVIDENCE:
+        if evidence > MIN_EVIDENCE and right[best].mean() > ALSO_RIGHT * _accuracy_in_training(images):
             yield Finding(
                 Severity.ERROR,
                 _(
@@ -87,6 +87,22 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
         one, other = np.unravel_index(int(evidence.argmax()), evidence.shape)
         # With correct labels, one of two confused classes may have few correct predictions, but not both.
         both = min(confusion[one, other] - confusion[one, one], confusion[other, one] - confusion[other, other])
+        if (renamed := _renamed(confusion)) is not None and renamed > ALSO_RIGHT * _accuracy_in_training(images):
+            before = float(np.diag(confusion).sum() / len(labels))
+            yield Finding(
+                Severity.ERROR,
+                _(
+                    "The classes of the {part} labels are probably in another order: a classifier of training images "
+                    "is right for {before:.1%} of {n:,} images, and for {after:.1%} if the classes are renamed",
+                    part=name,
+                    before=before,
+                    n=len(labels),
+                    after=renamed,
+                ),
+                _("Compare the order of the class names in both sets"),
+                {"part": name, "accuracy": before, "accuracy_renamed": renamed},
+            )
+            continue
         if not (evidence[one, other] > MIN_EVIDENCE and both > 0):
             continue
         after = (np.diag(confusion).sum() - right[one, other] + swapped[one, other]) / len(labels)
@@ -106,6 +122,18 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
                 _("Compare the order of the class names in both sets"),
                 {"part": name, "swapped": int(swapped[one, other]), "right": int(right[one, other])},
             )
+
+
+def _renamed(confusion: np.ndarray) -> float | None:
+    """Returns the accuracy if each label gets the class that is predicted most, or None if at most two classes move."""
+    from scipy.optimize import linear_sum_assignment
+
+    _rows, classes = linear_sum_assignment(-confusion)
+    moved = np.flatnonzero(classes != np.arange(len(classes)))
+    gained = confusion[moved, classes[moved]].sum() - confusion[moved, moved].sum()
+    evidence = gained / np.sqrt(max(1, confusion[moved, classes[moved]].sum() + confusion[moved, moved].sum()))
+    accuracy = confusion[np.arange(len(classes)), classes].sum() / confusion.sum()
+    return float(accuracy) if len(moved) > 2 and evidence > MIN_EVIDENCE else None
 
 
 def random_labels(images: Images) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from convoy.text import gettext as _
 MAX_DECAY = 0.01  # learning rate times weight decay, the share of the weights that a step removes; common: 1e-5 to 5e-5
 MAX_MOMENTUM = 0.999  # common: 0.9 to 0.99
 MAX_SMOOTHING = 0.5  # common: 0.1
+MIN_LAYER_DECAY = 0.1  # common are 0.65 to 0.9
 MOST_HELD_OUT = 0.5  # of the images, common are 0.1 to 0.2
 MIN_CLIP_NORM = 1e-3  # common: 0.1 to 10
 
@@ -86,6 +87,7 @@ def extreme_values(recipe: Recipe) -> Iterator[Finding]:
     extremes = [
         ("optim.momentum", momentum, momentum >= MAX_MOMENTUM, "0.9–0.99"),
         ("train.loss.label_smoothing", smoothing, smoothing >= MAX_SMOOTHING, "0.1"),
+        ("optim.layer_decay", optim.layer_decay, optim.layer_decay < MIN_LAYER_DECAY, "0.65–0.9"),
         ("train.clip_norm", train.clip_norm, 0 < train.clip_norm <= MIN_CLIP_NORM, "0.1–10"),
     ]
     for key, value, is_extreme, common in extremes:
