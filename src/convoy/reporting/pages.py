@@ -18,6 +18,7 @@ from convoy.run_contents import state_name
 from convoy.runs import Run, Study
 from convoy.stats import wilson
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.numbers import interval
 
 TILES = 24  # images per gallery
@@ -49,7 +50,7 @@ def run_page(run: Run, folder: Path) -> Page:
     )
     return Page(
         kicker=sections.kicker(_("Run"), run.name, [view]),
-        title=_("{label} on {data}, seed {seed}", label=view.label, data=view.data.name, seed=view.seed),
+        title=_("{label} on {data}, seed {seed}", label=label_text(view.label), data=view.data.name, seed=view.seed),
         sentence=_run_sentence(view, part),
         caveats=tuple(_run_caveats(view, part)),
         tables=first_tables,

@@ -14,6 +14,7 @@ from convoy.runs import Study
 from convoy.studies.search import figures, words
 from convoy.studies.search.finding import Pruner, SearchFinding, State, Trial
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.lists import listed
 
 TILES = 12
@@ -28,7 +29,7 @@ def page(study: Study, finding: SearchFinding, folder: Path) -> Page:
     keys = listed(names) if len(names) < 4 else _("{n} keys", n=len(names))
     return Page(
         kicker=sections.kicker(_("Search"), study.name, views),
-        title=_("Search over {keys}: {label} on {data}", keys=keys, label=label, data=finding.data),
+        title=_("Search over {keys}: {label} on {data}", keys=keys, label=label_text(label), data=finding.data),
         sentence=words.sentence(finding),
         caveats=tuple(words.caveats(finding)),
         tables=(_winner_table(finding),),
