@@ -352,9 +352,12 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
 
 def _unit_vectors(network: Network) -> Iterator[Finding]:
     """Finds logits of the same length, such as 1 or that of a layer norm, so that no class can become probable."""
-    lengths = network.first_step.logits.norm(dim=1)
+    logits = network.first_step.logits
+    lengths = logits.norm(dim=1)
+    if float((logits - logits[:1]).norm(dim=1).max()) < 0.1 * float(lengths[0]):
+        return  # nearly the same logits for all images
     length, is_fixed = float(lengths.mean()), bool((lengths - lengths[0]).abs().max() < 1e-3 * lengths[0])
-    is_short = 0 < length < FIXED_LENGTH and len(lengths) > 1 and network.classes > 2
+    is_short = 0 < length < FIXED_LENGTH and network.classes > 2
     if isinstance(network.recipe.train.loss, CrossEntropy) and is_fixed and is_short:
         yield Finding(
             Severity.WARNING,
