@@ -95,8 +95,8 @@ def locate(argument: str | Path, out: str | Path = DEFAULT_OUT, kind: type[Run] 
     """Finds a run or study by its path, or in OUT by its name or a unique part of the name.
 
     A part consists of one or more of the name's words, which are separated by hyphens. The last word of a run's name,
-    its fingerprint, may be abbreviated. If both a run
-    and a study match, `kind` is preferred. Raises ValueError without a match, AmbiguousNameError for several.
+    its fingerprint, may be abbreviated. If both a run and a study match, `kind` is preferred.
+    Raises ValueError without a match, AmbiguousNameError for several.
     """
     if str(argument).startswith(HUB):
         from convoy.exporting import hub
@@ -179,7 +179,7 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
 def recipe_to_train(
     recipe: Recipe | str | Path | None, options: Mapping[str, Any], dataset: DataSet | None = None
 ) -> Recipe:
-    """Like `recipe_of`, with batch size and epochs adapted to few images of the user's own, unless they are set.
+    """Like `recipe_of`, but adapts batch size and epochs to a small data set of the user's own, unless they are set.
 
     `dataset`: the data, if the option `data` is not a name that can be loaded.
     """
@@ -343,7 +343,7 @@ def _use_of(file: Path) -> str:
 
 
 def weights_file(init: Run | str | Path | None, out: str | Path) -> str | None:
-    """Returns the absolute path of the weights of a run, a run's name or a file."""
+    """Returns the absolute path of a weights file. `init`: a run, the name of a run, or a weights file."""
     if init is None:
         return None
     if not isinstance(init, Run) and Path(init).is_file() and Path(init).suffix not in WEIGHTS:

@@ -45,7 +45,10 @@ class Trace:
 
 
 def trace(module: nn.Module, image: torch.Tensor) -> Trace:
-    """Records a pass of `image` (1, C, H, W) in evaluation mode. The FLOPs of the calls sum to those of the network."""
+    """Records the forward pass of `image` (1, C, H, W) in evaluation mode.
+
+    The FLOPs of the calls sum to those of the network.
+    """
     recorder = _Recorder(module, image)
     with evaluating(module), torch.no_grad(), countable_attention(), recorder.hooked(module), recorder:
         module(image)

@@ -88,7 +88,7 @@ def map_numbers(explanation: Explanation, arrays: Arrays, points: np.ndarray) ->
 
 
 def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str] | None) -> None:
-    """Draws points in the colour and mark of their class. Mistakes have a ring; if there are many, an open mark.
+    """Draws points in the colour and with the marker of their class. Mistakes have a ring; if many, a hollow marker.
 
     Without axis labels, the classes are labelled if there are few mistakes.
     """
@@ -117,7 +117,7 @@ def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str
 
 
 def _open(axes: Axes, points: np.ndarray, mark: str, colour: str, *, size: float, width: float) -> None:
-    """Draws open marks at points [N, 2]."""
+    """Draws hollow markers at points [N, 2]."""
     x, y = points.T
     axes.plot(
         x, y, mark, linestyle="none", markerfacecolor="none", markeredgecolor=colour, markeredgewidth=width,

@@ -116,8 +116,8 @@ def attribution_table(explanation: Explanation) -> Table:
 def completeness(explanation: Explanation) -> str:
     changes = [abs(each.change) for image in explanation.examples for each in image.attributions]
     return _(
-        "The attributions of {n} pairs of image and class add up to the change of the output from a black image, with "
-        "an error of at most {error}; the largest change is {change}.",
+        "For {n} pairs of image and class, the sum of the attributions equals the difference between the outputs for "
+        "the image and for a black image, with an error of at most {error}. The largest difference is {change}.",
         n=len(changes),
         error=plain(explanation.largest_error),
         change=plain(max(changes)),

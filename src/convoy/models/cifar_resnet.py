@@ -2,7 +2,7 @@
 
 Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, section 4.2.
 https://arxiv.org/abs/1512.03385
-Differs from the paper: nothing by default. A shortcut between different shapes takes every second pixel and appends
+Differences from the paper: none by default. A shortcut between different shapes takes every second pixel and appends
 zero channels, without parameters (the paper's option A); `shortcut = "projection"` is its option B. `depth` can be any
 6n + 2. Initial weights follow He et al. 2015 (arXiv 1502.01852). Without a norm, activations double from block to
 block, so use `norm = "none"` with at most 32 layers.

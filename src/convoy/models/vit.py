@@ -2,7 +2,7 @@
 
 Paper: Dosovitskiy et al., "An Image Is Worth 16x16 Words", 2020. https://arxiv.org/abs/2010.11929
 The size: Touvron et al., "Training Data-Efficient Image Transformers", 2020. https://arxiv.org/abs/2012.12877
-Differs from the paper: patches of 4x4 pixels instead of 16x16, so that 28 pixels give 49 tokens; images whose size is
+Differs from the paper: patches of 4x4 pixels instead of 16x16, so 28x28 pixels give 49 tokens; images whose size is
 not a multiple of the patch size are zero-padded at the right and bottom; `drop_rate` is 0 by default and does not apply
 to the attention weights. `readout = "mean"` classifies the mean of the patch tokens, without a class token.
 Initialisation as in timm: normal weights with standard deviation 0.02 in linear layers and positions, biases zero.

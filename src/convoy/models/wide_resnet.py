@@ -1,7 +1,7 @@
 """Wide and shallow residual networks for CIFAR.
 
 Paper: Zagoruyko and Komodakis, "Wide Residual Networks", 2016. https://arxiv.org/abs/1605.07146
-Differs from the paper: nothing by default. `drop_rate` is the paper's dropout between the two convolutions of a block
+Differences from the paper: none by default. `drop_rate` is the paper's dropout between the two convolutions of a block
 (0.3 on CIFAR, 0.4 on SVHN). `depth` can be any 6n + 4, `widen_factor` any integer. Initial weights follow He et al.
 2015 (arXiv 1502.01852).
 """

@@ -19,7 +19,7 @@ from convoy.text import ngettext
 Metrics = Sequence[EpochMetrics]
 Axis = Literal["step", "seconds"]
 WINDOW = 10  # steps over which the losses of several models are smoothed
-POINTS = 300  # number of points of such a line
+POINTS = 300  # of a line of smoothed losses
 
 
 class Curve(NamedTuple):

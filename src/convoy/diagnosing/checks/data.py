@@ -63,8 +63,8 @@ def pixel_range(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "The largest pixel value of the {part} images is {value}, that of the training images "
-                    "{train}: their scales differ",
+                    "The largest pixel value is {value} in the {part} images and {train} in the training images: "
+                    "their scales differ",
                     part=name,
                     value=value,
                     train=train,
@@ -169,8 +169,8 @@ def class_balance(images: Images) -> Iterator[Finding]:
     yield Finding(
         Severity.WARNING if ratio >= VERY_UNBALANCED and not _is_weighted(images) else Severity.HINT,
         _(
-            "Classes have {smallest:,} to {largest:,} training images: always predicting the largest class is correct "
-            "for {share:.1%}",
+            "Classes have {smallest:,} to {largest:,} training images: always predicting the largest class gives "
+            "an accuracy of {share:.1%}",
             smallest=int(present.min()),
             largest=int(present.max()),
             share=counts.max() / counts.sum(),
@@ -221,7 +221,7 @@ def labels_in_file_order(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _("The training images are sorted by class"),
-            _("Convoy shuffles and stratifies; a tool that splits off the end of the list would split off classes"),
+            _("Convoy shuffles and stratifies. A tool that tests on the end of the list gets only some classes"),
             {"images": len(labels)},
         )
 
@@ -316,10 +316,10 @@ def _validation_in_test(images: Images) -> Iterator[Finding]:
 
 
 def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Returns indices of a part's images in training: with the same pixels, and with the same pixels or picture.
+    """Finds a part's images that are also in training. Returns the indices of exact copies, and of all copies.
 
-    The same picture (possibly mirrored) is searched only among at most MAX_COMPARED images; the third value states
-    whether it was.
+    All copies include near duplicates (possibly mirrored), which are searched only among at most MAX_COMPARED images.
+    The third value states whether they were searched.
     """
     train, part = images.train.images, images.parts[name].images
     if len(train) + len(part) > MAX_COMPARED:

@@ -13,7 +13,7 @@ from convoy.runs import Run, Study
 from convoy.text import gettext as _
 
 MIN_STEPS = 100  # needed for smoothing; determines the number of epochs
-ERRORS_OF_A_FALL = 10  # minimum fall in standard errors of a smoothed loss; noise alone falls by 4 over 25 windows
+ERRORS_OF_A_FALL = 10  # minimum decrease in standard errors of the smoothed loss; noise alone: 4 over 25 windows
 CURVE_POINTS = 300
 
 
@@ -77,7 +77,7 @@ def recompute(stated: LrRangeFinding, study: Study) -> LrRangeFinding:
 
 
 def smoothed(loss: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns the centred mean over 1/25 of the run, and the standard error of such a mean."""
+    """Returns the centred moving average over 1/25 of the run, and the standard error of one average."""
     width = max(5, len(loss) // 25)
     means = np.convolve(loss, np.full(width, 1 / width), mode="valid")
     middle = np.clip(np.arange(len(loss)) - width // 2, 0, len(means) - 1)  # the ends use the nearest full window

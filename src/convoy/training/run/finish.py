@@ -77,7 +77,7 @@ def close(state: TrainingState, rule: StopRule, sentence: str) -> None:
 
 def delete_checkpoints(run: Run) -> None:
     """Deletes the checkpoints: with the optimizer's state, they are several times as large as the weights."""
-    for _attempt in range(2):  # the second one if another program had a file open
+    for _attempt in range(2):  # twice, because another program may have a file open
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
@@ -185,7 +185,7 @@ def reported_flops(flops: int, plan: Plan) -> int:
 def _score_part(run: Run, plan: Plan, module: nn.Module, part: str, images: ImageSet, *, epoch: int) -> ScoredPart:
     """Scores a part and writes its predictions and images for the report.
 
-    The predictions have the predicted classes if they are not the argmax of the logits.
+    Predicted classes are written only if they differ from the argmax of the logits.
     """
     scored = score_part(plan, module, part, images, epoch=epoch)
     arrays = {f"{part}_logits": scored.logits, f"{part}_labels": scored.images.labels}

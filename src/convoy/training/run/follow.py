@@ -89,7 +89,7 @@ def lead(events: Iterator[Event], ranks: Ranks) -> Iterator[Event]:
 
 
 def follow(recipe: Recipe, ranks: Ranks) -> Path | None:
-    """Trains with rank 0 until it ends. Returns the path of the finished run; None if it was interrupted or failed."""
+    """Trains until rank 0 announces the end. Returns the path of the run; None if it was interrupted or failed."""
     with _ignoring_signals(), denormals_as_zero(), restored_threads():
         try:
             plan = plan_together(recipe, ranks)
@@ -137,7 +137,7 @@ def score_together(plan: Plan, module: nn.Module, epoch: int, ranks: Ranks) -> S
 
 
 def _predict_together(ranks: Ranks, module: nn.Module, images: np.ndarray, normaliser: Normalise) -> np.ndarray:
-    """Like `predict`, with the same batches."""
+    """Returns what `predict` returns; the ranks share its batches."""
     size = images_per_batch(images)
     first, last = (batch * size for batch in ranks.share(-(-len(images) // size)))
     own = predict(module, images[first:last], normaliser) if first < last else None
