@@ -73,7 +73,7 @@ def _check_security(address: str, session: Session) -> None:
         raise ValueError(
             _(
                 "--where {where}: {address} has no TLS, so anyone on its network can execute code on its "
-                "workers; start it by `convoy cluster start`, or use --insecure on a network that you "
+                "workers; start it with `convoy cluster start`, or use --insecure on a network that you "
                 "trust",
                 where=session.where,
                 address=address,
