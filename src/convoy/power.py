@@ -65,9 +65,9 @@ def detectable_by_mcnemar(discordant: int, n: int) -> float | None:
 
 
 def detectable_share(share: float, n: int) -> float:
-    """Returns the distance of a proportion of n images from a number that a test at 5 % detects with 80 % power.
+    """Returns the smallest difference between a proportion of n images and a fixed number that a test at 5 % detects.
 
-    Uses the normal approximation.
+    The power is 80 %. Uses the normal approximation.
     """
     return (Z + Z_POWER) * math.sqrt(share * (1 - share) / n)
 

@@ -135,7 +135,7 @@ def _status(files: Readable) -> Iterator[Contradiction]:
 
 
 def _warnings(files: Readable) -> int:
-    """Returns the minimum number of flags in status.json: one for limited data and, if it has any, one per fault."""
+    """Returns the minimum number of flags in status.json: one for limited data; one per fault if it has flags."""
     limited = files.data.limit is not None
     return limited + len(files.run.recipe.protocol.faults) if files.status.flags else int(limited)
 
@@ -194,8 +194,8 @@ def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) 
 
 
 def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
-    """Checks that each accuracy is the number of correct images divided by that of all, and that best epochs are the
-    most accurate."""
+    """Checks that each accuracy is the number of correct images divided by the number of images, and that best epochs
+    are the most accurate."""
     part = "test" if any(fault.info.selects_on_test for fault in run.recipe.protocol.faults) else "validation"
     most = -1.0
     for number, each in enumerate(metrics, start=1):

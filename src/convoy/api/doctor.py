@@ -93,7 +93,7 @@ def _subjects(subject: Any, options: Mapping[str, Any]) -> Iterator[TopicContent
 
 
 def _is_recipe(subject: Any) -> bool:
-    """Whether it is a built-in name or an existing file; not a folder, a data set or a run."""
+    """Whether the subject is a built-in name or an existing file; not a folder, a data set or a run."""
     from convoy.models import MODELS
     from convoy.recipe import Recipe
     from convoy.recipe.files import builtin_names

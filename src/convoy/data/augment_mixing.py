@@ -26,7 +26,7 @@ QUANTILES = 4096
 
 
 class MixUp(Mixer):
-    """Blends with another image (arXiv 1710.09412). Its own weight is drawn from Beta(alpha, alpha)."""
+    """Blends an image with another one (arXiv 1710.09412). The weight of the image is drawn from Beta(alpha, alpha)."""
 
     alpha: Annotated[float, Field(ge=0.01, le=100)] = 0.2  # small: mostly one of the two images; 1: uniform
 
@@ -38,8 +38,8 @@ class MixUp(Mixer):
 
 
 class CutMix(Mixer):
-    """Replaces a rectangle by that of another image (arXiv 1905.04899). Its fraction of the area, before clipping, is
-    drawn from Beta(alpha, alpha)."""
+    """Replaces a rectangle with that of another image (arXiv 1905.04899). The rectangle's fraction of the area, before
+    clipping, is drawn from Beta(alpha, alpha)."""
 
     draws: ClassVar[int] = 3
 

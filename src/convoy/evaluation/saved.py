@@ -175,7 +175,7 @@ def _check_corruptions(target: Run | Path, subject: _Subject) -> None:
         if not target.finished:
             raise ValueError(
                 _(
-                    "{path} is {state}: corruptions are scored for finished runs",
+                    "{path} is {state}: corruptions are scored only for finished runs",
                     path=target.path,
                     state=state_name(target.state),
                 )

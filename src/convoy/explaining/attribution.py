@@ -53,8 +53,8 @@ def integrated_gradients(
     """Attributes inputs (B, C, H, W), each for its class (B,), relative to a baseline (C, H, W) or (C, 1, 1).
 
     Computes the integral of the gradients along the straight line from the baseline to the input, times the difference
-    of both (Sundararajan et al. 2017, equation 1), by Gauss-Legendre quadrature with `steps` points. A batch can
-    contain points of several images.
+    between the two (Sundararajan et al. 2017, equation 1), by Gauss-Legendre quadrature with `steps` points. A batch
+    can contain points of several images.
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # of the interval from -1 to 1
     positions = torch.tensor((nodes + 1) / 2, dtype=x.dtype)

@@ -168,7 +168,7 @@ def _mark(look: palette.Look, label: str) -> Markup:
 
 
 def _strip_uri(strip: Strip, gallery: Gallery) -> str:
-    """Joins the samples of a class to one image, because a page with many small images loads slowly."""
+    """Joins the samples of a class into one image, because a page with many small images loads slowly."""
     columns = max(len(row.tiles) for row in gallery.strips)  # so that all images have the same width
     return data_uri(mosaic(strip.tiles, max(1, strip.tiles[0].image.shape[1] // 14), columns))
 

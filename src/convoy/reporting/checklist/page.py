@@ -47,7 +47,7 @@ def sentence(items: Sequence[Item]) -> str:
 
 
 def _file_name(link: str, folder: str) -> str:
-    """The last part of a link; the name of the folder for the folder itself."""
+    """Returns the last part of a link; for a link to the folder itself, the name of the folder."""
     return folder if link == "." else link.rpartition("/")[2]
 
 
