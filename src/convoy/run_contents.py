@@ -1,4 +1,4 @@
-"""The types of the files in a run folder. If an archived run did not record a value, it has its default."""
+"""The types of the files in a run folder. A value that an archived run did not record has its default."""
 
 from __future__ import annotations
 

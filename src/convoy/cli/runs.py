@@ -180,8 +180,8 @@ def export(call: Call, as_json: bool) -> None:
     if parity is not None:
         say(
             _(
-                "compared with the run on {n:,} images ({part}): the largest difference between two logits "
-                "is {difference:.1e} of the largest logit; the predicted class is the same for {agreeing:,}",
+                "compared with the run on {n:,} images ({part}): the logits differ by at most "
+                "{difference:.1e} of the largest logit; the predicted class is the same for {agreeing:,}",
                 n=parity.images,
                 part=part_name(parity.part),
                 difference=parity.difference,

@@ -23,9 +23,7 @@ class Parity:
 
     images: int
     part: str  # of the data that contains these images: "validation" or "train"
-    difference: (
-        float  # largest absolute difference between two logits / largest absolute logit, over all images and classes
-    )
+    difference: float  # largest absolute difference of a logit / largest absolute logit, over all images and classes
     agreeing: int  # images with the same predicted class
     rounding: float | None = None  # the same difference between float32 and float64 in PyTorch; None: not needed
 

@@ -61,8 +61,8 @@ def check(run: Run, network: nn.Module, exported: Callable[[np.ndarray], np.ndar
     if rounding is not None and not difference <= ROUNDING * rounding:
         raise ValueError(
             _(
-                "{path}: the exported network differs from the trained one: on {n:,} images, the largest "
-                "difference between two logits is {difference:.2g} of the largest logit; limit: {limit:g}",
+                "{path}: the exported network differs from the trained one: on {n:,} images, the logits "
+                "differ by up to {difference:.2g} of the largest logit; limit: {limit:g}",
                 path=run.path,
                 n=len(images.pixels),
                 difference=difference,

@@ -119,7 +119,7 @@ def filter_tiles(filters: np.ndarray, max_tiles: int) -> tuple[Tile, ...]:
 
 
 def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
-    """Joins tiles to one row, uint8 [H, W, 4], `gap` transparent pixels apart and at least `columns` tiles wide."""
+    """Joins tiles into one row, uint8 [H, W, 4], `gap` transparent pixels apart and at least `columns` tiles wide."""
     height, width = tiles[0].image.shape[1:]
     picture = np.zeros((height, max(columns, len(tiles)) * (width + gap) - gap, 4), dtype=np.uint8)
     for i, tile in enumerate(tiles):
