@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy.stats import t as student
 from tests.conftest import NET
 
 import convoy
-from convoy import api, archive, cli
+from convoy import api, archive, cli, text
 from convoy.data import load, prepare
 from convoy.data.batches import Normaliser
 from convoy.evaluation.load import network_of
@@ -268,6 +269,14 @@ def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
     assert "plain t interval" in markdown
     for name in ("cv_accuracy", "curves", "confusion", "hardest"):
         assert (study.path / "figures" / f"{name}.png").stat().st_size > 3_000
+
+
+def test_chinese_page_translates_the_folds_and_counts_images_with_a_measure_word(study: Study) -> None:
+    with text.in_language("zh_CN"):
+        page = api.report(study).read_text()
+    assert "第 1/3 折" in page
+    assert not re.search(r"fold \d+ of", re.sub(r"<svg.*?</svg>|<pre.*?</pre>", "", page, flags=re.DOTALL))
+    assert '300 <span class="note">张</span>' in page
 
 
 def test_page_with_more_folds_than_colours_has_one_line_per_repeat(

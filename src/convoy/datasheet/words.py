@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convoy.datasheet.summary import About, DataSummary, DuplicateCounts, Part
 from convoy.reporting.content import Field, Table, TextField, table_of
+from convoy.reporting.tables import images_unit
 from convoy.text import gettext as _
 from convoy.text import translated
 from convoy.text.lists import listed
@@ -127,7 +128,7 @@ def parts_table(summary: DataSummary) -> Table:
 def classes_table(summary: DataSummary) -> Table:
     def columns(name: str, part: Part) -> tuple[Field[int], Field[int]]:
         return (
-            Field(part_name(name), lambda label: f"{part.per_class[label]:,}", _("images")),
+            Field(part_name(name), lambda label: f"{part.per_class[label]:,}", images_unit()),
             Field(
                 _("Share of {part}", part=part_name(name)),
                 lambda label: _percent(part.per_class[label], part.images),

@@ -18,6 +18,7 @@ from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
 from convoy.reporting.forks import Writer
 from convoy.text import gettext as _
 from convoy.text import page_language
+from convoy.text.labels import label_text
 from convoy.text.wrap import typeset
 
 FIGURES = (Chart, Gallery, Drawing, Scene3D)  # blocks with a figure number
@@ -80,6 +81,7 @@ def html_context(page: Page, charts: Mapping[str, str], *, in_cell: bool) -> dic
         "prose": _prose,
         "full_stop": full_stop,
         "breakable": _breakable,
+        "label_text": label_text,
         "panels": lambda chart: [
             Markup(svg) for svg in canvas.inline_panels(chart, charts[chart.name], f"f-{chart.name}")
         ],

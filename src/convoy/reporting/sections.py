@@ -162,7 +162,7 @@ def _strips(firsts: Sequence[RunView], name: str, tiles: int) -> tuple[Strip, ..
     for view in firsts[:MAX_STRIPS]:
         strip_tiles = images_.gallery_tiles(view.gallery, name, view.classes, tiles)
         if strip_tiles:
-            title = _("{label}, seed {seed}", label=view.label, seed=view.seed) if len(firsts) > 1 else ""
+            title = _("{label}, seed {seed}", label=label_text(view.label), seed=view.seed) if len(firsts) > 1 else ""
             strips.append(Strip(title, strip_tiles, model=view.label))
     return tuple(strips)
 
@@ -200,7 +200,7 @@ def data(groups: Groups) -> Section:
 def _filters(groups: Groups) -> Gallery | None:
     strips = tuple(
         Strip(
-            _("{label}: {height} × {width}", label=label, height=weights.shape[2], width=weights.shape[3]),
+            _("{label}: {height} × {width}", label=label_text(label), height=weights.shape[2], width=weights.shape[3]),
             images_.filter_tiles(weights, FILTERS),
             model=label,
         )

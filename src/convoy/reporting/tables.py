@@ -18,6 +18,7 @@ from convoy.reporting.words import accuracy_title
 from convoy.run_contents import ClassScore, Cost, Environment, Score, part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
+from convoy.text import ngettext
 from convoy.text.labels import label_text
 from convoy.text.numbers import compact, fixed, plain
 
@@ -32,7 +33,7 @@ def scores_table(view: RunView) -> Table:
     fields: list[Field[tuple[str, Score]]] = [
         TextField(_("Part"), lambda row: part_name(row[0])),
         Field(_("Accuracy"), lambda row: Cell(*wilson(row[1].correct, row[1].n).parts(scale=100)), "%"),
-        Field(_("Correct"), lambda row: correct_cell(row[1]), _("images")),
+        Field(_("Correct"), lambda row: correct_cell(row[1]), images_unit()),
         *(Field(_("Top {k}", k=k), partial(_top, k=k), "%") for k in tops),
         Field(_("Loss"), lambda row: _text(row[1].loss, partial(fixed, digits=4))),
         Field(_("Macro F1"), lambda row: _text(row[1].macro_f1, partial(fixed, digits=4))),
@@ -40,6 +41,11 @@ def scores_table(view: RunView) -> Table:
     ]
     note = _("Ranges: 95 % intervals over images (Wilson). Loss: mean of the recipe's loss over images.")
     return table_of(fields, scores.items(), note)
+
+
+def images_unit(n: int = 2) -> str:
+    """The unit of a number of images. In Chinese, it is not the word for images."""
+    return ngettext("image", "images", n)
 
 
 def correct_cell(score: Score) -> Cell:

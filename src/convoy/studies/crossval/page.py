@@ -106,7 +106,9 @@ def _summary(finding: CrossvalFinding) -> Table:
         TextField("", lambda row: Cell(row[0], bold=row is rows[0])),
         Field(_("Accuracy"), lambda row: Cell(*row[1].parts(scale=100), bold=row is rows[0]), "%"),
         Field(_("Spread"), lambda row: "" if row[1].sd is None else f"{100 * row[1].sd:.2f}", _("sd, points")),
-        Field("n", lambda row: Cell(f"{row[1].n:,}", _("images") if row[1].over_images else _("folds"))),
+        Field(
+            "n", lambda row: Cell(f"{row[1].n:,}", tables.images_unit(row[1].n) if row[1].over_images else _("folds"))
+        ),
     ]
     note = _(
         "±: half-width of the 95 % interval. Corrected: for the training images that folds share (Nadeau and Bengio "
@@ -126,9 +128,9 @@ def _folds(finding: CrossvalFinding, views: Sequence[RunView], folder: Path, lin
         *([Field(_("Repeat"), lambda row: str(row[0].repeat + 1))] if finding.repeats > 1 else []),
         Field(_("Seed"), lambda row: str(row[0].seed)),
         Field(_("Accuracy"), lambda row: Cell(*row[0].accuracy.parts(scale=100)), "%"),
-        Field(_("Correct"), lambda row: tables.correct_cell(row[1].scores[FOLD]), _("images")),
-        Field(_("Trained on"), lambda row: f"{row[1].data.counts['train']:,}", _("images")),
-        Field(_("Validation"), lambda row: f"{row[0].validation_images:,}", _("images")),
+        Field(_("Correct"), lambda row: tables.correct_cell(row[1].scores[FOLD]), tables.images_unit()),
+        Field(_("Trained on"), lambda row: f"{row[1].data.counts['train']:,}", tables.images_unit()),
+        Field(_("Validation"), lambda row: f"{row[0].validation_images:,}", tables.images_unit()),
         Field(_("Best epoch"), lambda row: tables.best_epoch_cell(row[1])),
         Field(_("Training"), lambda row: "" if (value := row[1].cost.train_seconds) is None else plain(value), "s"),
         TextField(_("Run folder"), lambda row: tables.run_cell(row[1], folder)),
