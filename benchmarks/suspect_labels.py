@@ -28,7 +28,7 @@ class Sample(NamedTuple):
     epochs: int
 
 
-SAMPLES = {"mnist": Sample((0, 1, 2), "fast_mnist_cnn", 6), "cifar10": Sample((0,), "basic_cnn", 8)}
+SAMPLES = {"mnist": Sample((0, 1, 2, 3), "fast_mnist_cnn", 6), "cifar10": Sample((0, 1), "basic_cnn", 8)}
 
 
 def make(folder: Path, data: str) -> None:

@@ -213,18 +213,33 @@ def test_accuracy_is_also_computed_without_test_images_that_are_training_images(
     assert part(10, 0).classes == CLASSES
 
 
-def noisy_outputs(share: float, images: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns outputs of a network with 95 % accuracy, labels with a share of wrong ones, and the true labels."""
-    draw = np.random.default_rng(0)
-    true = draw.integers(10, size=images)
+def noisy_outputs(share: float, signal: float = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns outputs of a network, labels with a share of wrong ones, and the true labels, of 2,000 images.
+
+    The true labels are drawn from the probabilities of a calibrated network, whose outputs are then divided by 3.
+    """
+    draw, images = np.random.default_rng(0), 2000
+    logits = draw.normal(0, 1, (images, 10))
+    logits[np.arange(images), draw.integers(10, size=images)] += signal
+    likely = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    true = np.array([draw.choice(10, p=each) for each in likely])
     given = np.where(draw.random(images) < share, (true + draw.integers(1, 10, images)) % 10, true)
-    seen = np.where(draw.random(images) < 0.05, draw.integers(10, size=images), true)
-    logits = draw.normal(0, 0.8, (images, 10))
-    logits[np.arange(images), seen] += 4 * (1 - share)
-    return logits, given, true
+    return logits / 3, given, true
 
 
+@pytest.mark.parametrize("signal", [2.5, 4, 8])  # accuracies of 51, 78 and 99 %
 @pytest.mark.parametrize("share", [0.2, 0.4])
+def test_probabilities_that_labels_are_wrong_are_calibrated(share: float, signal: float) -> None:
+    logits, given, true = noisy_outputs(share, signal)
+    suspects, wrong = find_suspects(logits, given), given != true
+    assert suspects.share == pytest.approx(wrong.mean(), abs=0.05)
+    assert len(suspects.flagged) > 0.1 * len(given)
+    assert np.all(np.diff(suspects.probability[suspects.flagged]) <= 0)
+    for each in (suspects.flagged, suspects.flagged[:100]):
+        assert suspects.probability[each].mean() == pytest.approx(wrong[each].mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2])
 def test_suspect_labels_have_a_higher_f1_than_the_rule_that_the_prediction_differs_from_the_label(share: float) -> None:
     logits, given, true = noisy_outputs(share)
     suspects, wrong = find_suspects(logits, given), given != true
@@ -232,8 +247,15 @@ def test_suspect_labels_have_a_higher_f1_than_the_rule_that_the_prediction_diffe
     def f1(flagged: np.ndarray) -> float:
         return float(2 * (flagged & wrong).sum() / (flagged.sum() + wrong.sum()))
 
-    assert f1(suspects.probability > 0.5) >= f1(logits.argmax(1) != given)
-    assert len(suspects.flagged) == pytest.approx(share * len(given), rel=0.3)
+    assert f1(suspects.probability > 0.5) > f1(logits.argmax(1) != given)
+
+
+@pytest.mark.parametrize("signal", [2.5, 4, 8])
+def test_correct_labels_are_not_suspect_whatever_the_accuracy_of_the_network(signal: float) -> None:
+    logits, _given, true = noisy_outputs(0, signal)
+    suspects = find_suspects(logits, true)
+    assert len(suspects.flagged) <= 2
+    assert suspects.share < 0.02
 
 
 def test_suspect_labels_of_a_cross_validation_are_listed_by_their_index(tmp_path: Path) -> None:

@@ -1,22 +1,25 @@
 """Finds labels that are probably wrong from the outputs of networks that were not trained on the images.
 
-The score of a label is the log ratio of the probability of the most probable other class to that of the label. The
-scores of correct and of wrong labels are modelled by a mixture of two normal distributions with a common standard
-deviation, fitted by expectation maximisation. It gives the fraction of wrong labels and the probability that a label is
-wrong; Arazo et al. (2019, "Unsupervised Label Noise Modeling and Loss Correction") do the same with the training loss.
-Unlike the rule "prediction ≠ label", it uses the size of the disagreement: even a network trained on wrong labels
-rarely disagrees strongly with a correct label.
+The model has two parameters. A label is wrong with probability `share`, and then each other class is equally probable
+(Patrini et al. 2017, "Making Deep Neural Networks Robust to Label Noise: A Loss Correction Approach", with one value
+for all classes). A correct label has the probability softmax(logits / temperature) (Guo et al. 2017, "On Calibration
+of Modern Neural Networks"). Share and temperature are fitted to the given labels by maximum likelihood, and Bayes'
+rule gives the probability that a label is wrong. Unlike the rule "prediction ≠ label", this uses how confident the
+network is, and how far its confidence can be trusted: a weak network disagrees with many correct labels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-ROUNDS = 200
-START_QUANTILES = (0.25, 0.95)  # of the scores: the first means of the two groups
-MIN_PROBABILITY = 1e-9
+# The first values that are tried: logarithm of 1 / temperature, and log odds of a wrong label.
+SHARPNESS, ODDS = (-1.0, 0.0, 1.0, 2.0), (-5.0, -2.0, -0.5)
+MIN_ODDS = -12.0  # with fewer wrong labels, the likelihood no longer changes
+STEPS = 200
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Suspects:
 
     probability: np.ndarray  # float64 [N]: that the given label is wrong
     suggested: np.ndarray  # int64 [N]: the most probable other class
+    share: float  # estimated share of wrong labels
 
     @property
     def flagged(self) -> np.ndarray:
@@ -38,29 +42,25 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
 
     `logits` [N, K] are of networks that were not trained on these images; `labels` int64 [N].
     """
-    shifted = (logits - logits.max(1, keepdims=True)).astype(np.float64)
-    likely = np.exp(shifted)
-    likely /= likely.sum(1, keepdims=True)
-    rows = np.arange(len(labels))
-    label_scores = likely[rows, labels]
-    others = likely.copy()
-    others[rows, labels] = 0
-    scores = np.log(others.max(1) + MIN_PROBABILITY) - np.log(label_scores + MIN_PROBABILITY)
-    # Wrong labels are the group with the larger scores; for them, another class must be more probable than the label.
-    probability = np.where(scores > 0, _of_larger_group(scores), 0.0)
-    return Suspects(probability, others.argmax(1))
+    from scipy.optimize import minimize
+    from scipy.special import expit
 
+    rows, shifted = np.arange(len(labels)), (logits - logits.max(1, keepdims=True)).astype(np.float64)
 
-def _of_larger_group(scores: np.ndarray) -> np.ndarray:
-    """Returns the probability that a score belongs to the group with the larger mean."""
-    means, shares = np.quantile(scores, START_QUANTILES), np.array([0.8, 0.2])
-    deviation = scores.std() / 2 + 1e-6
-    for _round in range(ROUNDS):
-        exponent = -0.5 * np.square((scores[:, None] - means) / deviation) + np.log(shares + 1e-12)
-        weights = np.exp(exponent - exponent.max(1, keepdims=True))
-        weights /= weights.sum(1, keepdims=True)
-        totals = weights.sum(0) + 1e-12
-        shares, means = totals / len(scores), (weights * scores[:, None]).sum(0) / totals
-        deviation = np.sqrt((weights * np.square(scores[:, None] - means)).sum() / len(scores)) + 1e-6
-    larger: np.ndarray = weights[:, int(means.argmax())]
-    return larger
+    def correct_and_wrong(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Returns the probability of each given label as a correct one and as a wrong one, and the share."""
+        likely = np.exp(np.exp(parameters[0]) * shifted)
+        given = likely[rows, labels] / likely.sum(1)
+        share = float(expit(max(parameters[1], MIN_ODDS)))
+        return (1 - share) * given, share * (1 - given) / (logits.shape[1] - 1), share
+
+    def loss(parameters: np.ndarray) -> float:
+        correct, wrong, _share = correct_and_wrong(parameters)
+        return -float(np.log(correct + wrong + TINY).mean())
+
+    start = min((np.array(each) for each in product(SHARPNESS, ODDS)), key=loss)
+    fit = minimize(loss, start, method="Nelder-Mead", options={"maxiter": STEPS})
+    correct, wrong, share = correct_and_wrong(fit.x)
+    others = shifted.copy()
+    others[rows, labels] = -np.inf
+    return Suspects(wrong / (correct + wrong + TINY), others.argmax(1), share)
