@@ -251,6 +251,22 @@ def test_a_killed_scheduler_is_one_error_and_the_same_command_continues_with_a_n
         waiting.check_resumed([event for _, event in execute([waiting.recipe], session, where="cluster")], tmp_path)
 
 
+def test_a_scheduler_that_ends_while_the_driver_connects_is_one_error(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "scheduler.json"
+    with own_cluster(file) as scheduler:
+
+        def end_scheduler(address: str, session: Session) -> None:
+            scheduler.kill()
+            scheduler.join()
+
+        monkeypatch.setattr("convoy.studies.cluster_connect._check_security", end_scheduler)
+        session = Session(tmp_path / "there", where=f"dask-file:{file}")
+        with pytest.raises(ValueError, match="no scheduler answers"):
+            list(execute([recipe_of("lenet", stripes, 1)], session, where="cluster"))
+
+
 @contextmanager
 def own_cluster(file: Path) -> Iterator[BaseProcess]:
     """A scheduler, which is yielded, and its worker."""

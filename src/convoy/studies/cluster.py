@@ -24,6 +24,7 @@ from itertools import chain
 import filelock
 from distributed import Client, Future
 from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from convoy.data import PreparedDataCache
@@ -98,7 +99,7 @@ def on_cluster(
         driver = _Driver(client, session, until, prune, data)
         try:
             yield from driver.events(chain([(position, recipe)], jobs), position)
-        except ClosedClientError:
+        except (ClosedClientError, CommClosedError):
             raise _scheduler_lost() from None
         finally:
             driver.close()

@@ -29,14 +29,13 @@ def connected(session: Session) -> Iterator[Client]:
     assert where is not None
     logging.getLogger("distributed").setLevel(logging.ERROR)  # Convoy reports lost workers itself
     with dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.comm.timeouts.connect": "15s"}):
-        try:
+        with _answering(where):
             client = _client(where)
-        except (OSError, TimeoutError) as error:
-            raise ValueError(_("--where {where}: no scheduler answers: {error}", where=where, error=error)) from None
         try:
             _check_security(client.scheduler.addr, session)
-            # An external scheduler may have other settings; Dask must not restart tasks.
-            client.run_on_scheduler(_configure_scheduler, LOST_WORKER_SECONDS)
+            with _answering(where):
+                # An external scheduler may have other settings; Dask must not restart tasks.
+                client.run_on_scheduler(_configure_scheduler, LOST_WORKER_SECONDS)
             yield client
         finally:
             cluster = client.cluster
@@ -44,6 +43,15 @@ def connected(session: Session) -> Iterator[Client]:
                 client.close(timeout=5)
             if cluster is not None:
                 cluster.close(timeout=5)
+
+
+@contextmanager
+def _answering(where: str) -> Iterator[None]:
+    """Raises ValueError if the scheduler does not answer, or ends meanwhile."""
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise ValueError(_("--where {where}: no scheduler answers: {error}", where=where, error=error)) from None
 
 
 def _client(where: str) -> Client:
