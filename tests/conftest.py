@@ -213,5 +213,5 @@ def words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
     monkeypatch.setattr("convoy.reporting.scene3d.save_scene", lambda block, folder: None)
     monkeypatch.setattr("convoy.reporting.scene3d.static_uri", lambda block: "")
-    monkeypatch.setattr("convoy.reporting.canvas.save_chart", lambda *_: "")
+    monkeypatch.setattr("convoy.reporting.canvas.draw_chart", lambda *_: ("", b""))
     monkeypatch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])

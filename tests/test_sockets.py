@@ -18,7 +18,7 @@ sys.addaudithook(refuse)
 import convoy
 from convoy.reporting import canvas, render
 
-canvas.save_chart = lambda *_: ""  # figures take as long as the rest
+canvas.draw_chart = lambda *_: ("", b"")  # figures take as long as the rest
 canvas.inline_panels = lambda chart, svg, prefix: []
 render.save_gallery = lambda gallery, folder: None
 options = {"data": "mnist", "limit": 200, "epochs": 1, "set": {"compute.threads": 1}, "show": False}

@@ -66,7 +66,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studies]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("convoy.experiments.experiment.names", lambda: [str(out / "experiment.toml")])
         with pytest.MonkeyPatch.context() as no_files:
-            no_files.setattr(canvas, "save_chart", lambda chart, look, *_: str(canvas._all_panels(chart, look)))
+            no_files.setattr(canvas, "draw_chart", lambda chart, look: (str(canvas._all_panels(chart, look)), b""))
             no_files.setattr(canvas, "inline_panels", lambda chart, svg, prefix: [])
             no_files.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
             no_files.setattr("convoy.reporting.scene3d.save_scene", lambda block, folder: None)

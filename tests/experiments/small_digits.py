@@ -97,7 +97,7 @@ def again(experiment: Path | str, out: Path, *, with_page: bool = False, **optio
     with pytest.MonkeyPatch.context() as patch:
         if with_page:
             patch.setattr("convoy.reporting.render.save_gallery", lambda gallery, folder: None)
-            patch.setattr("convoy.reporting.canvas.save_chart", lambda *_: "")
+            patch.setattr("convoy.reporting.canvas.draw_chart", lambda *_: ("", b""))
             patch.setattr("convoy.reporting.canvas.inline_panels", lambda chart, svg, prefix: [])
         else:
             patch.setattr(api.experiments, "report", lambda study: study.path / "report.html")

@@ -19,7 +19,7 @@ from tests.fake_runs import epoch_metrics, fake_run, mnist, part_score
 
 from convoy.api import report
 from convoy.files import write_arrays
-from convoy.reporting.canvas import WIDTH, chart_svg, inline_panels, save_chart
+from convoy.reporting.canvas import WIDTH, chart_svg, draw_chart, inline_panels
 from convoy.reporting.content import Chart, Gallery, Panel, Strip, Tile, shortened
 from convoy.reporting.figures_classes import (
     balance_caption,
@@ -45,7 +45,6 @@ from convoy.reporting.figures_images import (
     sample_strips,
     save_gallery,
 )
-from convoy.reporting.forks import Writer
 from convoy.reporting.pages import run_page
 from convoy.reporting.palette import MODELS, SCREEN, Look
 from convoy.reporting.tables import class_table
@@ -333,8 +332,8 @@ def test_the_panels_of_a_page_are_parts_of_one_svg(tmp_path: Path) -> None:
         for place, title in enumerate(titles)
     )
     chart = Chart("c", "Chart", panels, "")
-    with Writer() as writer:
-        page = "".join(inline_panels(chart, save_chart(chart, Look(()), tmp_path, writer), "f"))
+    svg, png = draw_chart(chart, Look(()))
+    page = "".join(inline_panels(chart, svg, "f"))
     parsed = ElementTree.fromstring(f'<div xmlns:xlink="http://www.w3.org/1999/xlink">{page}</div>')
     assert [[title in "".join(svg.itertext()) for title in titles] for svg in parsed] == np.eye(3, dtype=bool).tolist()
     assert [svg.get("viewBox") for svg in parsed] == [
@@ -342,7 +341,7 @@ def test_the_panels_of_a_page_are_parts_of_one_svg(tmp_path: Path) -> None:
         for left, top, height in ((0, 0, 2), (WIDTH, 0, 3), (0, 3, 4))
     ]
     assert drawn == list(titles)
-    assert (tmp_path / "c.png").is_file()
+    assert png.startswith(b"\x89PNG")
 
 
 def test_text_of_a_figure_is_one_line_without_control_characters() -> None:

@@ -2,78 +2,81 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 from convoy.reporting import forks
-from convoy.reporting.forks import Writer
+from convoy.reporting.forks import computed
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
 @pytest.fixture
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Two cores; the process ids of the forks."""
+    pids: list[int] = []
+    fork = os.fork
+    monkeypatch.setattr(os, "fork", lambda: pids.append(fork()) or pids[-1])
     monkeypatch.setattr(forks, "_can_fork", lambda: True)
+    return pids
 
 
-def process() -> bytes:
-    return str(os.getpid()).encode()
+def check_nothing_is_left(started: list[int], open_files: int) -> None:
+    assert len(started) == 1
+    with pytest.raises(ChildProcessError):
+        os.waitpid(started[0], os.WNOHANG)
+    assert number_of_open_files() == open_files
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_content_is_computed_in_a_fork_and_all_files_are_there_at_the_end(tmp_path: Path) -> None:
-    large = bytes(1_000_000)  # more than a pipe holds
-    with Writer() as writer:
-        writer.write(tmp_path / "process", process)
-        writer.write(tmp_path / "large", lambda: large)
-    assert int((tmp_path / "process").read_bytes()) != os.getpid()
-    assert (tmp_path / "large").read_bytes() == large
+def number_of_open_files() -> int:
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_what_a_fork_fails_to_compute_is_computed_here(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    here = os.getpid()
+def test_results_are_in_the_order_of_the_jobs_and_every_second_is_of_a_fork(started: list[int]) -> None:
+    def job(number: int) -> tuple[int, bool, bytes]:
+        return number, os.getpid() == here, bytes(100_000)  # more than a pipe holds
 
-    def only_here() -> bytes:
+    here, open_files = os.getpid(), number_of_open_files()
+    for count in (2, 5):
+        started.clear()
+        results = computed([partial(job, number) for number in range(count)])
+        assert [result[:2] for result in results] == [(number, number % 2 == 0) for number in range(count)]
+        assert all(len(content) == 100_000 for _number, _is_here, content in results)
+        check_nothing_is_left(started, open_files)
+
+
+def test_what_a_fork_fails_to_compute_is_computed_here(started: list[int], capfd: pytest.CaptureFixture[str]) -> None:
+    def only_here() -> str:
         if os.getpid() != here:
             raise ValueError("in a fork")
-        return b"here"
+        return "here"
 
-    with Writer() as writer:
-        writer.write(tmp_path / "file", only_here)
-    assert (tmp_path / "file").read_bytes() == b"here"
+    here = os.getpid()
+    assert computed([only_here, only_here]) == ["here", "here"]
+    assert len(started) == 1
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_an_error_of_the_content_is_raised_and_no_process_or_file_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[int] = []
-    fork = os.fork
-    monkeypatch.setattr(os, "fork", lambda: started.append(fork()) or started[-1])
-
-    def fails() -> bytes:
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_error_of_a_job_is_raised_and_no_process_or_file_is_left(started: list[int], place: int) -> None:
+    def fails() -> None:
         raise ValueError("cannot be drawn")
 
-    open_files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    with pytest.raises(ValueError, match="cannot be drawn"), Writer() as writer:
-        writer.write(tmp_path / "file", fails)
-    assert not any(tmp_path.iterdir())
-    with pytest.raises(ChildProcessError):
-        os.waitpid(started[0], os.WNOHANG)
-    assert not open_files or len(os.listdir("/proc/self/fd")) == open_files
+    open_files = number_of_open_files()
+    jobs = [lambda: None, lambda: None]
+    jobs[place] = fails
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        computed(jobs)
+    check_nothing_is_left(started, open_files)
 
 
-def test_a_process_with_threads_does_not_fork(tmp_path: Path) -> None:
+def test_a_process_with_threads_does_not_fork() -> None:
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
     thread.start()
     try:
-        with Writer() as writer:
-            writer.write(tmp_path / "process", process)
-            assert int((tmp_path / "process").read_bytes()) == os.getpid()
+        assert computed([os.getpid, os.getpid]) == [os.getpid()] * 2
     finally:
         end.set()
         thread.join()

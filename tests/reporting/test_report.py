@@ -258,7 +258,7 @@ def test_a_report_is_written_to_the_folder_of_its_run(run, run_report):
 @pytest.fixture
 def panels_alone(words_alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes pages without figures, whose panels are drawn."""
-    monkeypatch.setattr(canvas, "save_chart", lambda chart, look, *_: str(canvas._all_panels(chart, look)))
+    monkeypatch.setattr(canvas, "draw_chart", lambda chart, look: (str(canvas._all_panels(chart, look)), b""))
 
 
 @pytest.mark.usefixtures("panels_alone")

@@ -14,7 +14,7 @@ from convoy.cli.main import main
 from convoy.files import write_json
 from convoy.recipe import Recipe
 from convoy.recipe.files import parse_values
-from convoy.reporting.canvas import save_chart
+from convoy.reporting.canvas import draw_chart
 from convoy.runs import Member, Study
 from convoy.studies import kinds
 from convoy.studies.compare.ablation import Ablation, Design, Effect, combine, conclude
@@ -247,7 +247,7 @@ def test_an_ablation_is_a_comparison_with_effects(study: Study) -> None:
 @pytest.mark.usefixtures("words_alone")
 def test_its_page_shows_the_effects(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "convoy.reporting.canvas.save_chart", lambda *of: save_chart(*of) if of[0].name == "effects" else ""
+        "convoy.reporting.canvas.draw_chart", lambda *of: draw_chart(*of) if of[0].name == "effects" else ("", b"")
     )
     page = api.report(study)
     assert "Interactions" in page.read_text()

@@ -65,7 +65,7 @@ def test_equal_costs_have_no_pareto_front():
 
 def test_costs_with_the_same_front_share_a_sentence():
     panels = [cost_numbers(finding(*ROWS), cost) for cost in (PARAMETERS, FLOPS)]
-    assert cost_caption(panels).count("low, slow, high") == 1
+    assert cost_caption(panels).count("low; slow; high") == 1
 
 
 def test_cost_bars_are_sorted_by_accuracy_and_have_intervals():

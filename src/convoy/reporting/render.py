@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from convoy.files import write_bytes
-from convoy.reporting import canvas, palette, scene3d
+from convoy.reporting import canvas, forks, palette, scene3d
 from convoy.reporting.content import Chart, Code, Drawing, Gallery, Page, Scene3D, Strip, in_rows, readable
 from convoy.reporting.figures_images import data_uri, mosaic, save_gallery
-from convoy.reporting.forks import Writer
 from convoy.text import gettext as _
 from convoy.text import page_language
 from convoy.text.labels import label_text
@@ -36,19 +35,20 @@ def write_figures(page: Page, figures: Path) -> dict[str, str]:
     """Writes the figures; returns the SVG of each chart by its name."""
     figures.mkdir(parents=True, exist_ok=True)
     look = palette.Look(page.labels, page.aliases)
-    charts = {}
-    with Writer() as writer:
-        for block in page.blocks:
-            match block:
-                case Chart():
-                    charts[block.name] = canvas.save_chart(block, block.look or look, figures, writer)
-                case Gallery():
-                    save_gallery(block, figures)
-                case Scene3D():
-                    scene3d.save_scene(block, figures)
-                case Drawing():
-                    write_bytes(figures / f"{block.name}.svg", block.svg.encode())
-    return charts
+    charts = [block for block in page.blocks if isinstance(block, Chart)]
+    drawn = forks.computed([partial(canvas.draw_chart, chart, chart.look or look) for chart in charts])
+    for chart, (svg, png) in zip(charts, drawn, strict=True):
+        write_bytes(figures / f"{chart.name}.svg", svg.encode())
+        write_bytes(figures / f"{chart.name}.png", png)
+    for block in page.blocks:
+        match block:
+            case Gallery():
+                save_gallery(block, figures)
+            case Scene3D():
+                scene3d.save_scene(block, figures)
+            case Drawing():
+                write_bytes(figures / f"{block.name}.svg", block.svg.encode())
+    return {chart.name: svg for chart, (svg, _png) in zip(charts, drawn, strict=True)}
 
 
 def html(page: Page, charts: Mapping[str, str]) -> str:

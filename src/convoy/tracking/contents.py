@@ -106,10 +106,10 @@ def _values(score: Score) -> dict[str, float]:
 
 
 def _confusion(run: Run, score: Score) -> Image.Image:
-    from convoy.reporting.canvas import chart_png
+    from convoy.reporting.canvas import draw_chart
     from convoy.reporting.figures_classes import confusion_numbers
     from convoy.reporting.palette import Look
     from convoy.reporting.sections import confusion_chart
 
     chart = confusion_chart([confusion_numbers(run.label, run.data.classes, [score])], named=False)
-    return Image.open(BytesIO(chart_png(chart, Look([run.label]))))
+    return Image.open(BytesIO(draw_chart(chart, Look([run.label]))[1]))
