@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from functools import partial
@@ -56,6 +57,17 @@ def test_what_a_fork_fails_to_compute_is_computed_here(started: list[int], capfd
     assert computed([only_here, only_here]) == ["here", "here"]
     assert len(started) == 1
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_memory_for_a_fork_all_jobs_run_here(started: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory() -> int:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    open_files = number_of_open_files()
+    monkeypatch.setattr(os, "fork", no_memory)
+    assert computed([os.getpid, os.getpid]) == [os.getpid()] * 2
+    assert not started
+    assert number_of_open_files() == open_files
 
 
 @pytest.mark.parametrize("place", [0, 1])

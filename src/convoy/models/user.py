@@ -202,17 +202,16 @@ def _removed_modules(local_names: set[str]) -> Iterator[None]:
         yield
         return
     starts = tuple(f"{name}." for name in local_names)
-    names = [*sys.modules]  # a copy: another thread may import a module
     removed = {
         key: module
-        for key in names
+        for key in [*sys.modules]  # a copy: another thread may import a module
         if (key in local_names or key.startswith(starts))
         and (module := sys.modules.get(key)) is not None
         and (file := _origin(module))
         and not _in_library(file)
     }
     for key in removed:
-        del sys.modules[key]
+        sys.modules.pop(key, None)
     try:
         yield
     finally:
@@ -235,10 +234,11 @@ def _folder_importable(folder: Path, last: str) -> Iterator[None]:
         sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(folder))
         for key in takewhile(lambda key: key != last, reversed([*sys.modules])):  # in the order of their import
-            origin = _origin(sys.modules[key])
+            module = sys.modules.get(key)  # None: removed by another thread
+            origin = None if module is None else _origin(module)
             is_local = origin and origin.is_relative_to(folder) and not _in_library(origin)
             if is_local and not key.startswith("convoy_user_"):
-                del sys.modules[key]
+                sys.modules.pop(key, None)
 
 
 def _origin(module: ModuleType) -> Path | None:
@@ -284,10 +284,8 @@ def _module_files(folder: Path, parts: list[str]) -> set[Path]:
     """The existing files that importing a.b.c executes: a/__init__.py, a/b/__init__.py and a/b/c.py."""
     files = set()
     for part in parts:
-        for candidate in (folder / part / "__init__.py", folder / f"{part}.py"):
-            if candidate.is_file():
-                files.add(candidate)
-                break
+        candidates = (folder / part / "__init__.py", folder / f"{part}.py")
+        files.update([*filter(Path.is_file, candidates)][:1])
         folder = folder / part
     return files
 
@@ -368,8 +366,8 @@ def failed_in(spec: str, error: BaseException) -> bool:
 
 def failure(spec: str, error: BaseException, *, in_profile: bool = False) -> ValueError:
     """Converts an error of a user's network to a one-line ValueError with file and line."""
-    path, class_name = _locate(spec)
-    what = _("{name} in a profile", name=class_name) if in_profile else _("{name} in training", name=class_name)
+    path, name = _locate(spec)
+    what = _("{name} in a profile", name=name) if in_profile else _("{name} in training", name=name)
     return _failure(path, error, str(path), f"{what}: ")
 
 

@@ -21,11 +21,14 @@ def computed(jobs: Sequence[Callable[[], T]]) -> list[T]:
 
     One fork for many jobs, because both processes then copy each page of memory that they change. Without a second
     core, outside Linux and in a process with several Python threads, whose locks a fork would copy, all jobs run here.
-    They also run here if the fork fails; an error is therefore raised in this process.
+    They also run here if the fork cannot start or fails; an error is therefore raised in this process.
     """
     if len(jobs) < 2 or not _can_fork():
         return [job() for job in jobs]
-    fork = _Fork(jobs[1::2])
+    try:
+        fork = _Fork(jobs[1::2])
+    except OSError:  # not enough memory or processes
+        return [job() for job in jobs]
     try:
         first = [job() for job in jobs[::2]]
     finally:
@@ -45,7 +48,13 @@ class _Fork:
             # Python 3.12 also counts the idle threads of BLAS and OpenMP.
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             gc.freeze()  # otherwise garbage collection in either process would copy all pages with objects
-            self._pid = os.fork()
+            try:
+                self._pid = os.fork()
+            except OSError:
+                gc.unfreeze()
+                os.close(self._reader)
+                os.close(writer)
+                raise
         if self._pid == 0:
             failed = 1
             try:
