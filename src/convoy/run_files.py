@@ -133,7 +133,7 @@ def recorded_hashes(folder: Path) -> dict[str, str]:
     return _hashes_in(_status(folder / STATUS), folder)
 
 
-def _hashes_in(status: Mapping[str, Any], folder: Path) -> dict[str, str]:
+def _hashes_in(status: Mapping[str, object], folder: Path) -> dict[str, str]:
     files: Any = status.get("files", {})
     if not isinstance(files, dict):
         raise ValueError(
@@ -148,7 +148,7 @@ def _hashes_in(status: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 
 @once
-def _status(path: Path) -> Mapping[str, Any]:
+def _status(path: Path) -> Mapping[str, object]:
     return read_json(path) if path.is_file() else {}
 
 
