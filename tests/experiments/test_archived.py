@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from convoy import api
 from convoy import archive as archives
+from convoy.api import experiments
 from convoy.data import DataError
 from convoy.evaluation import cost
 from convoy.experiments import experiment
@@ -18,7 +20,8 @@ from convoy.experiments.reproduction import networks, run
 from convoy.experiments.reproduction.archived import ArchivedReproduction
 from convoy.experiments.reproduction.scope import Scope
 from convoy.profiling.measure import shape_of, subject_of
-from convoy.runs import Run, Workspace
+from convoy.reporting import forks
+from convoy.runs import Run, Study, Workspace
 from convoy.stats import Estimate
 from convoy.studies.session import Session
 
@@ -54,6 +57,24 @@ def test_studies_and_all_seeds_are_shown_without_the_data(tmp_path: Path, monkey
     assert all((part.path / "finding.json").is_file() for part in found.parts)
     names = [path.name for path in (archives.packaged() / "runs").iterdir()]
     assert sorted(run.name for run in Workspace(tmp_path).runs()) == sorted(names)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_reports_of_the_parts_are_written_in_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report(study: Study) -> Path:
+        page = tmp_path / study.name
+        page.write_text(str(os.getpid()))
+        return page
+
+    monkeypatch.setattr(experiments, "report", report)
+    monkeypatch.setattr(forks, "_can_fork", lambda: True)
+    parts = [Study(tmp_path / name) for name in ("faults", "ladder")]
+
+    page = experiments._write_reports(Study(tmp_path / "all"), parts)
+
+    assert (page.name, page.read_text()) == ("all", str(os.getpid()))
+    (writer,) = {(tmp_path / part.name).read_text() for part in parts}
+    assert writer != str(os.getpid())
 
 
 @pytest.mark.parametrize("options", [{"limit": 100}, {"fresh": True}, {"set": {"optim.lr": 0.1}}, {"where": "dask:2"}])

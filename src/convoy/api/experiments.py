@@ -192,8 +192,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
             raise ShardEnded.sum_of(ended)
         for each, reproduction in zip(experiments, reproductions, strict=True):
             study, parts, finished = reproduction.run()
-            for reported in [*parts, study]:
-                page = report(reported)
+            page = _write_reports(study, parts)
             studies[each.name] = study
             if not finished:
                 break
@@ -206,6 +205,16 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
         hint = resume_hint(options)
         raise Stopped(_("{hint}; report of the finished parts: {page}", hint=hint, page=page))
     return Study(study.path)
+
+
+def _write_reports(study: runs.Study, parts: Sequence[runs.Study]) -> Path:
+    """Returns the page of the study. The reports of its parts are written at the same time, on a second core."""
+    from convoy.reporting.forks import computed
+
+    jobs = [lambda: report(study)]
+    if parts:
+        jobs.append(lambda: [report(part) for part in parts][-1])
+    return computed(jobs)[0]
 
 
 def _kind_of_reproduction(*, archived: bool) -> type[Reproduction]:
