@@ -21,7 +21,7 @@ from convoy.experiments.reproduction.archived import ArchivedReproduction
 from convoy.experiments.reproduction.scope import Scope
 from convoy.profiling.measure import shape_of, subject_of
 from convoy.reporting import forks
-from convoy.runs import Run, Study, Workspace
+from convoy.runs import Run, Workspace
 from convoy.stats import Estimate
 from convoy.studies.session import Session
 
@@ -61,20 +61,18 @@ def test_studies_and_all_seeds_are_shown_without_the_data(tmp_path: Path, monkey
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_reports_of_the_parts_are_written_in_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def report(study: Study) -> Path:
-        page = tmp_path / study.name
-        page.write_text(str(os.getpid()))
-        return page
+    def report(study: Path) -> Path:
+        study.write_text(str(os.getpid()))
+        return study
 
     monkeypatch.setattr(experiments, "report", report)
     monkeypatch.setattr(forks, "_can_fork", lambda: True)
-    parts = [Study(tmp_path / name) for name in ("faults", "ladder")]
+    complete, *parts = (tmp_path / name for name in ("complete", "faults", "ladder"))
 
-    page = experiments._write_reports(Study(tmp_path / "all"), parts)
+    assert experiments._write_reports(complete, parts) == complete  # type: ignore[arg-type]
 
-    assert (page.name, page.read_text()) == ("all", str(os.getpid()))
-    (writer,) = {(tmp_path / part.name).read_text() for part in parts}
-    assert writer != str(os.getpid())
+    writers = [path.read_text() for path in (complete, *parts)]
+    assert writers[0] == str(os.getpid()) != writers[1] == writers[2]
 
 
 @pytest.mark.parametrize("options", [{"limit": 100}, {"fresh": True}, {"set": {"optim.lr": 0.1}}, {"where": "dask:2"}])
