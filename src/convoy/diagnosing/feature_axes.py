@@ -57,7 +57,10 @@ def _key(tensor: torch.Tensor) -> tuple[object, ...]:
 
 def tensors_of(args: Sequence[object]) -> Iterator[torch.Tensor]:
     for each in args:
-        yield from (part for part in (each if isinstance(each, list | tuple) else [each]) if torch.is_tensor(part))
+        if isinstance(each, torch.Tensor):
+            yield each
+        elif isinstance(each, list | tuple):
+            yield from (part for part in each if isinstance(part, torch.Tensor))
 
 
 def _moved(name: str, args: Any, shape: tuple[int, ...], before: Features, output: tuple[int, ...]) -> Features | None:

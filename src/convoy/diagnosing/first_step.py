@@ -23,6 +23,7 @@ from convoy.evaluation.cost import countable_attention
 from convoy.evaluation.interruption import Interrupted
 from convoy.recipe import Recipe
 
+MIN_IMAGES = 8  # minimum to call a unit dead; fewer if the batches of the recipe are smaller
 MAX_EVALUATIONS = 8  # of a network that uses random numbers in evaluation
 FIRST_VALUES = 1000  # values of a gradient that are tested first
 NOT_LINEAR = {
@@ -210,7 +211,8 @@ def _train(
     before = _addresses(module)
     x, y = (each[: amount.images] for each in batch)
     leaf = x.clone().requires_grad_(amount.has_backward)
-    states, watch = _random_states(), Watch(x)
+    counts_dead_units = len(x) >= min(MIN_IMAGES, recipe.train.batch_size)
+    states, watch = _random_states(), Watch(x, counts_dead_units=counts_dead_units)
     with torch.set_grad_enabled(amount.has_backward):
         try:
             copy = leaf * 1  # not the leaf itself, which an in-place operation cannot change

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from convoy.diagnosing.constant_factors import ConstantFactors, constant_of
 from convoy.diagnosing.feature_axes import VIEWS, FeatureAxes, Features, tensors_of
@@ -58,7 +59,7 @@ class Activation:
 
     place: Place
     units: int
-    dead: int  # units that are 0 for all images
+    dead: int  # units that are 0 for all images; 0 if there are too few images
     saturated: float  # share of outputs where the slope of a sigmoid or tanh is below 1 % of its maximum
 
 
@@ -86,6 +87,7 @@ class Watch(DispatchMode):
 
     images: torch.Tensor
     looks_for_not_finite: bool = False
+    counts_dead_units: bool = True
     activations: list[Activation] = field(default_factory=list)
     operations: set[str] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
@@ -113,11 +115,21 @@ class Watch(DispatchMode):
 
     @contextmanager
     def hooked(self, module: nn.Module) -> Iterator[None]:
-        handles = []
-        for name, part in module.named_modules():
-            is_counted = any(each is not None for each in part._parameters.values())
-            handles.append(part.register_forward_pre_hook(partial(self._enter, name, is_counted)))
-            handles.append(part.register_forward_hook(self._leave, always_call=True))
+        """Uses global hooks, because creating a hook for each of a thousand modules is slow."""
+        names = {id(part): name for name, part in module.named_modules()}
+        counted = {id(part) for part in module.modules() if any(each is not None for each in part._parameters.values())}
+
+        def enter(part: nn.Module, args: object) -> None:
+            if id(part) in names:
+                self._layers.append(names[id(part)])
+                if id(part) in counted:
+                    self.calls[names[id(part)]] += 1
+
+        def leave(part: nn.Module, args: object, output: object) -> None:
+            if id(part) in names:
+                self._layers.pop()
+
+        handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)
         try:
             yield
         finally:
@@ -131,14 +143,6 @@ class Watch(DispatchMode):
         """`images`: [B, C, H, W], the argument of the network."""
         self._axes.start(images)
         self.factors.start(images)
-
-    def _enter(self, name: str, is_counted: bool, module: nn.Module, args: object) -> None:
-        self._layers.append(name)
-        if is_counted:
-            self.calls[name] += 1
-
-    def _leave(self, module: nn.Module, args: object, output: object) -> None:
-        self._layers.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -211,8 +215,10 @@ class Watch(DispatchMode):
 
     def _activate(self, name: str, place: Place, args: Any, output: torch.Tensor) -> None:
         if name in RELU and not (name.startswith("hardtanh") and args[1] < 0):
-            dead = (output.transpose(0, 1).flatten(1) <= 0).all(1)
-            self.activations.append(Activation(place, len(dead), int(dead.sum()), 0.0))
+            dead = 0
+            if self.counts_dead_units:
+                dead = int((output.amax([each for each in range(output.ndim) if each != 1]) <= 0).sum())
+            self.activations.append(Activation(place, output.shape[1], dead, 0.0))
         elif name in SQUASHING:
             slope = 4 * output * (1 - output) if name.startswith("sigmoid") else 1 - output.square()
             share = float((slope < 0.01).float().mean())
@@ -243,18 +249,18 @@ def _line_of_user() -> str:
     """Returns the innermost line that is neither Convoy's nor a library's, as file:line."""
     frame = sys._getframe(2)
     while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        if file.startswith(_CALLER):
-            return ""
-        if _is_of_user(file):
-            return f"{Path(file).name}:{frame.f_lineno}"
+        if name := _file_of_user(frame.f_code.co_filename):
+            return "" if name == _CALLER else f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
 
 
 @cache
-def _is_of_user(file: str) -> bool:
-    return not file.startswith((*_NOT_THE_USERS, "<"))
+def _file_of_user(file: str) -> str:
+    """Returns the name of a file that is the user's, _CALLER if the pass was started there, or nothing."""
+    if file.startswith(str(Path(__file__).with_name("first_step.py"))):
+        return _CALLER
+    return "" if file.startswith((*_NOT_THE_USERS, "<")) else Path(file).name
 
 
-_CALLER = str(Path(__file__).with_name("first_step.py"))
+_CALLER = "<caller>"  # not the name of a file

@@ -73,7 +73,19 @@ class _FlopCounter(DispatchMode):
 
 def flops_of_call(packet: Any, args: Any, kwargs: Any, result: Any) -> int:
     count = flop_registry.get(packet)
-    return 0 if count is None else int(count(*args, **kwargs, out_val=result))
+    if count is None:
+        return 0
+    formula = getattr(count, "__wrapped__", None)  # of shapes; torch's conversion of tensors to shapes is slow
+    if formula is None:
+        return int(count(*args, **kwargs, out_val=result))
+    keywords = {key: _shape(value) for key, value in kwargs.items()}
+    return int(formula(*map(_shape, args), **keywords, out_shape=_shape(result)))
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, list | tuple) and any(isinstance(each, torch.Tensor) for each in value):
+        return [_shape(each) for each in value]
+    return value.shape if isinstance(value, torch.Tensor) else value
 
 
 @contextmanager

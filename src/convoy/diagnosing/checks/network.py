@@ -17,7 +17,6 @@ from convoy.text import gettext as _
 from convoy.text.lists import listed
 
 INACTIVE_SHARE = 0.9  # dead or saturated units of a layer; in an untrained LeNet, up to half of them are 0
-MIN_IMAGES = 8  # minimum to call a unit dead
 SMALL_FACTOR, SMALL_DIFFERENCE = 0.02, 0.01  # of the outputs between images
 VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence
@@ -263,8 +262,6 @@ def shared_weights(network: Network) -> Iterator[Finding]:
 
 
 def dead_units(network: Network) -> Iterator[Finding]:
-    if len(network.first_step.logits) < min(MIN_IMAGES, network.recipe.train.batch_size):  # a slow network
-        return
     measured = [
         each for each in network.first_step.activations if each.units > 1 and each.dead >= INACTIVE_SHARE * each.units
     ]
