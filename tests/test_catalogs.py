@@ -12,10 +12,11 @@ from tools import messages
 
 from convoy import text
 from convoy.cli.main import main
+from convoy.recipe.faults import fault_title
 from convoy.reporting import fonts
 from convoy.studies.crossval.finding import fold_label
 from convoy.text.catalog import Catalog
-from convoy.text.labels import label_text
+from convoy.text.labels import change_text, label_text
 from convoy.text.wrap import columns, typeset, wrapped
 
 FILES = sorted(text.CATALOGS.glob("*/LC_MESSAGES/convoy.po"))
@@ -104,7 +105,6 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
     [
         fold_label(0, 5, 1, 2),
         "all three",
-        "lenet without data.normalise, optim.lr",
         "lenet as published",
         "smaller_kernel, as published: 28 pixels, lr = 0.1",
         "log_softmax, without",
@@ -115,6 +115,14 @@ def test_labels_of_runs_have_no_english_words_but_names(label: str) -> None:
         chinese = re.sub("lenet|data.normalise|optim.lr|smaller_kernel|lr|log_softmax", "", label_text(label))
     assert re.search("[A-Za-z]", chinese) is None
     assert label_text(label) == label
+
+
+def test_labels_of_a_ladder_name_faults_and_sections_in_the_language_of_the_reader() -> None:
+    assert label_text("lenet without model, data.size") == "lenet without the change of network, data.size"
+    with text.in_language("zh_CN"):
+        assert label_text("+ log_softmax, model") == f"+ {fault_title('log_softmax')}、网络"
+        assert label_text("lenet without log_softmax").endswith(f"{fault_title('log_softmax')}）")
+        assert change_text("data.size") == "data.size"
 
 
 def test_figures_are_in_english_without_a_chinese_font(monkeypatch) -> None:

@@ -12,6 +12,7 @@ from convoy.run_contents import Score, part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.labels import label_text
 from convoy.text.lists import joined
 
 MIN_OTHERS = 20  # images of other classes; a network that recognises 1 in 7 misses all 20 with p < 0.05
@@ -91,10 +92,8 @@ def sentences_of(results: Sequence[tuple[str, int, AtChance | None]], part: str)
         for kind in kinds:
             same = [(seed, result) for seed, result in group if result and (result.kind, result.predicted) == kind]
             seeds = joined(map(str, sorted(seed for seed, _result in same)))
-            name = label
+            name = label_text(label)
             if len(same) < len(group):
-                name = ngettext(
-                    "{label} (seed {seeds})", "{label} (seeds {seeds})", len(same), label=label, seeds=seeds
-                )
+                name = ngettext("{label} (seed {seeds})", "{label} (seeds {seeds})", len(same), label=name, seeds=seeds)
             lines.append(sentence(name, part, same[0][1]))
     return lines

@@ -77,7 +77,7 @@ class Display:
 
     def show(self, position: int, event: Event) -> None:
         if not isinstance(event, Progress) and self._is_printed(event):
-            text = typeset(self._prefix(position, event) + event.text)
+            text = typeset(self._line(position, event))
             # Wrapped only on a terminal; elsewhere, each event is one line.
             self._console.print(text, markup=False, soft_wrap=self._bars is None)
         if self._bars is None:
@@ -93,9 +93,11 @@ class Display:
                 done = int(self._bars.tasks[0].completed)
                 self._bars.update(self._overall, numbers=f"{done}/{len(self._names)}")
 
-    def _prefix(self, position: int, event: Event) -> str:
+    def _line(self, position: int, event: Started | EpochEnded | Note | Ended) -> str:
         of_study = isinstance(event, Note) and event.of_study
-        return f"{self._names[position]}: " if len(self._names) > 1 and not of_study else ""
+        if len(self._names) == 1 or of_study:
+            return event.text
+        return _("{labels}: {text}", labels=self._names[position], text=event.text)
 
     def _is_printed(self, event: Started | EpochEnded | Note | Ended) -> bool:
         """With several runs, omits lines whose content is in the bars, and notes that another run has printed."""
@@ -166,7 +168,7 @@ class NotebookDisplay(Display):
             if self._epoch_line is not None and isinstance(event, EpochEnded):
                 self._lines[self._epoch_line] = event.text
             else:
-                self._lines.append(self._prefix(position, event) + event.text)
+                self._lines.append(self._line(position, event))
                 self._epoch_line = len(self._lines) - 1 if isinstance(event, EpochEnded) else self._epoch_line
         self._update()
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from convoy import run_files
 from convoy.counts import agree, epoch_mean
-from convoy.run_contents import EpochMetrics, PartScore, RunData, Score, Status
+from convoy.run_contents import EpochMetrics, PartScore, RunData, Score, Status, part_name
 from convoy.run_files import CONTENT, STATUS, Contradiction
 from convoy.runs import SCORES, Run
 from convoy.text import gettext as _
@@ -178,19 +178,21 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
         return  # the last epoch is incomplete and has no line
     curve, score = None if epoch is None else epoch.of(part), run.stated_scores.get(part)
     if curve is not None and score is not None:
-        yield from _kept_epoch(run, f"{part}", kept_epoch, curve, score)
+        yield from _kept_epoch(run, part, kept_epoch, curve, score)
 
 
 def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) -> Iterator[Contradiction]:
     """Compares the line of the epoch whose weights were kept with the score of these weights."""
-    name = _("{part} of epoch {epoch}", part=part, epoch=kept)
+    name = _("{part} of epoch {epoch}", part=part_name(part), epoch=kept)
     if curve.total != score.n:
         yield Contradiction(run.name, METRICS, SCORES, _("{name}: images", name=name), curve.total, score.n)
     elif abs(curve.correct - score.correct) > images_that_may_change(score.n):
-        yield Contradiction(run.name, METRICS, SCORES, f"{name}: correct", curve.correct, score.correct)
+        yield Contradiction(
+            run.name, METRICS, SCORES, _("{name}: correct images", name=name), curve.correct, score.correct
+        )
     both = curve.loss is not None and score.loss is not None
     if both and not math.isclose(curve.loss or 0, score.loss or 0, rel_tol=LOSS_TOLERANCE, abs_tol=1e-6):
-        yield Contradiction(run.name, METRICS, SCORES, f"{name}: loss", curve.loss, score.loss)
+        yield Contradiction(run.name, METRICS, SCORES, _("{name}: loss", name=name), curve.loss, score.loss)
 
 
 def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
@@ -205,7 +207,7 @@ def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
         for name in ("train", "validation", "test"):
             score = each.of(name)
             if score is not None and not agree_rounded(score.accuracy, share := score.correct / max(score.total, 1)):
-                quantity = _("{part} accuracy of epoch {epoch}", part=name, epoch=number)
+                quantity = _("{part} accuracy of epoch {epoch}", part=part_name(name), epoch=number)
                 yield Contradiction(run.name, METRICS, METRICS, quantity, score.accuracy, share)
         selecting = each.of(part)
         if selecting is not None:

@@ -242,7 +242,9 @@ class Run:
         try:
             return counts.predicted_in(self.predictions, part)
         except KeyError:
-            raise ValueError(_("{path} has no predictions of the {part} set", path=self.path, part=part)) from None
+            raise ValueError(
+                _("{path} has no predictions of the {part} set", path=self.path, part=run_contents.part_name(part))
+            ) from None
 
     @property
     def gallery(self) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ def show(call: Call, as_json: bool) -> None:
         return
     from convoy.datasheet import words
 
-    say(f"{sheet.summary.name}: {words.sentence(sheet.summary)}")
+    say(_("{labels}: {text}", labels=sheet.summary.name, text=words.sentence(sheet.summary)))
     for caveat in words.caveats(sheet.summary):
         say(f"- {caveat}")
     for table in (words.parts_table(sheet.summary), words.duplicates_table(sheet.summary)):

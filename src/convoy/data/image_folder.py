@@ -16,6 +16,7 @@ import numpy as np
 from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.registry import missing, unknown
 from convoy.text import gettext as _
+from convoy.text import translated
 from convoy.text.lists import joined, listed
 
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
@@ -258,7 +259,12 @@ def _parts(root: Path) -> dict[str, Path]:
         if len(folders.get(part, ())) > 1:
             both = listed(folder.name for folder in folders[part])
             raise DataError(
-                _("{root}: two folders for the {part} set, {both}: rename one", root=root, part=part, both=both)
+                _(
+                    "{root}: two folders for the {part} set, {both}: rename one",
+                    root=root,
+                    part=translated(part),
+                    both=both,
+                )
             )
     return {part: folders[part][0] for part in PARTS if part in folders}
 

@@ -42,7 +42,10 @@ def lines(finding: Finding) -> list[str]:
     """Returns the lines of a finding: problem, evidence, effect, how to fix it."""
     texts = [finding.problem]
     if finding.evidence:
-        values = "; ".join(f"{name_of(key)} {number(value)}" for key, value in finding.evidence.items())
+        numbers = {key: value for key, value in finding.evidence.items() if key != "part"}  # the problem names the part
+        values = "; ".join(
+            _("{quantity} {value}", quantity=name_of(key), value=number(value)) for key, value in numbers.items()
+        )
         texts.append(_("Evidence: {values}", values=values))
     if finding.cost is not None:
         texts.append(_("Effect on the accuracy: {points}", points=finding.cost.points()))

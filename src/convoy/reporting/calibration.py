@@ -18,6 +18,7 @@ from convoy.reporting.reading import Groups, RunView, with_score
 from convoy.run_contents import part_name
 from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.numbers import fixed
 
 OUTPUTS, SCALED = MODELS[0][0], MODELS[1][0]
@@ -235,7 +236,7 @@ def models_section(groups: Groups, part: str) -> Section | None:
     def cell(value: Estimate, scale: float, digits: int) -> Cell:
         return Cell(*value.parts(scale=scale, digits=digits))
 
-    first: TextField[ModelCalibration] = TextField(_("Model"), lambda row: Cell(row.label, model=row.label))
+    first: TextField[ModelCalibration] = TextField(_("Model"), lambda row: Cell(label_text(row.label), model=row.label))
     return _section(groups, part, first, cell, _("±: half the 95 % interval over seeds."))
 
 
@@ -248,7 +249,7 @@ def spread_section(groups: Groups, part: str, name: str) -> Section | None:
     def cell(value: Estimate, scale: float, digits: int) -> Cell:
         return Cell(fixed(value.mean * scale, digits), "" if value.sd is None else fixed(value.sd * scale, digits))
 
-    first: TextField[ModelCalibration] = TextField(name, lambda row: row.label)
+    first: TextField[ModelCalibration] = TextField(name, lambda row: label_text(row.label))
     return _section(groups, part, first, cell, _("After each mean: the standard deviation over the runs."))
 
 

@@ -30,6 +30,8 @@ from convoy.files import write_bytes
 from convoy.reporting import fonts
 from convoy.reporting.content import Chart, Panel, readable, short, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, RULE, Look, by_variable
+from convoy.text.labels import label_text
+from convoy.text.wrap import columns as columns_of
 from convoy.text.wrap import wrapped
 
 WIDTH = 4.4  # inches per panel; 10 pt text is readable with one panel per row (phone) and with two (screen)
@@ -203,14 +205,14 @@ def _add_panel(figure: Figure, panel: Panel, *, left: float, top: float, size: t
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
-    longest = max(map(len, shortened(labels, 40)), default=1)
+    longest = max(map(columns_of, shortened([label_text(label) for label in labels], 40)), default=1)
     return max(1, min(len(labels), int(width / (0.5 + 0.085 * longest))))
 
 
 def _draw_legend(figure: Figure, labels: Sequence[str], look: Look, columns: int, corner: tuple[float, float]) -> None:
     handles = [
         Line2D([], [], color=look.colour(label), marker=look.mark(label), linewidth=2, label=name)
-        for label, name in zip(labels, shortened(labels, 40), strict=True)
+        for label, name in zip(labels, shortened([label_text(label) for label in labels], 40), strict=True)
     ]
     figure.legend(
         handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=columns, frameon=False, borderpad=0,

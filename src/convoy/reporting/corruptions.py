@@ -15,6 +15,7 @@ from convoy.reporting.palette import INK, MODELS
 from convoy.reporting.reading import Groups, RunView
 from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.numbers import interval
 
 ROW = 0.27  # inches
@@ -60,7 +61,7 @@ def models_section(groups: Groups) -> Section | None:
     if not rows:
         return None
     fields: list[Field[ModelRobustness]] = [
-        TextField(_("Model"), lambda row: Cell(row.label, model=row.label)),
+        TextField(_("Model"), lambda row: Cell(label_text(row.label), model=row.label)),
         Field(_("Mean corruption error"), lambda row: Cell(*row.error.parts(scale=100)), "%"),
         Field(_("Error without corruption"), lambda row: Cell(*row.clean.parts(scale=100)), "%"),
         TextField(_("Hardest kind"), lambda row: row.hardest),

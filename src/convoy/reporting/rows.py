@@ -14,6 +14,7 @@ from convoy.reporting.content import Panel, shortened
 from convoy.reporting.palette import INK, MUTED, PAPER, Look
 from convoy.stats import Estimate
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.numbers import compact, plain
 
 # Inches:
@@ -207,7 +208,7 @@ def cost_rows(numbers: CostBars, look: Look) -> RowChart:
     intervals = numbers.intervals or (None,) * len(numbers.values)
     rows = (
         ChartRow(
-            label,
+            label_text(label),
             (Value(value, interval, look.colour(label)),),
             f"{plain(value)} {numbers.unit}" if numbers.unit else compact(value),
         )

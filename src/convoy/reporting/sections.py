@@ -140,7 +140,7 @@ def confusion_chart(panels: Sequence[classes_.ConfusionNumbers], *, named: bool)
     height = canvas.WIDTH - left - 0.15 + bottom + top
     matrices = tuple(
         Panel(
-            numbers.label if named else "",
+            label_text(numbers.label) if named else "",
             partial(classes_.draw_confusion, numbers=numbers, scale=scale),
             height=height,
             left=left,

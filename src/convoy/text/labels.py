@@ -6,14 +6,16 @@ import re
 
 from convoy.text import gettext as _
 from convoy.text import translated
+from convoy.text.lists import joined
 
 _FOLD = re.compile(r"fold (\d+) of (\d+)(?:, repeat (\d+))?")
-_WITHOUT = re.compile("(.+) without (.+)")
+_WITHOUT = re.compile("(.+) without (.+)")  # of a ladder, like _WITH_CHANGES
+_WITH_CHANGES = re.compile(r"\+ (.+)")
 _AS_PUBLISHED = re.compile("([^,:]+) as published")
 
 
 def label_text(label: str) -> str:
-    """Translates the words of a label: "fold 1 of 5", "net without data.augment", "smaller, as published: 54 pixels".
+    """Translates the words of a label: "fold 1 of 5", "net without model", "smaller, as published: 54 pixels".
 
     The first part of a label is a name, for example that of a model, and is not translated.
     """
@@ -23,7 +25,9 @@ def label_text(label: str) -> str:
             return _("fold {fold} of {total}", fold=fold, total=total)
         return _("fold {fold} of {total}, repeat {repeat}", fold=fold, total=total, repeat=repeat)
     if match := _WITHOUT.fullmatch(label):
-        return _("{label} without {keys}", label=match[1], keys=match[2])
+        return _("{label} without the change of {changes}", label=match[1], changes=_changes(match[2]))
+    if match := _WITH_CHANGES.fullmatch(label):
+        return f"+ {_changes(match[1])}"
     if match := _AS_PUBLISHED.fullmatch(label):
         return _("{label} as published", label=match[1])
     sources = {  # of a study of seeds
@@ -37,3 +41,18 @@ def label_text(label: str) -> str:
     words = {"as published": _("as published"), "corrected": _("corrected"), "without": _("without"), "with": _("with")}
     name, *others = re.split("(, |: )", label)
     return "".join([name, *(part if part in (", ", ": ") else words.get(part) or translated(part) for part in others)])
+
+
+def change_text(name: str) -> str:
+    """Returns a key of the recipe, or the name of a section or of a fault in the language of the reader."""
+    sections = {
+        "model": _("network"),
+        "optim": _("optimizer"),
+        "schedule": _("learning rate schedule"),
+        "train.loss": _("loss function"),
+    }
+    return sections.get(name) or (name if "." in name else translated(name.replace("_", " ")))
+
+
+def _changes(names: str) -> str:
+    return joined(change_text(name) for name in names.split(", "))

@@ -16,7 +16,7 @@ from convoy.evaluation.load import best_weights, trusted_code
 from convoy.recipe import Recipe
 from convoy.record import Aspect, contradictions_in, images_that_may_change
 from convoy.registry import is_user_class
-from convoy.run_contents import Score
+from convoy.run_contents import Score, part_name
 from convoy.run_files import Contradiction
 from convoy.runs import WEIGHTS, Run
 from convoy.text import gettext as _
@@ -202,7 +202,9 @@ def _compare_outputs(result: _Recomputed, part: str, stated: np.ndarray, found: 
     result.largest = max(result.largest, gap)
     if gap > result.tolerance or not np.array_equal(np.isfinite(stated), np.isfinite(found)):
         changed = int((stated.argmax(1) != found.argmax(1)).sum())
-        result.add(record.PREDICTIONS, _("{part}: images with another predicted class", part=part), 0, changed)
+        result.add(
+            record.PREDICTIONS, _("{part}: images with another predicted class", part=part_name(part)), 0, changed
+        )
 
 
 def _compare_scores(result: _Recomputed, part: str, stated: Score, found: Score) -> None:

@@ -19,7 +19,7 @@ from convoy import record
 from convoy.archive import rounded
 from convoy.checkpoint import load_weights
 from convoy.events import Ended
-from convoy.run_contents import PartScore
+from convoy.run_contents import PartScore, part_name
 from convoy.run_files import Contradiction
 from convoy.runs import WEIGHTS, Run
 from convoy.text import gettext as _
@@ -122,7 +122,7 @@ def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str,
     for before, now in zip(run.metrics[:epochs], again.metrics[:epochs], strict=True):
         for part in ("train", "validation", "test"):
             with suppress(AttributeError):  # not scored
-                quantity = _("{part} of epoch {epoch}", part=part, epoch=now.epoch)
+                quantity = _("{part} of epoch {epoch}", part=part_name(part), epoch=now.epoch)
                 yield record.METRICS, quantity, _values(before.of(part)), _values(now.of(part))
     weight_files = {f"weights/epoch-{epoch:05}.safetensors": epoch for epoch in range(epochs + 1)}
     best = finish.kept_epoch(plan, run.status.best_epoch, run.status.steps)

@@ -9,6 +9,7 @@ import numpy as np
 from convoy.data.duplicates import find_duplicates, first_with_same_pixels
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images, sample
+from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text.lists import joined
 from convoy.text.numbers import fixed
@@ -65,7 +66,7 @@ def pixel_range(images: Images) -> Iterator[Finding]:
                 _(
                     "The largest pixel value is {value} in the {part} images and {train} in the training images: "
                     "their scales differ",
-                    part=name,
+                    part=part_name(name),
                     value=value,
                     train=train,
                 ),
@@ -97,18 +98,18 @@ def parts_differ(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR if explained else Severity.WARNING,
                 (
-                    _("The {part} images match the training images only if they are inverted", part=name)
+                    _("The {part} images match the training images only if they are inverted", part=part_name(name))
                     if best == "inverted"
                     else _(
                         "The {part} images match the training images only with their channels in reverse order",
-                        part=name,
+                        part=part_name(name),
                     )
                 )
                 if explained
                 else _(
                     "The brightness of the {part} images differs from that of the training images by "
                     "{distance:.1f} standard deviations of an image",
-                    part=name,
+                    part=part_name(name),
                     distance=unchanged,
                 ),
                 _("Read both sets in the same way: channel order, range, inversion, source"),
@@ -138,7 +139,12 @@ def blank_images(images: Images) -> Iterator[Finding]:
         if count:
             yield Finding(
                 Severity.WARNING if count > 0.01 * len(pixels) else Severity.HINT,
-                _("{count:,} of {n:,} {part} images have only one colour", count=count, n=len(pixels), part=name),
+                _(
+                    "{count:,} of {n:,} {part} images have only one colour",
+                    count=count,
+                    n=len(pixels),
+                    part=part_name(name),
+                ),
                 _("Look for files that could not be decoded"),
                 {"part": name, "blank": count, "images": len(pixels)},
             )
@@ -195,7 +201,7 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
                 Severity.WARNING,
                 _(
                     "The {part} set has no image of {names}, so its accuracy does not cover these classes",
-                    part=name,
+                    part=part_name(name),
                     names=joined(absent[:5]),
                 ),
                 _("Add images of these classes, or use a stratified split"),
@@ -207,7 +213,7 @@ def parts_have_other_classes(images: Images) -> Iterator[Finding]:
                 _(
                     "The class proportions of the {part} set differ from those of the training set: "
                     "{distance:.0%} of the images would have to change class",
-                    part=name,
+                    part=part_name(name),
                     distance=distance,
                 ),
                 _("Usual cause: the set was cut from a list sorted by class; use a random, stratified split"),
@@ -234,7 +240,7 @@ def few_scored_images(images: Images) -> Iterator[Finding]:
                 Severity.HINT,
                 _(
                     "The {part} set has {n:,} images: an accuracy of 50 % has an interval of ± {half:.1f} points",
-                    part=name,
+                    part=part_name(name),
                     n=len(part),
                     half=100 * half,
                 ),
@@ -275,7 +281,7 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
                 "near duplicates {alike:,}",
                 count=len(alike),
                 n=len(part),
-                part=name,
+                part=part_name(name),
                 same=len(same),
                 alike=len(alike) - len(same),
             )
@@ -284,7 +290,7 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
                 "{count:,} of {n:,} {part} images are exact duplicates of a training image",
                 count=len(same),
                 n=len(part),
-                part=name,
+                part=part_name(name),
             ),
             _(
                 "Remove them, or keep them together with data.split.group_by = 'duplicates'; train a run "

@@ -10,6 +10,7 @@ from convoy.diagnosing.features import of_pixels, scores
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import MAX_SAMPLE, Images, sample
 from convoy.diagnosing.pixel_classifier import out_of_fold, relation
+from convoy.run_contents import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 
@@ -61,7 +62,7 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
                     "are {way}, and {before:.1%} as they are",
                     after=right[best].mean(),
                     n=len(labels),
-                    part=name,
+                    part=part_name(name),
                     way=best,
                     before=unchanged.mean(),
                 ),
@@ -94,7 +95,7 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
                 _(
                     "The classes of the {part} labels are probably in another order: a classifier of training images "
                     "is right for {before:.1%} of {n:,} images, and for {after:.1%} if the classes are renamed",
-                    part=name,
+                    part=part_name(name),
                     before=before,
                     n=len(labels),
                     after=renamed,
@@ -115,7 +116,7 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
                     "in their own",
                     one=images.train.classes[one],
                     other=images.train.classes[other],
-                    part=name,
+                    part=part_name(name),
                     swapped=int(swapped[one, other]),
                     right=int(right[one, other]),
                 ),
@@ -224,7 +225,7 @@ def turned_copies(images: Images) -> Iterator[Finding]:
                     "{count:,} of {n:,} {part} images are rotated or transposed training images",
                     count=copies,
                     n=len(pixels),
-                    part=name,
+                    part=part_name(name),
                 ),
                 _("Split the images before they are augmented; keep copies together with data.split.group_by"),
                 {"part": name, "images": len(pixels), "share": copies / len(pixels)},

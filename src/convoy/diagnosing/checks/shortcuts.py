@@ -10,6 +10,7 @@ import numpy as np
 from convoy.diagnosing.features import of_files, of_pixels, roc_aucs, scores
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images, sample
+from convoy.run_contents import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text.lists import joined
@@ -87,8 +88,8 @@ def _balance() -> str:
 
 def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
     """Finds sets that were prepared differently: a linear classifier predicts which set an image is from."""
-    for part_name, part in images.parts.items():
-        if part_name == "train" or min(len(part), len(images.train)) < MIN_IMAGES:
+    for key, part in images.parts.items():
+        if key == "train" or min(len(part), len(images.train)) < MIN_IMAGES:
             continue
         count = min(len(part), len(images.train), IMAGES // 2)
         train = images.train.images[sample(len(images.train), count)]
@@ -105,13 +106,13 @@ def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
                 _(
                     "A linear classifier separates {part} from training by {name} only (area under the ROC curve "
                     "{area:.3f}, {n:,} images of each)",
-                    part=part_name,
+                    part=part_name(key),
                     name=name,
                     area=areas[name],
                     n=count,
                 ),
                 _("Prepare both sets in the same way: channel order, brightness, resizing, compression"),
-                {"part": part_name, "features": name, "area": areas[name], "images": count},
+                {"part": key, "features": name, "area": areas[name], "images": count},
             )
 
 

@@ -41,7 +41,14 @@ def _verdicts(findings: Sequence[Reproduction]) -> str:
 
 def caveats(finding: Reproductions) -> list[str]:
     quick = [words.quick_caveat()] if any(each.options.quick for each in finding.findings) else []
-    return [*quick, *(f"{each.experiment}: {text}" for each in finding.findings for text in words.missing(each))]
+    return [
+        *quick,
+        *(
+            _("{labels}: {text}", labels=each.experiment, text=text)
+            for each in finding.findings
+            for text in words.missing(each)
+        ),
+    ]
 
 
 def largest_effect(finding: Reproduction) -> str:

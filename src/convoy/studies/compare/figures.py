@@ -14,6 +14,7 @@ from convoy.stats import Estimate, mean_of
 from convoy.studies.compare.ablation import Ablation, Effect
 from convoy.studies.compare.finding import CompareFinding, ModelSummary
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.lists import joined
 from convoy.text.numbers import fixed
 
@@ -53,7 +54,9 @@ def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]
         value = Value.of(model.accuracy, look.colour(model.label), look.mark(model.label))
         points = tuple(100 * accuracy for accuracy in by_seed[model.label])
         diverged = tuple(point for seed, point in zip(model.seeds, points, strict=True) if seed in model.diverged)
-        return ChartRow(model.label, (replace(value, points=points, diverged=diverged),), f"{value.value:.2f} %")
+        return ChartRow(
+            label_text(model.label), (replace(value, points=points, diverged=diverged),), f"{value.value:.2f} %"
+        )
 
     return RowChart(tuple(map(row, finding.ranked)), accuracy_name(finding.part), "%")
 
@@ -152,7 +155,7 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
         else:
             by_front.setdefault(numbers.pareto_front, []).append(numbers.cost.title)
     sentences = [
-        _("Pareto front ({costs}): {models}.", costs=joined(costs), models="; ".join(front))
+        _("Pareto front ({costs}): {models}.", costs=joined(costs), models="; ".join(map(label_text, front)))
         for front, costs in by_front.items()
     ]
     sentences += [_("Equal for all models: {costs}.", costs=joined(equal))] if equal else []

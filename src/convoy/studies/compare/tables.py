@@ -16,6 +16,7 @@ from convoy.studies.compare.images import ImagePair
 from convoy.studies.compare.pair import Pair
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.labels import label_text
 from convoy.text.numbers import fixed, p_value, plain
 
 MANY_PAIRS = 12
@@ -27,7 +28,7 @@ def models(finding: CompareFinding, groups: Groups) -> Table:
     """One row per model, highest mean first."""
     best = finding.best
     fields: list[Field[ModelSummary]] = [
-        TextField(_("Model"), lambda row: Cell(row.label, bold=row.label == best, model=row.label)),
+        TextField(_("Model"), lambda row: Cell(label_text(row.label), bold=row.label == best, model=row.label)),
         Field(
             accuracy_title(finding.part),
             lambda row: Cell(*row.accuracy.parts(scale=100), bold=row.label == best),

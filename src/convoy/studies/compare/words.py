@@ -14,6 +14,7 @@ from convoy.studies.compare.images import MissingTest, Reason
 from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
 from convoy.text import ngettext
+from convoy.text.labels import label_text
 from convoy.text.lists import listed
 from convoy.text.numbers import fixed
 
@@ -27,7 +28,10 @@ def sentence(finding: CompareFinding) -> str:
     if not others:
         metric = accuracy_name(finding.part)
         return _(
-            "{label} reaches a {metric} of {accuracy}", label=first.label, metric=metric, accuracy=first.accuracy.text()
+            "{label} reaches a {metric} of {accuracy}",
+            label=label_text(first.label),
+            metric=metric,
+            accuracy=first.accuracy.text(),
         )
     if finding.reduced:
         return _(
@@ -48,13 +52,15 @@ def sentence(finding: CompareFinding) -> str:
     if not unpaired:
         return text
     missing = _(
-        "{first} has fewer than two seeds in common with {others}", first=first.label, others=listed(unpaired, "or")
+        "{first} has fewer than two seeds in common with {others}",
+        first=label_text(first.label),
+        others=listed(map(label_text, unpaired), "or"),
     )
     return f"{text}; {missing}"
 
 
 def _ranking(finding: CompareFinding) -> str:
-    return listed([f"{row.label} {row.accuracy.text()}" for row in finding.ranked], max_items=MAX_NAMED)
+    return listed([f"{label_text(row.label)} {row.accuracy.text()}" for row in finding.ranked], max_items=MAX_NAMED)
 
 
 def _listed_shortly(texts: Sequence[str]) -> str:
@@ -66,9 +72,9 @@ def _listed_shortly(texts: Sequence[str]) -> str:
 
 def _clauses(first: str, pairs: Sequence[Pair], tests: Sequence[Pair]) -> list[str]:
     """Compares the model with the highest mean with others: inconclusive differences, then significant ones."""
-    close = [f"{pair.b} ({_difference(pair, tests)})" for pair in pairs if not pair.significant]
+    close = [f"{label_text(pair.b)} ({_difference(pair, tests)})" for pair in pairs if not pair.significant]
     worse = [
-        _("{label} by {difference}", label=pair.b, difference=_difference(pair, tests))
+        _("{label} by {difference}", label=label_text(pair.b), difference=_difference(pair, tests))
         for pair in pairs
         if pair.significant
     ]
@@ -78,12 +84,12 @@ def _clauses(first: str, pairs: Sequence[Pair], tests: Sequence[Pair]) -> list[s
         clauses.append(
             _(
                 "{first} has the highest accuracy, but its lead over {others} is inconclusive",
-                first=first,
+                first=label_text(first),
                 others=others,
             )
         )
     if worse:
-        clauses.append(_("{first} beats {others}", first=first, others=_listed_shortly(worse)))
+        clauses.append(_("{first} beats {others}", first=label_text(first), others=_listed_shortly(worse)))
     return clauses
 
 
@@ -151,10 +157,15 @@ def caveats(finding: CompareFinding) -> list[str]:
     part, results = part_name(finding.part), {(run.label, run.seed): run.result for run in finding.not_learned}
     runs = [(row.label, seed, results.get((row.label, seed))) for row in finding.rows for seed in row.seeds]
     texts = chance.sentences_of(runs, finding.part)
-    texts += [f"{listed(flag.labels)}: {flag.text}" if flag.labels else flag.text for flag in finding.flags]
+    texts += [
+        _("{labels}: {text}", labels=listed(map(label_text, flag.labels)), text=flag.text) if flag.labels else flag.text
+        for flag in finding.flags
+    ]
     for run in finding.left_out:
         ending = ": ".join(filter(None, (state_name(run.state), run.reason)))
-        text = _("{label}, seed {seed} is left out: no {part} score", label=run.label, seed=run.seed, part=part)
+        text = _(
+            "{label}, seed {seed} is left out: no {part} score", label=label_text(run.label), seed=run.seed, part=part
+        )
         texts.append(f"{text} ({ending})")
     if finding.mixed is not None:
         what = {UnintendedDifference.DATA: _("data"), UnintendedDifference.SPLITS: _("splits")}[finding.mixed]

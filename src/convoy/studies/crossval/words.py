@@ -80,7 +80,9 @@ def _notes(finding: CrossvalFinding) -> list[str]:
         for note in notes:
             folds.setdefault(note, []).append(fold_label(row.fold, finding.folds, row.repeat, finding.repeats))
     texts = [
-        note if len(labels) == len(finding.rows) else f"{listed(labels, max_items=MAX_NAMED)}: {note}"
+        note
+        if len(labels) == len(finding.rows)
+        else _("{labels}: {text}", labels=listed(labels, max_items=MAX_NAMED), text=note)
         for note, labels in folds.items()
     ]
     if (more := len(texts) - MAX_NOTES) > 0:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from convoy.recipe.faults import fault_title
 from convoy.reporting.about import About
 from convoy.reporting.words import accuracy_name
 from convoy.studies.ladder.finding import LadderFinding, Rung
 from convoy.text import gettext as _
+from convoy.text.labels import change_text
 from convoy.text.lists import joined
 
 
@@ -26,7 +26,7 @@ def sentence(finding: LadderFinding) -> str:
 
 
 def rung_name(rung: Rung) -> str:
-    return joined(fault_title(change.key) if change.is_fault else change.key for change in rung.changes)
+    return joined(change_text(change.key) for change in rung.changes)
 
 
 def values(rung: Rung, *, after: bool) -> str:

@@ -130,7 +130,7 @@ def not_finite(part: str, count: int, images: int) -> str:
         "class and count as wrong",
         count=count,
         images=images,
-        part=part,
+        part=part_name(part),
     )
 
 
