@@ -23,7 +23,7 @@ from convoy.lab.references import References, papers
 from convoy.models import MODELS
 from convoy.recipe import resolve, sections
 from convoy.reporting import formats, pdf, raster, render
-from convoy.reporting.content import Drawing, Page, Prose
+from convoy.reporting.content import Drawing, Page, Prose, Section, TextField, table_of
 from convoy.runs import Run, Study
 from convoy.training.run.stopping import STOP_RULES
 
@@ -170,8 +170,9 @@ def test_latin_words_in_a_chinese_docx_are_not_chinese_and_so_not_broken(page, t
     docx = pytest.importorskip("docx")
     with blank_figures(), text.in_language("zh_CN"):
         path = formats.write(page, tmp_path, "lab-report", "docx")
-    styles = docx.Document(str(path)).styles.element.xml
-    assert '<w:lang w:val="en-US" w:eastAsia="zh-CN"/>' in styles
+    document = docx.Document(str(path))
+    assert '<w:lang w:val="en-US" w:eastAsia="zh-CN"/>' in document.styles.element.xml
+    assert not any("。 " in paragraph.text for paragraph in document.paragraphs)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +197,14 @@ def test_tex_is_balanced_and_escapes_names(page, tex):
     for name in names_of(page):
         assert f"figures/{name}.png" in text
         assert (tex.parent / "figures" / f"{name}.png").is_file()
+
+
+def test_a_hash_can_be_broken_in_a_tex_table(page, tmp_path):
+    facts = table_of([TextField("", lambda row: row)], ["0123456789abcdef" * 4])
+    with blank_figures():
+        path = formats.write(replace(page, sections=(Section("Data", (facts,)),)), tmp_path, "lab-report", "tex")
+    text = path.read_text(encoding="utf-8")
+    assert r"01234567\allowbreak{}89abcdef" in text
 
 
 def test_letters_without_a_latin_font_do_not_stop_pdflatex(tex):

@@ -12,7 +12,7 @@ from convoy.text import gettext as _
 
 @command(api.verify)
 def verify(call: Call, as_json: bool) -> None:
-    from convoy.verifying.result import detail, state_name
+    from convoy.verifying.result import check_name, detail, state_name
 
     verification = call()
     if as_json:
@@ -21,7 +21,7 @@ def verify(call: Call, as_json: bool) -> None:
         several = len({each.run for each in verification.checks}) > 1
         rows = [
             ({_("run"): each.run} if several else {})
-            | {_("check"): each.check, _("state"): state_name(each.state), _("detail"): detail(each)}
+            | {_("check"): check_name(each.check), _("state"): state_name(each.state), _("detail"): detail(each)}
             for each in verification.checks
         ]
         print_table(rows, [*rows[0]])

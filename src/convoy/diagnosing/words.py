@@ -54,6 +54,8 @@ def lines(finding: Finding) -> list[str]:
 
 
 def number(value: Value) -> str:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
     if isinstance(value, float):
         return significant(value, 4)
     return f"{value:,}" if isinstance(value, int) else value

@@ -49,7 +49,7 @@ def run_section(view: RunView, part: str) -> Section | None:
         Panel(_("Accuracy − confidence"), partial(draw_gaps, numbers=reliability), height=3.2),
     )
     chart = Chart("calibration", _("Reliability diagram"), panels, reliability_caption(reliability))
-    return Section(_("Calibration"), (Prose(f"{sentence(result)}."), chart, table(result)))
+    return Section(_("Calibration"), (Prose(_("{sentence}.", sentence=sentence(result))), chart, table(result)))
 
 
 def sentence(found: PartCalibration) -> str:

@@ -30,7 +30,7 @@ def run_section(view: RunView) -> Section | None:
     left = 0.3 + 0.085 * max(map(len, result.kinds))
     panel = Panel("", partial(draw, result=result), ROW * len(result.kinds) + 0.75, left=left, bottom=0.6, top=0.15)
     chart = Chart("corruptions", _("Accuracy on corrupted images"), (panel,), caption(result))
-    return Section(_("Corruptions"), (Prose(f"{sentence(result)}."), chart, table(result)))
+    return Section(_("Corruptions"), (Prose(_("{sentence}.", sentence=sentence(result))), chart, table(result)))
 
 
 class ModelRobustness(NamedTuple):

@@ -26,6 +26,7 @@ _COMMANDS = {
     "·": r"\ensuremath{\cdot}", "–": r"\textendash{}", "“": r"\textquotedblleft{}", "”": r"\textquotedblright{}",
     "’": "'", "\u00a0": "~", **{letter: f"\\{letter}" for letter in "&%$#{}"},
 }  # fmt: skip
+_HASH = re.compile("[0-9a-f]{40,}")  # wider than a column
 _EAST_ASIAN = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _KNOWN_TO_PDFLATEX = 0x17F  # last Latin character; others need xelatex or lualatex and a font
 
@@ -107,7 +108,8 @@ def _escaped(value: Any) -> Any:
     """Escapes everything that the template prints, so that names cannot become commands."""
     if isinstance(value, _Raw) or not isinstance(value, str):
         return value
-    return "".join(_COMMANDS.get(letter, letter) for letter in readable(value)) if value else ""
+    text = "".join(_COMMANDS.get(letter, letter) for letter in readable(value)) if value else ""
+    return _HASH.sub(lambda digits: re.sub("(.{8})(?=.)", r"\1\\allowbreak{}", digits.group()), text)
 
 
 def _code(text: str) -> _Raw:
@@ -140,7 +142,7 @@ def _header(table: Table) -> _Raw:
         return _row([Cell(column.title, column.unit) for column in table.columns], bold=True)
     texts = []
     for column in table.columns:
-        lines = [rf"\textbf{{{_escaped(word)}}}" for word in column.title.split()]
+        lines = [rf"\textbf{{{_escaped(word)}}}" for word in re.split(r"\s+(?!\d)", column.title)]
         if column.unit:
             lines.append(rf"\scriptsize {_escaped(column.unit)}")
         stack = r" \\ ".join(lines)

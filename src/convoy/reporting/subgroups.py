@@ -53,7 +53,7 @@ def table(groups: Sequence[Subgroup], group_by: str) -> Table:
         Field(_("Images"), lambda each: f"{each.accuracy.n:,}"),
     ]
     sentence = lowest_group(groups)
-    sentences = [f"{sentence[:1].upper()}{sentence[1:]}."] if sentence else []
+    sentences = [_("{sentence}.", sentence=f"{sentence[:1].upper()}{sentence[1:]}")] if sentence else []
     if group_by:
         sentences.append(_("Groups: {group_by}.", group_by=group_by))
     sentences.append(_("Ranges: 95 % intervals over the images of the group (Wilson)."))

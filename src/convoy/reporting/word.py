@@ -126,8 +126,9 @@ class _Document:
         picture = paragraph.add_run().add_picture(str(path), Inches(width), Inches(height))
         picture._inline.docPr.set("descr", readable(title))
         paragraph = self.document.add_paragraph(style="Caption")
-        paragraph.add_run(f"{self._titles[name]} {readable(full_stop(title))}").bold = True
-        paragraph.add_run(f" {readable(caption)}")
+        heading = f"{self._titles[name]} {readable(full_stop(title))}"
+        paragraph.add_run(heading).bold = True
+        paragraph.add_run(readable(f"{heading} {caption}").removeprefix(heading))  # a space, except after Chinese stops
 
     def _add_table(self, table: Table, title: str) -> None:
         from docx.enum.text import WD_ALIGN_PARAGRAPH

@@ -91,6 +91,21 @@ def state_name(state: State) -> str:
     }[state]
 
 
+def check_name(check: Check) -> str:
+    return {
+        Check.FILES: _("files"),
+        Check.STATUS: _("status"),
+        Check.SCORES: _("scores"),
+        Check.CURVES: _("curves"),
+        Check.DATA: _("data"),
+        Check.RECIPE: _("recipe"),
+        Check.PREDICTIONS: _("predictions"),
+        Check.COST: _("cost"),
+        Check.TRAINING: _("training again"),
+        Check.FINDING: _("finding"),
+    }[check]
+
+
 def detail(checked: CheckResult) -> str:
     """Returns what was compared, what differs, or why it cannot be checked."""
     match checked.state:

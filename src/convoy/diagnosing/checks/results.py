@@ -317,6 +317,6 @@ def scored_on_training_images(records: Records) -> Iterator[Finding]:
                 "accuracy_without": float(rest.mean()),
                 "accuracy_on_copies": float(copies.mean()),
             }
-            | {"same_picture_searched": str(searched)},
+            | {"same_picture_searched": searched},
             cost=cost,
         )

@@ -176,8 +176,15 @@ def surface(
         write_arrays(path, arrays_of(result))
         if (now := time.monotonic()) - reported > REPORT_SECONDS and done < len(rows):
             reported, left = now, (now - started) / done * (len(rows) - done)
+            names = {"line": _("losses on a line"), "plane": _("losses on a plane"), "path": _("losses on the path")}
             report(
-                _("{kind}: {done} of {n} rows, about {left:,.0f} s left", kind=kind, done=done, n=len(rows), left=left)
+                _(
+                    "{kind}: {done} of {n} rows, about {left:,.0f} s left",
+                    kind=names[kind],
+                    done=done,
+                    n=len(rows),
+                    left=left,
+                )
             )
     return result
 
