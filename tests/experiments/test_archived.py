@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from convoy.evaluation import cost
 from convoy.experiments import experiment
 from convoy.experiments.experiment import SIDES, Settings
 from convoy.experiments.measures import find
-from convoy.experiments.reproduction import networks, run
+from convoy.experiments.reproduction import networks, profiles, run
 from convoy.experiments.reproduction.archived import ArchivedReproduction
 from convoy.experiments.reproduction.scope import Scope
 from convoy.profiling.measure import shape_of, subject_of
@@ -24,6 +26,7 @@ from convoy.reporting import forks
 from convoy.runs import Run, Workspace
 from convoy.stats import Estimate
 from convoy.studies.session import Session
+from convoy.text import gettext, in_language
 
 
 @pytest.mark.usefixtures("words_alone")
@@ -111,3 +114,17 @@ def test_packaged_counts_agree_with_the_networks() -> None:
 
     assert stored is not None
     assert networks.ClaimCounter().of(check) == networks.ClaimCounter(known=dict(stored.counts)).of(check)
+
+
+def test_stored_profiles_state_flaws_in_the_language_of_their_reader() -> None:
+    scope = Scope(experiment.load("tensor-mnist"), Settings())
+    flaw = gettext("attention on a 1x1 map: its average and its maximum branch see the same numbers")
+    with in_language("zh_CN"):
+        packaged = networks.packaged(scope)
+        assert packaged is not None
+        network = replace(packaged.profiles[0], flaws=(flaw,))
+        written = profiles.read(profiles.as_json(replace(packaged, profiles=[network])))
+        assert written is not None
+    for stored in (packaged, written):
+        (shown,) = stored.profiles[0].flaws
+        assert re.search("[\u4e00-\u9fff]", shown)

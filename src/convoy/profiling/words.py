@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from convoy.profiling.result import Layer, LayerNote, Profile
 from convoy.reporting.quantities import MIB, quartile_range
 from convoy.text import gettext as _
-from convoy.text import ngettext, translated
+from convoy.text import ngettext
 from convoy.text.lists import joined
 from convoy.text.numbers import plain, with_unit
 
@@ -65,7 +65,7 @@ def sizes(profile: Profile) -> str:
 
 
 def flaws(profile: Profile) -> list[str]:
-    return [_("{label}: published flaw: {flaw}", label=profile.label, flaw=translated(flaw)) for flaw in profile.flaws]
+    return [_("{label}: published flaw: {flaw}", label=profile.label, flaw=flaw) for flaw in profile.flaws]
 
 
 def images(profile: Profile) -> str:

@@ -126,7 +126,7 @@ def class_table(score: Score) -> Table:
         lowest = _("Shown: the {n} classes with the lowest F1; scores.json has all.", n=MANY_CLASSES)
         entries, note = sorted(entries, key=lambda entry: entry.f1)[:MANY_CLASSES], f"{lowest} {note}"
     if sentence := subgroups.lowest_class(subgroups.of_score(score)):
-        note = f"{sentence[:1].upper()}{sentence[1:]}. {note}"
+        note = " ".join([_("{sentence}.", sentence=f"{sentence[:1].upper()}{sentence[1:]}"), note])
     fields: list[Field[ClassScore]] = [
         TextField(_("Class"), lambda entry: entry.name),
         Field(_("Precision"), lambda entry: f"{100 * entry.precision:.2f}", "%"),

@@ -84,7 +84,7 @@ def effect_rows(faults: Sequence[FaultResult]) -> dict[str, RowChart]:
         if n < len(group):
             metric = metric._replace(words=_("accuracy"))
         charts[metric.title] = RowChart(
-            tuple(_effect_row(fault, metric, with_part=n < len(group)) for fault in group),
+            tuple(_effect_row(fault, metric, with_measure=n < len(group)) for fault in group),
             _("{measure}, with − without", measure=metric.words),
             metric.unit.of_difference,
             line=0.0,
@@ -93,10 +93,11 @@ def effect_rows(faults: Sequence[FaultResult]) -> dict[str, RowChart]:
     return charts
 
 
-def _effect_row(fault: FaultResult, metric: MeasureText, *, with_part: bool) -> ChartRow:
+def _effect_row(fault: FaultResult, metric: MeasureText, *, with_measure: bool) -> ChartRow:
     assert fault.effect is not None
-    part = fault.measure.removesuffix("_accuracy").replace("_", " ")
-    name = f"{fault.title} ({part})" if with_part else fault.title
+    part = fault.measure.removesuffix("_accuracy")
+    measure = part_name(part) if part in ("validation", "test", "fold") else measure_text(fault.measure).words
+    name = f"{fault.title} ({measure})" if with_measure else fault.title
     has_number = fault.verdict in (FaultVerdict.CHANGED, FaultVerdict.WITHHELD)
     text = metric.parts(fault.effect.mean, signed=True)[0] if has_number else fault_verdict(fault.verdict)
     scale, colour = metric.unit.scale, HEAT if fault.verdict is FaultVerdict.CHANGED else MUTED

@@ -19,6 +19,7 @@ from convoy.experiments.reproduction.digests import digest
 from convoy.experiments.reproduction.profiles import Profiles
 from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
+from convoy.text.lists import joined
 
 
 @dataclass
@@ -120,4 +121,4 @@ def _profile_all(scope: Scope, *, from_data: bool, quick: bool) -> Profiles:
         subject = next(iter(subjects.values()))
         state = optimizers.state_per_parameter(subject.recipe.optim, ema_decay=subject.recipe.train.ema_decay)
         profiled.append(measure.profile(subject, device_of(subject.recipe), state_per_parameter=state, quick=quick))
-    return Profiles(profiled, parameters, f"{cpu.name()}, {time.strftime('%Y-%m-%d')}")
+    return Profiles(profiled, parameters, joined([cpu.name(), time.strftime("%Y-%m-%d")]))

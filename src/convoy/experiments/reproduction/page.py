@@ -295,7 +295,7 @@ def _networks(study: Study, results: Results) -> Section | None:
     if len(profiles) > MANY_NETWORKS:
         titles = [table.collapsed_title or _("{n} layers", n=len(table.rows) - 1) for table in tables]
         tables = [replace(table, collapsed_title=title) for table, title in zip(tables, titles, strict=True)]
-    flaws = [(profile.label, translated(flaw)) for profile in profiles for flaw in profile.flaws]
+    flaws = [(profile.label, flaw) for profile in profiles for flaw in profile.flaws]
     flaw_list = "; ".join(_("{label}: {flaw}", label=label, flaw=flaw) for label, flaw in flaws)
     first = [Prose(_("Flaws of the published networks: {flaws}.", flaws=flaw_list))] if flaws else []
     if comparison and stored.measured_on:

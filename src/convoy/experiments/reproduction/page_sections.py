@@ -168,7 +168,11 @@ def study_sections(study: Study, results: Sequence[StudyResult], folder: Path) -
             count = name_counts[name]  # with two cross-validations, file names must differ
             figures.append(replace(figure, name=f"{name}-{count}" if count > 1 else name))
         link = Prose(_("{sentence}.", sentence=page.sentence), report_link(path, folder), _("Full report"))
-        caveats = [Prose(" ".join(f"{_capitalized(caveat)}." for caveat in page.caveats))] if page.caveats else []
+        caveats = (
+            [Prose(" ".join(_("{sentence}.", sentence=_capitalized(caveat)) for caveat in page.caveats))]
+            if page.caveats
+            else []
+        )
         sections.append(Section(title, (link, *caveats, *figures, *map(_unmarked, page.tables))))
     return sections
 

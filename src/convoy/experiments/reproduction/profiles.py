@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 from convoy.experiments.experiment import Side
 from convoy.files import write_bytes
 from convoy.profiling.result import Profile
+from convoy.text.stored import restored, stored
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,17 @@ _FILE = TypeAdapter(Profiles)
 
 
 def as_json(profiles: Profiles, *, indent: int | None = None) -> bytes:
-    return _FILE.dump_json(profiles, indent=indent, by_alias=True)
+    table = stored(_FILE.dump_python(profiles, by_alias=True))
+    return json.dumps(table, indent=indent, allow_nan=False).encode()
 
 
 def write(profiles: Profiles, path: Path) -> None:
     write_bytes(path, as_json(profiles, indent=1))
 
 
-def read(stored: bytes) -> Profiles | None:
+def read(content: bytes) -> Profiles | None:
     """Returns None for a file of another version."""
     try:
-        return _FILE.validate_json(stored)
+        return _FILE.validate_python(json.loads(content, object_hook=restored))
     except ValueError:
         return None
