@@ -78,7 +78,9 @@ def score(folder: Path) -> None:
         )
         likely = np.exp(logits - logits.max(1, keepdims=True))
         likely /= likely.sum(1, keepdims=True)
-        methods = {"rule": outputs["predicted"] != given, "convoy": find_suspects(logits, given).probability > 0.5}
+        suspect = np.zeros(len(true), bool)
+        suspect[find_suspects(logits, given).flagged] = True
+        methods = {"rule": outputs["predicted"] != given, "convoy": suspect}
         for filter_by in ("prune_by_noise_rate", "both"):
             methods[f"cleanlab {filter_by}"] = find_label_issues(given, likely, filter_by=filter_by, n_jobs=1)
         wrong, draw = given != true, np.random.default_rng(0)

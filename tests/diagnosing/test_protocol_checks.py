@@ -239,22 +239,25 @@ def test_probabilities_that_labels_are_wrong_are_calibrated(share: float, signal
         assert suspects.probability[each].mean() == pytest.approx(wrong[each].mean(), abs=0.1)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2])
-def test_suspect_labels_have_a_higher_f1_than_the_rule_that_the_prediction_differs_from_the_label(share: float) -> None:
-    logits, given, true = noisy_outputs(share)
-    suspects, wrong = find_suspects(logits, given), given != true
+@pytest.mark.parametrize(("share", "signal"), [(0.02, 6), (0.2, 6), (0.2, 2.5), (0.4, 2.5)])
+def test_suspect_labels_have_a_higher_f1_than_other_rules(share: float, signal: float) -> None:
+    logits, given, true = noisy_outputs(share, signal)
+    suspects, wrong = find_suspects(logits, given), np.flatnonzero(given != true)
 
     def f1(flagged: np.ndarray) -> float:
-        return float(2 * (flagged & wrong).sum() / (flagged.sum() + wrong.sum()))
+        return 2 * len(np.intersect1d(flagged, wrong)) / (len(flagged) + len(wrong))
 
-    assert f1(suspects.probability > 0.5) > f1(logits.argmax(1) != given)
+    others = {"prediction": logits.argmax(1) != given, "more probably wrong than right": suspects.probability > 0.5}
+    for name, rule in others.items():
+        if (share, name) != (0.02, "more probably wrong than right"):
+            assert f1(suspects.flagged) > f1(np.flatnonzero(rule)), name
 
 
 @pytest.mark.parametrize("signal", [2.5, 4, 8])
 def test_correct_labels_are_not_suspect_whatever_the_accuracy_of_the_network(signal: float) -> None:
     logits, _given, true = noisy_outputs(0, signal)
     suspects = find_suspects(logits, true)
-    assert len(suspects.flagged) <= 2
+    assert len(suspects.flagged) <= 0.002 * len(true)
     assert suspects.share < 0.02
 
 

@@ -114,5 +114,6 @@ def name_of(key: str) -> str:
         "variance": _("variance of the inputs"),
         "warmup_epochs": _("warmup epochs"),
         "weights": _("weights"),
+        "wrong": _("estimated share of wrong ones"),
     }
     return names.get(key) or key.replace("_", " ")

@@ -272,6 +272,7 @@ def suspect_labels(records: Records) -> Iterator[Finding]:
     np.add.at(means, place, logits)  # over repeats
     suspects = find_suspects(means / np.bincount(place)[:, None], labels[first].astype(np.int64))
     if len(flagged := suspects.flagged):
+        wrong = float(suspects.probability[flagged].mean())
         classes = records.finished[0].data.classes
         described = [
             f"{images[each]} ({classes[labels[first][each]]}, {classes[suspects.suggested[each]]}?)"
@@ -280,14 +281,15 @@ def suspect_labels(records: Records) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _(
-                "{count:,} of {n:,} labels are suspect, according to networks that were not trained on these images; "
-                "indices of the first: {images}",
+                "{count:,} of {n:,} labels are suspect, and about {wrong:.0%} of these are wrong, according to "
+                "networks that were not trained on these images; indices of the most suspect: {images}",
                 count=len(flagged),
                 n=len(images),
+                wrong=wrong,
                 images=joined(described),
             ),
-            _("Look at these images; with a network of low accuracy, correct labels are suspect too"),
-            {"suspect": len(flagged), "share": len(flagged) / len(images)},
+            _("Look at these images; a network of low accuracy also suspects correct labels"),
+            {"suspect": len(flagged), "share": len(flagged) / len(images), "wrong": wrong},
         )
 
 
