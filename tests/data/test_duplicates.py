@@ -81,15 +81,25 @@ def test_similar_images_of_the_digit_1_are_not_duplicates() -> None:
     assert len(find(train.images[train.labels == 1][:3000]).same_picture) <= 3
 
 
-def test_each_copy_of_the_same_pixels_is_paired_with_the_first() -> None:
+def test_each_copy_of_the_same_pixels_is_paired_with_the_first_in_each_part() -> None:
     train, test = pictures(60), pictures(60, seed=1)
     train[9] = train[4]
     test[3] = test[2] = train[4]
 
     result = find(train, test)
 
-    assert result.same_pixels.tolist() == [[4, 9], [4, 62], [4, 63]]
+    assert result.same_pixels.tolist() == [[4, 9], [4, 62], [4, 63], [62, 63]]
     assert len(result.same_picture) == 0
+
+
+def test_a_copy_of_a_version_is_paired_in_each_part() -> None:
+    train, validation, test = pictures(300), pictures(60, seed=1), pictures(60, seed=2)
+    validation[5] = test[7] = VERSIONS["brighter"](train[4])
+
+    result = find(train, validation, test)
+
+    assert result.same_pixels.tolist() == [[305, 367]]
+    assert result.same_picture.tolist() == [[4, 305], [4, 367]]
 
 
 def test_closer_pairs_come_first() -> None:

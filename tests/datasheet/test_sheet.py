@@ -62,9 +62,10 @@ def test_duplicates_are_counted_within_and_between_parts(sheet_of: Any) -> None:
     assert rows["train", "validation"].same_pixels == PairCount(1, 0)
     assert rows["train", "test"].same_pixels == PairCount(2, 1)
     assert (rows["train", "train"].images, rows["train", "test"].images) == (2, 2)
-    assert rows["test", "test"].same_pixels.pairs == 0
-    assert sheet.arrays.pairs.part.tolist() == [[0, 0], [0, 1], [0, 2], [0, 2]]
-    assert sheet.arrays.pairs.index.tolist() == [[1, 7], [1, 2], [1, 3], [1, 4]]
+    assert rows["validation", "test"].same_pixels == PairCount(2, 1)
+    assert rows["test", "test"].same_pixels == PairCount(1, 1)
+    assert sheet.arrays.pairs.part.tolist() == [[0, 0], [0, 1], [0, 2], [1, 2], [0, 2], [1, 2], [2, 2]]
+    assert sheet.arrays.pairs.index.tolist() == [[1, 7], [1, 2], [1, 3], [2, 3], [1, 4], [2, 4], [3, 4]]
 
 
 def test_pictures_of_a_pair_are_its_images(sheet_of: Any) -> None:

@@ -40,8 +40,8 @@ _BLOCK = 2048  # images per side of a block of distances, which fits into the pr
 class Duplicates(NamedTuple):
     """Pairs of image indices, counted over all parts; the smaller index is first."""
 
-    same_pixels: np.ndarray  # int64 [P, 2]: the first image with these pixels, and each later one
-    same_picture: np.ndarray  # int64 [Q, 2], closest pair first; has only the first of images with the same pixels
+    same_pixels: np.ndarray  # int64 [P, 2]: in each part, the first image with these pixels, and each later image
+    same_picture: np.ndarray  # int64 [Q, 2], closest pair first; of images with the same pixels, the first in each part
     distances: np.ndarray  # float32 [Q], of same_picture, divided by the distance to the last neighbour
 
 
@@ -51,8 +51,10 @@ def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], Non
     `progress` is called with the completed fraction. Memory is linear in the number of images, time quadratic.
     """
     first = first_with_same_pixels(parts)
-    copies = np.flatnonzero(first != np.arange(len(first)))
-    same_pixels = np.stack([first[copies], copies], axis=1)
+    first_in_part = _first_in_each_part(first, parts)
+    earlier, later = first_in_part[first], np.arange(len(first))[:, None]  # (N, parts), (N, 1)
+    image, part = np.nonzero((earlier >= 0) & (earlier < later))
+    same_pixels = np.stack([earlier[image, part], image], axis=1)
     indices = np.unique(first)
     if len(indices) < MIN_IMAGES:
         return Duplicates(same_pixels, np.empty((0, 2), np.int64), np.empty(0, np.float32))
@@ -63,7 +65,10 @@ def find_duplicates(parts: Sequence[np.ndarray], progress: Callable[[float], Non
     pairs, distances = _pairs_within(vectors, radii, progress)
     distances /= last_neighbour[pairs].min(axis=1)
     order = np.argsort(distances, kind="stable")
-    return Duplicates(same_pixels, indices[pairs[order]], distances[order])
+    one, other = first_in_part[indices[pairs[order]]].swapaxes(0, 1)  # (Q, parts)
+    pair, part, part_of_other = np.nonzero((one[:, :, None] >= 0) & (other[:, None] >= 0))
+    same_picture = np.sort(np.stack([one[pair, part], other[pair, part_of_other]], axis=1), axis=1)
+    return Duplicates(same_pixels, same_picture, distances[order][pair])
 
 
 def first_with_same_pixels(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -71,6 +76,16 @@ def first_with_same_pixels(parts: Sequence[np.ndarray]) -> np.ndarray:
     digests = (blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for part in parts for image in part)
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(digest, index) for index, digest in enumerate(digests)], np.int64)
+
+
+def _first_in_each_part(first: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns, for each first image, the first image with the same pixels in each part, int64 [N, parts]; -1: none."""
+    result = np.full((len(first), len(parts)), -1)
+    starts = np.cumsum([0, *map(len, parts)])
+    for part in range(len(parts)):
+        indices = np.arange(starts[part], starts[part + 1])[::-1]  # the last assignment is that of the first image
+        result[first[indices], part] = indices
+    return result
 
 
 def _spectra(parts: Sequence[np.ndarray], indices: np.ndarray) -> Iterator[np.ndarray]:

@@ -50,7 +50,7 @@ def make_sheet(name: str, size: int | None = None, progress: Callable[[float], N
         notes=dataset.notes,
         parts={part: _part_summary(images, levels[part]) for part, images in parts.items()},
         duplicates=summary_module.Duplicates(
-            sum(map(len, parts.values())) - len(duplicates.same_pixels) >= MIN_IMAGES,
+            sum(map(len, parts.values())) - len(np.unique(duplicates.same_pixels[:, 1])) >= MIN_IMAGES,
             tuple(_between(pairs, list(parts))),
         ),
     )
