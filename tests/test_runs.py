@@ -39,6 +39,11 @@ def test_run_is_found_by_its_full_fingerprint(tmp_path: Path) -> None:
     assert run.recipe == RECIPE
 
 
+def test_run_is_read_from_a_path_as_text(tmp_path: Path) -> None:
+    run = Workspace(tmp_path).open_run(RECIPE, digest_of())
+    assert Run(str(run.path)) == run  # type: ignore[arg-type]
+
+
 def test_metrics_are_replaced_by_those_of_a_checkpoint(tmp_path: Path) -> None:
     run = Workspace(tmp_path).open_run(RECIPE, digest_of())
     for epoch in (1, 2, 3):

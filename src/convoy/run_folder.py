@@ -62,9 +62,10 @@ def _scores(path: Path) -> Mapping[str, Score]:
 class Run:
     """One training run, read from its folder. Scores are fractions; names of costs include the unit."""
 
-    path: Path
+    path: Path  # or a str, which is converted
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
         if not (self.path / "recipe.toml").is_file():
             raise ValueError(_("{path!r} is not a run folder: it has no recipe.toml", path=str(self.path)))
 

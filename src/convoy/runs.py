@@ -48,9 +48,10 @@ def digest_of(fingerprints: Iterable[str]) -> str:
 class Study:
     """Several runs with one question, read from its folder."""
 
-    path: Path
+    path: Path  # or a str, which is converted
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
         if not (self.path / "study.toml").is_file():
             raise ValueError(_("{path!r} is not a study folder: it has no study.toml", path=str(self.path)))
 

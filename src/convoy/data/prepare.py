@@ -16,7 +16,7 @@ from convoy.data.splits import Split, limit_split, make_folds, make_split
 from convoy.recipe.sections import Data
 from convoy.text import gettext as _
 from convoy.text import ngettext
-from convoy.text.lists import joined
+from convoy.text.lists import listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,7 @@ def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
                     "the {part} has no image of {n} classes: {names}",
                     len(missing),
                     part=part,
-                    names=joined(dataset.train.classes[index] for index in missing[:5]),
+                    names=listed((dataset.train.classes[index] for index in missing), max_items=5),
                 )
             )
     return tuple(notes)

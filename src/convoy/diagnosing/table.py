@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import import_module
 from typing import Any
 
-from convoy.diagnosing.finding import Finding, Severity, TooSlowError
+from convoy.diagnosing.finding import Finding, Severity, TooSlowError, Value
 from convoy.registry import unknown
 from convoy.text import gettext as _
 from convoy.text.lists import joined
@@ -143,6 +144,11 @@ def selected(only: Collection[str]) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS if not only or {check.name, check.topic} & {*only})
 
 
+def _storable(value: Value) -> Value:
+    """Returns "nan" or "inf" for such a number, which JSON cannot store."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
     """Runs checks that all have this subject. Checks that raise become a hint, one for each error."""
     failures: dict[str, list[str]] = {}
@@ -150,7 +156,8 @@ def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
     for check in checks:
         try:
             for finding in check.function(subject):
-                yield replace(finding, check=check.name)
+                evidence = {name: _storable(value) for name, value in finding.evidence.items()}
+                yield replace(finding, evidence=evidence, check=check.name)
         except TooSlowError as slow:
             skipped.setdefault(slow.flops_per_image, []).append(check.name)
         except Exception as error:

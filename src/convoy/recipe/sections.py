@@ -307,7 +307,7 @@ class Compute(Section):
     precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # "auto": bfloat16 if it is fast
     deterministic: bool = True  # only algorithms that give the same bits each time
     # CPU threads; "auto": all cores, but one in a worker process
-    threads: Annotated[int, NUMBER, Field(ge=1)] | Literal["auto"] = "auto"
+    threads: Annotated[int, NUMBER, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
 
 
 class Protocol(Section):

@@ -25,7 +25,9 @@ NAMES = 4  # listed in a sentence
 def non_finite_values(network: Network) -> Iterator[Finding]:
     if (place := network.first_step.not_finite) is None:
         return
-    evidence: dict[str, float | str] = {"layer": place.layer, "operation": place.operation}
+    evidence: dict[str, float | str] = {"operation": place.operation}
+    if place.layer:
+        evidence = {"layer": place.layer, **evidence}
     if math.isfinite(network.first_step.loss):
         yield Finding(
             Severity.ERROR,
