@@ -398,6 +398,8 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
         (["report", "nothing", "--optim.lr", "1"], "--optim.lr"),
         (["trian", "lenet"], "train"),
         (["list", "modles"], "models"),
+        (["list"], "KIND is missing; known: models, data"),
+        (["train", "lenet", "--compute.threads", "100000"], "compute.threads = 100000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -61,7 +61,7 @@ def test_json_lists_missing_files_and_then_the_data_set(call: Call, files: list[
     [
         (("data", "get", "kmnsit"), "unknown data set 'kmnsit'; did you mean 'kmnist'"),
         (("data", "get", "kmnist"), "kmnist: cannot download train-images-idx3-ubyte.gz: http://127.0.0.1:1/"),
-        (("data", "add", "kmnist", "nothing.gz"), "nothing.gz: cannot be copied to"),
+        (("data", "add", "kmnist", "nothing.gz"), "nothing.gz: does not exist"),
         (("train", "lenet", "--data", "kmnist"), "kmnist: not on this machine"),
     ],
 )

@@ -335,8 +335,10 @@ def test_invalid_arguments_are_a_one_line_error(options: dict[str, Any], shape: 
 def test_images_of_one_class_or_one_colour_are_an_error() -> None:
     images, labels = striped(30)
 
-    with pytest.raises(ValueError, match="expected at least two classes in y, got one class"):
+    with pytest.raises(ValueError, match="expected at least two classes in y, got one class: 'left'"):
         small().fit(images, ["left"] * 30)
+    with pytest.raises(ValueError, match="got one class: 7"):
+        small().fit(images, [7] * 30)
     with pytest.raises(ValueError, match="have the same value: nothing to learn"):
         small().fit(np.ones((30, 16, 16)), labels)
 

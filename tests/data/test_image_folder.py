@@ -48,6 +48,13 @@ def test_class_folders_become_classes(folder: Path) -> None:
     assert dataset.notes == ()
 
 
+def test_error_names_the_folder_in_it_that_has_class_folders(folder: Path) -> None:
+    (folder.parent / "wrapped").mkdir()
+    folder.rename(inner := folder.parent / "wrapped" / "images")
+    with pytest.raises(DataError, match=f"got only images; if the folders in it are the classes, use {inner}$"):
+        list_folder(inner.parent)
+
+
 def test_part_folders_become_parts(folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "parts"
     for part in ("train", "val", "test"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Call
+from tests.fake_runs import Setting, fake_run
 from tests.training.test_run_one import finish
 
 import convoy
@@ -54,6 +55,16 @@ def test_unknown_name_is_an_error_of_the_command(call: Call, arguments: tuple[st
     assert call("doctor", *arguments)[0] == 2
 
 
+def test_of_several_matching_runs_the_newest_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for epochs in (1, 2):
+        fake_run(tmp_path, setting=Setting(epochs=epochs))
+
+    diagnosis = convoy.doctor("lenet-s42", out=tmp_path, only="results", quick=True)
+
+    assert "noise_floor" in diagnosis.checks
+    assert "matches 2 runs" in capsys.readouterr().err
+
+
 def test_without_an_argument_the_machine_is_examined(tmp_path: Path) -> None:
     diagnosis = convoy.doctor(out=tmp_path)
     assert "free_disk" in diagnosis.checks
@@ -73,6 +84,13 @@ def test_findings_before_training_are_printed_and_stored(
     monkeypatch.setenv("CONVOY_DOCTOR", "off")
     other = finish(tiny(("train.epochs", 1), ("seed", 3)), tmp_path)
     assert read_json(other.path / "doctor.json")["findings"] == []
+
+
+def test_outputs_that_are_not_finite_are_stored(tiny: Callable[..., Recipe], net: Path, tmp_path: Path) -> None:
+    changed(net, f"{RETURNS} * float('nan')")
+    run = finish(tiny(("train.epochs", 1)), tmp_path)
+    [finding] = read_json(run.path / "doctor.json")["findings"]
+    assert (finding["check"], finding["evidence"]["loss"]) == ("non_finite_values", "nan")
 
 
 def test_quick_checks_do_not_change_the_bits_of_a_run(

@@ -10,7 +10,7 @@ from torch import nn
 
 from convoy.evaluation.loaded import normaliser_of
 from convoy.explaining.embedding import embed
-from convoy.explaining.layers import Passes, cam_layer, gradient_norms, layers_of, passes
+from convoy.explaining.layers import Passes, cam_layer, gradient_norms, layers_of, outputs_of, passes
 from convoy.explaining.sample import confused_pairs, examples
 from convoy.models import create
 from convoy.run_contents import RunData
@@ -179,3 +179,14 @@ def test_the_map_is_the_same_for_a_seed_and_keeps_groups_apart() -> None:
         assert np.array_equal(nearest, groups)
     assert embed(features[:9], seed=1) is None
     assert embed(np.ones((60, 5), np.float32), seed=1) is None
+
+
+def test_a_layer_that_does_not_run_for_every_image_is_an_error() -> None:
+    class Branching(Functional):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x if x.sum() else F.silu(x))
+
+    network = Branching()
+    places = [layer.place for layer in layers_of(network, (1, 8, 8))]
+    with pytest.raises(ValueError, match=r"^silu\(\): this layer does not run for every image"):
+        outputs_of(network, torch.ones(1, 1, 8, 8), places)

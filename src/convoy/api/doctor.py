@@ -69,7 +69,6 @@ def doctor(subject: Recipe | Run | Study | str | Path | None = None, **options: 
 
 
 def _subjects(subject: Any, options: Mapping[str, Any]) -> Iterator[TopicContent | Finding]:
-    from convoy.api.arguments import locate
     from convoy.diagnosing.machine import this_machine
     from convoy.diagnosing.table import Topic
     from convoy.runs import Run, Study, Workspace
@@ -83,13 +82,23 @@ def _subjects(subject: Any, options: Mapping[str, Any]) -> Iterator[TopicContent
         yield Topic.TEXT, _text(Path(str(subject)), options)
     elif _is_recipe(subject):
         yield from _of_recipe(subject, options)
+    elif (target := _record(str(subject), options["out"])) is not None:
+        yield from _of_runs(target, options)
     else:
-        try:
-            target = locate(subject, options["out"])
-        except ValueError:
-            yield from _of_data(str(subject), options)
-        else:
-            yield from _of_runs(target, options)
+        yield from _of_data(str(subject), options)
+
+
+def _record(name: str, out: Path) -> Run | Study | None:
+    """Returns the run or study of this name. If several match, returns the newest, or None for the name of data."""
+    from convoy.api.arguments import AmbiguousNameError, locate, newest
+    from convoy.data.catalogue import DATA_SETS
+
+    try:
+        return locate(name, out)
+    except AmbiguousNameError:
+        return None if name in DATA_SETS or Path(name).exists() else newest(locate, name, out)
+    except ValueError:
+        return None
 
 
 def _is_recipe(subject: Any) -> bool:

@@ -153,7 +153,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
-            raise ValueError(_("expected at least two classes in y, got one class: {classes!r}", classes=classes[0]))
+            raise ValueError(
+                _("expected at least two classes in y, got one class: {classes!r}", classes=classes[:1].tolist()[0])
+            )
         self.classes_, self.range_ = classes, _range_of(rows)
         self.image_shape_ = shape if len(shape) > 1 else _shape_of(shape[0], self.image_shape)
         options = self._options()

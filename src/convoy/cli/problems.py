@@ -53,6 +53,9 @@ def _missing(error: MissingArgumentError) -> str | None:
     argument = error.argument
     if argument is None:
         return None
+    choices = [name for name in get_args(argument.hint) if isinstance(name, str)]
+    if choices:
+        return _("{name} is missing; known: {names}", name=argument.name.lstrip("-").upper(), names=joined(choices))
     return _("{name} is missing: {meaning}", name=argument.name, meaning=meaning(argument.parameter.help or ""))
 
 

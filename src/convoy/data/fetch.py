@@ -24,6 +24,7 @@ from pathlib import Path
 from convoy.data.cache import cache_folder
 from convoy.data.imageset import DataError
 from convoy.data.named import Download, RemoteFile
+from convoy.registry import missing as missing_path
 from convoy.text import gettext as _
 from convoy.text.lists import joined
 
@@ -239,6 +240,8 @@ def _reason(error: Exception) -> str:
 
 
 def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
+    if not path.exists():
+        raise DataError(f"{path}: {missing_path(path)}")
     copy = folder / ".added.part"
     try:
         shutil.copyfile(path, copy)

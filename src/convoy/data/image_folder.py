@@ -49,8 +49,15 @@ def list_folder(root: Path) -> Listing:
     train = parts["train"]
     classes = class_names(train)
     if len(classes) < 2:
+        inner = train / classes[0]
+        hint = _("; if the folders in it are the classes, use {inner}", inner=inner) if len(_folders(inner)) > 1 else ""
         raise DataError(
-            _("{train}: expected at least two class folders, got only {classes}", train=train, classes=classes[0])
+            _(
+                "{train}: expected at least two class folders, got only {classes}{hint}",
+                train=train,
+                classes=classes[0],
+                hint=hint,
+            )
         )
     paths: list[str] = []
     labels: list[int] = []
@@ -178,7 +185,15 @@ def read_images(paths: Iterable[str | Path], size: int, in_chans: int) -> tuple[
 def image_files(paths: Iterable[str | Path]) -> list[Path]:
     """Returns the given files and the images directly in the given folders. Raises DataError if there are none."""
     files: list[Path] = []
-    for path in map(Path, paths):
+    for given in paths:
+        if not isinstance(given, str | os.PathLike):
+            raise DataError(
+                _(
+                    "expected paths of images, got {type}; convoy.load(run).preprocess reads arrays and Pillow images",
+                    type=type(given).__name__,
+                )
+            )
+        path = Path(given)
         if path.is_dir():
             images = list_images(path, Counter())
             if not images:

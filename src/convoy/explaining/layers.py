@@ -18,6 +18,7 @@ from convoy.evaluation.losses import Loss
 from convoy.evaluation.naming import describe
 from convoy.evaluation.predict import evaluating, images_per_batch
 from convoy.explaining.result import LayerStatistics
+from convoy.text import gettext as _
 
 BATCH = 250  # images of up to 32 x 32 pixels
 ROLES = ("conv", "linear", "attention", "norm", "activation")  # of the layers with statistics
@@ -152,7 +153,10 @@ def cam_layer(layers: Sequence[Layer]) -> Layer | None:
 
 
 def outputs_of(module: nn.Module, x: torch.Tensor, places: Sequence[Place]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Returns the output for x (B, C, H, W), and the outputs of some layers, with respect to which it has gradients."""
+    """Returns the output for x (B, C, H, W), and the outputs of some layers, with respect to which it has gradients.
+
+    Raises ValueError if a layer does not run for x.
+    """
     found: dict[Place, torch.Tensor] = {}
 
     def visit(layer: Layer, given: torch.Tensor | None, output: torch.Tensor) -> torch.Tensor | None:
@@ -163,6 +167,15 @@ def outputs_of(module: nn.Module, x: torch.Tensor, places: Sequence[Place]) -> t
 
     with visiting(module, visit):
         result = module(x)
+    for place in places:
+        if place not in found:
+            raise ValueError(
+                _(
+                    "{layer}: this layer does not run for every image, because forward depends on the pixels; "
+                    "the network cannot be explained",
+                    layer=place.name,
+                )
+            )
     return result, [found[place] for place in places]
 
 

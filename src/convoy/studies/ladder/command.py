@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS.update(
     first="Name of a recipe or model, or a recipe file (.toml): the start of the ladder.",
-    second="The same, for the end of the ladder.",
+    second="Name of a recipe or model, or a recipe file (.toml): the end of the ladder.",
 )
 
 
