@@ -21,7 +21,7 @@ from convoy.models import MODELS, create
 from convoy.models.entry import CIFAR, Geometry
 from convoy.recipe import Recipe
 
-QUICK = [check for check in CHECKS if check.quick and check.topic in (Topic.NETWORK, Topic.FORWARD)]
+QUICK = [check for check in CHECKS if check.quick and check.topic in (Topic.NETWORK, Topic.FORWARD, Topic.OUTPUTS)]
 
 
 def measured(name: str, geometry: Geometry, repeats: int) -> tuple[list[float], list[str]]:

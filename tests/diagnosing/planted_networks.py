@@ -523,3 +523,79 @@ class MomentumOfOne(Sound):
 class NormalisedLogits(Sound):
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(super().forward(x), (3,))
+
+
+class AveragesRelu(nn.Sequential):
+    def __init__(self) -> None:
+        layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        super().__init__(*layers)
+
+
+class SmallTanh(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.1 * torch.tanh(super().forward(x))
+
+
+class LargeTanh(Sound):
+    """Sound: the lowest possible loss is 4e-9."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 10 * torch.tanh(super().forward(x))
+
+
+class WideClamp(Sound):
+    """Sound: the bounds prevent overflow only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).clamp(-50, 50)
+
+
+class OneFeature(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(8 * 36, 1)
+        self.head = nn.Linear(1, 3)
+
+
+class OneChannel(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(8, 1, 1)
+        self.hidden = nn.Linear(36, 32)
+
+    def features(self, x: Tensor) -> Tensor:
+        return F.relu(self.reduce(F.max_pool2d(F.relu(self.norm(self.conv(x))), 2))).flatten(1)
+
+
+class GateOfOneUnit(Sound):
+    """Sound: a layer with one output scales the channels, but the images do not only go through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.squeeze, self.excite = nn.Linear(8, 1), nn.Linear(1, 8)
+
+    def features(self, x: Tensor) -> Tensor:
+        first, second = F.relu(self.norm(self.conv(x))).split(4, 1)
+        x = torch.cat([first, second], 1)
+        gate = torch.sigmoid(self.excite(torch.tanh(self.squeeze(x.mean((2, 3))))))
+        return F.max_pool2d(x * gate[:, :, None, None], 2).flatten(1)
+
+
+class SoftmaxBetweenLayers(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.drop(F.softmax(self.hidden(self.features(x)), 1)))
+
+
+class KeepProbability(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.95)
+
+
+class DropsImages(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.augment = nn.Dropout2d(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.augment(x))

@@ -22,7 +22,8 @@ from convoy.recipe import Recipe
 from convoy.text import in_language
 
 ERROR, WARNING, HINT = Severity
-DATA_CHECKS = [check for check in CHECKS if check.topic in (Topic.DATA, Topic.SHORTCUTS, Topic.LABELS)]
+TOPICS = (Topic.PIXELS, Topic.DATA, Topic.SHORTCUTS, Topic.LABELS, Topic.TRAINING)
+DATA_CHECKS = [check for check in CHECKS if check.topic in TOPICS]
 CLASSES = ("a", "b", "c")
 
 
@@ -205,15 +206,51 @@ def only_shuffled_labels(images: Images, count: int) -> Images:
     return with_part(images, "train", replace(train, labels=np.random.default_rng(6).permutation(train.labels)))
 
 
+def standardised_as_integers(images: Images) -> Images:
+    """-1 becomes 255."""
+    return edited(images, "train", lambda pixels: np.floor((pixels - pixels.mean()) / pixels.std()).astype(int) % 256)
+
+
+def planes_read_as_pixels(pixels: np.ndarray) -> np.ndarray:
+    count, channels, height, width = pixels.shape
+    return pixels.reshape(count, height, width, channels).transpose(0, 3, 1, 2)
+
+
+def pixels_read_as_planes(pixels: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).reshape(pixels.shape)
+
+
+def cut_off(images: Images) -> Images:
+    def cut(pixels: np.ndarray) -> np.ndarray:
+        pixels[:60, :, 10:] = 128
+        return pixels
+
+    return edited(images, "train", cut)
+
+
+def rare_class(images: Images) -> Images:
+    return chosen(images, "train", np.flatnonzero((images.train.labels > 0) | (np.arange(600) < 45)))
+
+
+TWICE = {"data__sampling": "balanced", "train__class_weights": "balanced"}
 PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("normalisation", WARNING, normalised_as_levels),
     ("normalisation", HINT, not_normalised),
     ("pixel_range", ERROR, lambda images: edited(images, "test", lambda pixels: pixels // 250)),
-    (
-        "pixel_range",
-        HINT,
-        lambda images: edited(edited(images, "train", lambda p: p // 130), "test", lambda p: p // 130),
-    ),
+    ("few_levels", HINT, lambda images: edited(images, "train", lambda pixels: pixels // 130)),
+    ("few_levels", WARNING, lambda images: edited(images, "train", lambda pixels: pixels // 225)),
+    ("few_levels", HINT, standardised_as_integers),
+    ("few_levels", HINT, lambda images: edited(images, "train", lambda pixels: pixels // 80 * 80)),
+    ("faint_images", WARNING, lambda images: edited(images, "train", lambda pixels: pixels // 80 + 90)),
+    ("scrambled_pixels", WARNING, lambda images: edited(images, "train", planes_read_as_pixels)),
+    ("scrambled_pixels", WARNING, lambda images: edited(images, "train", pixels_read_as_planes)),
+    ("cut_off_images", WARNING, cut_off),
+    ("one_step_per_epoch", WARNING, lambda images: with_recipe(images, train__batch_size=1024)),
+    ("one_step_per_epoch", HINT, lambda images: with_recipe(images, train__batch_size=1024, train__epochs=500)),
+    ("one_step_per_epoch", HINT, lambda images: with_recipe(images, train__batch_size=1024, data__limit=600)),
+    ("unequal_class_weights", WARNING, lambda images: with_recipe(images, train__class_weights=[1000, 1, 1])),
+    ("unequal_class_weights", HINT, lambda images: with_recipe(images, train__class_weights=[20, 1, 1])),
+    ("balanced_twice", WARNING, lambda images: with_recipe(rare_class(images), **TWICE)),
     ("parts_differ", ERROR, lambda images: edited(images, "test", lambda pixels: pixels[:, ::-1])),
     ("parts_differ", ERROR, lambda images: edited(images, "test", lambda pixels: 255 - pixels)),
     ("parts_differ", WARNING, lambda images: edited(images, "test", lambda pixels: pixels // 2)),
@@ -291,6 +328,28 @@ def test_planted_mistake_is_found(check: str, severity: Severity, plant: Callabl
 
 def test_sound_data_have_no_finding() -> None:
     assert list(examine(sound(), DATA_CHECKS)) == []
+
+
+@pytest.mark.parametrize("weights", [[13.3, 1, 1], "balanced"])
+def test_class_weights_that_balance_rare_classes_have_no_finding(weights: list[float] | str) -> None:
+    images = with_recipe(rare_class(sound()), train__class_weights=weights)
+    assert list(examine(images, [row for row in DATA_CHECKS if row.topic is Topic.TRAINING])) == []
+
+
+def test_black_and_white_images_have_no_finding() -> None:
+    images = load("mnist").train.take(np.arange(2000))
+    binary = replace(images, images=np.where(images.images > 127, 255, 0).astype(np.uint8))
+    findings = examine(with_part(sound(), "train", binary), [row for row in DATA_CHECKS if row.name == "few_levels"])
+    assert list(findings) == []
+
+
+def test_images_on_medium_grey_are_not_cut_off() -> None:
+    def frame(pixels: np.ndarray) -> np.ndarray:
+        pixels[:, :, :3] = pixels[:, :, -3:] = 128
+        return pixels
+
+    images = edited(sound(), "train", frame)
+    assert list(examine(images, [row for row in DATA_CHECKS if row.name == "cut_off_images"])) == []
 
 
 def test_easy_images_with_correct_labels_have_no_random_labels() -> None:

@@ -77,7 +77,9 @@ def test_quick_checks_find_only_declared_flaws_in_models(name: str) -> None:
     x, y = torch.randn(4, 1, size, size), torch.tensor([0, 3, 5, 9])
     network = Network(module, Recipe(), x, y, classes=10, build=lambda: module)
     softmax = {"softmax_before_loss"} if any("softmax" in flaw for flaw in module.flaws) else set()
-    findings = examine(network, [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD)])
+    findings = examine(
+        network, [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD, Topic.OUTPUTS)]
+    )
     assert {finding.check for finding in findings if finding.severity is not Severity.HINT} == softmax
 
 
@@ -118,7 +120,7 @@ def test_checks_that_would_take_too_long_before_training_are_one_hint(
     network = Network(module, Recipe(), x, y, classes=3, build=lambda: module, may_skip=True)
     monkeypatch.setattr(budget, "WANTED_SECONDS", 0.0)
     monkeypatch.setattr(budget, "MAX_SECONDS", max_seconds)
-    checks = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD)]
+    checks = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD, Topic.OUTPUTS)]
     findings = list(examine(network, checks))
     assert [(finding.check, finding.severity) for finding in findings] == [(TOO_SLOW, Severity.HINT)]
     assert "no_gradient" in findings[0].problem

@@ -20,7 +20,8 @@ from convoy.recipe import Recipe
 from convoy.training.step.learner import Learner
 
 ERROR, WARNING, HINT = Severity
-NETWORK_CHECKS = [check for check in CHECKS if check.topic in (Topic.NETWORK, Topic.FORWARD, Topic.TRAINABILITY)]
+TOPICS = (Topic.NETWORK, Topic.FORWARD, Topic.OUTPUTS, Topic.TRAINABILITY)
+NETWORK_CHECKS = [check for check in CHECKS if check.topic in TOPICS]
 PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.Softmax, "softmax_before_loss", ERROR),
     (planted.LogSoftmax, "softmax_before_loss", HINT),
@@ -89,6 +90,13 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.DividesFeatures, "constant_factor", WARNING),
     (planted.DetachedPart, "detached_features", HINT),
     (planted.RoundsFeatures, "untrained_layers", WARNING),
+    (planted.AveragesRelu, "activation_before_loss", HINT),
+    (planted.SmallTanh, "activation_before_loss", WARNING),
+    (planted.OneFeature, "narrow_features", WARNING),
+    (planted.OneChannel, "narrow_features", HINT),
+    (planted.SoftmaxBetweenLayers, "hidden_softmax", HINT),
+    (planted.KeepProbability, "strong_dropout", WARNING),
+    (planted.DropsImages, "strong_dropout", WARNING),
     (planted.IgnoresImages, "cannot_overfit", ERROR),
     (planted.OnlyMeanGrey, "cannot_overfit", ERROR),
 ]
@@ -127,7 +135,17 @@ def test_planted_mistake_is_found(
 
 
 @pytest.mark.parametrize(
-    "network_class", [planted.Sound, planted.StochasticDepth, planted.ZeroHead, planted.Recurrent, planted.Residual]
+    "network_class",
+    [
+        planted.Sound,
+        planted.StochasticDepth,
+        planted.ZeroHead,
+        planted.Recurrent,
+        planted.Residual,
+        planted.LargeTanh,
+        planted.WideClamp,
+        planted.GateOfOneUnit,
+    ],
 )
 def test_sound_network_has_no_finding(network_class: type[nn.Module]) -> None:
     assert list(examine(network_of(network_class), NETWORK_CHECKS)) == []
@@ -152,6 +170,29 @@ def test_factors_that_norms_sums_and_shortcuts_cancel_do_not_count(
             return self.head(scaled(self.hidden(self.features(x))))
 
     assert network_of(Scaled).first_step.factor == pytest.approx(1)
+
+
+def test_lowest_loss_of_bounded_logits_is_that_of_the_most_confident_prediction() -> None:
+    [finding] = found(network_of(planted.SmallTanh), "activation_before_loss")
+    logits = torch.tensor([[0.1, -0.1, -0.1]])
+    assert finding.evidence["lowest_loss"] == pytest.approx(float(F.cross_entropy(logits, torch.tensor([0]))))
+
+
+def test_one_number_is_enough_for_two_classes() -> None:
+    class TwoClasses(planted.OneFeature):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(1, 2)
+
+    network = network_of(TwoClasses, classes=2)
+    assert found(replace(network, labels=network.labels % 2), "narrow_features") == []
+
+
+@pytest.mark.parametrize(("init", "severities"), [(None, [WARNING]), ("weights.safetensors", [])])
+def test_frozen_layers_must_have_trained_weights(init: str | None, severities: list[Severity]) -> None:
+    network = network_of(planted.FrozenByMistake, Recipe().override({"model.freeze": ["conv"], "model.init": init}))
+    findings = found(replace(network, starts_from_weights=init is not None), "frozen_parameters")
+    assert [finding.severity for finding in findings] == severities
 
 
 def test_detached_images_have_no_finding() -> None:

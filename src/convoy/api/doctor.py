@@ -132,10 +132,13 @@ def _of_recipe(subject: Recipe | str | Path | None, options: Mapping[str, Any]) 
     network = replace(plan.subject, may_skip=options["quick"])
     yield Topic.NETWORK, network
     yield Topic.FORWARD, network
+    yield Topic.OUTPUTS, network
     yield Topic.TRAINABILITY, network
     yield Topic.PROTOCOL, plan.recipe
     if subject is None or options["data"] is not None or not options["quick"]:
         images = _images(plan.recipe)
+        yield Topic.TRAINING, images
+        yield Topic.PIXELS, images
         yield Topic.DATA, images
         yield Topic.SHORTCUTS, images
         yield Topic.LABELS, images
@@ -184,6 +187,7 @@ def _of_data(name: str, options: Mapping[str, Any]) -> Iterator[TopicContent | F
     except ValueError as error:
         yield _cannot_train(error, [name])
         return
+    yield Topic.PIXELS, images
     yield Topic.DATA, images
     yield Topic.SHORTCUTS, images
     yield Topic.LABELS, images

@@ -25,8 +25,11 @@ def quick_findings(network: Network, images: Images) -> tuple[Finding, ...]:
     subjects: tuple[tuple[Topic, object], ...] = (
         (Topic.NETWORK, network),
         (Topic.FORWARD, network),
+        (Topic.OUTPUTS, network),
+        (Topic.PIXELS, images),
         (Topic.DATA, images),
         (Topic.PROTOCOL, network.recipe),
+        (Topic.TRAINING, images),
     )
     for topic, subject in subjects:
         checks = [check for check in CHECKS if check.quick and check.topic is topic]

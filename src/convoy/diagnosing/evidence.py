@@ -57,6 +57,7 @@ def name_of(key: str) -> str:
         "layer": _("layer"),
         "layers": _("layers"),
         "least": _("smallest output"),
+        "levels": _("levels"),
         "line": _("line"),
         "lists": _("layers in lists"),
         "loss": _("loss"),

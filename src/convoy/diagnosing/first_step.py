@@ -17,6 +17,7 @@ from torch import nn
 from convoy.diagnosing.budget import Amount, CostCounter
 from convoy.diagnosing.finding import TooSlowError
 from convoy.diagnosing.in_place import LEAST_DIFFERENCE, Reused, evaluated_out_of_place
+from convoy.diagnosing.origins import Narrow, Origin
 from convoy.diagnosing.watch import Activation, Epsilon, Norm, Place, Watch
 from convoy.evaluation import losses
 from convoy.evaluation.cost import countable_attention
@@ -82,6 +83,10 @@ class FirstStep:
     calls: Counter[str]  # of each module with parameters, by name
     opening: tuple[str, ...]  # operations on the images before the first layer with parameters
     opening_factor: float  # product of the numbers by which the images are multiplied there
+    origin: Origin | None  # the activation function whose outputs are the logits
+    narrow: Narrow | None  # a layer with one output, through which all information goes
+    softmaxed: tuple[Place, ...]  # layers with weights whose inputs are outputs of a softmax
+    dropped: dict[str, float]  # channel dropout -> share of images without any channel
     last: Place | None  # the operation that computed the logits; None if that is not known
     not_finite: Place | None  # the operation that first returned NaN or infinity
     # Of linear layers: the mean difference from the outputs of the first image.
@@ -244,6 +249,10 @@ def _train(
         calls=watch.calls,
         opening=tuple(watch.opening),
         opening_factor=watch.opening_factor,
+        origin=watch.origins.of(logits),
+        narrow=watch.origins.narrow(logits),
+        softmaxed=tuple(watch.softmaxed),
+        dropped=watch.dropped,
         last=watch.writers.get(logits.data_ptr()),
         not_finite=not_finite,
         signals=tuple(watch.signals),

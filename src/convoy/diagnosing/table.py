@@ -22,12 +22,15 @@ class Topic(StrEnum):
 
     NETWORK = "network"
     FORWARD = "forward"
+    OUTPUTS = "outputs"
     TRAINABILITY = "trainability"
     MEASURED = "measured"
+    PIXELS = "pixels"
     DATA = "data"
     SHORTCUTS = "shortcuts"
     LABELS = "labels"
     PROTOCOL = "protocol"
+    TRAINING = "training"
     RESULTS = "results"
     TEXT = "text"
     ENVIRONMENT = "environment"
@@ -62,7 +65,6 @@ CHECKS = (
     Check(Topic.NETWORK, "initial_loss"),
     Check(Topic.NETWORK, "constant_factor"),
     Check(Topic.NETWORK, "detached_features"),
-    Check(Topic.FORWARD, "activation_before_loss"),
     Check(Topic.FORWARD, "normalised_again"),
     Check(Topic.FORWARD, "small_norm_batches"),
     Check(Topic.FORWARD, "random_in_evaluation"),
@@ -75,22 +77,29 @@ CHECKS = (
     Check(Topic.FORWARD, "norm_dimension"),
     Check(Topic.FORWARD, "norm_momentum"),
     Check(Topic.FORWARD, "norm_epsilon"),
+    Check(Topic.OUTPUTS, "activation_before_loss"),
+    Check(Topic.OUTPUTS, "narrow_features"),
+    Check(Topic.OUTPUTS, "hidden_softmax"),
+    Check(Topic.OUTPUTS, "strong_dropout"),
     Check(Topic.TRAINABILITY, "output_depends_on_batch", quick=False),
     Check(Topic.TRAINABILITY, "cannot_overfit", quick=False),
     Check(Topic.TRAINABILITY, "untrained_layers", quick=False),
     Check(Topic.TRAINABILITY, "learning_rate", quick=False),
     Check(Topic.MEASURED, "effect_of_softmax", quick=False),
     Check(Topic.MEASURED, "permuted_labels", quick=False),
-    Check(Topic.DATA, "normalisation"),
-    Check(Topic.DATA, "pixel_range"),
-    Check(Topic.DATA, "parts_differ"),
-    Check(Topic.DATA, "grey_as_colour"),
-    Check(Topic.DATA, "blank_images"),
+    Check(Topic.PIXELS, "normalisation"),
+    Check(Topic.PIXELS, "pixel_range"),
+    Check(Topic.PIXELS, "few_levels"),
+    Check(Topic.PIXELS, "parts_differ"),
+    Check(Topic.PIXELS, "grey_as_colour"),
+    Check(Topic.PIXELS, "blank_images"),
+    Check(Topic.PIXELS, "faint_images"),
+    Check(Topic.PIXELS, "scrambled_pixels"),
+    Check(Topic.PIXELS, "cut_off_images"),
     Check(Topic.DATA, "class_balance"),
     Check(Topic.DATA, "parts_have_other_classes"),
     Check(Topic.DATA, "labels_in_file_order"),
     Check(Topic.DATA, "few_scored_images"),
-    Check(Topic.DATA, "target_below_chance"),
     Check(Topic.DATA, "images_in_two_parts", quick=False),
     Check(Topic.DATA, "labels_disagree", quick=False),
     Check(Topic.SHORTCUTS, "predictable_without_content", quick=False),
@@ -104,11 +113,16 @@ CHECKS = (
     Check(Topic.PROTOCOL, "label_changing_augmentation"),
     Check(Topic.PROTOCOL, "squared_error"),
     Check(Topic.PROTOCOL, "extreme_values"),
+    Check(Topic.PROTOCOL, "averages_of_gradients"),
     Check(Topic.PROTOCOL, "schedule_never_acts"),
     Check(Topic.PROTOCOL, "patience_never_acts"),
     Check(Topic.PROTOCOL, "stops_early"),
     Check(Topic.PROTOCOL, "no_validation"),
     Check(Topic.PROTOCOL, "few_images_trained_on"),
+    Check(Topic.TRAINING, "one_step_per_epoch"),
+    Check(Topic.TRAINING, "unequal_class_weights"),
+    Check(Topic.TRAINING, "balanced_twice"),
+    Check(Topic.TRAINING, "target_below_chance"),
     Check(Topic.RESULTS, "unfinished"),
     Check(Topic.RESULTS, "stopped_in_first_epoch"),
     Check(Topic.RESULTS, "at_chance"),

@@ -18,12 +18,15 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from convoy.diagnosing.constant_factors import ConstantFactors, constant_of
 from convoy.diagnosing.feature_axes import VIEWS, FeatureAxes, Features, tensors_of
+from convoy.diagnosing.origins import Origins
 from convoy.evaluation.cost import DispatchMode
 from convoy.text import gettext as _
 
 RELU = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold"}
 SQUASHING = {"sigmoid", "sigmoid_", "tanh", "tanh_"}
 LINEAR = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)}  # positions of input and weights
+CHANNEL_DROPOUT = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+MANY_DROPPED = 0.05  # of the images
 LARGE_EPSILON = 0.1  # common are 1e-5 to 1e-3
 WITH_WEIGHTS = {*LINEAR, "bmm", "native_batch_norm", "native_layer_norm", "cudnn_batch_norm"}
 _CONVOY = str(Path(__file__).parents[1])
@@ -102,6 +105,9 @@ class Watch(DispatchMode):
     epsilons: list[Epsilon] = field(default_factory=list)  # at least LARGE_EPSILON
     detached: list[Place] = field(default_factory=list)  # detach() of features of trained weights, used in forward
     factors: ConstantFactors = field(default_factory=ConstantFactors)
+    origins: Origins = field(default_factory=Origins)
+    softmaxed: list[Place] = field(default_factory=list)  # layers with weights whose inputs are outputs of a softmax
+    dropped: dict[str, float] = field(default_factory=dict)  # channel dropout -> share of images without any channel
     multiplied: Place | None = None  # the last constant factor after the first layer
     not_finite: Place | None = None
     _cut: dict[int, tuple[torch.Tensor, Place]] = field(default_factory=dict)  # results of detach, by id
@@ -119,9 +125,10 @@ class Watch(DispatchMode):
         names = {id(part): name for name, part in module.named_modules()}
         counted = {id(part) for part in module.modules() if any(each is not None for each in part._parameters.values())}
 
-        def enter(part: nn.Module, args: object) -> None:
+        def enter(part: nn.Module, args: tuple[object, ...]) -> None:
             if id(part) in names:
                 self._layers.append(names[id(part)])
+                self._drop(names[id(part)], part, args)
                 if id(part) in counted:
                     self.calls[names[id(part)]] += 1
 
@@ -136,6 +143,12 @@ class Watch(DispatchMode):
             for handle in handles:
                 handle.remove()
 
+    def _drop(self, name: str, part: nn.Module, args: tuple[object, ...]) -> None:
+        if isinstance(part, CHANNEL_DROPOUT) and part.training and args and isinstance(args[0], torch.Tensor):
+            share = part.p ** args[0].shape[1] if args[0].ndim > 2 else 0.0
+            if share >= MANY_DROPPED:
+                self.dropped[name] = share
+
     def place(self, operation: str) -> Place:
         return Place(operation, self._layers[-1] if self._layers else "", _line_of_user())
 
@@ -143,12 +156,15 @@ class Watch(DispatchMode):
         """`images`: [B, C, H, W], the argument of the network."""
         self._axes.start(images)
         self.factors.start(images)
+        self.origins.start(images)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func._overloadpacket.__name__
         output = result[0] if isinstance(result, tuple) and result else result
         if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+            if isinstance(result, list):  # split, unbind
+                self.origins.record(name, self.place(name), args, result)
             return result
         self.operations.add(name)
         if name in WITH_WEIGHTS:
@@ -159,6 +175,8 @@ class Watch(DispatchMode):
         if "batch_norm" in name and (features := self._axes.of(args[0])) is not None:
             self.norms.append(Norm(place, tuple(args[0].shape), features))
         self._axes.record(name, args, output)
+        outputs = result if isinstance(result, tuple) else (result,)
+        self.origins.record(name, place, args, outputs, _units(name, args))
         self._scale(name, place, args, output)
         self._detach(name, place, args, output)
         if name not in VIEWS:
@@ -203,6 +221,9 @@ class Watch(DispatchMode):
         self.signals.append((place, float((output.detach() - output.detach()[:1]).abs().mean())))
         source, weights = (args[position] for position in LINEAR[name])
         before = self._dense.get(source.data_ptr(), before if source.data_ptr() == address else None)
+        origin = self.origins.of(source)
+        if origin is not None and origin.place.operation == "softmax" and not self.origins.depends_on_images(weights):
+            self.softmaxed.append(place)
         shape = tuple(weights.shape if name in ("convolution", "linear") else weights.shape[::-1])
         if name == "convolution" and (args[8] > 1 or min(shape[2:]) == 1):
             return  # depthwise or pointwise convolutions often follow each other without an activation
@@ -223,6 +244,14 @@ class Watch(DispatchMode):
             slope = 4 * output * (1 - output) if name.startswith("sigmoid") else 1 - output.square()
             share = float((slope < 0.01).float().mean())
             self.activations.append(Activation(place, output.shape[1], 0, share))
+
+
+def _units(name: str, args: Any) -> int:
+    """Returns the number of output channels of a layer with weights, or 0 for another operation."""
+    if name not in LINEAR:
+        return 0
+    weights = args[LINEAR[name][1]]
+    return int(weights.shape[1 if name in ("addmm", "mm") else 0])
 
 
 def _depends_on_weights(tensor: torch.Tensor) -> bool:

@@ -8,146 +8,16 @@ import numpy as np
 
 from convoy.data.duplicates import find_duplicates, first_with_same_pixels
 from convoy.diagnosing.finding import Finding, Severity
-from convoy.diagnosing.images import Images, sample
+from convoy.diagnosing.images import Images
 from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text.lists import joined
-from convoy.text.numbers import fixed
 
-SAMPLE = 2000  # images
 UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
 MAX_COMPARED = 20_000  # images; the search for the same picture is quadratic
 ERROR_SHARE = 0.05  # if at least this fraction of the scored images is shared, the finding is an error
 FEW_SCORED = 100  # images
 ABSENT = 10  # a missing class is reported if at least this many of its images were expected
-
-
-def normalisation(images: Images) -> Iterator[Finding]:
-    """Checks only a mean and standard deviation that the recipe sets. Values computed from training images are always
-    correct."""
-    if images.recipe.data.normalise == "train":
-        return
-    mean, std = (np.array(values) for values in images.statistics)
-    center, spread = (mean - images.mean) / images.std, std / np.array(images.std)
-    worst = int(np.argmax(np.abs(np.log(spread)) + np.abs(center)))
-    is_far = spread.min() < 0.05 or spread.max() > 10 or np.abs(center).max() > 5
-    if is_far or spread.min() < 0.28:
-        yield Finding(
-            Severity.WARNING if is_far else Severity.HINT,
-            _(
-                "After data.normalise, the training pixels have mean {mean} and standard deviation "
-                "{deviation:.3f}, not about 0 and 1",
-                mean=fixed(center[worst], 2),
-                deviation=spread[worst],
-            ),
-            _(
-                "Pixels are in 0 to 1 before normalisation; data.normalise = 'train' computes both from the "
-                "training images"
-            ),
-            {"mean": float(center[worst]), "deviation": float(spread[worst])},
-        )
-
-
-def pixel_range(images: Images) -> Iterator[Finding]:
-    """Finds images with values in 0..1 that were stored as integers 0..255 and are therefore almost black."""
-    largest = {name: int(_sampled(part.images).max()) for name, part in images.parts.items()}
-    train = largest["train"]
-    if train <= 1:
-        yield Finding(
-            Severity.HINT,
-            _("The largest pixel value is {largest} out of 255: at most two grey levels", largest=train),
-            _("If the images had values from 0 to 1, multiply them by 255 before storing them as integers"),
-            {"largest": train},
-        )
-    for name, value in largest.items():
-        if min(value, train) * 8 < max(value, train):
-            yield Finding(
-                Severity.ERROR,
-                _(
-                    "The largest pixel value is {value} in the {part} images and {train} in the training images: "
-                    "their scales differ",
-                    part=part_name(name),
-                    value=value,
-                    train=train,
-                ),
-                _("Convert both sets in the same way"),
-                {"part": name, "largest": value, "largest_in_training": train},
-            )
-
-
-def parts_differ(images: Images) -> Iterator[Finding]:
-    """Compares the mean of each channel with the training set, to find inverted images, a different order of channels,
-    or a different brightness."""
-    means = {name: _sampled(part.images).mean((2, 3)) for name, part in images.parts.items()}  # (n, C) each
-    train = means.pop("train")
-    spread = train.std(0) + 1e-9  # over images
-    for name, part in means.items():
-        if len(part) < FEW_SCORED:
-            continue
-        error = spread * np.sqrt(1 / len(part) + 1 / len(train))  # of a difference of means
-        unchanged = _distance(part.mean(0), train.mean(0), spread)
-        distances = {
-            "as it is": unchanged,
-            "inverted": _distance(255 - part.mean(0), train.mean(0), spread),
-            "other channel order": _distance(part.mean(0)[::-1], train.mean(0), spread),
-        }
-        best = min(distances, key=lambda key: distances[key])
-        explained = distances[best] < unchanged / 4
-        is_real = np.abs(part.mean(0) - train.mean(0)).max() > 6 * error.max()
-        if is_real and (explained or unchanged > 1):
-            yield Finding(
-                Severity.ERROR if explained else Severity.WARNING,
-                (
-                    _("The {part} images match the training images only if they are inverted", part=part_name(name))
-                    if best == "inverted"
-                    else _(
-                        "The {part} images match the training images only with their channels in reverse order",
-                        part=part_name(name),
-                    )
-                )
-                if explained
-                else _(
-                    "The brightness of the {part} images differs from that of the training images by "
-                    "{distance:.1f} standard deviations of an image",
-                    part=part_name(name),
-                    distance=unchanged,
-                ),
-                _("Read both sets in the same way: channel order, range, inversion, source"),
-                {"part": name} | {f"distance_{key.replace(' ', '_')}": value for key, value in distances.items()},
-            )
-
-
-def _distance(a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> float:
-    return float((np.abs(a - b) / spread).max())
-
-
-def grey_as_colour(images: Images) -> Iterator[Finding]:
-    pixels = _sampled(images.train.images)
-    if pixels.shape[1] == 3 and (pixels == pixels[:, :1]).all():
-        yield Finding(
-            Severity.HINT,
-            _("The images have three equal channels: grey images stored as colour"),
-            _("One channel needs less memory and time in the first layer"),
-            {"channels": 3},
-        )
-
-
-def blank_images(images: Images) -> Iterator[Finding]:
-    for name, part in images.parts.items():
-        pixels = _sampled(part.images)
-        count = int((pixels.max((1, 2, 3)) == pixels.min((1, 2, 3))).sum())
-        if count:
-            yield Finding(
-                Severity.WARNING if count > 0.01 * len(pixels) else Severity.HINT,
-                _(
-                    "{count:,} of {n:,} {part} images have only one colour",
-                    count=count,
-                    n=len(pixels),
-                    part=part_name(name),
-                ),
-                _("Look for files that could not be decoded"),
-                {"part": name, "blank": count, "images": len(pixels)},
-            )
 
 
 def class_balance(images: Images) -> Iterator[Finding]:
@@ -249,22 +119,6 @@ def few_scored_images(images: Images) -> Iterator[Finding]:
             )
 
 
-def target_below_chance(images: Images) -> Iterator[Finding]:
-    target, part = images.recipe.stop.target_accuracy, images.parts.get("validation")
-    if part is not None and 0 < target <= (largest := max(part.class_counts) / len(part)):
-        yield Finding(
-            Severity.WARNING,
-            _(
-                "stop.target_accuracy = {target:g} ends the training at once: always predicting the largest class is "
-                "correct for {share:.1%} of the validation images",
-                target=target,
-                share=largest,
-            ),
-            _("The target is a fraction: 0.95 for 95 %; 0 switches the rule off"),
-            {"target": target, "largest_class": largest},
-        )
-
-
 def images_in_two_parts(images: Images) -> Iterator[Finding]:
     """Finds images of a scored part that are also in training: same pixels, or the same picture, possibly mirrored."""
     for name, part in images.parts.items():
@@ -355,7 +209,3 @@ def labels_disagree(images: Images) -> Iterator[Finding]:
             _("Correct the labels: convoy data show lists the pairs in duplicates.csv"),
             {"images": count, "share": count / len(labels)},
         )
-
-
-def _sampled(images: np.ndarray) -> np.ndarray:
-    return images[sample(len(images), SAMPLE)]

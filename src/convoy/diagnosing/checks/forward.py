@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from torch import nn
 
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.network import Network
-from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 from convoy.text.lists import joined
 
 UNSEEN = 0.5  # share of the pixels
 HIGH_MOMENTUM = 0.9
-FIXED_LENGTH = 4  # of the logits of an image; the layer norm of ten logits has 3.16
 HARMLESS_EPSILON = 0.3  # of the variance: it reduces the outputs of a norm by 12 %
 PAIRS = 3  # listed
 LARGE_FACTOR = 20  # of images before the first layer
@@ -312,69 +309,4 @@ def norm_epsilon(network: Network) -> Iterator[Finding]:
             ),
             _("Common values of eps are {values}", values="1e-5–1e-3"),
             {"norms": len(large), "eps": first.value, "variance": first.variance},
-        )
-
-
-def activation_before_loss(network: Network) -> Iterator[Finding]:
-    logits, last = network.first_step.logits, network.first_step.last
-    bounds = {
-        "relu": (0.0, math.inf),
-        "sigmoid": (0.0, 1.0),
-        "tanh": (-1.0, 1.0),
-        "hardtanh": (0.0, 6.0),
-        "clamp": (float(logits.min()), float(logits.max())),
-        "clamp_min": (float(logits.min()), math.inf),
-        "softplus": (0.0, math.inf),
-        "abs": (0.0, math.inf),
-        "log_sigmoid_forward": (-math.inf, 0.0),
-        "gelu": (-0.17, math.inf),
-        "silu": (-0.28, math.inf),
-        "elu": (-1.0, math.inf),
-    }
-    yield from _unit_vectors(network)
-    if not isinstance(network.recipe.train.loss, CrossEntropy) or last is None or last.operation not in bounds:
-        yield from _dropout_before_loss(network)
-        return
-    low, high = bounds[last.operation]
-    yield Finding(
-        Severity.ERROR if last.operation == "relu" else Severity.WARNING,
-        _(
-            "The last operation is {operation}, so that logits are between {low:g} and {high:g}: cross-entropy needs "
-            "numbers without bounds, and classes at a bound have no gradient",
-            operation=last,
-            low=low,
-            high=high,
-        ),
-        _("Remove the activation after the last layer"),
-        {"operation": last.operation, "least": float(logits.min()), "largest": float(logits.max())},
-    )
-
-
-def _unit_vectors(network: Network) -> Iterator[Finding]:
-    """Finds logits of the same length, such as 1 or that of a layer norm, so that no class can become probable."""
-    logits = network.first_step.logits
-    lengths = logits.norm(dim=1)
-    if float((logits - logits[:1]).norm(dim=1).max()) < 0.1 * float(lengths[0]):
-        return  # nearly the same logits for all images
-    length, is_fixed = float(lengths.mean()), bool((lengths - lengths[0]).abs().max() < 1e-3 * lengths[0])
-    is_short = 0 < length < FIXED_LENGTH and network.classes > 2
-    if isinstance(network.recipe.train.loss, CrossEntropy) and is_fixed and is_short:
-        yield Finding(
-            Severity.WARNING,
-            _("The logits of each image have length {length:.3g}, so that no class can become probable", length=length),
-            _("Remove the normalisation of the outputs, or multiply them by a scale, such as 10 or a parameter"),
-            {"largest": float(network.first_step.logits.max())},
-        )
-
-
-def _dropout_before_loss(network: Network) -> Iterator[Finding]:
-    """Finds dropout of the logits: some of them are exactly 0, but only in training."""
-    share = float((network.first_step.logits == 0).float().mean())
-    evaluated = float((network.first_step.evaluation.outputs[0] == 0).float().mean())
-    if network.first_step.is_random and 0.02 < share < 1 and evaluated == 0:
-        yield Finding(
-            Severity.WARNING,
-            _("In training, {share:.0%} of the logits are 0: dropout is applied to the outputs", share=share),
-            _("Move the dropout before the last layer"),
-            {"share": share},
         )

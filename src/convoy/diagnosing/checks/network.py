@@ -141,10 +141,22 @@ def unused_parameters(network: Network) -> Iterator[Finding]:
 
 
 def frozen_parameters(network: Network) -> Iterator[Finding]:
-    if network.recipe.model.freeze:
-        return
-    frozen = [name for name, each in network.module.named_parameters() if not each.requires_grad and each.ndim > 1]
-    if frozen:
+    parameters = dict(network.module.named_parameters())
+    frozen = [name for name, each in parameters.items() if not each.requires_grad and each.ndim > 1]
+    if frozen and network.recipe.model.freeze:
+        share = sum(parameters[name].numel() for name in frozen) / sum(each.numel() for each in parameters.values())
+        if not network.starts_from_weights:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "model.freeze keeps {share:.0%} of the parameters at their random initial values: {names}",
+                    share=share,
+                    names=listed(frozen, max_items=NAMES),
+                ),
+                _("Start from trained weights with --init or --pretrained, or remove model.freeze"),
+                {"share": share, "tensors": len(frozen)},
+            )
+    elif frozen:
         yield Finding(
             Severity.HINT,
             _(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from convoy.data import DATA_SETS
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.recipe import Recipe
-from convoy.recipe.sections import Cosine, Plateau, SquaredError, Step
+from convoy.recipe.sections import Adam, AdamW, Cosine, Plateau, RMSprop, SquaredError, Step
 from convoy.text import gettext as _
 
 # Limits far from common values:
@@ -16,6 +17,8 @@ MAX_MOMENTUM = 0.999  # common: 0.9 to 0.99
 MAX_SMOOTHING = 0.5  # common: 0.1
 MIN_LAYER_DECAY = 0.1  # common are 0.65 to 0.9
 MOST_HELD_OUT = 0.5  # of the images, common are 0.1 to 0.2
+MIN_SQUARE_DECAY = 0.5  # common: 0.95 to 0.999
+VANISHED_RATE = 1e-4  # learning rate relative to the first one
 MIN_CLIP_NORM = 1e-3  # common: 0.1 to 10
 
 
@@ -100,6 +103,54 @@ def extreme_values(recipe: Recipe) -> Iterator[Finding]:
             )
 
 
+def averages_of_gradients(recipe: Recipe) -> Iterator[Finding]:
+    """Finds averages of the squared gradient that are too short.
+
+    Validation accuracy of LeNet after 3 epochs of 3,000 MNIST images at lr 0.001 (two seeds), by betas: 89.5 and 89.5 %
+    for (0.9, 0.999), 90.5 and 90.3 % for (0, 0.999), 73.7 and 37.7 % for (0.9, 0.3), 10.5 and 9.7 % for (0.9, 0), 88.7
+    and 86.8 % for (0, 0).
+    """
+    optim = recipe.optim
+    if isinstance(optim, Adam | AdamW):
+        key, mean, square = "optim.betas", *optim.betas
+    elif isinstance(optim, RMSprop):
+        key, mean, square = "optim.alpha", 0.0, optim.alpha
+    else:
+        return
+    if mean**2 >= math.sqrt(square) and mean:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "{key}: the gradient is averaged over about {mean:.1f} steps and its square over only {square:.1f}, so "
+                "that updates are large where the last gradients happen to be small",
+                key=key,
+                mean=1 / (1 - mean),
+                square=1 / (1 - square),
+            ),
+            _("Common values are {values}", values="0.9, 0.999"),
+            {"steps": 1 / (1 - square)},
+        )
+    elif square < MIN_SQUARE_DECAY:
+        yield Finding(
+            Severity.HINT,  # descent along the signs of the gradient
+            _(
+                "{key}: the squared gradient is averaged over only {square:.1f} steps, so that all updates have about "
+                "the size of the learning rate, even if the gradient is noise",
+                key=key,
+                square=1 / (1 - square),
+            ),
+            _("Common values are {values}", values="0.95–0.999"),
+            {"steps": 1 / (1 - square)},
+        )
+    if key == "optim.betas" and mean == 0:
+        yield Finding(
+            Severity.HINT,  # usual in adversarial training
+            _("optim.betas: the first value is 0, so that {name} has no momentum", name=optim.title),
+            _("Common values are {values}", values="0.9"),
+            {"value": 0.0},
+        )
+
+
 def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
     schedule, epochs = recipe.schedule, recipe.train.epochs
     if schedule.warmup_epochs >= epochs:
@@ -130,6 +181,34 @@ def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
             ),
             _("Set schedule.every_epochs to a fraction of the epochs"),
             {"every_epochs": schedule.every_epochs, "epochs": epochs},
+        )
+    if isinstance(schedule, Step) and schedule.factor < 1:
+        reductions = math.ceil(math.log(VANISHED_RATE) / math.log(schedule.factor) - 1e-9)
+        trained = math.ceil(reductions * schedule.every_epochs)
+        if trained < epochs / 2:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "After {trained} of {epochs} epochs, the learning rate is at most {share:g} of optim.lr, so that "
+                    "the other epochs change nothing",
+                    trained=trained,
+                    epochs=epochs,
+                    share=VANISHED_RATE,
+                ),
+                _("Set schedule.every_epochs to a third of the epochs, or schedule.factor near 1"),
+                {"epochs": trained, "factor": schedule.factor},
+            )
+    if isinstance(schedule, Plateau) and schedule.patience_epochs >= epochs - 1:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "The learning rate is first reduced after more than {patience} epochs without a lower loss, but there "
+                "are {epochs}",
+                patience=schedule.patience_epochs,
+                epochs=epochs,
+            ),
+            _("Use more epochs, or a smaller schedule.patience_epochs"),
+            {"schedule_patience": schedule.patience_epochs, "epochs": epochs},
         )
     if (
         isinstance(schedule, Cosine)

@@ -1,0 +1,186 @@
+"""Checks of what the outputs are computed from. Subject: a `Network`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from torch import nn
+
+from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.network import Network
+from convoy.diagnosing.origins import Origin
+from convoy.recipe.sections import CrossEntropy
+from convoy.text import gettext as _
+from convoy.text.lists import joined
+
+FIXED_LENGTH = 4  # of the logits of an image; the layer norm of ten logits has 3.16
+HARMLESS_LOSS = 1e-3  # lowest possible loss of bounded logits, as with 10 tanh(x)
+MAX_DROPOUT = 0.9
+LISTED = 3
+
+
+def activation_before_loss(network: Network) -> Iterator[Finding]:
+    origin = network.first_step.origin
+    yield from _unit_vectors(network)
+    if not isinstance(network.recipe.train.loss, CrossEntropy) or origin is None or origin.place.operation == "softmax":
+        yield from _dropout_before_loss(network)
+    elif origin.is_pooled and math.isinf(origin.high):
+        yield from _pooled(network, origin)
+    elif math.isinf(origin.high - origin.low):
+        yield Finding(
+            Severity.ERROR if origin.place.operation == "relu" else Severity.WARNING,
+            _(
+                "The last operation is {operation}, so that logits are between {low:g} and {high:g}: cross-entropy "
+                "needs numbers without bounds, and classes at a bound have no gradient",
+                operation=origin.place,
+                low=origin.low,
+                high=origin.high,
+            ),
+            _("Remove the activation after the last layer"),
+            _evidence(network, origin),
+        )
+    else:
+        # The largest probability is that of a class at the upper bound, with all others at the lower bound.
+        loss = math.log1p((network.classes - 1) * math.exp(origin.low - origin.high))
+        if loss >= HARMLESS_LOSS:
+            yield Finding(
+                Severity.WARNING,
+                _(
+                    "The logits are outputs of {operation} and between {low:g} and {high:g}, so that the loss of an "
+                    "image cannot fall below {loss:.2g}, and classes at a bound have no gradient",
+                    operation=origin.place,
+                    low=origin.low,
+                    high=origin.high,
+                    loss=loss,
+                ),
+                _("Remove the activation after the last layer"),
+                {**_evidence(network, origin), "lowest_loss": loss},
+            )
+
+
+def _evidence(network: Network, origin: Origin) -> dict[str, float | str]:
+    logits = network.first_step.logits
+    return {"operation": origin.place.operation, "least": float(logits.min()), "largest": float(logits.max())}
+
+
+def _pooled(network: Network, origin: Origin) -> Iterator[Finding]:
+    """SqueezeNet and network in network are like this on purpose, and learn."""
+    share = float((network.first_step.logits == origin.low).float().mean())
+    yield Finding(
+        Severity.HINT,
+        _(
+            "The logits are averages or maxima of the outputs of {operation}, so that none is below {low:g}: before "
+            "the first step, {share:.0%} of them are at this bound and have no gradient",
+            operation=origin.place,
+            low=origin.low,
+            share=share,
+        ),
+        _("Average the outputs of the last layer without an activation"),
+        {**_evidence(network, origin), "share": share},
+    )
+
+
+def _unit_vectors(network: Network) -> Iterator[Finding]:
+    """Finds logits of the same length, such as 1 or that of a layer norm, so that no class can become probable."""
+    logits = network.first_step.logits
+    lengths = logits.norm(dim=1)
+    if float((logits - logits[:1]).norm(dim=1).max()) < 0.1 * float(lengths[0]):
+        return  # nearly the same logits for all images
+    length, is_fixed = float(lengths.mean()), bool((lengths - lengths[0]).abs().max() < 1e-3 * lengths[0])
+    is_short = 0 < length < FIXED_LENGTH and network.classes > 2
+    if isinstance(network.recipe.train.loss, CrossEntropy) and is_fixed and is_short:
+        yield Finding(
+            Severity.WARNING,
+            _("The logits of each image have length {length:.3g}, so that no class can become probable", length=length),
+            _("Remove the normalisation of the outputs, or multiply them by a scale, such as 10 or a parameter"),
+            {"largest": float(network.first_step.logits.max())},
+        )
+
+
+def _dropout_before_loss(network: Network) -> Iterator[Finding]:
+    """Finds dropout of the logits: some of them are exactly 0, but only in training."""
+    share = float((network.first_step.logits == 0).float().mean())
+    evaluated = float((network.first_step.evaluation.outputs[0] == 0).float().mean())
+    if network.first_step.is_random and 0.02 < share < 1 and evaluated == 0:
+        yield Finding(
+            Severity.WARNING,
+            _("In training, {share:.0%} of the logits are 0: dropout is applied to the outputs", share=share),
+            _("Move the dropout before the last layer"),
+            {"share": share},
+        )
+
+
+def narrow_features(network: Network) -> Iterator[Finding]:
+    """All information about an image goes through a layer with one output."""
+    narrow = network.first_step.narrow
+    if narrow is None or (narrow.values == 1 and network.classes < 3):  # logistic regression needs one number
+        return
+    evidence: dict[str, float | str] = {"layer": narrow.place.layer, "features": narrow.values}
+    if narrow.values == 1:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "All outputs are computed from one number per image, the output of {layer}, which must separate "
+                "{classes} classes",
+                layer=narrow.place.in_layer,
+                classes=network.classes,
+            ),
+            _("Give this layer more outputs, at least as many as classes"),
+            evidence,
+        )
+    else:
+        yield Finding(
+            Severity.HINT,
+            _(
+                "All outputs are computed from one channel of {n:,} values, the output of {layer}",
+                n=narrow.values,
+                layer=narrow.place.in_layer,
+            ),
+            _("If that is not intended, give this layer more channels"),
+            evidence,
+        )
+
+
+def hidden_softmax(network: Network) -> Iterator[Finding]:
+    if places := network.first_step.softmaxed:
+        yield Finding(
+            Severity.HINT,  # it may choose from a codebook
+            _(
+                "A softmax is the activation before a layer, so that its inputs are small and sum to one: {layers}",
+                layers=joined(dict.fromkeys(place.in_layer for place in places[:LISTED])),
+            ),
+            _("Use ReLU between layers, if the softmax is not meant to choose one of several"),
+            {"places": len(places)},
+        )
+
+
+def strong_dropout(network: Network) -> Iterator[Finding]:
+    rates = {
+        name: part.p
+        for name, part in network.module.named_modules()
+        if isinstance(part, nn.modules.dropout._DropoutNd) and part.p >= MAX_DROPOUT
+    }
+    if rates:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "Dropout sets {share:.0%} of its inputs to 0 in training: {names}",
+                share=max(rates.values()),
+                names=joined([*rates][:LISTED]),
+            ),
+            _("In torch, p is the share that is removed, not the share that is kept; common values are 0.1 to 0.5"),
+            {"share": max(rates.values()), "layers": len(rates)},
+        )
+    for name, share in network.first_step.dropped.items():
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "{layer} removes complete channels, and its inputs have so few that {share:.0%} of the images lose all "
+                "of them in training",
+                layer=name,
+                share=share,
+            ),
+            _("Use nn.Dropout there, or move it behind a layer with many channels"),
+            {"layer": name, "share": share},
+        )
