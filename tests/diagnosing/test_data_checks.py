@@ -100,6 +100,10 @@ def relabelled_copies(images: Images) -> Images:
     return with_part(images, "train", replace(images.train, images=pixels))
 
 
+def with_noise(pixels: np.ndarray) -> np.ndarray:
+    return np.clip(pixels + np.random.default_rng(4).integers(-3, 4, pixels.shape), 0, 255)
+
+
 def marked_border(images: Images) -> Images:
     pixels = images.train.images.copy()
     pixels[:, :, 0, 0] = 80 * images.train.labels[:, None]
@@ -163,6 +167,43 @@ def blurred(pixels: np.ndarray) -> np.ndarray:
 
 def one_class_blurred(images: Images) -> Images:
     return of_class(images, blurred)
+
+
+def detailed(images: Images) -> Images:
+    """Images with spectra of natural images, which vary (Field 1987). The class is the position of a square."""
+    draw, side = np.random.default_rng(9), 32
+    frequencies = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    powers = draw.uniform(0.2, 2.0, (600, 1, 1, 1))
+    spectra = np.fft.rfft2(draw.normal(0, 1, (600, 3, side, side))) / np.maximum(frequencies, 1 / side) ** powers
+    pixels = np.fft.irfft2(spectra)
+    pixels = 110 + 50 * pixels / pixels.std((1, 2, 3), keepdims=True)
+    for image, label in zip(pixels, images.train.labels, strict=True):
+        image[:, 12:20, 8 * label + 4 : 8 * label + 12] += 60
+    return with_part(images, "train", replace(images.train, images=pixels.clip(0, 255).astype(np.uint8)))
+
+
+def marked_in_the_middle(images: Images) -> Images:
+    """A class has a mark of 3 x 3 pixels in 9 of 10 of its images, with the noise of a JPEG file."""
+
+    def mark(pixels: np.ndarray) -> np.ndarray:
+        noise = np.random.default_rng(8).integers(-5, 6, (*pixels[::10].shape[:2], 3, 3))
+        for start in range(9):
+            pixels[start::10, :, 7:10, 7:10] = 200 + noise[: len(pixels[start::10])]
+        return pixels
+
+    return of_class(images, mark)
+
+
+def textures(images: Images) -> Images:
+    """Noise of grains of 1, 2 or 4 pixels, which is the class."""
+    draw, side = np.random.default_rng(7), 32
+    pixels = np.stack(
+        [
+            np.kron(draw.normal(128, 40, (1, side >> label, side >> label)), np.ones((1, 1 << label, 1 << label)))
+            for label in images.train.labels
+        ]
+    )
+    return with_part(images, "train", replace(images.train, images=pixels.clip(0, 255).astype(np.uint8)))
 
 
 def rotated_copies(images: Images) -> Images:
@@ -288,6 +329,7 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("images_in_two_parts", WARNING, mirrored_copies),
     ("images_in_two_parts", WARNING, lambda images: with_part(images, "validation", images.parts["test"])),
     ("labels_disagree", WARNING, relabelled_copies),
+    ("labels_disagree", WARNING, lambda images: edited(relabelled_copies(images), "train", with_noise)),
     ("part_is_turned", ERROR, lambda images: edited(images, "test", lambda pixels: pixels.swapaxes(2, 3))),
     ("classes_swapped", ERROR, swapped_classes),
     ("classes_swapped", ERROR, lambda images: relabelled(images, [1, 2, 0])),
@@ -297,7 +339,8 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("turned_copies", WARNING, rotated_copies),
     ("predictable_without_content", WARNING, one_class_marked),
     ("predictable_without_content", WARNING, one_class_grey),
-    ("predictable_without_content", WARNING, one_class_blurred),
+    ("predictable_without_content", WARNING, lambda images: one_class_blurred(detailed(images))),
+    ("repeated_mark", WARNING, lambda images: marked_in_the_middle(detailed(images))),
     ("parts_are_distinguishable", WARNING, lambda images: edited(images, "test", blurred)),
     (
         "parts_have_other_classes",
@@ -350,6 +393,20 @@ def test_images_on_medium_grey_are_not_cut_off() -> None:
 
     images = edited(sound(), "train", frame)
     assert list(examine(images, [row for row in DATA_CHECKS if row.name == "cut_off_images"])) == []
+
+
+def test_sharpness_that_is_the_content_of_textures_is_a_hint() -> None:
+    findings = list(
+        examine(textures(sound()), [row for row in DATA_CHECKS if row.name == "predictable_without_content"])
+    )
+    assert "the sharpness" in [finding.evidence["features"] for finding in findings]
+    assert {finding.severity for finding in findings} == {HINT}
+
+
+def test_centred_digits_and_pictures_have_no_mark() -> None:
+    digits = with_part(sound(), "train", load("mnist").train.take(np.arange(3000)))
+    for images in (digits, detailed(sound())):
+        assert list(examine(images, [row for row in DATA_CHECKS if row.name == "repeated_mark"])) == []
 
 
 def test_easy_images_with_correct_labels_have_no_random_labels() -> None:

@@ -81,6 +81,7 @@ def name_of(key: str) -> str:
         "parameters": _("parameters"),
         "part": _("part"),
         "patience_epochs": _("patience (epochs)"),
+        "pixels": _("pixels"),
         "places": _("places"),
         "ratio": _("ratio"),
         "relation": _("standard errors above permuted labels"),

@@ -21,6 +21,7 @@ MAX_WORDS = 30  # of file names
 class Features(NamedTuple):
     values: np.ndarray  # float32 [N, F]
     is_content: bool = False  # it may follow from what an image shows, such as the size of a compressed file
+    coarse: np.ndarray | None = None  # float32 [N, F]: the same features of images of half the size
 
 
 def of_pixels(images: np.ndarray) -> dict[str, Features]:
@@ -28,13 +29,13 @@ def of_pixels(images: np.ndarray) -> dict[str, Features]:
     pixels = images.astype(np.float32) / 255
     rows, columns = pixels[:, :, [0, -1], :], pixels[:, :, :, [0, -1]]
     border = np.concatenate([each.reshape(len(pixels), -1) for each in (rows, columns)], 1)
-    colours = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1)
+    colours, grey = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1), pixels.mean(1)
     features = {
         _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MAX_PIXELS)])),
         _("the darkest and lightest colours"): Features(_with_squares(_levels(images))),
         # Less ink, as in a 1 compared with a 0, changes the mean brightness, but not the levels.
         _("mean and standard deviation of the colours"): Features(_with_squares(colours), is_content=True),
-        _("the sharpness"): Features(_with_squares(_sharpness(pixels.mean(1)))),
+        _("the sharpness"): Features(_with_squares(_sharpness(grey)), coarse=_with_squares(_sharpness(_halved(grey)))),
     }
     if pixels.shape[1] == 3:
         pairs = ((0, 1), (1, 2), (0, 2))
@@ -61,11 +62,15 @@ def _sharpness(grey: np.ndarray) -> np.ndarray:
     """Returns ratios of fine to coarse detail, float32 [N, 2]. Blur, noise, scaling and compression change them."""
     laplacian = 4 * grey[:, 1:-1, 1:-1] - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1]
     laplacian -= grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
-    even = grey[:, : grey.shape[1] // 2 * 2, : grey.shape[2] // 2 * 2]
-    half = (even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4
-    fine, slopes, coarse = np.abs(laplacian).mean((1, 2)), _slopes(grey), _slopes(half)
+    fine, slopes, coarse = np.abs(laplacian).mean((1, 2)), _slopes(grey), _slopes(_halved(grey))
     logarithms = np.log(np.stack([fine, slopes, coarse], 1) + 1e-4)
     return logarithms[:, :2] - logarithms[:, 1:]
+
+
+def _halved(grey: np.ndarray) -> np.ndarray:
+    even = grey[:, : grey.shape[1] // 2 * 2, : grey.shape[2] // 2 * 2]
+    halved: np.ndarray = (even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4
+    return halved
 
 
 def _slopes(grey: np.ndarray) -> np.ndarray:
@@ -93,9 +98,11 @@ def of_files(files: list[Path]) -> dict[str, Features]:
     }
     # Squares and the rank let the linear probe separate a class in the middle of the range.
     return {
-        name: Features(np.concatenate([_with_squares(each), np.argsort(np.argsort(each, 0), 0)], 1), is_content)
-        for name, (each, is_content) in columns.items()
-        if each.shape[1] and each.std(0).max() > 0
+        name: each._replace(
+            values=np.concatenate([_with_squares(each.values), np.argsort(np.argsort(each.values, 0), 0)], 1)
+        )
+        for name, each in columns.items()
+        if each.values.shape[1] and each.values.std(0).max() > 0
     }
 
 

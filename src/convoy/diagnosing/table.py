@@ -103,6 +103,7 @@ CHECKS = (
     Check(Topic.DATA, "images_in_two_parts", quick=False),
     Check(Topic.DATA, "labels_disagree", quick=False),
     Check(Topic.SHORTCUTS, "predictable_without_content", quick=False),
+    Check(Topic.SHORTCUTS, "repeated_mark", quick=False),
     Check(Topic.SHORTCUTS, "parts_are_distinguishable", quick=False),
     Check(Topic.SHORTCUTS, "related_images", quick=False),
     Check(Topic.LABELS, "part_is_turned", quick=False),

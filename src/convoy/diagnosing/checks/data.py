@@ -198,14 +198,30 @@ def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarra
 
 
 def labels_disagree(images: Images) -> Iterator[Finding]:
-    """Finds training images with the same pixels and different labels."""
+    """Finds training images with the same pixels, or of the same picture, and different labels."""
     labels = images.train.labels
     first = first_with_same_pixels([images.train.images])
     count = int((labels[first] != labels).sum())
+    fix = _("Correct the labels: convoy data show lists the pairs in duplicates.csv")
     if count:
         yield Finding(
-            Severity.WARNING if count > 0.001 * len(labels) else Severity.HINT,
+            _severity_of_labels(count, len(labels)),
             _("{count:,} training images are exact duplicates of an image with a different label", count=count),
-            _("Correct the labels: convoy data show lists the pairs in duplicates.csv"),
+            fix,
             {"images": count, "share": count / len(labels)},
         )
+    if len(labels) > MAX_COMPARED // 2:
+        return
+    pairs = find_duplicates([images.train.images], lambda share: None).same_picture
+    near = len(np.unique(pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]], 1]))
+    if near:
+        yield Finding(
+            _severity_of_labels(near, len(labels)),
+            _("{count:,} training images are near duplicates of an image with a different label", count=near),
+            fix,
+            {"images": near, "share": near / len(labels)},
+        )
+
+
+def _severity_of_labels(wrong: int, images: int) -> Severity:
+    return Severity.WARNING if wrong > 0.001 * images else Severity.HINT
