@@ -241,7 +241,7 @@ def cut_off_images(images: Images) -> Iterator[Finding]:
     """Decoders fill the missing rows of an incomplete JPEG file with medium grey."""
     for name, part in images.parts.items():
         pixels = _sampled(part.images)
-        is_grey = (np.abs(pixels.astype(np.int16) - MEDIUM_GREY) <= 2).all((1, 3))  # (n, rows)
+        is_grey = np.asarray((np.abs(pixels.astype(np.int16) - MEDIUM_GREY) <= 2).all((1, 3)))  # (n, rows)
         missing = np.logical_and.accumulate(is_grey[:, ::-1], 1).mean(1)
         count = int(((missing >= MISSING) & ~is_grey[:, 0]).sum())
         if count:
