@@ -34,6 +34,7 @@ from convoy.reporting.figures_curves import (
     losses_caption,
     selected_accuracy,
     step_numbers,
+    steps_caption,
 )
 from convoy.reporting.figures_images import (
     MAX_HEIGHT,
@@ -92,6 +93,12 @@ def test_steps_are_smoothed_without_skipped_steps():
     assert len(numbers.at) == 600
     assert numbers.loss == pytest.approx(np.ones(600))
     assert (numbers.at[0], numbers.at[-1]) == (1, 1000)
+
+
+def test_caption_of_few_steps_mentions_no_mean():
+    numbers = step_numbers({"loss": np.ones(30, np.float32), "lr": np.ones(30, np.float32)})
+    assert steps_caption(numbers) == "Loss of single steps."
+    assert "mean over 20 steps" in steps_caption(numbers._replace(window=20))
 
 
 @pytest.mark.parametrize("loss", [[], [1.0], [np.nan, np.nan]])

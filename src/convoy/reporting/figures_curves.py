@@ -14,7 +14,6 @@ from convoy.reporting import ticks
 from convoy.reporting.palette import MUTED, Look
 from convoy.run_contents import EpochMetrics
 from convoy.text import gettext as _
-from convoy.text import ngettext
 
 Metrics = Sequence[EpochMetrics]
 Axis = Literal["step", "seconds"]
@@ -86,7 +85,7 @@ def selected_accuracy(runs: Mapping[str, Sequence[Metrics]]) -> CurveNumbers | N
 
 
 def selected_caption(numbers: CurveNumbers) -> str:
-    return " ".join([*seeds_sentences(numbers.seeds, truncated=numbers.truncated), _("The axis does not begin at 0.")])
+    return " ".join([*seeds_sentences(numbers.seeds, truncated=numbers.truncated), _("The axis may start above 0.")])
 
 
 def seeds_sentences(seeds: tuple[int, int], *, truncated: bool) -> list[str]:
@@ -191,11 +190,9 @@ def draw_step_lr(axes: Axes, numbers: StepNumbers) -> None:
 
 
 def steps_caption(numbers: StepNumbers) -> str:
-    return ngettext(
-        "Thin: loss of single steps; thick: mean over {n} step.",
-        "Thin: loss of single steps; thick: mean over {n} steps.",
-        numbers.window,
-    )
+    if numbers.window == 1:
+        return _("Loss of single steps.")
+    return _("Thin: loss of single steps; thick: mean over {n} steps.", n=numbers.window)
 
 
 # ---- loss by step and by second, of several models ----

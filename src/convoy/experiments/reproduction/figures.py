@@ -65,7 +65,7 @@ def measured_caption(charts: Sequence[RowChart]) -> str:
     if any(row.reference is not None for row in rows):
         sentences.append(_("Vertical line: published value."))
     if not all(chart.bars for chart in charts):
-        sentences.append(_("Pale bars: 95 % intervals; the axis of an accuracy does not begin at 0."))
+        sentences.append(_("Pale bars: 95 % intervals; the axis of an accuracy may start above 0."))
     if any(value.prediction for value in values):
         sentences.append(_("Thin line: 95 % prediction interval for one more run as published."))
     return " ".join(sentences)

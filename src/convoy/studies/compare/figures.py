@@ -83,7 +83,7 @@ def accuracy_caption(finding: CompareFinding) -> str:
         _("Vertical line: mean; bar: 95 % interval over seeds, or over the images of one seed; small marks: seeds.")
     ]
     sentences += [_("Crosses: seeds that diverged.")] if any(row.diverged for row in finding.rows) else []
-    return " ".join([*sentences, _("The axis does not begin at 0.")])
+    return " ".join([*sentences, _("The axis may start above 0.")])
 
 
 def effects_caption(finding: CompareFinding, ablation: Ablation) -> str:

@@ -78,7 +78,7 @@ def _caption(finding: CrossvalFinding) -> str:
         _("One row per fold (n = {n}), with its 95 % interval over images.", n=finding.folds),
         _(
             "Line: mean; band: its corrected 95 % interval; dashed: the plain t interval, too narrow because folds "
-            "share training images. The axis does not begin at 0."
+            "share training images. The axis may start above 0."
         ),
     ]
     sentences += [_("The repeats of a fold are drawn one below the other.")] if finding.repeats > 1 else []

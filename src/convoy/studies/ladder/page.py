@@ -48,7 +48,7 @@ def accuracies_chart(finding: LadderFinding) -> Chart:
     )
     caption = _(
         "Dots: means, n = {n} seeds; bars: 95 % intervals. Each row has all changes of the rows above it; the last is "
-        "{second}. The axis does not begin at 0.",
+        "{second}. The axis may start above 0.",
         n=len(finding.seeds),
         second=finding.second,
     )
