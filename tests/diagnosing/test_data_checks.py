@@ -15,6 +15,7 @@ import convoy
 from convoy.data import load
 from convoy.data.imageset import ImageSet
 from convoy.diagnosing import words
+from convoy.diagnosing.checks import pixels as pixel_checks
 from convoy.diagnosing.finding import Severity
 from convoy.diagnosing.images import Images
 from convoy.diagnosing.table import CHECKS, Topic, examine
@@ -407,6 +408,15 @@ def test_centred_digits_and_pictures_have_no_mark() -> None:
     digits = with_part(sound(), "train", load("mnist").train.take(np.arange(3000)))
     for images in (digits, detailed(sound())):
         assert list(examine(images, [row for row in DATA_CHECKS if row.name == "repeated_mark"])) == []
+
+
+def test_samples_of_large_images_have_fewer_images() -> None:
+    images = np.zeros((200, 3, 8, 8), np.uint8)
+    assert [len(pixel_checks._sampled(images, values=192 * count)) for count in (500, 90, 10)] == [
+        200,
+        90,
+        pixel_checks.FEWEST,
+    ]
 
 
 def test_easy_images_with_correct_labels_have_no_random_labels() -> None:

@@ -12,7 +12,8 @@ from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text.numbers import fixed
 
-SAMPLE = 2000  # images
+SAMPLE, FEWEST = 2000, 50  # images
+MAX_VALUES, FEW_VALUES = 40_000_000, 4_000_000  # of a sample; of one for a slow check
 MIN_IMAGES = 100  # to compare the means of two sets
 FEW_LEVELS = 8  # of 256
 SPARSE = (
@@ -146,7 +147,7 @@ def blank_images(images: Images) -> Iterator[Finding]:
 
 def few_levels(images: Images) -> Iterator[Finding]:
     """Finds images that were converted to integers before they were multiplied by 255, or after a standardisation."""
-    pixels = _sampled(images.train.images)
+    pixels = _sampled(images.train.images, values=FEW_VALUES)
     counts = np.bincount(pixels.reshape(-1), minlength=256)
     levels = np.flatnonzero(counts)
     span = int(levels[-1] - levels[0])
@@ -206,7 +207,7 @@ def scrambled_pixels(images: Images) -> Iterator[Finding]:
     Neighbouring pixels of pictures are similar, so that pictures are smoother in the right order.
     """
     for name, part in images.parts.items():
-        pixels = part.images[sample(len(part), SCRAMBLED_SAMPLE)]
+        pixels = _sampled(part.images, SCRAMBLED_SAMPLE, FEW_VALUES)
         if pixels.shape[1] != 3 or (pixels == pixels[:, :1]).all():
             continue
         shape = pixels.shape
@@ -241,7 +242,8 @@ def cut_off_images(images: Images) -> Iterator[Finding]:
     """Decoders fill the missing rows of an incomplete JPEG file with medium grey."""
     for name, part in images.parts.items():
         pixels = _sampled(part.images)
-        is_grey = np.asarray((np.abs(pixels.astype(np.int16) - MEDIUM_GREY) <= 2).all((1, 3)))  # (n, rows)
+        columns = pixels[..., ::4]
+        is_grey = np.asarray((np.abs(columns.astype(np.int16) - MEDIUM_GREY) <= 2).all((1, 3)))  # (n, rows)
         missing = np.logical_and.accumulate(is_grey[:, ::-1], 1).mean(1)
         count = int(((missing >= MISSING) & ~is_grey[:, 0]).sum())
         if count:
@@ -258,5 +260,6 @@ def cut_off_images(images: Images) -> Iterator[Finding]:
             )
 
 
-def _sampled(images: np.ndarray) -> np.ndarray:
-    return images[sample(len(images), SAMPLE)]
+def _sampled(images: np.ndarray, most: int = SAMPLE, values: int = MAX_VALUES) -> np.ndarray:
+    """Returns at most `most` images, fewer if they are large: at most `values` values, but at least FEWEST images."""
+    return images[sample(len(images), min(most, max(FEWEST, values // images[0].size)))]
