@@ -48,6 +48,12 @@ def test_class_folders_become_classes(folder: Path) -> None:
     assert dataset.notes == ()
 
 
+def test_hidden_folders_and_metadata_of_macos_are_no_classes(folder: Path) -> None:
+    for name in (".hidden", "__MACOSX"):
+        image(folder / name / "._0.png")
+    assert list_folder(folder).classes == ("cat", "dog")
+
+
 def test_error_names_the_folder_in_it_that_has_class_folders(folder: Path) -> None:
     (folder.parent / "wrapped").mkdir()
     folder.rename(inner := folder.parent / "wrapped" / "images")

@@ -285,5 +285,10 @@ def _parts(root: Path) -> dict[str, Path]:
 
 
 def _folders(root: Path) -> list[Path]:
+    """Returns the visible folders, without the metadata of a zip file from macOS."""
     with os.scandir(root) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(
+            Path(entry.path)
+            for entry in entries
+            if entry.is_dir() and not entry.name.startswith(".") and entry.name != "__MACOSX"
+        )
