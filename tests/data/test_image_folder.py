@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import zlib
@@ -202,10 +203,48 @@ def test_an_image_is_rotated_according_to_exif(folder: Path) -> None:
     assert rotated[:, 5, 8].tolist() == list(GREEN)
 
 
-@pytest.mark.parametrize("mode", ["I;16", "RGB;16"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "1"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiff_has_the_pixels_of_png(folder: Path, mode: str, compression: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise).convert(mode)
+    for path in (folder / "cat").iterdir():
+        path.unlink()
+    (picture if mode != "CMYK" else picture.convert("RGB")).save(folder / "cat" / "0.png")
+    picture.save(folder / "cat" / "1.tif", compression=compression)
+    picture.save(folder / "cat" / "2.TIFF", compression=compression)
+
+    png, *tiffs = read(folder).train.images[:3]
+
+    assert np.ptp(png) > 100
+    assert all((tiff == png).all() for tiff in tiffs)
+
+
+def test_several_images_in_a_tiff_are_an_error(folder: Path) -> None:
+    path = folder / "cat" / "stack.tif"
+    Image.new("RGB", (10, 10)).save(path, save_all=True, append_images=[Image.new("RGB", (10, 10))])
+    with pytest.raises(DataError, match=f"^{path}: .*TIFF file of several"):
+        read(folder)
+
+
+def tiff_of_sixteen_bits() -> bytes:
+    """An RGB image of 2 x 2 pixels with 16 bits per channel, which Pillow cannot write."""
+    pixels, bits = 8 + 2 + 8 * 12 + 4, 8 + 2 + 8 * 12 + 4 + 24
+    entries = (
+        (256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, pixels),
+        (277, 3, 1, 3), (279, 4, 1, 24),
+    )  # fmt: skip
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return header + table + bytes(4) + bytes(range(24)) + struct.pack("<3H", 16, 16, 16)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGB;16", "TIFF"])
 def test_sixteen_bits_per_channel_are_an_error(folder: Path, mode: str) -> None:
     path = folder / "cat" / "a.png"
-    if mode == "I;16":
+    if mode == "TIFF":
+        path.write_bytes(tiff_of_sixteen_bits())
+    elif mode == "I;16":
         Image.fromarray(np.full((10, 10), 40_000, np.uint16)).save(path)
     else:
         raw = bytearray((folder / "cat" / "0.png").read_bytes())
@@ -216,7 +255,7 @@ def test_sixteen_bits_per_channel_are_an_error(folder: Path, mode: str) -> None:
         read(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0\x08\0\0\0"])
 def test_a_file_that_is_not_an_image_is_an_error(folder: Path, content: bytes) -> None:
     path = folder / "dog" / "bad.png"
     path.write_bytes(content)
@@ -224,7 +263,7 @@ def test_a_file_that_is_not_an_image_is_an_error(folder: Path, content: bytes) -
         read(folder)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tiff"])
 def test_a_truncated_image_is_an_error(folder: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     buffer = io.BytesIO()

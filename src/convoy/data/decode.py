@@ -35,7 +35,7 @@ def decode_files(paths: Sequence[str], size: int | None) -> tuple[np.ndarray, tu
     """Returns the images as uint8 [N, 3, size, size], and a note if the default size resizes some of them.
 
     Resizes the shorter side to `size` and crops the centre. The default is the shorter side of the most frequent size.
-    Raises DataError for a file that is not a PNG, JPEG, BMP or WebP image, is damaged, or has 16 bits per channel.
+    Raises DataError for a file that is damaged, has 16 bits per channel or is not a PNG, JPEG, BMP, WebP or TIFF image.
     """
     return decode_to_size(size, sizes_of(paths[sample(len(paths))]), lambda side: _decode_all(paths, side))
 

@@ -18,12 +18,14 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from convoy.data.arrays import LUMINANCE
 from convoy.data.imageset import DataError
 from convoy.text import gettext as _
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+BITS_PER_SAMPLE = 258  # a tag of TIFF
 # 202 bytes of WebP can claim 132 million pixels, which take a second to decode. The best ratio of 8-bit PNG is 1,032.
 LARGE_PIXELS, MAX_PIXELS_PER_BYTE = 64_000_000, 1_032
 Size = tuple[int, int]  # width, height
@@ -91,7 +93,9 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if not (image.format == "PNG" and data[24] == 16):
+        if not _has_sixteen_bits(image, data):
+            if isinstance(image, TiffImageFile) and _has_several_images(image):
+                raise DataError(_("expected one image, got a TIFF file of several: save each as a separate file"))
             width, height = image.size
             if width * height > max(LARGE_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
                 raise DataError(
@@ -114,6 +118,21 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
             reason = _("expected one of {formats}", formats=", ".join(FORMATS))
         raise DataError(_("{path}: cannot be read as an image: {reason}", path=path, reason=reason)) from None
     raise DataError(f"{path}: {_sixteen_bits()}")
+
+
+def _has_sixteen_bits(image: Image.Image, data: bytes) -> bool:
+    """Whether Pillow would drop the lower half of 16 bits without an error."""
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8
+    return image.format == "PNG" and data[24] == 16
+
+
+def _has_several_images(image: TiffImageFile) -> bool:
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

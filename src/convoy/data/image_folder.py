@@ -21,9 +21,9 @@ from convoy.text.lists import joined, listed
 
 PART_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 PARTS = ("train", "validation", "test")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 SAMPLED_FILES = 64  # files whose content is hashed whenever a folder is listed
-_FORMAT_NAMES = ("PNG", "JPEG", "BMP", "WebP")
+_FORMAT_NAMES = ("PNG", "JPEG", "BMP", "WebP", "TIFF")
 
 
 @dataclass(frozen=True)
