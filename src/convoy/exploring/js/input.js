@@ -26,6 +26,8 @@ export function startInput() {
   listen("run", fillFilmstrip);
   listen("language", fillFilmstrip);
   listen("values", markChosen);
+  const { predicted } = currentRun();
+  if (store.page.scored.labels.every((label, index) => predicted[index] === label)) byId("which").value = "all";
   fillFilmstrip();
 }
 
