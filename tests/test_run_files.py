@@ -216,7 +216,7 @@ def negate_logits(run: Run) -> None:
 
 EDITS = (  # change, and the first contradiction: file, contradicting file, quantity
     (edit_accuracy, "scores.json", "predictions.npz", "test.accuracy"),
-    (edit_curve, "metrics.jsonl", "scores.json", "validation of epoch 1: correct"),
+    (edit_curve, "metrics.jsonl", "scores.json", "validation of epoch 1: correct images"),
     (halve_losses, "metrics.jsonl", "steps.npz", "train loss of epoch 1"),
     (negate_logits, "scores.json", "predictions.npz", "test.accuracy"),
     (edit_seed, "recipe.toml", "the folder's name", "seed"),
