@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from tests.forks import start_command
 
-from convoy.process import command_line, interruptible
+from convoy.process import AUTOGROUP, command_line, interruptible
 
 ENDLESS = """
 from torch import nn
@@ -68,3 +70,18 @@ def test_reported_command_can_be_pasted_into_a_shell(program: str, monkeypatch: 
     monkeypatch.delenv("CONVOY_COMMAND", raising=False)
     monkeypatch.setattr("sys.argv", [program, "train", "a b.py:Net", "--epochs", "1"])
     assert shlex.split(command_line()) == ["convoy", "train", "a b.py:Net", "--epochs", "1"]
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this system does not schedule by session")
+@pytest.mark.parametrize("niceness", [0, 5])
+def test_a_new_session_gets_the_niceness_of_its_process(niceness: int) -> None:
+    code = f"""
+import os
+from convoy.process import AUTOGROUP, apply_niceness_to_session
+added = os.nice({niceness})
+apply_niceness_to_session()
+print(added, AUTOGROUP.read_text().split()[-1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True)
+    now, of_session = map(int, done.stdout.split())
+    assert of_session == max(now, 0)

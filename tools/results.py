@@ -32,7 +32,7 @@ from convoy.experiments.experiment import Settings
 from convoy.experiments.reproduction import networks
 from convoy.experiments.reproduction.scope import Scope
 from convoy.files import write_bytes, write_json
-from convoy.process import interruptible
+from convoy.process import apply_niceness_to_session, interruptible
 from convoy.runs import Run, Study
 
 ROOT = Path(__file__).parents[1]
@@ -156,6 +156,7 @@ def _background(cores: Sequence[int]) -> Callable[[], None]:
 
     def prepare() -> None:
         os.nice(NICE)
+        apply_niceness_to_session()
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, cores)
             ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG

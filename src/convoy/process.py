@@ -8,8 +8,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+AUTOGROUP = Path("/proc/self/autogroup")  # niceness of the session; only with Linux's autogroup scheduling
 
 
 def cores() -> int:
@@ -31,6 +33,16 @@ def limit_spinning() -> None:
     """
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def apply_niceness_to_session() -> None:
+    """Gives the session of this process its niceness, which a new session does not inherit.
+
+    Linux divides processor time between sessions, and considers niceness only within each (sched(7), autogroup).
+    """
+    if AUTOGROUP.exists() and (niceness := os.nice(0)) > 0:
+        with suppress(OSError):
+            AUTOGROUP.write_text(str(niceness))
 
 
 @contextmanager

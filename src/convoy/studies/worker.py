@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from convoy import files
 from convoy.events import Control, Event, Failed, to_json
+from convoy.process import apply_niceness_to_session
 from convoy.studies.child import SCRATCH, Job
 from convoy.text import gettext as _
 
@@ -40,6 +41,7 @@ def main() -> None:
     if SCRATCH in sys.argv:
         files.stop_flushing()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides and sends a message
+    apply_niceness_to_session()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a user's print() must not write to the pipe
 

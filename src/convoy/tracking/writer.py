@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
+from convoy.process import apply_niceness_to_session
 from convoy.run_contents import RunState
 from convoy.runs import Run
 from convoy.tracking import TRACKERS
@@ -66,6 +67,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of the library must not be read as an answer
     if hasattr(os, "nice"):
         os.nice(NICENESS)
+        apply_niceness_to_session()
     name, place = sys.argv[1:]
     try:
         _write(name, place, answers)
