@@ -18,7 +18,6 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import TiffImageFile
 
 from convoy.data.arrays import LUMINANCE
 from convoy.data.imageset import DataError
@@ -94,7 +93,7 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
     try:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if not _has_sixteen_bits(image, data):
-            if isinstance(image, TiffImageFile) and _has_several_images(image):
+            if image.format == "TIFF" and _has_several_images(image):
                 raise DataError(_("expected one image, got a TIFF file of several: save each as a separate file"))
             width, height = image.size
             if width * height > max(LARGE_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
@@ -122,12 +121,13 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
 
 def _has_sixteen_bits(image: Image.Image, data: bytes) -> bool:
     """Whether Pillow would drop the lower half of 16 bits without an error."""
-    if isinstance(image, TiffImageFile):
-        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8
+    if image.format == "TIFF":
+        bits: Sequence[int] = getattr(image, "tag_v2").get(BITS_PER_SAMPLE, (1,))  # noqa: B009 (not an attribute of Image)
+        return max(bits) > 8
     return image.format == "PNG" and data[24] == 16
 
 
-def _has_several_images(image: TiffImageFile) -> bool:
+def _has_several_images(image: Image.Image) -> bool:
     try:
         image.seek(1)
     except EOFError:
