@@ -143,6 +143,7 @@ ALLOWED: dict[str, set[str]] = {
         "text",
     },
     "tracking": {
+        "process",
         "archive",
         "events",
         "recipe",
