@@ -16,9 +16,7 @@ SAMPLE, FEWEST = 2000, 50  # images
 MAX_VALUES, FEW_VALUES = 40_000_000, 4_000_000  # of a sample; of one for a slow check
 MIN_IMAGES = 100  # to compare the means of two sets
 FEW_LEVELS = 8  # of 256
-SPARSE = (
-    0.03  # share of the pixels: 13 % in black and white MNIST; 0.6 % in MNIST and 1.1 % in CIFAR-10 without fractions
-)
+SPARSE = 0.03  # share of the pixels: 13 % in black and white MNIST; without fractions 0.6 % in MNIST, 1.1 % in CIFAR-10
 FAINT, RARE = 3, 0.01  # levels; share of the images
 SCRAMBLED_SAMPLE, SMOOTHER = 200, 0.7  # images; 2.1 in CIFAR-10 as it is, and 0.47 if it is scrambled
 MEDIUM_GREY, MISSING = 128, 0.1  # level; share of the rows

@@ -68,7 +68,7 @@ def sentence(finding: Reproduction) -> str:
             counts = joined(f"{verdict_name(verdict)} ({verdicts.count(verdict)})" for verdict in CLAIM_VERDICTS)
             claims = len({claim.id for claim in finding.claims})
             clauses.append(
-                _("{n} verdicts on {claims} claims: {counts}", n=len(verdicts), claims=claims, counts=counts)
+                ngettext("verdicts on {n} claim: {counts}", "verdicts on {n} claims: {counts}", claims, counts=counts)
             )
     clauses = list(filter(None, clauses)) or [study_sentence(result) for result in finding.parts]
     first = [_("no evidence ({reason})", reason=reason_text(finding.withheld))] if finding.withheld else []
