@@ -65,10 +65,10 @@ coverage: .venv/dev  ## all tests with line coverage; fails below the floor in p
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov
 
 bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
-	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/loop_overhead.py
-	$(BIN)/python benchmarks/contention.py
-	$(BIN)/python benchmarks/fast_mnist.py
+	$(BIN)/python -m benchmarks.start_up
+	$(BIN)/python -m benchmarks.loop_overhead
+	$(BIN)/python -m benchmarks.contention
+	$(BIN)/python -m benchmarks.fast_mnist
 
 soak: .venv/dev  ## fail write calls, kill processes 300 times, and compare the results with those of uninterrupted work
 	@$(BIN)/python -m tools.soak $(SOAK)

@@ -1,6 +1,6 @@
 """Measures how long a checkpoint of 280 MB takes to write, and the additional memory.
 
-    python benchmarks/checkpoint_speed.py [--rounds 10] [--folder .]
+    python -m benchmarks.checkpoint_speed [--rounds 10] [--folder .]
 
 "pieces" is `files.write_pieces` of the tensors' memory, as in `convoy.checkpoint`; "copies" is what Convoy did before:
 `safetensors.torch.save` of copied tensors, a SHA-256 of the result, a write. Both wait until the file is on the disk.
@@ -17,7 +17,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
-from measure import write_result
+from benchmarks.measure import write_result
 from safetensors.torch import save
 
 from convoy import models
@@ -62,10 +62,10 @@ def main() -> None:
         f"resnet50 with two moments, {megabytes:.0f} MB, n = {options.rounds} in turn; median (smallest to largest)"
     ]
     for name, values in measured.items():
-        cpu, seconds, memory = (
+        cpu_text, seconds_text, memory_text = (
             f"{median(each):.2f} ({min(each):.2f} to {max(each):.2f})" for each in zip(*values, strict=True)
         )
-        lines.append(f"{name}: {cpu} CPU s, {seconds} s, {memory} MB more memory")
+        lines.append(f"{name}: {cpu_text} CPU s, {seconds_text} s, {memory_text} MB more memory")
     write_result(lines, {"megabytes": megabytes, "measured": measured})
 
 

@@ -1,6 +1,6 @@
 """Seconds of 16 runs of LeNet on a Dask cluster of two local workers, and in two worker processes.
 
-    python benchmarks/cluster.py [--rounds 3] [--runs 16] [--limit 16000]
+    python -m benchmarks.cluster [--rounds 3] [--runs 16] [--limit 16000]
 
 `dask` trains like `convoy compare --where dask:2`, `processes` like the command without `--where` (on more than two
 cores: `taskset -c 0,1`). Each round trains all runs from scratch in an empty folder, with new processes. Overhead of a
@@ -11,12 +11,13 @@ cost.json; without the first run of each worker.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from measure import interleaved, ratio, write_result
+from benchmarks.measure import interleaved, ratio, write_result
 
 from convoy.events import Ended
 from convoy.recipe import Recipe, resolve
@@ -54,7 +55,7 @@ def main() -> None:
     places: dict[str, Where] = {"dask": "cluster", "processes": "processes"}
     overheads: dict[str, list[float]] = {name: [] for name in places}
     values = interleaved(
-        {name: lambda name=name: seconds(recipes, places[name], overheads[name]) for name in places}, options.rounds
+        {name: partial(seconds, recipes, places[name], overheads[name]) for name in places}, options.rounds
     )
     ratios = sorted(dask / local for dask, local in zip(values["dask"], values["processes"], strict=True))
     after = {name: each[1:] for name, each in overheads.items()}  # without the warm-up

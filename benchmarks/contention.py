@@ -1,6 +1,6 @@
 """Training images/s on an idle machine and next to one or two busy processes: Convoy and plain torch.
 
-    python benchmarks/contention.py [--rounds 5]
+    python -m benchmarks.contention [--rounds 5]
 
 12,800 images of MNIST per round, batch size 128, no augmentation, as many threads as cores. A busy process is an
 endless loop in Python. Convoy sets GOMP_SPINCOUNT=1000; "default spinning" is Convoy with libgomp's default. Plain
@@ -17,8 +17,8 @@ from functools import partial
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from loop_overhead import BATCH_SIZE, bare, epoch
-from measure import interleaved, ratio, serve, variants, write_result
+from benchmarks.loop_overhead import BATCH_SIZE, bare, epoch
+from benchmarks.measure import interleaved, ratio, serve, variants, write_result
 
 MODELS = ("lenet", "two_conv_cnn")
 SPINNING = {"GOMP_SPINCOUNT": "300000"}  # libgomp's default

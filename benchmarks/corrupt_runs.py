@@ -1,6 +1,6 @@
 """Corrupts run folders at random and checks that each corruption is detected, and that an interrupted run survives it.
 
-    python benchmarks/corrupt_runs.py [--finished 600] [--interrupted 400] [--loads 1000]
+    python -m benchmarks.corrupt_runs [--finished 600] [--interrupted 400] [--loads 1000]
 
 One file is corrupted: bits are flipped, it is truncated, a block of it is zeroed, it is deleted, bytes are appended, a
 line or block is repeated, it is replaced by the same file of another run, or by a file of an earlier epoch. Of a
@@ -194,7 +194,7 @@ class Runs:
 def make_runs(folder: Path) -> Runs:
     due = Autosave.due
     try:
-        Autosave.due = lambda autosave, now: True  # type: ignore[method-assign]
+        Autosave.due = lambda autosave, now: True  # type: ignore[method-assign,assignment]
         recipes = [make_recipe(folder, seed) for seed in (1, 2)]
         finished = [train(recipe, folder / f"finished-{recipe.seed}") for recipe in recipes]
         paused = [train(recipe, folder / f"paused-{recipe.seed}", pause_after=2) for recipe in recipes]
@@ -211,7 +211,7 @@ def copied(run: Path, out: Path) -> Path:
 
 
 def main() -> None:
-    from measure import write_result
+    from benchmarks.measure import write_result
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finished", type=int, default=600)

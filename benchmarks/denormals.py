@@ -1,6 +1,6 @@
 """Training images/s late in a run, with and without flushing denormal numbers to zero (Convoy's default).
 
-    python benchmarks/denormals.py [--rounds 5]
+    python -m benchmarks.denormals [--rounds 5]
 
 two_conv_cnn on 12,000 images of MNIST, batch 16, as in tensor-mnist: a softmax before the loss makes gradients and
 Adam's moments vanish. The run is trained once for 8 epochs without flushing; a round is its ninth epoch. One thread, as
@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from measure import interleaved, ratio, serve, variants, write_result
+from benchmarks.measure import interleaved, ratio, serve, variants, write_result
 
-from convoy.events import EpochEnded
+from convoy.events import Ended, EpochEnded
 from convoy.recipe import Recipe
 from convoy.runs import Run
 from convoy.training.run import run_one as runner
@@ -44,7 +44,7 @@ def recipe_on(threads: int) -> Recipe:
 
 
 def train_all_but_last_epoch(folder: Path) -> None:
-    runner.denormals_as_zero = nullcontext
+    runner.denormals_as_zero = nullcontext  # type: ignore[assignment]
     for event in runner.run_one(recipe_on(1), folder, test=False, until=EPOCHS):
         if isinstance(event, EpochEnded):
             print(event.text, file=sys.stderr)
@@ -52,12 +52,13 @@ def train_all_but_last_epoch(folder: Path) -> None:
 
 def last_epoch(variant: str, threads: int, unfinished: Path) -> Callable[[], float]:
     if variant == VARIANTS[0]:
-        runner.denormals_as_zero = nullcontext
+        runner.denormals_as_zero = nullcontext  # type: ignore[assignment]
 
     def measure_round() -> float:
         with TemporaryDirectory() as folder:
             shutil.copytree(unfinished, folder, dirs_exist_ok=True)
             *_, end = runner.run_one(recipe_on(threads), folder, test=False)
+            assert isinstance(end, Ended)
             run = Run(end.run)
             before, last = (epoch.train_seconds for epoch in run.metrics[-2:])
             return float(run.data.counts["train"] / (last - before))

@@ -1,6 +1,6 @@
 """How many of 200 changed images does the duplicate search of `convoy data show` find, by kind of change?
 
-    python benchmarks/duplicates.py cifar10 > benchmarks/results/$(date +%F)-duplicates.md
+    python -m benchmarks.duplicates cifar10 > benchmarks/results/$(date +%F)-duplicates.md
 
 For each kind of change, the first 20,000 training images are searched together with changed copies of 200 of them. The
 last lines are the pairs in the unchanged data set. Nothing is timed.

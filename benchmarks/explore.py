@@ -48,7 +48,7 @@ def content_of(name: str, images: Images) -> PageContent:
         logits = torch.cat([network.eval()(batch) for batch in x.split(50)]).numpy()
     graph = trace(network, SHAPE)
     confusion = np.zeros((10, 10), int).tolist()
-    run = RunContent(name, name, 0, 1, (), (0.0,), (1.0,), graph, confusion, logits.argmax(1), logits, None, ())
+    run = RunContent(name, name, 0, 1, tuple, (0.0,), (1.0,), graph, confusion, logits.argmax(1), logits, None, ())
     data = RunData("mnist", [str(k) for k in range(10)], *SHAPE[:2], {}, {}, "", "", [0.0], [1.0])
     return PageContent(data, "test", True, images, images, (run,), None)
 

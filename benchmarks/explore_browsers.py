@@ -125,7 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
         for kind in (Browser, Firefox, WebKit):
-            if kind is not Browser and not all(shutil.which(name) for name in kind.executables):
+            if not all(shutil.which(name) for name in getattr(kind, "executables", ())):
                 print(f"{kind.__name__}: not installed")
                 continue
             options = CAMERA if kind is Browser else ()

@@ -1,6 +1,6 @@
 """Test accuracy and training seconds of the recipe defaults/fast-mnist over many seeds.
 
-    python benchmarks/fast_mnist.py [--seeds 10]
+    python -m benchmarks.fast_mnist [--seeds 10]
 
 Each run is full-size: new initial weights, all 60,000 training images, the test set opened once at the end. The seconds
 are those from the first to the last step; the data are in memory.
@@ -12,7 +12,7 @@ import argparse
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
 
-from measure import write_result
+from benchmarks.measure import write_result
 
 RECIPE = "defaults/fast-mnist"
 
@@ -28,7 +28,7 @@ def train(seeds: int) -> None:
             for offset in range(seeds)
         ]
         accuracies = [run.scores["test"].accuracy for run in runs]
-        seconds = [run.cost.train_seconds for run in runs]
+        seconds = [run.cost.train_seconds or 0 for run in runs]
     accuracy, duration = t_interval(accuracies), t_interval(seconds)
     lines = [
         f"{RECIPE}, seeds {recipe.seed} to {recipe.seed + seeds - 1}",

@@ -1,6 +1,6 @@
 """Measures how many training images a network needs to reach an accuracy. `--quick` uses these numbers.
 
-    python benchmarks/images_to_learn.py classics-mnist/lenet tensor-mnist/published --accuracy 0.9 --seeds 3
+    python -m benchmarks.images_to_learn classics-mnist/lenet tensor-mnist/published --accuracy 0.9 --seeds 3
 
 Trains each recipe, and scores 1,000 held-out images whenever the number of images seen has grown by about a tenth.
 Prints one line per run: the number of images at the first of two consecutive scores that reach the accuracy.

@@ -1,6 +1,6 @@
 """Measures how long training takes to end after SIGTERM or Ctrl-C, and checks the checkpoint.
 
-    python benchmarks/interruption.py [--times 20] [--model lenet] [--set KEY=VALUE ...] [--after scoring]
+    python -m benchmarks.interruption [--times 20] [--model lenet] [--set KEY=VALUE ...] [--after scoring]
 
 `convoy train` is interrupted at a random time after its first progress, or after it has printed the text `--after`,
 alternately by SIGTERM and SIGINT. Its run must be "interrupted" and have a valid checkpoint. The processor time is that
@@ -24,7 +24,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from measure import write_result
+from benchmarks.measure import write_result
 
 from convoy.checkpoint import saved_step
 from convoy.runs import Workspace
@@ -32,7 +32,9 @@ from convoy.runs import Workspace
 LATEST = 15.0  # seconds from the text to the signal
 
 
-def interrupted_after(arguments: list[str], out: Path, text: str, wait: float, number: int) -> dict[str, Any]:
+def interrupted_after(
+    arguments: list[str], out: Path, text: str, wait: float, number: signal.Signals
+) -> dict[str, Any]:
     """Sends the signal `wait` seconds after `text`. Returns the seconds from the signal to the saved checkpoint and to
     the end of the process, and what was saved.
     """

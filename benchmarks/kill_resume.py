@@ -1,6 +1,6 @@
 """Checks that a run killed three times on a busy machine ends with the weights of an uninterrupted run.
 
-    python benchmarks/kill_resume.py [--times 20] [--limit 20000] [--epochs 3]
+    python -m benchmarks.kill_resume [--times 20] [--limit 20000] [--epochs 3]
 
 `convoy train two_conv_cnn` first runs alone. Then it is repeated, each time in an empty folder and next to two busy
 loops: it is killed with SIGKILL and restarted three times, each at a random time after the first progress line; the
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from measure import write_result
+from benchmarks.measure import write_result
 
 MODEL, KILLS, BUSY_LOOPS = "two_conv_cnn", 3, 2
 LONGEST = 16.0  # seconds from the first progress to the kill; a checkpoint is saved every 10 s
@@ -124,7 +124,8 @@ def main() -> None:
     times, limit, epochs = arguments.times, arguments.limit, arguments.epochs
     with TemporaryDirectory() as folder:
         expected = finish(Path(folder), limit, epochs)
-    draw, equal, kills, ended_before = random.Random(0), 0, [], 0
+    kills: list[list[int]] = []
+    draw, equal, ended_before = random.Random(0), 0, 0
     while len(kills) < times:
         if (result := attempt(draw, limit, epochs)) is None:
             ended_before += 1

@@ -1,6 +1,6 @@
 """Overhead of Convoy's epoch relative to the bare step: forward, backward and optimizer step on one batch in memory.
 
-    python benchmarks/loop_overhead.py [--rounds 7]
+    python -m benchmarks.loop_overhead [--rounds 7]
 
 The bare step has Convoy's memory format, fused optimizer and memory retention, so that only the loop is compared:
 order, batches, conversion, normalisation, accuracy, gradient norm, skipping of steps that are not finite, records,
@@ -16,7 +16,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from measure import interleaved, ratio, serve, variants, write_result
+from benchmarks.measure import interleaved, ratio, serve, variants, write_result
 
 COMPARED = ("lenet", "two_conv_cnn")
 VARIANTS = ("bare step", "convoy", "convoy, augmented")
@@ -34,7 +34,8 @@ def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
     from convoy.training.step.optimizers import build
 
     MemoryRetention()
-    network = create(model, in_chans=1, num_classes=10, image_size=28).train().to(memory_format=torch.channels_last)
+    network = create(model, in_chans=1, num_classes=10, image_size=28).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, y = torch.randn(BATCH_SIZE, 1, 28, 28), torch.randint(10, (BATCH_SIZE,))
     x = x.to(memory_format=torch.channels_last)
     optimizer = build(AdamW(), network)
@@ -42,7 +43,7 @@ def bare(model: str, steps: int = STEPS) -> Callable[[], float]:
     def measure_round() -> float:
         start = perf_counter()
         for _ in range(steps):
-            optimizer.zero_grad()
+            network.zero_grad()
             F.cross_entropy(network(x), y).backward()
             optimizer.step()
         return steps * BATCH_SIZE / (perf_counter() - start)
@@ -66,6 +67,7 @@ def epoch(model: str, out: str, augment: list[dict[str, object]], *, limit: int 
 
     def measure_round() -> float:
         run = convoy.train(recipe, limit=limit, out=out, fresh=True, test=False, show=False)
+        assert run.cost.images_per_second is not None
         return run.cost.images_per_second
 
     return measure_round

@@ -18,6 +18,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import Any
 
+SCRIPT = Path(sys.argv[0]).stem  # the benchmark that runs
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("convoy-ml", "torch", "distributed", "torchvision", "timm", "numpy", "pillow")
 ENVIRONMENT = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "MKL_NUM_THREADS")
@@ -35,7 +36,7 @@ class Variant:
     """A process that runs this script with `arguments` and additional environment variables, and serves rounds."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        command = [sys.executable, sys.argv[0], *arguments]
+        command = [sys.executable, "-m", f"benchmarks.{SCRIPT}", *arguments]
         env = {**os.environ, **environment}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
@@ -47,7 +48,7 @@ class Variant:
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"a process of {sys.argv[0]} ended with exit code {self._process.wait()}")
+            raise SystemExit(f"a process of {SCRIPT} ended with exit code {self._process.wait()}")
         return float(line)
 
     def close(self) -> None:
@@ -88,7 +89,7 @@ def ratio(values: Mapping[str, Sequence[float]], numerator: str, denominator: st
 def write_result(lines: Sequence[str], numbers: Mapping[str, Any]) -> None:
     """Prints the lines, and writes lines and numbers with machine, versions and command to results/."""
     measured_on = conditions()
-    name = f"{measured_on['date'][:10]}-{Path(sys.argv[0]).stem}"
+    name = f"{measured_on['date'][:10]}-{SCRIPT}"
     footer = [f"{key}: {_one_line(value)}" for key, value in measured_on.items() if value]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.txt").write_text("\n".join([*lines, "", *footer, ""]), encoding="utf-8")
@@ -106,7 +107,7 @@ def conditions() -> dict[str, Any]:
     environment = describe(torch.device("cpu"), Recipe())
     return {
         "date": environment.date,
-        "command": f"python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}",
+        "command": f"python -m benchmarks.{' '.join([SCRIPT, *sys.argv[1:]])}",
         **{key: getattr(environment, key) for key in ("cpu", "cores", "platform", "python")},
         "versions": {name: number for name in PACKAGES if (number := _version(name))},
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},

@@ -1,6 +1,6 @@
 """Training images/s of Convoy and of the loop in the lab reports (torchvision, PIL transforms, DataLoader).
 
-    python benchmarks/peer_loop.py [--rounds 5]     needs torchvision: see benchmarks/README.md
+    python -m benchmarks.peer_loop [--rounds 5]     needs torchvision: see benchmarks/README.md
 
 Same network, same torch, two threads; MNIST, batch 128, AdamW, rotation up to 10 degrees, shift up to a tenth. The
 first peer has the two transforms of the reports, RandomRotation and RandomAffine; the second has one RandomAffine,
@@ -20,7 +20,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from measure import interleaved, ratio, serve, variants, write_result
+from benchmarks.measure import interleaved, ratio, serve, variants, write_result
 
 COMPARED = ("lenet", "two_conv_cnn")
 PEERS = {  # name: (transforms, workers)
@@ -100,6 +100,7 @@ def convoy_variant(model: str, out: Path) -> Callable[[], float]:
 
     def measure_round() -> float:
         run = convoy.train(recipe, out=out, fresh=True, test=False, show=False)
+        assert run.cost.images_per_second is not None
         return run.cost.images_per_second
 
     return measure_round

@@ -1,6 +1,6 @@
 """Three small CNNs of published lab reports, trained by plain PyTorch loops.
 
-    python benchmarks/plain_training.py lenet DATA.npz --seed 0 --epochs 5
+    python -m benchmarks.plain_training lenet DATA.npz --seed 0 --epochs 5
 
 Written only from the descriptions in the reports, without code of Convoy. `training_parity.py` compares the results of
 these loops with those of Convoy. DATA.npz contains x_train, y_train, x_test and y_test, images as uint8 [N, C, H, W].

@@ -1,6 +1,6 @@
 """CPU seconds of the doctor's quick checks of each registered network, and what they find.
 
-    python benchmarks/quick_checks.py [--repeats 3]
+    python -m benchmarks.quick_checks [--repeats 3]
 
 Each network is built for 32 x 32 pixels and 10 classes, and for the images and classes of its paper ("own"). The images
 are random. The time is that of one thread (`time.process_time`), without building the network; medians of the repeats.
@@ -13,7 +13,7 @@ import time
 from statistics import median
 
 import torch
-from measure import write_result
+from benchmarks.measure import write_result
 
 from convoy.diagnosing.network import IMAGES, Network
 from convoy.diagnosing.table import CHECKS, TOO_SLOW, Topic, examine

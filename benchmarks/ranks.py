@@ -1,6 +1,6 @@
 """Training images/s of one network: one process with two threads, and two processes of torchrun with one thread each.
 
-    python benchmarks/ranks.py [--rounds 5]
+    python -m benchmarks.ranks [--rounds 5]
 
 MNIST without augmentation, batch size 128. Each round trains both once, in turn; the speed is that of cost.json, which
 counts neither the imports nor the evaluations.
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from measure import interleaved, ratio, write_result
+from benchmarks.measure import interleaved, ratio, write_result
 
 from convoy.runs import Run
 

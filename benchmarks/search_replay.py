@@ -1,6 +1,6 @@
 """Measures how often the pruned search finds the winner of the full grid with a sixth of its epochs.
 
-    python benchmarks/search_replay.py
+    python -m benchmarks.search_replay
 
 `results/search_table.json`, written by search_table.py, has the validation accuracy of LeNet after each of 27 epochs at
 81 points. A replay is a complete search by convoy.studies.search.loop that reads the table instead of training. Two
@@ -92,7 +92,7 @@ class Table:
     ) -> Iterator[loop.TrialResult]:
         """Trains like convoy.studies.search.run: lazily, several in parallel, alternating after each epoch."""
         waiting = enumerate(recipes)
-        running: dict[int, Iterator[loop.TrialResult]] = {}
+        running: dict[int, Iterator[loop.TrialResult | None]] = {}
         while True:
             while len(running) < PARALLEL and (job := next(waiting, None)) is not None:
                 running[job[0]] = self._training(*job, until or self.epochs, prune)

@@ -1,6 +1,6 @@
 """Makes the table for search_replay.py: the validation accuracy of LeNet after each of 27 epochs, at 81 points.
 
-    python benchmarks/search_table.py --out search-table        # about half an hour on 2 cores
+    python -m benchmarks.search_table --out search-table        # about half an hour on 2 cores
 
 Nine batch sizes by nine learning rates, constant learning rate, AdamW, 10,000 MNIST images for training and 2,500 for
 validation; the test set is not opened. Finished runs are reused, so the script can be stopped and restarted. The table
@@ -53,7 +53,10 @@ def main() -> None:
             point = order[position]
             runs[point] = Run(event.run)
             print(f"{len(runs)} of {len(order)}: batch size and learning rate {points()[point]}", flush=True)
-    correct = [[epoch.validation.correct for epoch in runs[point].metrics] for point in range(len(points()))]
+    correct = [
+        [epoch.validation.correct for epoch in runs[point].metrics if epoch.validation is not None]
+        for point in range(len(points()))
+    ]
     first = runs[0]
     table = {
         "about": "correctly classified validation images, by point and epoch",

@@ -1,6 +1,6 @@
 """Wall-clock seconds of commands, compared with the import of torch and with an empty Python program.
 
-    python benchmarks/start_up.py [--rounds 5]
+    python -m benchmarks.start_up [--rounds 5]
 
 Limits for the medians on two idle cores: 2.2 times `import torch` plus 1 s for a short training, 2 s for the report of
 a run, 3 s for that of a study of four runs. `convoy list models` does not import torch (tests/test_start_up.py).
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from measure import interleaved, write_result
+from benchmarks.measure import interleaved, write_result
 
 CONVOY = str(Path(sys.executable).with_name("convoy"))
 SHORT = ("lenet", "--data", "mnist", "--epochs", "1", "--limit", "2000")

@@ -1,9 +1,9 @@
 """F1 of finding wrong labels: Convoy, cleanlab, and the rule "the predicted class differs from the label".
 
-    python benchmarks/suspect_labels.py make FOLDER mnist  # writes noisy labels, prints the commands of the trainings
-    python benchmarks/suspect_labels.py make FOLDER cifar10=PATH
+    python -m benchmarks.suspect_labels make FOLDER mnist  # writes noisy labels, prints the commands of the trainings
+    python -m benchmarks.suspect_labels make FOLDER cifar10=PATH
     pip install --no-deps --target /tmp/cleanlab cleanlab==2.9.0 termcolor pandas
-    PYTHONPATH=src:/tmp/cleanlab python benchmarks/suspect_labels.py score FOLDER
+    PYTHONPATH=src:/tmp/cleanlab python -m benchmarks.suspect_labels score FOLDER
 
 A share of the labels is replaced by a random other class. All methods use the same out-of-fold outputs. Intervals are
 95 % bootstrap intervals over images (1,000 resamples). cleanlab is not installed with Convoy, which does not need it.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from measure import write_result
+from benchmarks.measure import write_result
 
 IMAGES, SHARES = 6000, (0.2, 0.4)
 TRAINING = "--folds 5 --batch-size 64 --data.augment '[]' --data.split.validation 0"
@@ -46,8 +46,13 @@ def make(folder: Path, data: str) -> None:
             wrong = draw.random(IMAGES) < share
             given = np.where(wrong, (true + draw.integers(1, 10, IMAGES)) % 10, true)
             name = f"{kind}-{int(100 * share)}-{seed}"
-            parts = {"x_test": dataset.test.images[:500], "y_test": dataset.test.labels[:500]}
-            np.savez(folder / f"noisy-{name}.npz", x_train=dataset.train.images[index], y_train=given, **parts)
+            np.savez(
+                folder / f"noisy-{name}.npz",
+                x_train=dataset.train.images[index],
+                y_train=given,
+                x_test=dataset.test.images[:500],
+                y_test=dataset.test.labels[:500],
+            )
             np.save(folder / f"true-{name}.npy", true)
             print(
                 f"convoy crossval {sample.network} --data {folder}/noisy-{name}.npz --epochs {sample.epochs} "

@@ -1,6 +1,6 @@
 """Compares the test accuracy of training with Convoy and with plain PyTorch loops: three networks, ten seeds each.
 
-    python benchmarks/training_parity.py [--cifar FOLDER] [--seeds 10] [--only lenet] [--out FOLDER]
+    python -m benchmarks.training_parity [--cifar FOLDER] [--seeds 10] [--only lenet] [--out FOLDER]
 
 The loops are in `plain_training.py`, written from the descriptions in the reports without code of Convoy. Both sides
 read the same .npz file (a subset of the training images, all 10,000 test images), train for the same number of epochs
@@ -162,9 +162,10 @@ def train_convoy(setting: Setting, data: Path, seed: int, out: Path) -> float:
 
 def train_plain(setting: Setting, data: Path, seed: int, out: Path) -> float:
     """Runs in a separate process, because Convoy changes settings of torch."""
-    script = Path(__file__).with_name("plain_training.py")
     arguments = [setting.network, str(data), "--seed", str(seed), "--epochs", str(setting.epochs)]
-    process = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.plain_training", *arguments], check=True, stdout=subprocess.PIPE, text=True
+    )
     return float(process.stdout.splitlines()[-1])
 
 
@@ -236,7 +237,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the process of the plain loop
-    from measure import write_result
+    from benchmarks.measure import write_result
 
     sources = {"mnist": "mnist"} | ({"cifar10": arguments.cifar} if arguments.cifar else {})
     settings = [

@@ -1,6 +1,6 @@
 """Checks that studies on two hosts, one of which loses its network, end with the numbers of one machine.
 
-    sudo python benchmarks/two_hosts.py [--limit 3000] [--epochs 3]
+    sudo python -m benchmarks.two_hosts [--limit 3000] [--epochs 3]
 
 The hosts are network namespaces (iproute2) joined by a veth pair, each with its own cache and Dask worker. On the
 first, `convoy cluster start` runs a scheduler with TLS, and the study runs there, too. After the first finished run the
@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from measure import write_result
+from benchmarks.measure import write_result
 
 HOSTS = {"convoy-a": "10.77.0.1", "convoy-b": "10.77.0.2"}
 STUDIES = {

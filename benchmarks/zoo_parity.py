@@ -1,6 +1,6 @@
 """Checks that Convoy's networks have the same logits as torchvision's and timm's, to 1e-5 of the largest logit.
 
-    python benchmarks/zoo_parity.py [--only NAME ...]     needs torchvision and timm: see benchmarks/README.md
+    python -m benchmarks.zoo_parity [--only NAME ...]     needs torchvision and timm: see benchmarks/README.md
 
 The counterpart gets weights, norms and running statistics that differ clearly from their initial values. Its tensors
 are copied to Convoy's network: modules with tensors are paired in the order in which their forward calls end; shapes
@@ -8,7 +8,7 @@ must be equal and all modules paired. Then both networks classify the same rando
 to exclude rounding, and in float32 for information. Prints a Markdown table; the exit code is 1 if a pair differs. To
 save the result:
 
-    python benchmarks/zoo_parity.py > benchmarks/results/$(date +%F)-zoo-parity.md
+    python -m benchmarks.zoo_parity > benchmarks/results/$(date +%F)-zoo-parity.md
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from measure import conditions
+from benchmarks.measure import conditions
 from torch import nn
 
 from convoy.models import create
@@ -131,6 +131,8 @@ def randomise(module: nn.Module, images: torch.Tensor) -> None:
     module.train()(images)  # sets the running statistics to those of the images; with others the signal would vanish
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         norm.running_mean += torch.randn_like(norm.running_mean) * 0.3 * norm.running_var.sqrt()
         norm.running_var *= torch.rand_like(norm.running_var) + 0.5
 

@@ -154,3 +154,10 @@ def test_links_in_readme_lead_to_files() -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", README)
 
     assert [link for link in targets if not link.startswith("https://") and not (ROOT / link).exists()] == []
+
+
+def test_table_of_benchmarks_names_every_script() -> None:
+    folder = ROOT / "benchmarks"
+    scripts = {path.name for path in folder.glob("*.py") if "\ndef main(" in path.read_text(encoding="utf-8")}
+
+    assert scripts - set(re.findall(r"`(\w+\.py)`", (folder / "README.md").read_text(encoding="utf-8"))) == set()

@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, help="kills of each scenario; default: see COUNTS")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    os.fsync = lambda handle: None  # needed only for power failures
+    os.fsync = lambda fd: None  # needed only for power failures
     use_forks_of_this_process()
     draw, wrong, kills = random.Random(options.seed), 0, 0
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
