@@ -65,7 +65,8 @@ def sentence(finding: Reproduction) -> str:
             clauses.append(_("no fault changed an accuracy significantly"))
         if finding.claims:
             verdicts = [claim.verdict for claim in finding.claims]
-            counts = joined(f"{verdict_name(verdict)} ({verdicts.count(verdict)})" for verdict in CLAIM_VERDICTS)
+            given = [verdict for verdict in CLAIM_VERDICTS if verdict in verdicts]
+            counts = joined(f"{verdict_name(verdict)} ({verdicts.count(verdict)})" for verdict in given)
             claims = len({claim.id for claim in finding.claims})
             clauses.append(
                 ngettext("verdicts on {n} claim: {counts}", "verdicts on {n} claims: {counts}", claims, counts=counts)
