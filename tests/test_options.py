@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convoy import api
@@ -70,6 +71,62 @@ def test_a_file_name_as_folder_of_runs_is_an_error(function: Callable[..., Any],
     with pytest.raises(ValueError, match=r"figure\.png: expected a folder"):
         function(out=tmp_path / "figure.png")
     assert not list(tmp_path.iterdir())
+
+
+class _Other: ...
+
+
+_EXAMPLES: dict[str, Any] = {"recipes": ["lenet"], "claim": {}}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_argument_of_another_type_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
+    function, out = FUNCTIONS[name], tmp_path / "out"
+    positional = [parameter.name for parameter in positional_of(function)]
+    valid = [_EXAMPLES.get(each, "lenet") for each in positional]
+    for place, each in enumerate(positional):
+        with pytest.raises(ValueError, match=f"^{each} = .*: expected .*, got _Other"):
+            function(*valid[:place], _Other(), *valid[place + 1 :], out=out)
+    for each in options_of(function):
+        with pytest.raises(ValueError, match=f"^{each} = .*: expected .*, got _Other"):
+            function(*valid, **{"out": out, each: _Other()})
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("seeds", "two", r"^seeds = 'two': expected an integer, got str$"),
+        ("seeds", True, r"^seeds = True: expected an integer, got bool$"),
+        ("epochs", 2.0, r"^epochs = 2\.0: expected an integer or None, got float$"),
+        ("lr", "0.1", r"^lr = '0\.1': expected a number or None, got str$"),
+        ("fresh", 1, r"^fresh = 1: expected True or False, got int$"),
+        ("show", "stdout", r"^show = 'stdout': expected True or False or 'stderr', got str$"),
+        ("vary", {"optim.lr": 0.1}, r"^vary\['optim\.lr'\] = 0\.1: expected a list, got float$"),
+        ("data", np.zeros((3, 3)), r"^data = .*: expected a string, a path or None, got ndarray; .*ImageClassifier"),
+    ],
+)
+def test_error_about_a_type_names_option_value_and_expected_types(option: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        api.compare(["lenet"], **{option: value})
+
+
+def test_one_name_instead_of_a_list_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^recipes = 'lenet': expected a list or a mapping, got str$"):
+        api.compare("lenet")
+
+
+def test_options_may_be_values_of_numpy_and_arguments_may_be_named(tmp_path: Path) -> None:
+    recipe = Recipe.load("lenet")
+    with pytest.raises(ValueError, match="^seeds = 1: a spread needs at least 2$"):  # after all types were accepted
+        api.seeds(
+            recipe=recipe,
+            seeds=np.int64(1),
+            lr=np.float32(0.1),
+            fresh=np.bool_(True),
+            difference=np.array([0.2]),
+            out=np.str_(tmp_path),
+        )
 
 
 def test_error_about_a_missing_option_names_it() -> None:

@@ -6,9 +6,11 @@ line creates its flags from them.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from types import NoneType, UnionType
@@ -20,6 +22,7 @@ from typing import (
     Required,
     TypedDict,
     TypeVar,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -27,6 +30,7 @@ from typing import (
 
 from convoy.registry import unknown
 from convoy.text import gettext as _
+from convoy.text.lists import listed
 
 DEFAULT_OUT = Path("convoy-runs")
 FILES = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".html", ".md")  # pictures and pages
@@ -112,15 +116,20 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
 def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     """Decorates a function: adds the defaults of its options to calls, and the options to signature and docstring.
 
-    Calls raise TypeError for an unknown or missing option, and ValueError if `out` is the name of a picture or page.
+    Calls raise TypeError for an unknown or missing option, and ValueError for an argument of another type than declared
+    and if `out` is the name of a picture or page.
     """
-    options = options_of(function)
+    options, positional = options_of(function), positional_of(function)
+    types = {parameter.name: eval(parameter.annotation, {}, _Names()) for parameter in positional}
+    types |= {name: option.type for name, option in options.items()}
     defaults = {name: option.flag.default for name, option in options.items() if not option.required}
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs.keys() - options.keys():
+        for name in kwargs.keys() - types.keys():
             raise TypeError(str(unknown(_("option"), name, options, f"{function.__name__}()")))
+        for name, value in [*_positional_arguments(positional, args), *kwargs.items()]:
+            _check_type(name, value, types[name])
         if Path(str(kwargs.get("out", ""))).suffix.lower() in FILES:
             raise ValueError(
                 _("--out {out}: expected a folder for runs and studies, got the name of a file", out=kwargs["out"])
@@ -129,7 +138,6 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
             raise TypeError(f"{function.__name__}() needs {', '.join(missing)}")
         return function(*args, **(defaults | kwargs))
 
-    positional = positional_of(function)
     for parameter in positional:
         assert parameter.name in ARGUMENTS, f"options.ARGUMENTS has no description of {parameter.name!r}"
     keywords = [
@@ -148,6 +156,98 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+class _Names(dict[str, Any]):
+    """The names in annotations of positional arguments. Other classes, which are imported only for type checkers, are
+    replaced by an empty class of the same name."""
+
+    def __init__(self) -> None:
+        super().__init__(Any=Any, Mapping=Mapping, Path=Path, Sequence=Sequence, str=str)
+
+    def __missing__(self, name: str) -> type:
+        return type(name, (_Named,), {})
+
+
+class _Named: ...
+
+
+def _positional_arguments(parameters: Sequence[inspect.Parameter], args: Sequence[Any]) -> list[tuple[str, Any]]:
+    """Returns the name and value of each argument; those of `*names` have the same name."""
+    names = [parameter.name for parameter in parameters]
+    variadic = parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
+    names += names[-1:] * (len(args) - len(names)) * variadic
+    return list(zip(names, args, strict=False))  # the call itself rejects too many arguments
+
+
+def _check_type(name: str, value: Any, *types: Any) -> None:
+    """Raises ValueError if a value, or an item in it, has none of these types."""
+    members = [member for type_ in types for member in (get_args(type_) if _is_union(type_) else [type_])]
+    fitting = [member for member in members if _fits(value, member)]
+    if not fitting:
+        hint = ""
+        if hasattr(value, "state_dict"):
+            hint = _("; a network of your own is given as its file: net.py or net.py:Net")
+        elif hasattr(value, "shape"):
+            hint = _("; convoy.ImageClassifier trains on arrays")
+        raise ValueError(
+            _(
+                "{name} = {value}: expected {types}, got {type}{hint}",
+                name=name,
+                value=reprlib.repr(value),
+                types=listed(dict.fromkeys(text for member in members for text in _type_names(member)), "or"),
+                type=type(value).__name__,
+                hint=hint,
+            )
+        )
+    if Any in fitting or isinstance(value, str) or not isinstance(value, Collection):
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_type(f"{name}[{key!r}]", item, *(get_args(member)[1] for member in fitting))
+    else:
+        for place, item in enumerate(value):
+            _check_type(f"{name}[{place}]", item, *(part for member in fitting for part in get_args(member)))
+
+
+def _is_union(type_: Any) -> bool:
+    return get_origin(type_) in (Union, UnionType)
+
+
+def _fits(value: Any, type_: Any) -> bool:
+    """Returns whether a value has this type; items are not compared. Numbers, booleans and arrays of numpy fit."""
+    origin = get_origin(type_) or type_
+    if origin is Any:
+        return True
+    if origin is Literal:
+        return isinstance(value, str) and value in get_args(type_)
+    if origin is bool:
+        return isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool"
+    if origin in (int, float):
+        return isinstance(value, Integral if origin is int else Real) and not isinstance(value, bool)
+    if origin in (Sequence, tuple):
+        return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+    if issubclass(origin, _Named):
+        return origin.__name__ in [base.__name__ for base in type(value).__mro__]
+    return isinstance(value, origin)
+
+
+def _type_names(type_: Any) -> list[str]:
+    origin = get_origin(type_) or type_
+    names = {
+        bool: _("True or False"),
+        int: _("an integer"),
+        float: _("a number"),
+        str: _("a string"),
+        Path: _("a path"),
+        PathLike: _("a path"),
+        Mapping: _("a mapping"),
+        Sequence: _("a list"),
+        tuple: _("a list"),
+        Callable: _("a function"),
+        NoneType: "None",
+    }
+    return list(map(repr, get_args(type_))) if origin is Literal else [names.get(origin, origin.__name__)]
+
+
 def _section(title: str, meanings: Mapping[str, str]) -> str:
     """Formats a section of a docstring in numpy's style."""
     lines = "\n".join(f"    {name}\n        {meaning}" for name, meaning in meanings.items())
@@ -158,7 +258,7 @@ def positional_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(inspect.unwrap(function)).parameters.values())[:-1]
 
 
-Data = Annotated[str | None, Flag("Name of a data set, a path, NAME=PATH, or hf:owner/name.")]
+Data = Annotated[str | PathLike[str] | None, Flag("Name of a data set, a path, NAME=PATH, or hf:owner/name.")]
 Limit = Annotated[
     int | None,
     Flag("Use at most this many images, for a quick try. All output is marked as limited.", key="data.limit"),

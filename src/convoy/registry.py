@@ -17,7 +17,7 @@ MAX_LISTED = 100  # names in an error message
 
 def unknown(kind: str, value: str, allowed: Iterable[str], where: str = "") -> ValueError:
     """Returns the error for an unknown name, with close matches or, if there are none, the allowed names."""
-    names = sorted(allowed)
+    names = sorted(map(str, allowed))  # repr of an enum's member is not its value
     place = _(" in {where}", where=where) if where else ""
     close = get_close_matches(value, names, n=3, cutoff=0.6)
     if close:

@@ -55,6 +55,11 @@ def test_unknown_name_is_an_error_of_the_command(call: Call, arguments: tuple[st
     assert call("doctor", *arguments)[0] == 2
 
 
+def test_error_about_an_unknown_topic_names_the_closest_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^unknown check 'networks'; did you mean 'network'\?$"):
+        convoy.doctor("lenet", only="networks", out=tmp_path)
+
+
 def test_of_several_matching_runs_the_newest_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for epochs in (1, 2):
         fake_run(tmp_path, setting=Setting(epochs=epochs))

@@ -153,7 +153,8 @@ def _is_part(text: str, candidate: Run | Study) -> bool:
 
 
 def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) -> Recipe:
-    overrides, model, data = overrides_of(options), options.get("model"), _data_name(options.get("data"))
+    overrides, model = overrides_of(options), options.get("model")
+    data = None if options.get("data") is None else str(options["data"])
     argument = None if recipe is None or _is_recipe(recipe) else str(recipe)
     if recipe is None and model is None and data is None and not {"model.name", "data.name"} & dict(overrides).keys():
         raise ValueError(
@@ -174,18 +175,6 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
         resolved = resolve(None if recipe is None else full_name(recipe), data=data, overrides=[*named, *overrides])
     name = resolved.model.name
     return resolved.override({"model.name": full_name(name)}) if name.endswith(".py") else resolved
-
-
-def _data_name(data: object) -> str | None:
-    """Returns the option `data` as a string. Raises ValueError for other objects, such as an array."""
-    if data is None or isinstance(data, str | Path):
-        return None if data is None else str(data)
-    raise ValueError(
-        _(
-            "data: expected the name of a data set or a path, got {type}; convoy.ImageClassifier trains on arrays",
-            type=type(data).__name__,
-        )
-    )
 
 
 def recipe_to_train(
@@ -305,9 +294,7 @@ def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
 
 
 def with_labels(recipes: Sequence[Recipe | str | Path]) -> list[tuple[str, Recipe | str | Path]]:
-    """Returns each recipe with its label in reports. Raises ValueError for one name instead of a list."""
-    if isinstance(recipes, str | Path | Recipe):
-        raise ValueError(_("expected a list, as in [{name!r}], got {name!r}", name=str(recipes)))
+    """Returns each recipe with its label in reports."""
     names = [recipe.model.name if isinstance(recipe, Recipe) else full_name(recipe) for recipe in recipes]
     return list(zip(labels_of(names), recipes, strict=True))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -33,6 +33,7 @@ from convoy.text.lists import listed
 if TYPE_CHECKING:
     from convoy import runs
     from convoy.api.study import Study
+    from convoy.experiments.claims import Claim
     from convoy.experiments.reproduction.base import Reproduction
     from convoy.experiments.verdicts import JudgedClaim
 
@@ -243,7 +244,7 @@ class ClaimOptions(ClusterOptions, total=False):
 
 
 @takes_options
-def check_claim(claim: Any, **options: Unpack[ClaimOptions]) -> JudgedClaim:
+def check_claim(claim: Claim | Mapping[str, Any], **options: Unpack[ClaimOptions]) -> JudgedClaim:
     """Test whether a claim holds, does not hold, or is inconclusive; returns its verdict and its numbers.
 
     Returns

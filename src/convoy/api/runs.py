@@ -162,7 +162,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Evaluati
     with display([str(weights)], show=options["show"] and "stderr"):
         request = Request(
             model=None if model is None else full_name(model),
-            data=options["data"],
+            data=None if options["data"] is None else str(options["data"]),
             overrides=overrides,
             groups=None if (groups := options["groups"]) is None else Path(groups),
             corruptions=options["corruptions"],
