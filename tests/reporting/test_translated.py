@@ -21,7 +21,7 @@ from convoy.datasheet.page import data_sheet_page
 from convoy.profiling import measure, page
 from convoy.recipe import resolve
 from convoy.reporting import pages, render
-from convoy.reporting.content import Page
+from convoy.reporting.content import Cell, Field, Page, table_of
 from convoy.run_contents import Environment
 from convoy.runs import Member, Workspace
 from convoy.studies import findings, kinds
@@ -149,3 +149,23 @@ def test_every_text_of_a_page_is_a_message(
     html = render.write(make(tmp_path), tmp_path / "page").read_text()
     assert '<html lang="de">' in html
     assert untranslated(html) <= NAMES
+
+
+@pytest.mark.parametrize(
+    ("language", "header", "row"),
+    [
+        ("en", "| F1 (%) | % | n |", "| 54.3 (48.1–60.2) | 5.4 | 1 / 2 |"),
+        ("zh_CN", "| F1（%） | % | n |", "| 54.3（48.1–60.2） | 5.4 | 1 / 2 |"),
+    ],
+)
+def test_tables_in_markdown_have_the_brackets_of_the_language(language: str, header: str, row: str) -> None:
+    fields: list[Field[str]] = [
+        Field("F1", lambda interval: Cell("54.3", interval), "%"),
+        Field("", lambda _: "5.4", "%"),
+        Field("n", lambda _: Cell("1", "/ 2")),
+    ]
+    with text.in_language(language):
+        table = table_of(fields, ["48.1–60.2"])
+        lines = render.markdown(Page("", "Title", "Sentence", (), (table,), (), ())).splitlines()
+    assert header in lines
+    assert row in lines

@@ -107,6 +107,7 @@ def markdown(page: Page) -> str:
         raw=_Raw,
         fence=_fence,
         cell=_cell_text,
+        in_brackets=_in_brackets,
         markdown_link=_markdown_link,
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -199,7 +200,14 @@ def _cell_text(cell: Any) -> _Raw:
     if cell.link:
         text = f"[{text}]({_markdown_link(cell.link)})"
     note = _markdown_cell(cell.note)
-    return _Raw(typeset(f"{text} {note}" if note[0] in "±o(" else f"{text} ({note})") if note else text)
+    return _Raw(typeset(f"{text} {note}" if note[:1] in "±o/" else _in_brackets(text, note)) if note else text)
+
+
+def _in_brackets(text: str, note: str) -> str:
+    """Appends a note or a unit in the brackets of the language."""
+    if not (text and note):
+        return text or note
+    return _("{text} ({note})", text=text, note=note.removeprefix("(").removesuffix(")"))
 
 
 def _markdown_link(link: str) -> _Raw:

@@ -124,8 +124,8 @@ def busy_cores(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _(
-                "Other processes use {busy:.1f} of {cores} cores: training is slower, and measured times are too long",
-                busy=machine.busy_cores,
+                "The load average is {load:.1f} on {cores} cores: training is slower, and measured times are too long",
+                load=machine.busy_cores,
                 cores=machine.cores,
             ),
             _("Measure times when the machine is idle"),
