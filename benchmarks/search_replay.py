@@ -149,7 +149,7 @@ def replay(table: Table, search: Search, seed: int) -> Replay:
     best = loop.winner(study)
     row = table.row(trials.recipe(best))
     rows = table.rows.values()
-    used = sum(frozen.user_attrs["epochs"] for frozen in trials.known)
+    used = sum(frozen.user_attrs["epochs"] for frozen in trials.frozen)
     return Replay(
         final=max(other[-1] for other in rows) - row[-1],
         kept=max(map(max, rows)) - max(row),

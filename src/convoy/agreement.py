@@ -108,7 +108,11 @@ def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
     for share, n in ((a, n_a), (b, n_b)):
         if not (0 <= share <= 1 and n > 0):
             raise ValueError(
-                _("expected a share between 0 and 1 of 1 image or more, got {share} of {n}", share=share, n=n)
+                _(
+                    "expected a fraction between 0 and 1, and 1 image or more; got {share} and {n} images",
+                    share=share,
+                    n=n,
+                )
             )
     (low_a, high_a), (low_b, high_b) = wilson_ends(a, n_a), wilson_ends(b, n_b)
     low = a - b - math.hypot(a - low_a, high_b - b)

@@ -42,7 +42,7 @@ def contradicted_scores(
 ) -> Iterator[tuple[str, Score, Contradiction]]:
     """Yields part, recomputed score and first difference for each part whose score does not match the predictions.
 
-    `arrays` are those of predictions.npz. Loss, top-k accuracies and values missing in `stated` are not compared.
+    `arrays` are those of predictions.npz. Loss, top-k accuracies and values missing from `stated` are not compared.
     """
     for part, score in stated.items():
         if f"{part}_labels" not in arrays:

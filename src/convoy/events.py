@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from convoy.run_contents import EpochMetrics, RunState
 
-OpenTest = bool | Literal["by fault"]  # whether to score the test set; by fault: only with selection_on_test
+OpenTest = bool | Literal["only with fault"]  # score the test set; "only with fault": if selection_on_test is set
 
 
 class Control(StrEnum):

@@ -11,7 +11,7 @@ from convoy.text.lists import joined, listed
 
 T = TypeVar("T")
 
-HUB = "hf:"  # prefix of a data set or model of the Hugging Face Hub
+HUB = "hf:"  # prefix of a data set or model on the Hugging Face Hub
 MAX_LISTED = 100  # names in an error message
 
 

@@ -125,7 +125,7 @@ class Workspace:
         runs = [Run(path) for path in paths if (path / "recipe.toml").is_file() and (path / "status.json").is_file()]
         for run in runs:
             if (run.path / "checkpoints").is_dir() and not run_files.has_valid_seal(run.path):
-                # The checkpoint contains the values that are missing in this status.
+                # The checkpoint contains the values that are missing from this status.
                 status = {"state": RunState.INTERRUPTED, "fingerprint": fingerprint}
                 write_json(run.path / "status.json", run_files.sealed(status))
         return next((run for run in runs if run.status.fingerprint == fingerprint), None)

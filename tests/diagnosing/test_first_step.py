@@ -11,7 +11,7 @@ from tests.training.test_run_one import finish
 from torch import nn
 
 from convoy.diagnosing import budget
-from convoy.diagnosing.budget import Amount, Cost
+from convoy.diagnosing.budget import Cost, Workload
 from convoy.diagnosing.finding import Severity
 from convoy.diagnosing.network import Network
 from convoy.diagnosing.table import CHECKS, TOO_SLOW, Topic, examine
@@ -97,18 +97,18 @@ def test_step_restores_generator_statistics_and_gradients() -> None:
 @pytest.mark.parametrize(
     ("cost", "amount"),
     [
-        (Cost(0, 0.001), Amount(16, True, True)),
-        (Cost(0.01, 0.02), Amount(8, True, True)),
-        (Cost(0, 0.08), Amount(2, False, True)),  # without the second evaluation
-        (Cost(0, 0.18), Amount(1, False, True)),
-        (Cost(0, 0.25), Amount(2, False, False)),
-        (Cost(0, 0.38), Amount(1, False, False)),
-        (Cost(0, 0.5), Amount(0, False, False)),
+        (Cost(0, 0.001), Workload(16, True, True)),
+        (Cost(0.01, 0.02), Workload(8, True, True)),
+        (Cost(0, 0.08), Workload(2, False, True)),  # without the second evaluation
+        (Cost(0, 0.18), Workload(1, False, True)),
+        (Cost(0, 0.25), Workload(2, False, False)),
+        (Cost(0, 0.38), Workload(1, False, False)),
+        (Cost(0, 0.5), Workload(0, False, False)),
     ],
 )
-def test_slow_networks_get_fewer_images_then_no_backward_pass_then_nothing(cost: Cost, amount: Amount) -> None:
-    assert Amount.within(cost, 16, may_skip=True) == amount
-    assert Amount.within(cost, 16, may_skip=False).has_backward
+def test_slow_networks_get_fewer_images_then_no_backward_pass_then_nothing(cost: Cost, amount: Workload) -> None:
+    assert Workload.within(cost, 16, may_skip=True) == amount
+    assert Workload.within(cost, 16, may_skip=False).has_backward
 
 
 @pytest.mark.parametrize(("max_seconds", "also_forward"), [(2e-3, False), (0.0, True)])

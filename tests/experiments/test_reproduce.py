@@ -435,7 +435,7 @@ def test_a_reduced_reproduction_has_its_own_folder(options: dict[str, Any], name
         ({"experiment": "tensor-mnist", "data": "cifar10=."}, "tensor-mnist accepts mnist=PATH"),
         ({"experiment": "tensor-mnist", "seeds": 0}, "seeds = 0: must be at least 1"),
         ({"experiment": "tensor-mnist", "set": {"train.epochs": 2}}, "--set cannot change train.epochs: use --epochs"),
-        ({"experiment": "tensor-mnist", "set": {"model.name": "lenet"}}, "the experiment decides it"),
+        ({"experiment": "tensor-mnist", "set": {"model.name": "lenet"}}, "the experiment sets it"),
         ({"experiment": "tensor-mnist", "set": {"optim.lrr": 1.0}}, "did you mean 'optim.lr'"),
     ],
 )

@@ -193,7 +193,7 @@ def test_the_sentence_counts_the_published_numbers_that_agree() -> None:
 
 
 def test_only_a_fault_of_one_seed_is_compared_with_another_recipe() -> None:
-    with pytest.raises(ValueError, match="`against` needs a fault of one seed"):
+    with pytest.raises(ValueError, match="`against` is only for the fault of a single seed"):
         Fault(name="one", sentence="s", base="a", against="b", faults=("last_weights",))
 
 

@@ -97,7 +97,7 @@ def test_steps_are_smoothed_without_skipped_steps():
 
 def test_caption_of_few_steps_mentions_no_mean():
     numbers = step_numbers({"loss": np.ones(30, np.float32), "lr": np.ones(30, np.float32)})
-    assert steps_caption(numbers) == "Loss of single steps."
+    assert steps_caption(numbers) == "Loss of individual steps."
     assert "mean over 20 steps" in steps_caption(numbers._replace(window=20))
 
 

@@ -190,7 +190,7 @@ def test_no_point_is_tried_twice_and_a_small_grid_ends_the_search():
 
     assert search_loop.ask_in_turn(trials_of(study, count=50, sampler=Sampler.TPE), train)
 
-    assert len(train.trained) == len(trials_of(study, count=50).known) == GRID.size
+    assert len(train.trained) == len(trials_of(study, count=50).frozen) == GRID.size
 
 
 @pytest.mark.parametrize("sampler", [Sampler.RANDOM, Sampler.TPE])
@@ -203,7 +203,7 @@ def test_every_point_of_a_range_of_integers_is_tried(sampler: Sampler, seed: int
     assert len(stored(study)) == 8
 
     assert search_loop.ask_in_turn(trials_of(study, space, count=50, sampler=sampler, base=base), Fake())
-    assert sorted(trial.params["train.batch_size"] for trial in trials_of(study, space).known) == [*range(1, 11)]
+    assert sorted(trial.params["train.batch_size"] for trial in trials_of(study, space).frozen) == [*range(1, 11)]
 
 
 def test_more_trials_continue_the_search():

@@ -361,7 +361,7 @@ def test_the_order_of_faults_does_not_matter(stripes: Path) -> None:
     [
         (["resplit_every_epoch"], {"data.split.validation": 0}, "needs a validation set"),
         (["test_opened_at_each_best"], {"data.split.validation": 0}, "needs a validation set"),
-        (["last_weights"], {"data.split.validation": 0}, "the last is kept anyway"),
+        (["last_weights"], {"data.split.validation": 0}, "the last epoch is kept in any case"),
         (["test_opened_at_each_best", "selection_on_test"], {}, "scores the test set in every epoch"),
         (["patience_off_by_one"], {}, "needs stop.patience_epochs"),
         (["softmax_before_loss"], {"model.options": {"softmax_output": True}}, "softmax_output = false"),
@@ -420,5 +420,5 @@ def test_a_fault_that_opens_the_test_set_is_an_error_if_the_test_set_must_stay_c
         train_all([Entry("net", recipe)], Session(tmp_path / "out", test=False))
     if fault == "test_opened_at_each_best":
         with pytest.raises(ValueError, match="opens the test set"):
-            list(run_one.run_one(recipe, tmp_path / "out", test="by fault"))
+            list(run_one.run_one(recipe, tmp_path / "out", test="only with fault"))
     assert not (tmp_path / "out").exists()

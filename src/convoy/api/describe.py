@@ -172,13 +172,15 @@ def explore(*runs: Run | str | Path, **options: Unpack[ExploreOptions]) -> Path:
     if not runs:
         raise ValueError(_("expected a run: its folder, or its name in --out"))
     runtime = _onnx_runtime(options["engine"], options["ort"])
-    found = [newest(find_run, run, options["out"]) for run in runs]
-    labels = distinct_labels(found)
-    members = [Member(label, run.recipe.seed, run) for label, run in zip(labels, found, strict=True)]
+    matches = [newest(find_run, run, options["out"]) for run in runs]
+    labels = distinct_labels(matches)
+    members = [Member(label, run.recipe.seed, run) for label, run in zip(labels, matches, strict=True)]
     finding = conclude(members) if len(members) > 1 else None
     effect = partial(words.sentence, finding) if finding else None
     content = collect(members, effect=effect, runtime=runtime, trust_code=options["trust_code"])
-    folder = found[0].path if len(found) == 1 else Path(options["out"]) / "explore" / file_name("-".join(labels)[:100])
+    folder = (
+        matches[0].path if len(matches) == 1 else Path(options["out"]) / "explore" / file_name("-".join(labels)[:100])
+    )
     return write_page(content, Path(options["save"] or folder / EXPLORED))
 
 

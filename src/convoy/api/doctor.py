@@ -144,7 +144,7 @@ def _of_recipe(subject: Recipe | str | Path | None, options: Mapping[str, Any]) 
         yield Topic.LABELS, images
     if options["measure"]:
         from convoy.api.runs import train
-        from convoy.training.run.switched import trainings_of
+        from convoy.training.run.variants import trainings_of
 
         out = options["out"]
         trainings = trainings_of(plan, lambda recipe, test: train(recipe, test=test, out=out, show="stderr"))

@@ -48,7 +48,7 @@ _training = threading.Lock()  # one fit at a time, because torch's generator and
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
-    """A scikit-learn classifier that trains a network of Convoy on arrays of images.
+    """A scikit-learn classifier that trains a network on arrays of images, with Convoy.
 
     If an argument is None, the value in the recipe is used. With few images, a smaller batch size and more epochs are
     used, as in Convoy's commands. `random_state=None` uses the recipe's seed, so that each fit gives the same weights.

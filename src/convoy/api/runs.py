@@ -35,7 +35,7 @@ ARGUMENTS.update(
 def train(recipe: Recipe | str | Path | None = None, **options: Unpack[TrainOptions]) -> Run:
     """Train one recipe, score it and write a run folder.
 
-    A finished run of the same recipe is reused, an unfinished one resumed.
+    A finished run of the same recipe is reused; an unfinished one is resumed.
 
     Example: `convoy train lenet --data mnist --epochs 5`
 

@@ -1,4 +1,4 @@
-"""Image data sets of the Hugging Face Hub, loaded by the optional package `datasets`.
+"""Image data sets on the Hugging Face Hub, loaded by the optional package `datasets`.
 
 Columns are found by their feature type, not by name. Images are decoded like those of an image folder and cached; the
 cache key contains the fingerprints that `datasets` computes for the splits.
@@ -48,7 +48,7 @@ def load(name: str, size: int | None) -> DataSet:
     """
     where = HUB + name
     if not name:
-        raise DataError(_("{where}: expected hf:owner/name, a data set of the Hugging Face Hub", where=where))
+        raise DataError(_("{where}: expected hf:owner/name, a data set on the Hugging Face Hub", where=where))
     try:
         import datasets
     except ImportError:

@@ -126,8 +126,8 @@ def _load_registered(name: str, size: int | None) -> DataSet:
         if fetch.missing(origin):
             raise DataError(
                 _(
-                    "{name}: not on this machine; download it by `convoy data get {name}`, or give its "
-                    "folder: {name}=PATH",
+                    "{name}: not on this machine; download it with `convoy data get {name}`, or give its folder: "
+                    "{name}=PATH",
                     name=name,
                 )
             )

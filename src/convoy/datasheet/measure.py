@@ -17,7 +17,7 @@ from convoy.datasheet import summary as summary_module
 from convoy.datasheet.summary import About, Arrays, DataSummary, DuplicateCounts, PairCount, Pairs, Part
 
 _SAMPLES_PER_CLASS = 8
-_PICTURED_PAIRS = 12  # shown pairs: this many with different labels, and between any two parts
+_PICTURED_PAIRS = 12  # maximum number of shown pairs with different labels, and of shown pairs of any two parts
 _LARGEST_PICTURE = 96  # pixels per side; larger images are downsampled
 _CHUNK = 1000  # images
 

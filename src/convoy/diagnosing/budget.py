@@ -34,7 +34,7 @@ class Cost(NamedTuple):
         return self.fixed + images * self.per_image
 
 
-class Amount(NamedTuple):
+class Workload(NamedTuple):
     """What the quick checks compute."""
 
     images: int  # of the training step; 0: it is skipped
@@ -42,7 +42,7 @@ class Amount(NamedTuple):
     has_backward: bool
 
     @classmethod
-    def within(cls, cost: Cost, most: int, *, may_skip: bool) -> Amount:
+    def within(cls, cost: Cost, most: int, *, may_skip: bool) -> Workload:
         """Without `may_skip`, the smallest step has a backward pass even if it takes longer."""
         for evaluations, fewest in ((2, 2), (1, 2)):
             left = WANTED_SECONDS - evaluations * cost.of(1) - BACKWARD * cost.fixed

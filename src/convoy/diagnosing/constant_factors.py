@@ -37,14 +37,14 @@ class ConstantFactors:
             self._of[output.data_ptr()] = factor
 
     def _after(self, name: str, args: Any, output: torch.Tensor) -> float | None:
-        known = [(each, factor) for each in tensors_of(args) if (factor := self.of(each)) is not None]
-        if not known:
+        factors = [(each, factor) for each in tensors_of(args) if (factor := self.of(each)) is not None]
+        if not factors:
             return None
-        first, factor = known[0]
+        first, factor = factors[0]
         if name in RESCALED:
             return 1.0
         if name in SUMS:
-            return max((each for _tensor, each in known), key=abs)
+            return max((each for _tensor, each in factors), key=abs)
         if name in POWERS:
             return float(abs(factor) ** POWERS[name]) if factor else None
         if name == "pow" and isinstance(args[1], int | float):
@@ -54,7 +54,7 @@ class ConstantFactors:
         if name == "div":
             return factor / _divisor(args, self) if torch.is_tensor(args[0]) and args[0] is first else 1.0
         if name in PRODUCTS:
-            return math.prod(each for _tensor, each in known) * (constant_of(args) if name == "mul" else 1.0)
+            return math.prod(each for _tensor, each in factors) * (constant_of(args) if name == "mul" else 1.0)
         return factor
 
 
@@ -71,6 +71,6 @@ def constant_of(args: Sequence[object]) -> float:
 
 def _divisor(args: Sequence[Any], factors: ConstantFactors) -> float:
     divisor = args[1]
-    known = factors.of(divisor) if torch.is_tensor(divisor) else None
-    value = known if known is not None else constant_of([divisor])
+    factor = factors.of(divisor) if torch.is_tensor(divisor) else None
+    value = factor if factor is not None else constant_of([divisor])
     return value or math.inf

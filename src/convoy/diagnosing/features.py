@@ -79,7 +79,7 @@ def _slopes(grey: np.ndarray) -> np.ndarray:
 
 
 def of_files(files: list[Path]) -> dict[str, Features]:
-    """Returns features of image files that are not constant."""
+    """Returns the features of image files that differ between the files."""
     from PIL import Image
 
     rows = []

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from convoy.diagnosing.budget import Amount, CostCounter
+from convoy.diagnosing.budget import CostCounter, Workload
 from convoy.diagnosing.finding import TooSlowError
 from convoy.diagnosing.in_place import LEAST_DIFFERENCE, Reused, evaluated_out_of_place
 from convoy.diagnosing.origins import Narrow, Origin
@@ -145,11 +145,11 @@ def first_step(
     with unchanged(module):
         counter = CostCounter(module, may_skip=may_skip)
         first = _evaluated(module, x[:1], counter)
-        amount = Amount.within(counter.cost, len(x), may_skip=may_skip)
-        if not amount.images:
+        workload = Workload.within(counter.cost, len(x), may_skip=may_skip)
+        if not workload.images:
             raise TooSlowError(counter.flops)
-        evaluation = _evaluate_again(module, x[:1], first, amount)
-        return _train(module, (x, y), recipe, evaluation, amount, counter.flops)
+        evaluation = _evaluate_again(module, x[:1], first, workload)
+        return _train(module, (x, y), recipe, evaluation, workload, counter.flops)
 
 
 class _First(NamedTuple):
@@ -175,12 +175,12 @@ def _evaluated(module: nn.Module, image: torch.Tensor, counter: CostCounter) -> 
     return _First(outputs, watch.calls, buffers, not torch.equal(given, image), states != _random_states())
 
 
-def _evaluate_again(module: nn.Module, image: torch.Tensor, first: _First, amount: Amount) -> Evaluation:
+def _evaluate_again(module: nn.Module, image: torch.Tensor, first: _First, workload: Workload) -> Evaluation:
     outputs, reused = [first.outputs], None
     with torch.no_grad(), countable_attention():
         if first.is_random:
             outputs.append(module(image.clone()))
-        elif amount.evaluates_again:
+        elif workload.evaluates_again:
             again, place = evaluated_out_of_place(module, image)
             if again is None or not torch.equal(again, first.outputs):
                 outputs.append(module(image.clone()))
@@ -209,23 +209,23 @@ def _train(
     batch: tuple[torch.Tensor, torch.Tensor],
     recipe: Recipe,
     evaluation: Evaluation,
-    amount: Amount,
+    workload: Workload,
     flops: int,
 ) -> FirstStep:
     module.train()
     before = _addresses(module)
-    x, y = (each[: amount.images] for each in batch)
-    leaf = x.clone().requires_grad_(amount.has_backward)
+    x, y = (each[: workload.images] for each in batch)
+    leaf = x.clone().requires_grad_(workload.has_backward)
     counts_dead_units = len(x) >= min(MIN_IMAGES, recipe.train.batch_size)
     states, watch = _random_states(), Watch(x, counts_dead_units=counts_dead_units)
-    with torch.set_grad_enabled(amount.has_backward):
+    with torch.set_grad_enabled(workload.has_backward):
         try:
             copy = leaf * 1  # not the leaf itself, which an in-place operation cannot change
             watch.starts_with(copy)
             with watch.hooked(module), watch:
                 logits = module(copy)
         except Exception:  # raised by batch norm for one image, by `Watch` in a few networks, or by the network itself
-            x, y = (each[: max(2, amount.images)] for each in batch)
+            x, y = (each[: max(2, workload.images)] for each in batch)
             watch, logits = Watch(x), module(x.clone())
         is_random, stays_in_training = states != _random_states(), module.training
         norms_in_evaluation = tuple(
@@ -234,7 +234,7 @@ def _train(
             if stays_in_training and isinstance(part, nn.modules.batchnorm._BatchNorm) and not part.training
         )
         loss = losses.build(recipe.train.loss, faults=recipe.protocol.faults)(logits, y)
-    backward = _backward(module, loss, leaf) if amount.has_backward else flops
+    backward = _backward(module, loss, leaf) if workload.has_backward else flops
     not_finite = None
     if not (torch.isfinite(logits).all() and torch.isfinite(loss)):
         not_finite = _not_finite(module, x) or Place(recipe.train.loss.name, "")

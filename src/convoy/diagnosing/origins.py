@@ -1,4 +1,4 @@
-"""Follows what the outputs of a network are computed from: an activation function, and a layer with one output."""
+"""Finds the activation function and the layer with one output from which the outputs of a network are computed."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ class Suspects:
     def flagged(self) -> np.ndarray:
         """Indices of the suspect labels, those most probably wrong first.
 
-        Their number has the highest expected F1 (Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize
-        F1 Measure"). If a weak network leaves many labels uncertain, it also includes labels that are rather correct.
+        Their number maximises the expected F1 (Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1
+        Measure"). If a weak network leaves many labels uncertain, some of them are more probably correct than wrong.
         """
         order = np.argsort(-self.probability, kind="stable")
         probability = self.probability[order]

@@ -33,7 +33,7 @@ def sentence(diagnosis: Diagnosis) -> str:
         "{subject}: {summary}; {n} checks in {seconds:.1f} s",
         len(diagnosis.checks),
         subject=diagnosis.subject,
-        summary=summary(diagnosis) or _("nothing found"),
+        summary=summary(diagnosis) or _("no problems found"),
         seconds=diagnosis.seconds,
     )
 

@@ -237,7 +237,7 @@ def _of_run(run: Run, request: Request) -> _Subject:
             if path.startswith("data.split"):
                 raise ValueError(
                     _(
-                        "{path}: {folder} has no training set to split from; every image is scored",
+                        "{path}: cannot be set, because {folder} has no training set to split; every image is scored",
                         path=path,
                         folder=folder,
                     )

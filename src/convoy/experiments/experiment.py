@@ -106,7 +106,7 @@ class Fault(Section):
         if self.against is not None and not self.of_one_seed:
             raise ValueError(
                 _(
-                    "fault {name!r}: `against` needs a fault of one seed that has neither `set` nor `faults`",
+                    "fault {name!r}: `against` is only for the fault of a single seed, without `set` and `faults`",
                     name=self.name,
                 )
             )
@@ -260,13 +260,13 @@ class Settings:
     def __post_init__(self) -> None:
         """Raises ValueError for an override of a key that the experiment or another option sets."""
         decided = {
-            "seed": _("seeds count up from the recipe's own; use --seeds"),
+            "seed": _("the seeds count up from the seed of the recipe; use --seeds"),
             "data.name": _("the experiment names its data; use --data for their location"),
             **{f"{section}.{name}": _("use {flag}", flag=f"--{name}") for section, name in _FLAGS},
         }
         for path, _value in self.set:
             if path in decided or path.startswith(DECIDED_SECTIONS):
-                reason = decided.get(path, _("the experiment decides it"))
+                reason = decided.get(path, _("the experiment sets it"))
                 raise ValueError(_("--set cannot change {path}: {reason}", path=path, reason=reason))
 
     @property

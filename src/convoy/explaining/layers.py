@@ -157,18 +157,18 @@ def outputs_of(module: nn.Module, x: torch.Tensor, places: Sequence[Place]) -> t
 
     Raises ValueError if a layer does not run for x.
     """
-    found: dict[Place, torch.Tensor] = {}
+    outputs: dict[Place, torch.Tensor] = {}
 
     def visit(layer: Layer, given: torch.Tensor | None, output: torch.Tensor) -> torch.Tensor | None:
         if layer.place not in places:
             return None
-        found[layer.place] = output
+        outputs[layer.place] = output
         return output.clone()  # the next layer may be an in-place operation
 
     with visiting(module, visit):
         result = module(x)
     for place in places:
-        if place not in found:
+        if place not in outputs:
             raise ValueError(
                 _(
                     "{layer}: this layer does not run for every image, because forward depends on the pixels; "
@@ -176,7 +176,7 @@ def outputs_of(module: nn.Module, x: torch.Tensor, places: Sequence[Place]) -> t
                     layer=place.name,
                 )
             )
-    return result, [found[place] for place in places]
+    return result, [outputs[place] for place in places]
 
 
 class _Sums:
@@ -283,8 +283,8 @@ def gradient_norms(
     own = {name: parameters for name, each in module.named_modules() if (parameters := _own_parameters(each))}
     every = list(dict.fromkeys(parameter for parameters in own.values() for parameter in parameters))
     with evaluating(module), torch.enable_grad():
-        found = torch.autograd.grad(loss(module(x), labels), every, allow_unused=True)
-    by_parameter = dict(zip(every, found, strict=True))
+        gradients_of_all = torch.autograd.grad(loss(module(x), labels), every, allow_unused=True)
+    by_parameter = dict(zip(every, gradients_of_all, strict=True))
     norms = {}
     for name, parameters in own.items():
         gradients = [gradient for each in parameters if (gradient := by_parameter[each]) is not None]

@@ -213,16 +213,16 @@ def _explain(
     else:
         cams = grad_cam(trained.network, x, targets, layer.place).numpy()
     likely, totals = np.nan_to_num(probabilities(logits)), integrated.attributions.flatten(1).sum(1)
-    found: dict[int, list[Attribution]] = {}
+    attributions: dict[int, list[Attribution]] = {}
     for row, (i, k) in enumerate(pairs):
         numbers = float(likely[i, k]), float(logits[i, k]), float(integrated.change[row]), float(totals[row])
-        found.setdefault(i, []).append(Attribution(trained.classes[k], *numbers))
+        attributions.setdefault(i, []).append(Attribution(trained.classes[k], *numbers))
     examples = tuple(
         ExplainedImage(
             source=source if isinstance(source, str) else "",
             index=None if isinstance(source, str) else source,
             true_class="" if labels is None else trained.classes[labels[i]],
-            attributions=tuple(found[i]),
+            attributions=tuple(attributions[i]),
         )
         for i, source in enumerate(sources)
     )

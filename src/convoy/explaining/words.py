@@ -39,7 +39,7 @@ def sentence(explanation: Explanation) -> str:
 def caveats(explanation: Explanation) -> Iterator[str]:
     yield from explanation.flags
     if explanation.cam_layer is None:
-        yield _("No convolution gives maps of several pixels, so there are no class activation maps")
+        yield _("No convolution has feature maps larger than one pixel, so there are no class activation maps")
     elif explanation.cam_is_early:
         yield _(
             "The first convolution, {layer}, is the last layer with feature maps, so the class activation "
@@ -51,8 +51,8 @@ def caveats(explanation: Explanation) -> Iterator[str]:
     inexact = [each for image in explanation.examples for each in image.attributions if is_inexact(each)]
     if inexact:
         yield ngettext(
-            "The integrated gradients of {n} image and class add up to the change of the output with an error of more "
-            "than {percent:.0f} %: use more --steps",
+            "The integrated gradients of {n} pair of image and class add up to the change of the output with an "
+            "error of more than {percent:.0f} %: use more --steps",
             "The integrated gradients of {n} pairs of image and class add up to the change of the output with an error "
             "of more than {percent:.0f} %: use more --steps",
             len(inexact),

@@ -1,4 +1,4 @@
-"""The text of the page. Placeholders are replaced by themselves here and filled in by js/*.js."""
+"""The text of the page. Each placeholder is its own value here; js/*.js replaces it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         "images_of": _("Images of the {part} set", part=part),
         "which": _("Show"),
         "mistakes": _("mistakes"),
-        "all": _("all images here"),
+        "all": _("all images on this page"),
         "steps": _("From the picture to the network"),
         "answer": _("Prediction"),
         "layers": _("Layers"),
@@ -115,8 +115,8 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
         ),
         "neighbours": _("The most similar training images"),
         "neighbours_note": _(
-            "Of the {n} training images in this page, those with the most similar inputs to the last layer (cosine "
-            "similarity).",
+            "Of the {n} training images on this page, those with the most similar inputs to the last layer "
+            "(cosine similarity).",
             n=training_images,
         ),
         "disagreements": _("Images on which they disagree"),
@@ -315,7 +315,7 @@ def _study_words() -> dict[str, str]:
         ),
         "neighbour": _("{label}, similarity {similarity}", label="{label}", similarity="{similarity}"),
         "disagreement": _("{label}; {answers}", label="{label}", answers="{answers}"),
-        "no_disagreement": _("None of the images in this page."),
+        "no_disagreement": _("None of the images on this page."),
         "initial_weights": _("before training"),
         "after_epoch": _("after epoch {epoch}", epoch="{epoch}"),
         "validation_accuracy": _("validation accuracy {accuracy}", accuracy="{accuracy}"),

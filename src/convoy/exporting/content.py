@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LIMIT = 1e-5  # of the difference of a Parity
+LIMIT = 1e-5  # maximum of Parity.difference
 
 
 @dataclass(frozen=True)

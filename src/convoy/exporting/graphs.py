@@ -132,7 +132,7 @@ def onnx_bytes(program: ExportedProgram, details: dict[str, str], *, keep_norms:
     import onnx as onnx_package
     from onnxscript import optimizer
 
-    # The exporter logs operations of torchvision that it skips.
+    # The exporter logs the torchvision operations that it skips.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"):
         converted: Any = torch.onnx.export(

@@ -1,4 +1,4 @@
-"""A run as a model of the Hugging Face Hub: a repository with the archived run, its weights and a model card.
+"""A run as a model on the Hugging Face Hub: a repository with the archived run, its weights and a model card.
 
 README.md           the model card: scores with intervals, data, recipe, how to use it
 model.safetensors   the weights, with the metadata of `--to safetensors`

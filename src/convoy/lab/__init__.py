@@ -27,8 +27,9 @@ def write_lab_report(
 ) -> Path:
     """Writes lab-report.SUFFIX and figures/ into the folder of the run or study; returns its path.
 
-    `page_of` creates the page of a study; `about`: of its kind. Raises ValueError, before writing anything, for an
-    unknown format, a missing package or program, an existing file, and missing or damaged results.
+    `page_of` creates the page of a study; `about` is the text of its kind of study. Raises ValueError, before
+    writing anything, for an unknown format, a missing package or program, an existing file, and missing or damaged
+    results.
     """
     from convoy.lab.page import lab_page
     from convoy.registry import unknown

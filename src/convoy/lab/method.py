@@ -109,7 +109,7 @@ def network(view: RunView, references: References) -> str:
     else:
         summary = translated(MODELS[model.name].summary) if model.name in MODELS else model.name
         name = model.name if view.label == model.name else f"{view.label} ({model.name})"
-        text = _("The network {name}{citation}: {summary}.", name=name, citation=citation, summary=summary)
+        text = _("The network is {name}{citation}: {summary}.", name=name, citation=citation, summary=summary)
     sentences = [text]
     if model.options:
         sentences.append(_("Its options are {options}.", options=_settings(model.options)))

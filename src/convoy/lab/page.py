@@ -146,5 +146,5 @@ def _questions(sections: tuple[Section, ...], groups: Groups, about: About) -> I
         yield _("Which augmentation would fit these images, and which would change the class of an image?")
     if about.question:
         yield about.question
-    yield _("Which layers have most of the parameters, and which most of the computation?")
+    yield _("Which layers have most of the parameters, and which need most of the computation?")
     yield _("What would you change first to improve the result, and which experiment would show that it helped?")

@@ -71,7 +71,8 @@ def _check_option(entry: ModelEntry, option: str, value: Option) -> None:
     if option == "pretrained":
         raise ValueError(
             _(
-                "{name} has no pretrained weights; use --init RUN, or a network of timm:NAME or torchvision:NAME",
+                "{name} has no pretrained weights; use --init RUN, or a network from a library: timm:NAME or "
+                "torchvision:NAME",
                 name=entry.name,
             )
         )

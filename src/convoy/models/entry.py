@@ -29,7 +29,7 @@ MNIST, CIFAR, IMAGENET = Geometry(1, 10, 28), Geometry(3, 10, 32), Geometry(3, 1
 
 
 def floor_of_loss(num_classes: int) -> str:
-    """States the minimum of cross-entropy applied to softmax outputs: log(1 + (classes - 1) / e), if one-hot."""
+    """States the lowest cross-entropy of softmax outputs, log(1 + (classes - 1) / e), which one-hot outputs reach."""
     floor = math.log1p((num_classes - 1) / math.e)
     return _("with {n} classes the loss cannot fall below {floor:.3f}", n=num_classes, floor=floor)
 

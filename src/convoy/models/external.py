@@ -1,4 +1,4 @@
-"""Networks of timm and torchvision ("timm:NAME", "torchvision:NAME"), with the extra `zoo`.
+"""Networks from timm and torchvision ("timm:NAME", "torchvision:NAME"), with the extra `zoo`.
 
 Weights are random. Nothing is downloaded here, even with the option `pretrained` (see convoy.models.pretrained).
 `model.options` are passed to the library as keyword arguments; channels, classes and, for networks built for one size

@@ -1,4 +1,4 @@
-"""Pretrained weights of timm and torchvision, with `model.options.pretrained = true`.
+"""Pretrained weights from timm and torchvision, with `model.options.pretrained = true`.
 
 The library downloads and caches the file. If the classes differ, the head keeps its random weights. For grey images,
 the weights of the first convolution are summed over the colours, which is equivalent to three copies of the image.

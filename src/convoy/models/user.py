@@ -270,14 +270,14 @@ def _local_imports(file: Path, root: Path) -> set[Path]:
 @lru_cache(maxsize=64)  # a study builds the network of one file many times
 def _imports(source: bytes, file: str) -> list[tuple[int, list[str]]]:
     """The level of each import (0: absolute) and the parts of its dotted name."""
-    found = []
+    imports = []
     for node in ast.walk(ast.parse(source, filename=file)):
         if isinstance(node, ast.Import):
-            found += [(0, alias.name.split(".")) for alias in node.names]
+            imports += [(0, alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parts = node.module.split(".") if node.module else []
-            found += [(node.level, [*parts, alias.name]) for alias in node.names]  # may be a module or a name in one
-    return found
+            imports += [(node.level, [*parts, alias.name]) for alias in node.names]  # may be a module or a name in one
+    return imports
 
 
 def _module_files(folder: Path, parts: list[str]) -> set[Path]:

@@ -73,8 +73,8 @@ class Recipe(Section):
         if self.data.normalise == "weights" and not self.model.is_pretrained:
             raise ValueError(
                 _(
-                    "data.normalise = 'weights' needs pretrained weights: model.options.pretrained = true "
-                    "with a network of timm or torchvision"
+                    "data.normalise = 'weights' needs pretrained weights: model.options.pretrained = true with a "
+                    "network from timm or torchvision"
                 )
             )
         return self

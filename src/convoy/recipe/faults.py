@@ -2,8 +2,8 @@
 
 A recipe enables a fault by its name in `protocol.faults`, to reproduce a published number and to measure the effect of
 the mistake. Nothing else in the recipe changes. A fault is one row with all its properties; the comment above the row
-is its description in docs/guides/faults.md. The module whose behaviour a fault changes tests
-`Fault.NAME in recipe.protocol.faults`.
+is its description in docs/guides/faults.md. Code that behaves
+differently with a fault tests `Fault.NAME in recipe.protocol.faults`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class FaultContext:
     """A recipe, with properties of its data and network that faults need. Created by training.run.fault_checks."""
 
     recipe: Recipe
-    scored: Mapping[str, int]  # images in each of validation, fold and test that exists
+    scored: Mapping[str, int]  # part (validation, fold or test) -> number of its images
     has_softmax: bool  # the network returns probabilities
     augments: bool  # the recipe has an augmentation other than mixing
     loss_floor: str  # sentence: the minimum of cross-entropy applied to softmax outputs
@@ -94,7 +94,7 @@ _VALIDATION = _need(
 _SELECTION = _need(
     lambda context: context.selection,
     lambda context: _(
-        "needs a part that selects the best epoch; with data.split.validation = 0 the last is kept anyway"
+        "needs a part that selects the best epoch; with data.split.validation = 0, the last epoch is kept in any case"
     ),
 )
 _SELECTION_BY_VALIDATION = _need(
@@ -149,7 +149,7 @@ def _dropped(context: FaultContext) -> str:
 
 
 class Aspect(Enum):
-    """What a fault makes wrong or unusual. A checklist mentions the fault in its answers about this."""
+    """What a fault makes wrong or unusual. A checklist names the fault in its answers about this aspect."""
 
     TRAINING = auto()  # loss, schedule, stop rules
     TRANSFORMATION = auto()  # of images

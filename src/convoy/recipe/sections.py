@@ -64,7 +64,7 @@ class Model(Section):
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether the network starts from weights of timm or torchvision."""
+        """Whether the network starts from weights that timm or torchvision provides."""
         return is_external(self.name) and self.options.get("pretrained") is True
 
 
@@ -305,7 +305,7 @@ class Stop(Section):
 class Compute(Section):
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:N" or "mps"
     precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # "auto": bfloat16 if it is fast
-    deterministic: bool = True  # only algorithms that give the same bits each time
+    deterministic: bool = True  # only algorithms with bit-identical results
     # CPU threads; "auto": all cores, but one in a worker process
     threads: Annotated[int, NUMBER, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
 

@@ -109,7 +109,8 @@ def excluded_images(name: str, part: str, count: int, images: int) -> str:
             part=part_name(part),
         )
     return _(
-        "{name}: calibration without {count:,} of the {n:,} images of the {part} set, with non-finite outputs.",
+        "{name}: the calibration leaves out {count:,} of the {n:,} images of the {part} set, because their "
+        "outputs are not finite.",
         name=name,
         count=count,
         n=images,

@@ -45,7 +45,7 @@ class ModelRobustness(NamedTuple):
 def models_section(groups: Groups) -> Section | None:
     """The mean corruption errors of several models; None if no run was tested with corruptions."""
     results = {
-        label: [found for view in group if (found := robustness.of_run(view.run)) is not None]
+        label: [tested for view in group if (tested := robustness.of_run(view.run)) is not None]
         for label, group in groups.items()
     }
     rows = [

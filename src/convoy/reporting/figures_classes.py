@@ -135,9 +135,9 @@ def confusion_caption(panels: Sequence[ConfusionNumbers]) -> str:
         _("Coloured cells: misclassified images; grey: diagonal.")
         if many
         else _("Coloured cells: number of misclassified images; grey: recall (%)."),
-        _("The colour shows the square root of the share of the true class's images, on the same scale in all panels.")
+        _("Colour: square root of the cell's share of the images of its true class, on the same scale in all panels.")
         if len(panels) > 1
-        else _("The colour shows the square root of the share of the true class's images."),
+        else _("Colour: square root of the cell's share of the images of its true class."),
     ]
     if runs > 1:
         sentences.append(_("Sums over {runs} seeds.", runs=runs))

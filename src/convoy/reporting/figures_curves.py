@@ -191,8 +191,8 @@ def draw_step_lr(axes: Axes, numbers: StepNumbers) -> None:
 
 def steps_caption(numbers: StepNumbers) -> str:
     if numbers.window == 1:
-        return _("Loss of single steps.")
-    return _("Thin: loss of single steps; thick: mean over {n} steps.", n=numbers.window)
+        return _("Loss of individual steps.")
+    return _("Thin: loss of individual steps; thick: mean over {n} steps.", n=numbers.window)
 
 
 # ---- loss by step and by second, of several models ----

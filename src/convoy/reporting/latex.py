@@ -65,7 +65,7 @@ def tex(page: Page, folder: Path) -> bytes:
 
 
 def _letters(text: str) -> tuple[str, str, str]:
-    """Returns preamble lines for characters missing in LaTeX's font: for pdflatex, for other compilers, for both.
+    """Returns preamble lines for characters missing from LaTeX's font: for pdflatex, for other compilers, for both.
 
     pdflatex stops at an undefined character; the definition makes it print the character's number.
     """

@@ -39,7 +39,7 @@ class Value:
     colour: str = MUTED
     mark: str = "|"  # a vertical stroke, or a matplotlib marker
     hollow: bool = False
-    points: tuple[float, ...] = ()  # the single results, if the value is their mean
+    points: tuple[float, ...] = ()  # the individual results, if the value is their mean
     diverged: tuple[float, ...] = ()  # results of diverged runs, drawn as crosses
     prediction: Interval | None = None  # prediction interval for one more run, drawn as a thin line
 

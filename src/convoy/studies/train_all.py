@@ -62,7 +62,7 @@ def train_all(
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:
         for entry in entries:
-            fault_checks.check_test_closed(entry.recipe, may_select=test == "by fault")
+            fault_checks.check_test_closed(entry.recipe, may_select=test == "only with fault")
     first_of: dict[str, int] = {}
     for position, job in enumerate(jobs):
         other = entries[first_of.setdefault(job.fingerprint, position)].label
@@ -78,7 +78,7 @@ def train_all(
         session.name_study(file_name(name(digest_of(job.fingerprint for job in jobs))))
     # Long runs first, so that workers finish at about the same time; FLOPs are a good enough estimate.
     order = sorted(first_of.values(), key=lambda position: jobs[position].flops, reverse=True)
-    # Includes finished runs, so that a resumed study uses the same thread count and gives the same bits.
+    # Includes finished runs, so that a resumed study uses the same thread count and is bit-identical.
     where = choose(
         [jobs[position].recipe for position in order], sum(jobs[position].images for position in order), session
     )

@@ -15,7 +15,7 @@ from convoy.tracking.contents import Head, Results
 
 RUN_TAG, STUDY_TAG = "convoy_run", "convoy_study"
 BATCH = 100  # parameters that the server accepts at once
-FULL = 6000  # maximum characters of a parameter
+MAX_LENGTH = 6000  # characters of a parameter
 
 
 class MLflow:
@@ -29,7 +29,7 @@ class MLflow:
         tags = {RUN_TAG: head.run} | ({STUDY_TAG: head.group} if head.group else {})
         run = self._client.create_run(identifier, start_time=_ms(head.started), tags=tags, run_name=head.run)
         self._id = run.info.run_id
-        params = [Param(name, str(value)[:FULL]) for name, value in flattened(head.parameters).items()]
+        params = [Param(name, str(value)[:MAX_LENGTH]) for name, value in flattened(head.parameters).items()]
         for start in range(0, len(params), BATCH):
             self._client.log_batch(self._id, params=params[start : start + BATCH])
 

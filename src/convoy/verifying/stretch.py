@@ -86,8 +86,8 @@ def _compare(run: Run, again: Run, plan: Plan, epochs: int) -> CheckResult:
     steps = [(stated, found) for file, _quantity, stated, found in pairs if file == record.STEPS]
     if tolerance and (comparable := _steps_before_growth(steps, tolerance)) is not None:
         reason = _(
-            "the first {comparable:,} of {n:,} steps agree to {tolerance:g}; then the differences by rounding, which "
-            "is not the same on another kind of machine, have grown too large for a comparison",
+            "the first {comparable:,} of {n:,} steps agree to {tolerance:g}; after that, the rounding "
+            "differences between the two kinds of machine have grown too large for a comparison",
             comparable=comparable,
             n=len(steps[0][0]),
             tolerance=tolerance,

@@ -159,7 +159,7 @@ def unseen_pixels(network: Network) -> Iterator[Finding]:
     yield Finding(
         Severity.WARNING,
         _(
-            "The outputs do not depend on {share:.0%} of the pixels in any of {images} images",
+            "The outputs do not depend on {share:.0%} of the pixels (tested with {images} images)",
             share=step.unseen,
             images=images,
         )
@@ -263,8 +263,8 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "Batch norms stay in evaluation mode in training, so that they keep their initial statistics, mean 0 "
-                "and variance 1: {names}",
+                "Batch norms stay in evaluation mode during training, so that they keep their initial statistics, "
+                "mean 0 and variance 1: {names}",
                 names=joined(fixed[:PAIRS]),
             ),
             _("Remove eval() of these layers, which is meant for pretrained weights"),

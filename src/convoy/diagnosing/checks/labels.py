@@ -179,7 +179,7 @@ def random_labels(images: Images) -> Iterator[Finding]:
 
 
 def _no_relation(pixels: np.ndarray, labels: np.ndarray, outputs: np.ndarray) -> Iterator[Finding]:
-    """Of few images, only that no relation between images and labels was found: a network may find one."""
+    """With few images, states only that no relation between images and labels was found: a network may find one."""
     if any(relation(scores(each.values, labels), labels) >= SURELY_RELATED for each in of_pixels(pixels).values()):
         return
     right = int((outputs.argmax(1) == labels).sum())
@@ -187,15 +187,19 @@ def _no_relation(pixels: np.ndarray, labels: np.ndarray, outputs: np.ndarray) ->
     yield Finding(
         Severity.WARNING if len(labels) >= MANY_IMAGES else Severity.HINT,
         _(
-            "The training labels may be random: a simple classifier predicts {accuracy:.1%} of {n:,} labels from the "
-            "other half (95 % interval {low:.1%} to {high:.1%}), the largest class has {largest:.1%}",
+            "The training labels may be random: a simple classifier, trained on the other half of the images, "
+            "predicts {accuracy:.1%} of {n:,} labels (95 % interval {low:.1%} to {high:.1%}); the largest class "
+            "has {largest:.1%}",
             accuracy=right / len(labels),
             n=len(labels),
             low=low,
             high=high,
             largest=np.bincount(labels).max() / len(labels),
         ),
-        _("Compare labels with images in convoy data show; if they are right, convoy crossval is above chance"),
+        _(
+            "Compare labels with images in convoy data show; if they are right, the accuracy of convoy crossval "
+            "is above chance"
+        ),
         {"accuracy": right / len(labels), "images": len(labels), "relation": relation(outputs, labels)},
     )
 

@@ -17,7 +17,7 @@ from convoy.text import gettext as _
 from convoy.text.lists import listed
 
 INACTIVE_SHARE = 0.9  # dead or saturated units of a layer; in an untrained LeNet, up to half of them are 0
-SMALL_FACTOR, SMALL_DIFFERENCE = 0.02, 0.01  # of the outputs between images
+SMALL_FACTOR, SMALL_DIFFERENCE = 0.02, 0.01  # constant factor of the outputs; difference of outputs between images
 VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence
 
@@ -170,7 +170,7 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
 
 
 def unregistered_layers(network: Network) -> Iterator[Finding]:
-    """Finds layers and tensors that are missing in parameters(), so that they are neither trained nor saved."""
+    """Finds layers and tensors that are missing from parameters(), so that they are neither trained nor saved."""
     unregistered = list(_unregistered(network.module))
     if layers := [name for name, values in unregistered if any(map(_is_layer_with_parameters, values))]:
         yield Finding(
@@ -322,8 +322,8 @@ def vanishing_signal(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,  # GoogLeNet and VGG-A start with such weights
             _(
-                "The outputs of {layer} differ between images by only {difference:.1g} on average, the images by about "
-                "1: the signal vanishes, and so do the gradients",
+                "The outputs of {layer} differ between images by only {difference:.1g} on average, whereas the "
+                "images differ by about 1: the signal vanishes, and so do the gradients",
                 layer=place.in_layer,
                 difference=least,
             ),
@@ -360,8 +360,8 @@ def constant_factor(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "Constants multiply the outputs by {factor:.2g}, last in {operation}: they differ between images by "
-                "only {difference:.1g}, and the gradients are as small",
+                "Constants multiply the outputs by {factor:.2g}, last in {operation}: the outputs differ between "
+                "images by only {difference:.1g}, and the gradients are equally small",
                 factor=step.factor,
                 operation=step.multiplied,
                 difference=difference,

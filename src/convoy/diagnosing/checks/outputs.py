@@ -181,6 +181,6 @@ def strong_dropout(network: Network) -> Iterator[Finding]:
                 layer=name,
                 share=share,
             ),
-            _("Use nn.Dropout there, or move it behind a layer with many channels"),
+            _("Use nn.Dropout there, or move it after a layer with many channels"),
             {"layer": name, "share": share},
         )

@@ -194,7 +194,7 @@ def faint_images(images: Images) -> Iterator[Finding]:
                     part=part_name(name),
                     levels=FAINT,
                 ),
-                _("Look for a division by 255 too many, or for images that were converted to integers too early"),
+                _("Look for a second division by 255, or for images that were converted to integers too early"),
                 {"part": name, "share": share, "images": len(pixels)},
             )
 

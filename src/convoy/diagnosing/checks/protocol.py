@@ -15,8 +15,8 @@ from convoy.text import gettext as _
 MAX_DECAY = 0.01  # learning rate times weight decay, the share of the weights that a step removes; common: 1e-5 to 5e-5
 MAX_MOMENTUM = 0.999  # common: 0.9 to 0.99
 MAX_SMOOTHING = 0.5  # common: 0.1
-MIN_LAYER_DECAY = 0.1  # common are 0.65 to 0.9
-MOST_HELD_OUT = 0.5  # of the images, common are 0.1 to 0.2
+MIN_LAYER_DECAY = 0.1  # common: 0.65 to 0.9
+MOST_HELD_OUT = 0.5  # of the images; common: 0.1 to 0.2
 MIN_SQUARE_DECAY = 0.5  # common: 0.95 to 0.999
 VANISHED_RATE = 1e-4  # learning rate relative to the first one
 MIN_CLIP_NORM = 1e-3  # common: 0.1 to 10
@@ -82,7 +82,7 @@ def extreme_values(recipe: Recipe) -> Iterator[Finding]:
                 lr=optim.lr,
                 decay=decay,
             ),
-            _("Common products of both are 1e-5 to 5e-5"),
+            _("Their product is commonly 1e-5 to 5e-5"),
             {"share": decay},
         )
     momentum = getattr(optim, "momentum", 0.0)
@@ -190,7 +190,7 @@ def schedule_never_acts(recipe: Recipe) -> Iterator[Finding]:
                 Severity.WARNING,
                 _(
                     "After {trained} of {epochs} epochs, the learning rate is at most {share:g} of optim.lr, so that "
-                    "the other epochs change nothing",
+                    "the remaining epochs change nothing",
                     trained=trained,
                     epochs=epochs,
                     share=VANISHED_RATE,

@@ -206,8 +206,8 @@ def noise_floor(records: Records) -> Iterator[Finding]:
     yield Finding(
         Severity.HINT,
         _(
-            "{seeds} seeds can detect {smallest:.2f} points; {first:g} points need {first_seeds} seeds per model, "
-            "{second:g} points {second_seeds}",
+            "{seeds} seeds can detect a difference of {smallest:.2f} points; {first:g} points need {first_seeds} "
+            "seeds per model, {second:g} points need {second_seeds}",
             seeds=len(accuracies),
             smallest=100 * (smallest or 0.0),
             first=100 * needed[0][0],

@@ -16,16 +16,16 @@ from convoy.text import gettext as _
 from convoy.text.lists import joined
 
 IMAGES = 3000
-MIN_IMAGES = 60  # images
-MIN_CLASS_IMAGES = 10  # images
+MIN_IMAGES = 60
+MIN_CLASS_IMAGES = 10
 EASY, NOTABLE = 0.9, 0.5  # (accuracy - largest class) / (100 % - largest class)
 # Area under the ROC curve of one class against the others. The largest in MNIST and CIFAR-10 is 0.949 (ink of ones).
 EASY_AREA, NOTABLE_AREA = 0.98, 0.96
 MIN_MARKED_IMAGES, MIN_MARK_PIXELS, MAX_MARK = 60, 4, 0.25  # images of a class; pixels; share of the pixels
 MAX_BACKGROUND = 0.1  # share of the most frequent level; more in drawings
 SAME_LEVELS = 10  # at most, from the median of the class
-MARKED, VARIED = 0.6, 0.3  # share of the images; at most 0.23 for a pixel of CIFAR-10, and 0.17 for the median pixel
-VERY_OTHER_PART, OTHER_PART = 0.8, 0.7  # area under the ROC curve of a part against training
+MARKED, VARIED = 0.6, 0.3  # share of the images. In CIFAR-10, at most 0.23 for one pixel; median over pixels: 0.17
+EASY_PART_AREA, NOTABLE_PART_AREA = 0.8, 0.7  # area under the ROC curve of a part against training
 ALIKE = 0.9  # probability that two neighbours are more similar than two other images of their class
 PREFIX = r"([^/]+?)[-_ ]?\d+\.\w+$"  # of a file's name, before its last number
 
@@ -50,8 +50,8 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING if share >= EASY and not is_content else Severity.HINT,
                 _(
-                    "A linear classifier predicts the class of {accuracy:.1%} of {n:,} images from {name} only; the "
-                    "largest class has {largest:.1%}",
+                    "A linear classifier predicts the class of {accuracy:.1%} of {n:,} images using only {name}; the "
+                    "largest class has {largest:.1%} of the images",
                     accuracy=correct / len(labels),
                     n=len(labels),
                     name=name,
@@ -75,8 +75,8 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING if area >= EASY_AREA and not is_content else Severity.HINT,
                 _(
-                    "A linear classifier separates {classes} from the other classes by {name} only (area under the ROC "
-                    "curve {area:.3f}, {n:,} images)",
+                    "A linear classifier separates {classes} from the other classes using only {name} (area under the "
+                    "ROC curve {area:.3f}, {n:,} images)",
                     classes=joined(images.train.classes[index] for index in easy[:3]),
                     name=name,
                     area=area,
@@ -90,7 +90,7 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
 def repeated_mark(images: Images) -> Iterator[Finding]:
     """Finds pixels that are nearly the same in most images of a class, as in a watermark or a date.
 
-    Only in photographs: in drawings, pixels of the background or of a centred object are the same, too.
+    Only in photographs: in drawings, pixels of the background or of a centred object are also the same.
     """
     chosen = sample(len(images.train), IMAGES)
     labels = images.train.labels[chosen]
@@ -111,7 +111,8 @@ def repeated_mark(images: Images) -> Iterator[Finding]:
             Severity.WARNING,
             _(
                 "{pixels:,} pixels are nearly the same in {share:.0%} of the images of {name}, but not in other "
-                "classes: rows {top} to {bottom}, columns {left} to {right} (from 0). Elsewhere, it is {usual:.0%}",
+                "classes: rows {top} to {bottom}, columns {left} to {right} (from 0). For other pixels, it is "
+                "{usual:.0%} of the images",
                 pixels=len(rows),
                 share=float(same[is_marked].mean()),
                 name=name,
@@ -127,7 +128,7 @@ def repeated_mark(images: Images) -> Iterator[Finding]:
 
 
 def _remains(features: Features, labels: np.ndarray) -> bool:
-    """Whether a difference in sharpness is as large at half the resolution, as that of textures is.
+    """Whether the classes differ as much in sharpness at half the resolution. Textures do.
 
     Compression, noise and resizing change mainly the finest details. At half the resolution, the area for one class of
     CIFAR-10 was 0.70 to 0.95 if it was compressed, noisy, slightly blurred or enlarged, and at least 0.98 for textures.
@@ -139,7 +140,10 @@ def _remains(features: Features, labels: np.ndarray) -> bool:
 
 
 def _balance() -> str:
-    return _("A network may learn this instead of the task: crop, re-encode or balance it, and test on other sources")
+    return _(
+        "A network may learn this instead of the task: crop, re-encode or balance the images, and test on "
+        "images from other sources"
+    )
 
 
 def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
@@ -156,12 +160,12 @@ def parts_are_distinguishable(images: Images) -> Iterator[Finding]:
             for name, features in of_pixels(pixels).items()
         }
         name = max(areas, key=lambda each: areas[each])
-        if areas[name] >= OTHER_PART:
+        if areas[name] >= NOTABLE_PART_AREA:
             yield Finding(
-                Severity.WARNING if areas[name] >= VERY_OTHER_PART else Severity.HINT,
+                Severity.WARNING if areas[name] >= EASY_PART_AREA else Severity.HINT,
                 _(
-                    "A linear classifier separates {part} from training by {name} only (area under the ROC curve "
-                    "{area:.3f}, {n:,} images of each)",
+                    "A linear classifier separates {part} images from training images using only {name} (area under "
+                    "the ROC curve {area:.3f}, {n:,} images of each)",
                     part=part_name(key),
                     name=name,
                     area=areas[name],
@@ -205,13 +209,13 @@ def related_images(images: Images) -> Iterator[Finding]:
         )
 
 
-def _related(alike: float, pairs: int, who: str, key: str) -> Finding:
+def _related(alike: float, pairs: int, images: str, key: str) -> Finding:
     return Finding(
         Severity.WARNING,
         _(
             "Images are related: {who} are more similar than other images of their class in {alike:.0%} of {pairs:,} "
             "pairs, and a random split puts them into both training and test",
-            who=who,
+            who=images,
             alike=alike,
             pairs=pairs,
         ),

@@ -41,16 +41,16 @@ def unequal_class_weights(images: Images) -> Iterator[Finding]:
     if isinstance(weights, str) or len(weights) != len(counts):
         return
     present = np.flatnonzero(counts)
-    drawn = np.ones(len(present)) if images.recipe.data.sampling == "balanced" else counts[present]
-    totals = np.array(weights)[present] * drawn
-    ratio, unweighted = totals.max() / totals.min(), drawn.max() / drawn.min()
+    frequencies = np.ones(len(present)) if images.recipe.data.sampling == "balanced" else counts[present]
+    totals = np.array(weights)[present] * frequencies
+    ratio, unweighted = totals.max() / totals.min(), frequencies.max() / frequencies.min()
     if ratio >= UNEQUAL and ratio > unweighted:
         share = float(totals.max() / totals.sum())
         yield Finding(
             Severity.WARNING if ratio >= VERY_UNEQUAL else Severity.HINT,
             _(
-                "With train.class_weights, {name} is {share:.1%} of the training loss, {ratio:,.0f} times as much as "
-                "the smallest class; without weights, the largest ratio is {unweighted:,.1f}",
+                "With train.class_weights, {name} accounts for {share:.1%} of the training loss, {ratio:,.0f} times "
+                "as much as the smallest class; without weights, the largest ratio is {unweighted:,.1f}",
                 name=images.train.classes[int(present[totals.argmax()])],
                 share=share,
                 ratio=ratio,
@@ -73,7 +73,7 @@ def balanced_twice(images: Images) -> Iterator[Finding]:
                 "smallest class is {ratio:.1f} times as important as the largest",
                 ratio=ratio,
             ),
-            _("Use one of them"),
+            _("Use only one of the two"),
             {"ratio": ratio},
         )
 

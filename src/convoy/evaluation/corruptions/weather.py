@@ -49,14 +49,14 @@ def frost(images: np.ndarray, level: tuple[float, float], random: np.random.Gene
 
 def snow(images: np.ndarray, level: tuple[float, ...], random: np.random.Generator) -> np.ndarray:
     """Whitens the image and adds flakes that fall in a random direction, and the same flakes rotated by 180 degrees."""
-    mean, sd, zoom, threshold, radius, sigma, kept = level
+    mean, sd, zoom, threshold, radius, sigma, image_weight = level
     n, channels, size, _ = images.shape
     flakes = mean + np.float32(sd) * random.standard_normal((n, 1, size, size), np.float32)
     flakes = enlarged(flakes, zoom) if zoom > 1 else flakes
     flakes = np.clip(np.where(flakes < threshold, 0, flakes), 0, 1).astype(np.float32)
     flakes = along_direction(flakes, (radius, sigma), (-135, -45), random)
     grey = np.tensordot(images, GREY, (1, 0))[:, None] if channels == 3 else images
-    whitened = np.float32(kept) * images + np.float32(1 - kept) * np.maximum(images, grey * 1.5 + 0.5)
+    whitened = np.float32(image_weight) * images + np.float32(1 - image_weight) * np.maximum(images, grey * 1.5 + 0.5)
     return whitened + flakes + flakes[:, :, ::-1, ::-1]
 
 

@@ -68,12 +68,12 @@ class ArchivedReproduction(Reproduction):
 
     def _models(self) -> bool:
         """Uses all archived seeds."""
-        found: dict[tuple[str, Side, int], Entry] = {}
+        entries: dict[tuple[str, Side, int], Entry] = {}
         for (label, side, _), entry in self.scope.models(chosen=True).items():
             for seed in sorted(self._by_seed(entry.recipe)):
-                found[label, side, seed] = Entry(entry.label, entry.recipe.override({"seed": seed}))
-        self.models = {key: self._by_seed(entry.recipe)[key[-1]] for key, entry in found.items()}
-        self._remember([*found.values()], [*self.models.values()])
+                entries[label, side, seed] = Entry(entry.label, entry.recipe.override({"seed": seed}))
+        self.models = {key: self._by_seed(entry.recipe)[key[-1]] for key, entry in entries.items()}
+        self._remember([*entries.values()], [*self.models.values()])
         self._report_models()
         return True
 
@@ -110,13 +110,13 @@ class ArchivedReproduction(Reproduction):
 
     def _studies(self, kind: str) -> bool:
         """Adds the studies of all archived reproductions of the experiment."""
-        found: dict[Path, StudyResult] = {}
+        parts: dict[Path, StudyResult] = {}
         for path in sorted(archive.packaged().glob("studies/*/finding.json")):
             study = Study(self.folder.parent / path.parent.name)
             if study.finding_json.get("experiment") == self.experiment.name:
-                found |= {study.path / part.study: part for part in findings.read(study, Finding).parts}
+                parts |= {study.path / part.study: part for part in findings.read(study, Finding).parts}
         sides = (*self.settings.sides, None)
-        chosen = {path: part for path, part in found.items() if part.kind == kind and part.side in sides}
+        chosen = {path: part for path, part in parts.items() if part.kind == kind and part.side in sides}
         self.studies += [Study(path.resolve()) for path in chosen]
         self.finding = replace(self.finding, parts=(*self.finding.parts, *chosen.values()))
         return True

@@ -66,7 +66,7 @@ class ModelResult:
 
 class FaultVerdict(StrEnum):
     CHANGED = "changed"
-    NO_CHANGE = "no_change"  # the same bits or the same count
+    NO_CHANGE = "no_change"  # bit-identical runs, or the same count
     INCONCLUSIVE = "inconclusive"
     NO_INTERVAL = "no_interval"  # one pair of runs, or one run compared with the others
     NOT_MEASURED = "not_measured"

@@ -9,10 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from convoy.agreement import CLAIM_VERDICTS, Verdict
+from convoy.agreement import Verdict
 from convoy.experiments.quick import Choice, Size, SkippedPart, SkipReason
 from convoy.experiments.reproduction.finding import StudyResult
-from convoy.experiments.reproduction.words import experiment_part_name, protocol_name, study_sentence, study_title
+from convoy.experiments.reproduction.words import (
+    experiment_part_name,
+    protocol_name,
+    study_sentence,
+    study_title,
+    verdict_counts,
+)
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim
 from convoy.experiments.words import (
     claim_verdict,
@@ -23,7 +29,6 @@ from convoy.experiments.words import (
     remarks,
     result_words,
     side_words,
-    verdict_name,
 )
 from convoy.reporting.content import Cell, Chart, Field, Page, Prose, Scene3D, Section, Table, TextField, table_of
 from convoy.reporting.pages import study_page
@@ -32,7 +37,6 @@ from convoy.runs import Study
 from convoy.studies import kinds
 from convoy.text import gettext as _
 from convoy.text import translated
-from convoy.text.lists import joined
 from convoy.text.numbers import plain
 
 # Figures of the published reports: name on the page of the study -> name in the published report.
@@ -69,10 +73,10 @@ def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, change
     explained = _(
         "Each claim is judged by the 95 % interval of the quantity it compares, paired by seed. It holds if the "
         "interval is entirely on its side of the limit and does not hold if it is entirely on the other side. "
-        "Otherwise there is no effect larger than the claim's margin if the 90 % interval is within the margin (two "
-        "one-sided t tests at 5 %), and if not, the result is inconclusive. Smallest detectable effect: what the test "
-        "at 5 % finds with a probability of 80 %, given the measured spread and n. Counts, such as parameters, need "
-        "neither seeds nor interval."
+        "If the interval includes the limit, the 90 % interval decides: if it is within the margin of the claim (two "
+        "one-sided t tests at 5 %), there is no effect larger than the margin; otherwise the result is inconclusive. "
+        "Smallest detectable effect: what the test at 5 % finds with a probability of 80 %, given the measured spread "
+        "and n. Counts, such as parameters, need neither seeds nor interval."
     )
     reasons = dict.fromkeys(reason_text(claim.withheld) for claim in judged if claim.withheld is not None)
     withheld = [_("No verdict on claims that need training: {reason}.", reason=reason) for reason in reasons]
@@ -94,10 +98,8 @@ def false_verdicts_words(expected: FalseVerdicts | None) -> str:
 
 def summary(judged: Sequence[JudgedClaim]) -> str:
     """Returns text such as "Claims: 5. Verdicts: 10 (holds: 4, does not hold: 3, inconclusive: 3)."."""
-    verdicts = [claim.verdict for claim in judged]
-    counts = [f"{verdict_name(each)}: {verdicts.count(each)}" for each in CLAIM_VERDICTS if each in verdicts]
     claims = len({claim.id for claim in judged})
-    return _("Claims: {n}. Verdicts: {total} ({counts}).", n=claims, total=len(judged), counts=joined(counts))
+    return _("Claims: {n}. Verdicts: {total} ({counts}).", n=claims, total=len(judged), counts=verdict_counts(judged))
 
 
 def _verdict(claim: JudgedClaim) -> Cell:

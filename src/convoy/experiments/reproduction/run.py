@@ -31,7 +31,7 @@ from convoy.text import ngettext
 from convoy.training.run.plan import plan_all
 
 OWN_PARTS = ("models", "faults", "claims")  # all other parts are studies
-OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "by fault"}  # of studies; others: True
+OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "only with fault"}  # of studies; others: True
 OF_EVERY_STEP = (
     "gain_while_rising",
 )  # measures that need every step; stored when a run is archived, because archived curves have fewer steps
@@ -55,7 +55,7 @@ class TrainedReproduction(Reproduction):
         wanted = self._wanted()
         if "search" in wanted:
             raise ValueError(
-                _("--shard cannot split a search: leave it out by --only, or use --where for several hosts")
+                _("--shard cannot split a search: leave it out with --only, or use --where for several hosts")
             )
         self.session.name_study(self.folder.name)
         own = [part for part in wanted if part in OWN_PARTS]

@@ -18,7 +18,7 @@ from convoy.experiments.reproduction.finding import (
     Spread,
     StudyResult,
 )
-from convoy.experiments.verdicts import Value
+from convoy.experiments.verdicts import JudgedClaim, Value
 from convoy.experiments.words import MeasureText, measure_text, reason_text, verdict_name, words_of
 from convoy.stats import Estimate, mean_of
 from convoy.studies.compare import words as compare_words
@@ -64,17 +64,20 @@ def sentence(finding: Reproduction) -> str:
         elif finding.faults:
             clauses.append(_("no fault changed an accuracy significantly"))
         if finding.claims:
-            verdicts = [claim.verdict for claim in finding.claims]
-            given = [verdict for verdict in CLAIM_VERDICTS if verdict in verdicts]
-            counts = joined(f"{verdict_name(verdict)} ({verdicts.count(verdict)})" for verdict in given)
-            claims = len({claim.id for claim in finding.claims})
+            n, counts = len({claim.id for claim in finding.claims}), verdict_counts(finding.claims)
             clauses.append(
-                ngettext("verdicts on {n} claim: {counts}", "verdicts on {n} claims: {counts}", claims, counts=counts)
+                _("claims: {n}, verdicts: {total} ({counts})", n=n, total=len(finding.claims), counts=counts)
             )
     clauses = list(filter(None, clauses)) or [study_sentence(result) for result in finding.parts]
     first = [_("no evidence ({reason})", reason=reason_text(finding.withheld))] if finding.withheld else []
     text = "; ".join([*first, *(clauses or [_("nothing was measured yet")])])
     return text[:1].upper() + text[1:]
+
+
+def verdict_counts(claims: Sequence[JudgedClaim]) -> str:
+    """Returns text such as "holds: 4, inconclusive: 3"."""
+    verdicts = [claim.verdict for claim in claims]
+    return joined(f"{verdict_name(each)}: {verdicts.count(each)}" for each in CLAIM_VERDICTS if each in verdicts)
 
 
 def caveats(finding: Reproduction) -> list[str]:
@@ -219,8 +222,8 @@ def fault_words(fault: FaultResult) -> str:
 def _spread(spread: Spread, fault: FaultResult) -> str:
     metric = measure_text(fault.measure)
     return _(
-        "single runs of the recipe {label} range from {lowest} to {highest} {measure} (standard deviation {sd} over "
-        "{n} {units})",
+        "single runs of the recipe “{label}” range from {lowest} to {highest} {measure} (standard deviation "
+        "{sd} over {n} {units})",
         label=spread.label,
         lowest=metric.text(spread.lowest),
         highest=metric.text(spread.highest),

@@ -46,5 +46,5 @@ class Row(NamedTuple):
     evidence: Callable[[Subject], Evidence] | None = None  # None: the author's
 
     def answered(self, subject: Subject) -> Item:
-        found = Evidence(Answer.AUTHOR) if self.evidence is None else self.evidence(subject)
-        return Item(self.number, self.section, self.question, found.answer, found.text, found.link)
+        evidence = Evidence(Answer.AUTHOR) if self.evidence is None else self.evidence(subject)
+        return Item(self.number, self.section, self.question, evidence.answer, evidence.text, evidence.link)

@@ -55,12 +55,12 @@ class Subject:
 
     @property
     def seeds(self) -> int:
-        """The fewest seeds of a label."""
+        """The smallest number of seeds of any label."""
         return min(len({view.seed for view in self.views if view.label == label}) for label in self.labels)
 
     @property
     def part(self) -> str:
-        """The part by which results are reported; empty without one."""
+        """The part whose scores are reported: the first on which all runs were scored; empty if there is none."""
         return next((part for part in PARTS if all(part in view.scores for view in self.views)), "")
 
     @property
@@ -118,7 +118,7 @@ def data_source(subject: Subject) -> Evidence:
     text = _("data set {name}, SHA-256 {digest}", name=subject.data.name, digest=subject.data.data_hash[:16])
     if "/" in name and not name.startswith("hf:"):
         return Evidence(
-            Answer.PARTLY, _("{text}; add an address where others get it", text=text), subject.link("data.json")
+            Answer.PARTLY, _("{text}; add an address where others can get it", text=text), subject.link("data.json")
         )
     return Evidence(Answer.YES, text, subject.link("data.json"))
 
@@ -127,9 +127,11 @@ def code(subject: Subject) -> Evidence:
     versions = listed(distinct(view.environment.convoy or "?" for view in subject.views))
     text = _("trained with Convoy {version}", version=versions)
     if any((view.run.path / "code").is_dir() for view in subject.views):
-        text = _("{text}; own code is copied to code/ of each run", text=text)
-        return Evidence(Answer.PARTLY, _("{text}; publish it with an address", text=text), subject.link("code"))
-    return Evidence(Answer.PARTLY, _("{text}; publish the run folders with an address", text=text), subject.link("."))
+        text = _("{text}; your own code is copied to code/ in each run folder", text=text)
+        return Evidence(Answer.PARTLY, _("{text}; publish it and give its address", text=text), subject.link("code"))
+    return Evidence(
+        Answer.PARTLY, _("{text}; publish the run folders and give their address", text=text), subject.link(".")
+    )
 
 
 def data_and_code(subject: Subject) -> Evidence:
@@ -141,8 +143,8 @@ def machine(subject: Subject) -> Evidence:
     environments = [view.environment for view in subject.views]
     seconds = [view.cost.total_seconds for view in subject.views if view.cost.total_seconds is not None]
     text = _(
-        "{cpu}, device {device}, threads: {threads}, PyTorch {torch}; {seconds} s in total (runs: {n}), at most "
-        "{memory} MiB; runs outside of this report are not counted",
+        "{cpu}, device {device}, threads: {threads}, PyTorch {torch}; {seconds} s in total (runs: {n}), at "
+        "most {memory} MiB; runs outside this report are not counted",
         cpu=listed(distinct(each.cpu for each in environments), max_items=MAX_NAMES),
         device=listed(distinct(each.device for each in environments)),
         threads=listed(distinct(each.threads for each in environments), "or"),
@@ -162,8 +164,8 @@ def script(subject: Subject) -> Evidence:
 def settings(subject: Subject) -> Evidence:
     recipe = subject.first.recipe
     text = _(
-        "optimizer {optimizer}, learning rate {lr:g}, {epochs} epochs, batch size {batch_size}; the recipe has all "
-        "{n} groups of settings",
+        "optimizer {optimizer}, learning rate {lr:g}, epochs: {epochs}, batch size {batch_size}; the recipe "
+        "lists all settings, in {n} sections",
         optimizer=recipe.optim.name,
         lr=recipe.optim.lr,
         epochs=recipe.train.epochs,
@@ -212,7 +214,7 @@ def assets(subject: Subject) -> Evidence:
 
 
 def new_assets(subject: Subject) -> Evidence:
-    text = _("convoy data show describes a data set, convoy push writes a model card")
+    text = _("convoy data show describes a data set; convoy push writes a model card")
     return Evidence(Answer.AUTHOR, text)
 
 
@@ -344,7 +346,7 @@ def metrics(subject: Subject) -> Evidence:
 
 
 def external_validity(subject: Subject) -> Evidence:
-    results = [found for view in subject.views if (found := robustness.of_run(view.run)) is not None]
+    results = [tested for view in subject.views if (tested := robustness.of_run(view.run)) is not None]
     if results:
         text = _(
             "mean corruption error {error:.2f} %; without corruption {clean:.2f} %",
@@ -352,5 +354,5 @@ def external_validity(subject: Subject) -> Evidence:
             clean=100 * (1 - results[0].clean.mean),
         )
         return Evidence(Answer.PARTLY, text, subject.link(robustness.FILE))
-    text = _("convoy test RUN --corruptions, or --data with other images, measures it")
+    text = _("measure this with convoy test RUN --corruptions, or with --data and other images")
     return Evidence(Answer.AUTHOR, text)

@@ -36,8 +36,8 @@ def source(name: str) -> str:
 def sentence(items: Sequence[Item]) -> str:
     counts = Counter(item.answer for item in items)
     return _(
-        "Of {n} questions, the run folders answer {yes} with yes, {partly} with partly and {no} with no; {author} are "
-        "left to the author",
+        "Of {n} questions, the run folders answer “yes” to {yes}, “partly” to {partly} and “no” to {no}; "
+        "{author} are left to the author",
         n=len(items),
         yes=counts[Answer.YES],
         partly=counts[Answer.PARTLY],
@@ -64,7 +64,7 @@ def page(target: Run | Study, name: str, items: Sequence[Item]) -> Page:
         title=title(name),
         sentence=sentence(items),
         caveats=(
-            _("The questions are shortened; the wording of the checklist applies: {address}", address=source(name)),
+            _("The questions are paraphrased; submit the original checklist: {address}", address=source(name)),
             _("An answer says what the run folders contain, not what the paper states"),
         ),
         tables=(),

@@ -143,7 +143,7 @@ def combine(recipes: Sequence[tuple[str, Recipe]], varied: Varied) -> tuple[Desi
 
 def _check(path: str, values: Sequence[Any], paths: Sequence[str]) -> None:
     if not path or not all(path.split(".")):
-        raise ValueError(_("expected a key to vary as in model.options.norm, got {path!r}", path=path))
+        raise ValueError(_("expected a key to vary, as in model.options.norm, got {path!r}", path=path))
     if paths.count(path) > 1:
         raise ValueError(_("{path} is given twice", path=path))
     if path == "seed":

@@ -119,7 +119,7 @@ def _basis(pairs: Sequence[Pair], finding: CompareFinding) -> str:
 def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:
     metric = accuracy_name(finding.part)
     if not ablation.seeds:
-        return _("No seed has a score at every combination ({metric}): the effects are inconclusive", metric=metric)
+        return _("No seed has a score for every combination ({metric}): the effects are inconclusive", metric=metric)
     basis = [metric, ngettext("{n} seed", "n = {n} seeds", len(ablation.seeds))]
     basis += [_("averaged over the other keys")] if len(ablation.keys) > 1 else []
     basis += [_("no verdict: the data were limited")] if finding.reduced else []
@@ -228,7 +228,7 @@ def _about_keys(ablation: Ablation, *, reduced: bool) -> list[str]:
     if 0 < len(ablation.seeds) < ablation.trained:
         texts.append(
             _(
-                "The effects use {n} of {trained} seeds: the others have no score at some combination",
+                "The effects use {n} of {trained} seeds: the others have no score for some combinations",
                 n=len(ablation.seeds),
                 trained=ablation.trained,
             )

@@ -86,5 +86,5 @@ def _notes(finding: CrossvalFinding) -> list[str]:
         for note, labels in folds.items()
     ]
     if (more := len(texts) - MAX_NOTES) > 0:
-        texts[MAX_NOTES:] = [_("{n} more notes on single folds; see their run folders", n=more)]
+        texts[MAX_NOTES:] = [_("{n} more notes on individual folds; see their run folders", n=more)]
     return texts

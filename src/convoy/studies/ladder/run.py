@@ -144,7 +144,7 @@ def _steps(start: Recipe, end: Recipe, changes: Sequence[Change], data: Prepared
         recipe, waiting = changed, []
     if waiting:
         names = joined(change.key for change in waiting)
-        raise ValueError(_("{names}: no recipe between the two has these changes and can be trained", names=names))
+        raise ValueError(_("{names}: no valid recipe between the two has these changes", names=names))
 
 
 def _trainable(

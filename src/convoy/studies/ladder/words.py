@@ -13,8 +13,8 @@ from convoy.text.lists import joined
 def sentence(finding: LadderFinding) -> str:
     rung = finding.largest
     return _(
-        "From {first} to {second}, the {metric} on {data} changes by {total}; the largest step is the "
-        "change of {rung}: {step}",
+        "From {first} to {second}, the {metric} on {data} changes by {total}; the change with the largest "
+        "step is {rung}: {step}",
         first=finding.first,
         second=finding.second,
         metric=accuracy_name(finding.part),

@@ -42,7 +42,7 @@ def run(
     entries = planned(recipes, design, surfaces)
     labels = [label for label, _recipe in recipes]
     name = partial(study_name, "landscape", labels if varied is None else varied.short(labels))
-    members = train_all(entries, replace(session, test="by fault"), name=name)
+    members = train_all(entries, replace(session, test="only with fault"), name=name)
     if members is None:
         return None
     study = write_study("landscape", name, members, session)

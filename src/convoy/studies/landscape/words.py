@@ -210,7 +210,7 @@ def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
         sides=listed(sorted(sides)),
     )
     explained = {label: each.explained for label, each in surfaces.items() if each.explained is not None}
-    directions = _("The directions are random and filter-normalised (Li et al. 2018).")
+    directions = _("Random, filter-normalised directions (Li et al. 2018).")
     if explained:
         directions = _(
             "In the plane of the first two principal directions of the weights of all epochs. They explain {shares} of "

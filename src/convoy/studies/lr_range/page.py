@@ -23,9 +23,9 @@ def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
     panel = Panel("", partial(draw, finding=finding), height=3.4, top=0.15)
     chart = Chart("lr_range", _("Loss by learning rate"), (panel,), words.caption(finding))
     rates = [
-        (_("steepest decrease of the loss"), finding.steepest_lr),
-        (_("lowest loss"), finding.lowest_loss_lr),
-        (_("loss has risen again by half of its decrease"), finding.diverges_lr),
+        (_("learning rate of the steepest decrease of the loss"), finding.steepest_lr),
+        (_("learning rate of the lowest loss"), finding.lowest_loss_lr),
+        (_("learning rate at which the loss has risen again by half of its decrease"), finding.diverges_lr),
     ]
     fields: list[Field[tuple[str, float | None]]] = [
         TextField("", lambda row: row[0]),

@@ -37,5 +37,5 @@ def caption(finding: LrRangeFinding) -> str:
         end = _("Dashed: the loss has risen again by half of its decrease.")
     else:
         end = _("The loss does not rise again by half of its decrease: a higher rate may also work.")
-    marks = _("Thin: loss of single steps; thick: smoothed. Each step multiplies the rate by the same factor.")
+    marks = _("Thin: loss of individual steps; thick: smoothed. Each step multiplies the rate by the same factor.")
     return f"{marks} {end}"

@@ -60,8 +60,8 @@ def search(recipe: Recipe | str | Path | None = None, **options: Unpack[SearchOp
     """Search a recipe's hyperparameters for the highest validation accuracy, then retrain the best with fresh seeds.
 
     In Python, `grid` may be a dict, {"train.batch_size": [64, 128]}, and `range` {"optim.lr": (1e-4, 1e-1)}. The test
-    set is opened for the best point only, unless the recipe has the fault selection_on_test: then it scores the trials,
-    and each opening is counted.
+    set is opened for the best point only. With the fault selection_on_test, the trials are scored on the test set
+    instead of the validation set, and each opening is counted.
 
     Example: `convoy search lenet --data mnist --epochs 3 --grid train.batch_size=32,64 --grid optim.lr=1e-4,1e-3`
 

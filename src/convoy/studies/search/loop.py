@@ -93,7 +93,7 @@ class Trials:
             self._lay_out_grid()
 
     @property
-    def known(self) -> list[FrozenTrial]:
+    def frozen(self) -> list[FrozenTrial]:
         """Returns the trials ordered by number, without repeated points and without those that lack a parameter."""
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         return [
@@ -109,7 +109,7 @@ class Trials:
         if self._left_running:
             return Trial(self.study, self._left_running.pop(0)._trial_id)
         for _attempt in range(DUPLICATES):
-            points = self.known
+            points = self.frozen
             if len(points) >= self.count:
                 return None
             trial = self._ask()
@@ -157,7 +157,7 @@ class Trials:
         self.study.tell(trial, 0.0 if ended.state is State.DIVERGED else max(ended.accuracies, default=0.0))
 
     def results(self, folder: Path) -> list[finding.Trial]:
-        """Returns the trials in the order of `known`, with runs relative to `folder`, the study's folder."""
+        """Returns the trials in the order of `frozen`, with runs relative to `folder`, the study's folder."""
 
         def result(number: int, frozen: FrozenTrial) -> finding.Trial:
             run = f"../../runs/{run_name(frozen)}"
@@ -171,7 +171,7 @@ class Trials:
                 run=run if (folder / run).is_dir() else None,
             )
 
-        return [result(number, frozen) for number, frozen in enumerate(self.known, start=1)]
+        return [result(number, frozen) for number, frozen in enumerate(self.frozen, start=1)]
 
     def _lay_out_grid(self) -> None:
         enqueued = {frozen.user_attrs.get("point") for frozen in self.study.get_trials(deepcopy=False)}
@@ -219,7 +219,7 @@ def ask_in_turn(trials: Trials, train: Train) -> bool:
             trial.report(max([accuracy, *reported.values()]), epoch)
         return epoch < trials.base.train.epochs and trial.should_prune()
 
-    done = sum(frozen.state.is_finished() for frozen in trials.known)
+    done = sum(frozen.state.is_finished() for frozen in trials.frozen)
     for ended in train(recipes(), shown_from=done, prune=prune):
         trials.end(started[ended.position], ended)
         complete = complete and ended.state is not State.INTERRUPTED
@@ -251,7 +251,7 @@ def halve(trials: Trials, train: Train) -> bool:
     """
     while trials.next() is not None:
         pass
-    alive = [Trial(trials.study, frozen._trial_id) for frozen in trials.known]
+    alive = [Trial(trials.study, frozen._trial_id) for frozen in trials.frozen]
     shown_from, until = 0, 0
     for rung in rungs(len(alive), trials.base.train.epochs):
         ranked = sorted(alive, key=lambda trial: -best_until(_now(trial), until))  # ties keep their order

@@ -174,33 +174,35 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
             count=search.trials,
             by=search.sampler,
         )
-        owners = {frozen.user_attrs.get("owner", "") for frozen in trials.known}
+        owners = {frozen.user_attrs.get("owner", "") for frozen in trials.frozen}
         if search.pruner is Pruner.HALVING and owners - {trials.owner}:
             raise ValueError(
                 _("another process works on this search: halving compares all trials and cannot be shared")
             )
         first = len(search.names) - search.seeds  # position of the winner's first run
         train_trials = loop.halve if search.pruner is Pruner.HALVING else loop.ask_in_turn
-        expectation = _expectation(search, session, sum(frozen.state.is_finished() for frozen in trials.known))
+        expectation = _expectation(search, session, sum(frozen.state.is_finished() for frozen in trials.frozen))
         # Trials beyond the requested number are displayed as the last one.
-        of_trials = replace(session, show=lambda position, event: expectation(min(position, first - 1), event))
-        if not train_trials(trials, _Training(of_trials, where, search.scored_on)) or session.interrupted():
+        session_of_trials = replace(session, show=lambda position, event: expectation(min(position, first - 1), event))
+        if not train_trials(trials, _Training(session_of_trials, where, search.scored_on)) or session.interrupted():
             return None
-        if any(not frozen.state.is_finished() for frozen in trials.known):
+        if any(not frozen.state.is_finished() for frozen in trials.frozen):
             raise ValueError(
                 _("other processes are training the last trials: the last process to end writes the finding")
             )
         winner = trials.recipe(loop.winner(trials.study))
         entries = [Entry(search.label, winner.override({"seed": seed})) for seed in search.fresh_seeds]
-        of_winner = replace(session, fresh=False, show=lambda position, event: session.show(first + position, event))
-        members = train_all(entries, of_winner)
+        session_of_winner = replace(
+            session, fresh=False, show=lambda position, event: session.show(first + position, event)
+        )
+        members = train_all(entries, session_of_winner)
         if members is None:
             return None
         study = workspace.write_study(search.name, "search", members, session.command)
         winner_of = _("the winner of {search}", search=search.name)
         about = "; ".join(filter(None, [translated(search.base.about), winner_of]))
         write_bytes(folder / WINNER, winner.override({"about": about}).to_toml().encode())
-        openings = workspace.openings_by({loop.run_name(frozen) for frozen in trials.known})
+        openings = workspace.openings_by({loop.run_name(frozen) for frozen in trials.frozen})
         findings.write(study, _conclude(search, trials, members, folder, where, openings))
         return study
 
@@ -223,7 +225,7 @@ def _conclude(
     search: Search, trials: Trials, members: Sequence[Member], folder: Path, where: Where, openings: int
 ) -> SearchFinding:
     """`members`: the runs of the winner with fresh seeds."""
-    best, frozen_trials, runs = loop.winner(trials.study), trials.known, [member.run for member in members]
+    best, frozen_trials, runs = loop.winner(trials.study), trials.frozen, [member.run for member in members]
     return SearchFinding(
         label=search.label,
         method=Method(
@@ -262,7 +264,7 @@ class _Training:
             score = metrics.of(self.scored_on)
             return prune is not None and score is not None and prune(position, metrics.epoch, score.accuracy)
 
-        session = replace(self.session, fresh=False, test="by fault")
+        session = replace(self.session, fresh=False, test="only with fault")
         for position, event in execute(recipes, session, where=self.where, until=until, prune=should_prune):
             self.session.show(shown_from + position, event)
             if isinstance(event, Ended):

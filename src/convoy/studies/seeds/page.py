@@ -92,6 +92,8 @@ def _needed(finding: SeedsFinding) -> Table:
     fields: list[Field[SeedsNeeded]] = [
         Field(_("Difference between two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
         Field(_("Seeds per model"), lambda needed: words.seeds_text(needed.seeds)),
-        Field(_("Seeds per model, upper limit of the spread"), lambda row: words.seeds_text(row.seeds_at_high)),
+        Field(
+            _("Seeds per model, if the spread is at its upper limit"), lambda row: words.seeds_text(row.seeds_at_high)
+        ),
     ]
     return table_of(fields, finding.needed, title=_("Seeds needed for a comparison"))

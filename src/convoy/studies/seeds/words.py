@@ -61,8 +61,9 @@ def caveats(finding: SeedsFinding) -> list[str]:
             n=len(finding.of(Source.ALL).accuracies),
         ),
         _(
-            "The table of seeds needed assumes two independent models with this spread, a two-sided t test at 5 % and "
-            "a power of {power:.0f} %. Runs that are paired seed by seed, as in convoy compare, can need fewer",
+            "The table of required seeds assumes two independent models with this spread, a two-sided t test at "
+            "5 % and a power of {power:.0f} %. Runs that are paired seed by seed, as in convoy compare, can need "
+            "fewer",
             power=100 * POWER,
         ),
     ]

@@ -55,7 +55,7 @@ def run_one(
         plan = plan_together(recipe, ranks)
     recipe = plan.recipe
     if test is not True:
-        fault_checks.check_test_closed(recipe, may_select=test == "by fault")
+        fault_checks.check_test_closed(recipe, may_select=test == "only with fault")
     test = test is True and plan.prepared.fold is None  # with folds the test set stays closed
     workspace = Workspace(out)
     existing = workspace.find(plan.fingerprint)

@@ -34,7 +34,7 @@ class StopRule:
     name: str  # `stopped` in status.json; must not change, because finished runs contain it
     is_met: Callable[[StopContext], bool]
     sentence: Callable[[StopContext], str]
-    # Fields of `Stop` with an example value, which tests set. The first switches the rule on; none: always on
+    # Fields of `Stop` with an example value for the tests. The first switches the rule on; none: always on
     fields: Mapping[str, float] = field(default_factory=dict)
     needs_selection: bool = False  # needs a part that selects the best epoch
     # Sentence for the method section of a lab report; `accuracy` names the accuracy that selects the best epoch

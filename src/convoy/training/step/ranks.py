@@ -128,7 +128,7 @@ class Ranks:
     # ---- arithmetic ----
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Adds the tensors of all ranks, in place. Every rank gets the same bits."""
+        """Adds the tensors of all ranks, in place. The sums of all ranks are bit-identical."""
         with connection_errors():
             dist.all_reduce(tensor)
         return tensor

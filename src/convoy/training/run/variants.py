@@ -37,7 +37,7 @@ def trainings_of(plan: Plan, train: Callable[[Recipe, bool], Run]) -> Trainings:
 
 def _predicted(plan: Plan, part: str) -> Predicted:
     with TemporaryDirectory(prefix="convoy-doctor-") as folder:
-        *_others, ended = run_one(plan, Path(folder), test=True if part == "test" else "by fault")
+        *_others, ended = run_one(plan, Path(folder), test=True if part == "test" else "only with fault")
         assert isinstance(ended, Ended)
         assert ended.run is not None
         return Run(ended.run).predicted(part)
