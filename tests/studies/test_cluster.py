@@ -33,6 +33,7 @@ from convoy.events import Ended, Event, Note, Progress, Started
 from convoy.recipe import Recipe, resolve
 from convoy.runs import Run, Workspace
 from convoy.studies import cluster_host
+from convoy.studies.cluster import _Driver
 from convoy.studies.cluster_remote import Remote
 from convoy.studies.cluster_tls import become_scheduler
 from convoy.studies.execute import execute
@@ -264,6 +265,37 @@ def test_a_scheduler_that_ends_while_the_driver_connects_is_one_error(
         monkeypatch.setattr("convoy.studies.cluster_connect._check_security", end_scheduler)
         session = Session(tmp_path / "there", where=f"dask-file:{file}")
         with pytest.raises(ValueError, match="no scheduler answers"):
+            list(execute([recipe_of("lenet", stripes, 1)], session, where="cluster"))
+
+
+def test_a_scheduler_that_ends_while_it_is_asked_is_one_error(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "scheduler.json"
+    with own_cluster(file) as scheduler:
+
+        def time_out(driver: _Driver) -> None:
+            scheduler.kill()
+            while driver.client.status == "running":
+                time.sleep(0.01)
+            raise OSError("Timed out trying to connect")
+
+        monkeypatch.setattr(_Driver, "_contact", time_out)
+        session = Session(tmp_path / "there", where=f"dask-file:{file}")
+        with pytest.raises(ValueError, match="repeat the command"):
+            list(execute([recipe_of("lenet", stripes, 1)], session, where="cluster"))
+
+
+def test_a_file_that_cannot_be_written_is_no_lost_scheduler(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(driver: _Driver) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_Driver, "_contact", fail)
+    with own_cluster(file := tmp_path / "scheduler.json"):
+        session = Session(tmp_path / "there", where=f"dask-file:{file}")
+        with pytest.raises(OSError, match="No space left"):
             list(execute([recipe_of("lenet", stripes, 1)], session, where="cluster"))
 
 

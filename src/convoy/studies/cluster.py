@@ -99,8 +99,10 @@ def on_cluster(
         driver = _Driver(client, session, until, prune, data)
         try:
             yield from driver.events(chain([(position, recipe)], jobs), position)
-        except (ClosedClientError, CommClosedError):
-            raise _scheduler_lost() from None
+        except (ClosedClientError, OSError) as error:  # the OSError of a connection or of a file
+            if isinstance(error, (ClosedClientError, CommClosedError)) or client.status != "running":
+                raise _scheduler_lost() from None
+            raise
         finally:
             driver.close()
 
