@@ -139,6 +139,7 @@ def test_figures_are_in_english_without_a_chinese_font(monkeypatch) -> None:
         (["trian", "lenet"], "'train'"),
         (["list", "modells"], "'models'"),
         (["train", "lenet", "--epochs", "many"], "--epochs"),
+        (["train", "lenet", "--lr", "high"], "--lr"),
         (["train", "lenet", "--lr", "1", "--lr", "2"], "--lr"),
         (["train", "lenet", "--data", "mnst"], "'mnist'"),
     ],

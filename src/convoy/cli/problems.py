@@ -68,4 +68,7 @@ def _invalid(error: CoercionError) -> str | None:
         return f"{token.keyword}: {error.msg}" if token.keyword else str(error.msg)
     choices = [name for name in get_args(error.target_type) if isinstance(name, str)]
     name = token.keyword or (error.argument.name.lstrip("-").upper() if error.argument else "")
+    if error.target_type is float:
+        problem = _("expected a number, got {value!r}", value=token.value)
+        return f"{name}: {problem}"
     return str(unknown(name, token.value, choices)) if choices else None

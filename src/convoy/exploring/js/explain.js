@@ -7,7 +7,7 @@ import { batchNormOf } from "./norms.js";
 import { weightsOf } from "./passes.js";
 import { currentRun, mapOf, mapsOf, selectMap, store } from "./store.js";
 import { shownSource, titleOf } from "./layers.js";
-import { number, say } from "./text.js";
+import { number, say, sentences } from "./text.js";
 
 const MAX_INPUTS = 8; // input maps of a convolution that are listed
 const MAX_PRODUCTS = 10; // of a linear layer
@@ -114,7 +114,7 @@ function explainConvolution(context) {
     element("div", { class: "input-maps" }, ...list),
     element("h4", {}, say("conv_products", { input: shown.input + 1 })),
     productGrids(shown.values, [...shown.kernel], width, shown.isPadding),
-    element("p", {}, say("products_sum", { sum: number(shown.sum) }), shown.isPadding.some(Boolean) ? ` ${say("padding_note")}` : ""),
+    element("p", {}, sentences(say("products_sum", { sum: number(shown.sum) }), shown.isPadding.some(Boolean) ? say("padding_note") : "")),
     formula(
       own.bias ? say("bias", { value: number(bias) }) : "",
       ...sum,
