@@ -163,3 +163,15 @@ def test_progress_rises_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(shares) == 5
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 32])
+def test_copies_are_counted_once_per_copy_and_to_the_pixel(side: int) -> None:
+    train = np.arange(40 * side * side, dtype=np.int64).reshape(40, 1, side, side).astype(np.uint8)
+    train[20:] += 100
+    almost = train[:5].copy()
+    almost[..., -1, -1] += 3  # in the last pixel, which no complete word may contain
+    part = np.concatenate([train[3:7], train[3:4], almost])
+
+    is_copy = [any(np.array_equal(image, other) for other in train) for image in part]
+    assert duplicates.count_copies(train, part) == sum(is_copy)

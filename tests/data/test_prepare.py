@@ -130,3 +130,20 @@ def test_hashes_depend_on_data_and_split(path: str) -> None:
     assert one.data_hash == other.data_hash
     assert one.split_hash != other.split_hash
     assert prepared(path, size=12).data_hash != one.data_hash
+
+
+@pytest.mark.parametrize(("copies", "side"), [(6, 7), (1, 16), (0, 7)])
+def test_training_images_in_the_test_set_are_reported(tmp_path: Path, copies: int, side: int) -> None:
+    random = np.random.RandomState(0)
+    train, test = (random.randint(0, 256, (30, side, side), np.uint8) for _ in range(2))
+    test[:copies] = train[10 : 10 + copies]
+    labels = np.arange(30) % 2
+    file = tmp_path / "data.npz"
+    np.savez(file, x_train=train, y_train=labels, x_test=test, y_test=labels)
+
+    notes = prepared(str(file), split={"validation": 0}).notes
+
+    assert [note for note in notes if "duplicates" in note] == [
+        f"exact duplicates of training images: {copies} of 30 test images; remove them, or keep them together with "
+        "data.split.group_by = 'duplicates'"
+    ] * (copies > 0)

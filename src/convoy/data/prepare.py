@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from convoy.data.duplicates import count_copies
 from convoy.data.groups import groups_of, values_of
 from convoy.data.imageset import DataError, DataSet, ImageSet, SealedTest
 from convoy.data.sources import load
@@ -17,6 +18,8 @@ from convoy.recipe.sections import Data
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import listed
+
+NOTED_COPIES = 0.01  # of a scored part
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,18 +78,23 @@ def prepare(spec: Data, dataset: DataSet | None = None) -> PreparedData:
     mean, std = (
         channel_statistics(train.images) if isinstance(spec.normalise, str) else fixed_statistics(spec, train.channels)
     )
+    validation, fold = dataset.train.take(split.validation), dataset.train.take(split.fold)
     return PreparedData(
         name=dataset.name,
         train=train,
-        validation=dataset.train.take(split.validation) if len(split.validation) else None,
+        validation=validation if len(validation) else None,
         test=SealedTest(test) if len(test) else None,
         test_is_split_off=dataset.test is None,
-        fold=dataset.train.take(split.fold) if len(split.fold) else None,
+        fold=fold if len(fold) else None,
         mean=mean,
         std=std,
         data_hash=dataset.content_hash,
         split=split,
-        notes=dataset.notes + _missing_classes(dataset, split),
+        notes=(
+            *dataset.notes,
+            *_missing_classes(dataset, split),
+            *_copies_in_training(train, {_("validation"): validation, _("test"): test, _("fold"): fold}),
+        ),
         limit=spec.limit,
         groups=_groups_by_part(dataset, spec, split),
     )
@@ -156,6 +164,21 @@ def _missing_classes(dataset: DataSet, split: Split) -> tuple[str, ...]:
                 )
             )
     return tuple(notes)
+
+
+def _copies_in_training(train: ImageSet, parts: Mapping[str, ImageSet]) -> list[str]:
+    """Notes on parts that contain training images. Only counts, so that the test set stays closed."""
+    return [
+        _(
+            "exact duplicates of training images: {count:,} of {n:,} {part} images; remove them, or keep them together "
+            "with data.split.group_by = 'duplicates'",
+            count=count,
+            n=len(part),
+            part=name,
+        )
+        for name, part in parts.items()
+        if len(part) and (count := count_copies(train.images, part.images)) >= NOTED_COPIES * len(part)
+    ]
 
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
