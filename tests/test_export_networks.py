@@ -315,3 +315,33 @@ def test_bundle_of_digits_predicts_arrays_without_pillow(tmp_path: Path) -> None
     np.save(folder / "digits.npy", images := np.ascontiguousarray(digits[:5, 0]))
     done = alone(folder, f"print(network.preprocess(np.load({str(folder / 'digits.npy')!r})).tolist())", "PIL")
     assert eval(done.out) == convoy.load(run).preprocess(images).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "suffix", "expected"),
+    [
+        pytest.param("torch.linalg.svd(x)[0]", "onnx", "aten._linalg_svd.default", marks=GRAPHS[0].marks),  # type: ignore[union-attr]
+        ("x if x.mean().item() > 0 else 2 * x", "pt2", "data-dependent"),
+    ],
+)
+def test_a_layer_that_cannot_be_exported_is_named_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], body: str, suffix: str, expected: str
+) -> None:
+    code = (
+        "import torch\nfrom torch import nn\n\n\nclass Odd(nn.Module):\n    def forward(self, x):\n"
+        f"        return {body}\n\n\nclass Net(nn.Module):\n    def __init__(self, in_chans, num_classes):\n"
+        "        super().__init__()\n        self.body = nn.Sequential(Odd())\n"
+        "        self.head = nn.Linear(784, num_classes)\n\n    def forward(self, x):\n"
+        "        return self.head(self.body(x).flatten(1))\n"
+    )
+    (tmp_path / "net.py").write_text(code)
+    options = {"epochs": 1, "limit": 40, "out": tmp_path / "out", "show": False}
+    odd = convoy.train(f"{tmp_path}/net.py:Net", data="mnist", **options)
+    capfd.readouterr()
+
+    with pytest.raises(ValueError, match=r"in layer body\.0\b") as caught:
+        convoy.export(odd, tmp_path / f"net.{suffix}", trust_code=True)
+
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from convoy.data import decode
 from convoy.data.decode_images import decode_contents
@@ -220,11 +220,17 @@ def test_tiff_has_the_pixels_of_png(folder: Path, mode: str, compression: str) -
     assert all((tiff == png).all() for tiff in tiffs)
 
 
-def test_several_images_in_a_tiff_are_an_error(folder: Path) -> None:
+def test_several_images_in_a_tiff_are_an_error_with_code_that_separates_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = folder / "cat" / "stack.tif"
-    Image.new("RGB", (10, 10)).save(path, save_all=True, append_images=[Image.new("RGB", (10, 10))])
-    with pytest.raises(DataError, match=f"^{path}: .*TIFF file of several"):
+    Image.new("RGB", (10, 10)).save(path, save_all=True, append_images=[Image.new("RGB", (10, 10), (9, 9, 9))])
+    with pytest.raises(DataError, match=f"^{path}: .*TIFF file of several") as caught:
         read(folder)
+    monkeypatch.chdir(folder)
+    code = str(caught.value).partition("separate file: ")[2]
+    exec(code, {"Image": Image, "ImageSequence": ImageSequence, "path": path})
+    assert [Image.open(folder / f"{page}.png").getpixel((0, 0)) for page in range(2)] == [(0, 0, 0), (9, 9, 9)]
 
 
 def tiff_of_sixteen_bits() -> bytes:
@@ -251,8 +257,11 @@ def test_sixteen_bits_per_channel_are_an_error(folder: Path, mode: str) -> None:
         raw[24] = 16
         raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
         path.write_bytes(raw)
-    with pytest.raises(DataError, match=f"^{path}: .*16 or more bits"):
+    with pytest.raises(DataError, match=f"^{path}: .*16 or more bits") as caught:
         read(folder)
+    if mode == "I;16":
+        converted = eval(str(caught.value).partition("65535: ")[2], {"Image": Image, "np": np, "path": path})
+        assert (converted.mode, converted.getpixel((0, 0))) == ("L", 40_000 // 257)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0\x08\0\0\0"])

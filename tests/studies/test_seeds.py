@@ -14,7 +14,7 @@ import convoy
 from convoy.power import power_of, seeds_needed
 from convoy.recipe import Recipe
 from convoy.studies.seeds.finding import Source, conclude, spread_of
-from convoy.studies.seeds.run import entries_of
+from convoy.studies.seeds.run import entries_of, titles_of
 from convoy.studies.seeds.words import seeds_text, source_name
 
 
@@ -33,6 +33,13 @@ def test_each_source_changes_its_own_seed_and_no_other() -> None:
         Source.ORDER: [(5, 5, 9), (5, 6, 9), (5, 7, 9)],
         Source.SPLIT: [(5, 5, 9), (5, 5, 10), (5, 5, 11)],
     }
+
+
+def test_runs_have_distinct_names_with_the_seed_that_differs() -> None:
+    titles = titles_of(Recipe().override({"seed": 5, "data.split.seed": 9}), seeds=3)
+    assert len(set(titles)) == len(titles) == len(entries_of(Recipe(), seeds=3))
+    assert titles[-3:] == ["split of the data seed 9", "split of the data seed 10", "split of the data seed 11"]
+    assert titles[4] == "initial weights seed 6"
 
 
 def test_sources_share_the_recipe_itself() -> None:

@@ -94,7 +94,12 @@ def open_upright(path: str, data: bytes, size: int) -> tuple[Image.Image, Size]:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if not _has_sixteen_bits(image, data):
             if image.format == "TIFF" and _has_several_images(image):
-                raise DataError(_("expected one image, got a TIFF file of several: save each as a separate file"))
+                raise DataError(
+                    _(
+                        "expected one image, got a TIFF file of several; save each as a separate file: "
+                        "for i, page in enumerate(ImageSequence.Iterator(Image.open(path))): page.save(f'{{i}}.png')"
+                    )
+                )
             width, height = image.size
             if width * height > max(LARGE_PIXELS, MAX_PIXELS_PER_BYTE * len(data)):
                 raise DataError(
@@ -147,7 +152,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _sixteen_bits() -> str:
-    return _("expected an 8-bit image, got 16 or more bits per channel")
+    return _(
+        "expected an 8-bit image, got 16 or more bits per channel; convert all images by the same rule; grey values of "
+        "0 to 65535: Image.fromarray((np.asarray(Image.open(path)) // 257).astype('uint8'))"
+    )
 
 
 def _serve() -> None:

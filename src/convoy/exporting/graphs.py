@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from io import BytesIO
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import BytesIO, StringIO
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -112,13 +115,19 @@ def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
     shape = (2, data.in_chans, data.image_size, data.image_size)  # not 1, which torch would treat as a constant
     example = torch.zeros(shape, dtype=torch.uint8 if inside else torch.float32)
     try:
-        program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
+        with redirect_stderr(StringIO()):  # to which torch prints the graph before some errors
+            program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # any error of torch's tracer or of the user's code
+        names = {layer: name for name, layer in network.named_modules()}
+        layers = [
+            names[layer] for layer in _locals_of(error, "self") if isinstance(layer, nn.Module) and layer in names
+        ]
         raise ValueError(
             _(
-                "{path}: torch.export cannot trace {label} for batches of any size: {reason}",
+                "{path}: torch.export cannot trace {label} for batches of any size, in {layer}: {reason}",
                 path=run.path,
                 label=run.label,
+                layer=_layer(names[calls[-1]] if calls else ""),
                 reason=one_line(error),
             )
         ) from None
@@ -127,22 +136,54 @@ def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
     return program
 
 
+def _locals_of(error: BaseException, name: str) -> Iterator[Any]:
+    """Yields the local variable `name` of each function in the traceback of an error and its causes, innermost last."""
+    cause: BaseException | None = error
+    while cause is not None:
+        for frame, _line in walk_tb(cause.__traceback__):
+            if name in frame.f_locals:
+                yield frame.f_locals[name]
+        cause = cause.__cause__
+
+
+def _layer(name: str) -> str:
+    return _("layer {name}", name=name) if name else _("its forward method")
+
+
 def onnx_bytes(program: ExportedProgram, details: dict[str, str], *, keep_norms: bool = False) -> bytes:
-    """Returns the ONNX model of a traced network. `keep_norms`: as in `Settings`."""
+    """Returns the ONNX model of a traced network. `keep_norms`: as in `Settings`.
+
+    Raises ValueError for an operation that ONNX does not have.
+    """
     import onnx as onnx_package
     from onnxscript import optimizer
 
     # The exporter logs the torchvision operations that it skips.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"):
-        converted: Any = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            verbose=False,
-            optimize=not keep_norms,  # also fuses batch norms
-        )
+        try:
+            converted: Any = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+                optimize=not keep_norms,  # also fuses batch norms
+            )
+        except torch.onnx.OnnxExporterError as error:
+            nodes = [node for node in _locals_of(error, "node") if isinstance(node, torch.fx.Node)]
+            if not nodes:
+                raise ValueError(_("torch.onnx cannot convert the network: {reason}", reason=one_line(error))) from None
+            stack = [*nodes[-1].meta.get("nn_module_stack", {"": ("", "")}).values()]  # (name, class), outermost first
+            wrappers = sum(str(class_).startswith(f"{__name__}.") for _name, class_ in stack)
+            layer = f"{stack[-1][0]}.".removeprefix("network." * wrappers).removesuffix(".")
+            raise ValueError(
+                _(
+                    "torch.onnx cannot convert the operation {operation} in {layer}; .pt2 files can contain it",
+                    operation=nodes[-1].target,
+                    layer=_layer(layer),
+                )
+            ) from None
         if keep_norms:
             optimizer.fold_constants(converted.model)
             optimizer.remove_unused_nodes(converted.model)

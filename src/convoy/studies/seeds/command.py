@@ -52,12 +52,11 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     >>> spreads = {spread.source: spread.sd for spread in study.finding.spreads}
     """
     from convoy.api.arguments import recipe_to_train
-    from convoy.studies.seeds.run import entries_of, run
+    from convoy.studies.seeds.run import run, titles_of
 
     if bad := [points for points in options["difference"] if not 0 < points < 100]:
         raise ValueError(_("difference = {bad:g}: expected points of accuracy, between 0 and 100", bad=bad[0]))
     resolved = recipe_to_train(recipe, options)
-    names = [entry.title for entry in entries_of(resolved, options["seeds"])]
     differences = [points / 100 for points in options["difference"]]
-    with session_of(names, options) as session:
+    with session_of(titles_of(resolved, options["seeds"]), options) as session:
         return finished(run(resolved, session, seeds=options["seeds"], differences=differences), options)

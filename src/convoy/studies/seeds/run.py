@@ -47,6 +47,19 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
     ]
 
 
+def titles_of(recipe: Recipe, seeds: int) -> list[str]:
+    """Names the runs in progress lines, in the order of `entries_of`, by the seed that differs."""
+    return [
+        _(
+            "{label} seed {seed}",
+            label=source_name(source),
+            seed=(recipe.data.split.seed if source is Source.SPLIT else recipe.seed) + offset,
+        )
+        for source in Source
+        for offset in range(seeds)
+    ]
+
+
 def run(recipe: Recipe, session: Session, *, seeds: int, differences: Sequence[float]) -> Study | None:
     """Trains the missing runs and writes the finding. Returns None if interrupted.
 

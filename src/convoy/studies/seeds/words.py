@@ -8,6 +8,7 @@ from convoy.reporting.words import accuracy_name
 from convoy.run_contents import part_name
 from convoy.studies.seeds.finding import SeedsFinding, Source
 from convoy.text import gettext as _
+from convoy.text import ngettext
 from convoy.text.numbers import interval
 
 
@@ -30,12 +31,13 @@ def sentence(finding: SeedsFinding) -> str:
     low, high, n = min(spread.accuracies), max(spread.accuracies), len(spread.accuracies)
     study = _("{n} seeds of {label} on {data}", n=n, label=finding.label, data=finding.data)
     if low == high:
-        return _(
-            "{study} reach {low:.2f} % {metric} each: {images:,} images show no difference between them",
+        return ngettext(
+            "{study} reach {low:.2f} % {metric} each: {n:,} image shows no difference between them",
+            "{study} reach {low:.2f} % {metric} each: {n:,} images show no difference between them",
+            finding.images,
             study=study,
             low=100 * low,
             metric=accuracy_name(finding.part),
-            images=finding.images,
         )
     return _(
         "{study} reach {low:.2f} to {high:.2f} % {metric}: a standard deviation of {sd:.2f} points (95 % interval "
@@ -71,7 +73,11 @@ def caveats(finding: SeedsFinding) -> list[str]:
         texts.append(_("These are validation accuracies: another split also changes the scored images"))
     if finding.limit is not None:
         texts.append(
-            _("Limited to {limit:,} images; the spread may be different with more images", limit=finding.limit)
+            ngettext(
+                "Limited to {n:,} image; the spread may be different with more images",
+                "Limited to {n:,} images; the spread may be different with more images",
+                finding.limit,
+            )
         )
     return texts
 
