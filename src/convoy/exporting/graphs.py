@@ -119,9 +119,7 @@ def _trace(run: Run, network: nn.Module, settings: Settings) -> ExportedProgram:
             program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: Dim("batch")},))
     except Exception as error:  # any error of torch's tracer or of the user's code
         names = {layer: name for name, layer in network.named_modules()}
-        layers = [
-            names[layer] for layer in _locals_of(error, "self") if isinstance(layer, nn.Module) and layer in names
-        ]
+        calls = [value for value in _locals_of(error, "self") if isinstance(value, nn.Module) and value in names]
         raise ValueError(
             _(
                 "{path}: torch.export cannot trace {label} for batches of any size, in {layer}: {reason}",
