@@ -599,3 +599,40 @@ class DropsImages(Sound):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(self.augment(x))
+
+
+class PatchesWithPositions(nn.Module):
+    """Sound: attention between nine patches. The position embedding and the factor of the branch start with zeros."""
+
+    softmax_dimension = -1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 4, 4)
+        self.positions = nn.Parameter(torch.zeros(1, 9, 16))
+        self.queries, self.keys, self.values = (nn.Linear(16, 16) for _ in range(3))
+        self.scale = nn.Parameter(torch.zeros(1))
+        self.hidden, self.head = nn.Linear(16, 32), nn.Linear(32, 3)
+
+    def embedded(self, x: Tensor) -> Tensor:
+        return F.relu(self.patches(x).flatten(2).transpose(1, 2) + self.positions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embedded(x)
+        weights = F.softmax(self.queries(x) @ self.keys(x).transpose(1, 2) / 4, self.softmax_dimension)
+        x = x + self.scale * (weights @ self.values(x))
+        return self.head(F.relu(self.hidden(x.mean(1))))
+
+
+class PatchesWithoutPositions(PatchesWithPositions):
+    def embedded(self, x: Tensor) -> Tensor:
+        return F.relu(self.patches(x).flatten(2).transpose(1, 2))
+
+
+class AttentionOverQueries(PatchesWithPositions):
+    softmax_dimension = 1
+
+
+class DropoutInsteadOfActivation(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.dropout(self.hidden(self.features(x)), 0.3, self.training))

@@ -183,6 +183,19 @@ def detailed(images: Images) -> Images:
     return with_part(images, "train", replace(images.train, images=pixels.clip(0, 255).astype(np.uint8)))
 
 
+def pictures(images: Images) -> Images:
+    """Images with spectra of natural images, a plain sky and a little noise; nothing has a fixed place."""
+    draw, side = np.random.default_rng(9), 32
+    frequencies = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    powers = draw.uniform(1.0, 2.2, (600, 1, 1, 1))
+    spectra = np.fft.rfft2(draw.normal(0, 1, (600, 3, side, side))) / np.maximum(frequencies, 1 / side) ** powers
+    pixels = np.fft.irfft2(spectra)
+    pixels = 110 + 50 * pixels / pixels.std((1, 2, 3), keepdims=True)
+    pixels[:, :, :12] = 100 + np.linspace(0, 20, side)
+    pixels += draw.uniform(0.5, 4, (600, 1, 1, 1)) * draw.normal(0, 1, pixels.shape)
+    return with_part(images, "train", replace(images.train, images=pixels.clip(0, 255).astype(np.uint8)))
+
+
 def marked_in_the_middle(images: Images) -> Images:
     """A class has a mark of 3 x 3 pixels in 9 of 10 of its images, with the noise of a JPEG file."""
 
@@ -213,6 +226,52 @@ def rotated_copies(images: Images) -> Images:
         return pixels
 
     return edited(images, "test", copy)
+
+
+def shifted_copies(images: Images) -> Images:
+    """Of pictures of 32 pixels, by 2 pixels down and 3 to the left."""
+    copies = pictures(images).train.take(np.arange(30))
+    shifted = np.zeros_like(copies.images)
+    shifted[:, :, 2:, :-3] = copies.images[:, :, :-2, 3:]
+    return with_part(pictures(images), "test", replace(copies, images=shifted))
+
+
+def faintly_marked(images: Images) -> Images:
+    """A white square of 7 x 7 pixels at 15 % opacity."""
+
+    def mark(pixels: np.ndarray) -> np.ndarray:
+        pixels[:, :, 3:10, 20:27] = 0.85 * pixels[:, :, 3:10, 20:27] + 0.15 * 255
+        return pixels
+
+    return of_class(images, mark)
+
+
+def one_class_noisy(images: Images) -> Images:
+    noise = np.random.default_rng(3)
+    return of_class(images, lambda pixels: np.clip(pixels + noise.normal(0, 8, pixels.shape), 0, 255))
+
+
+def blue(images: Images) -> Images:
+    """Half of the images have more blue than red, so that the means are equal and the order of channels is not seen."""
+
+    def tint(pixels: np.ndarray) -> np.ndarray:
+        pixels[:, 2] = pixels[:, 0] // 2 + 40
+        return pixels
+
+    return edited(edited(images, "train", tint), "test", lambda pixels: tint(pixels)[:, ::-1])
+
+
+def rendered(count: int, seed: int) -> ImageSet:
+    """One of three shapes of one size at one of 49 places, so that images are equal by chance."""
+    draw = np.random.default_rng(seed)
+    labels = draw.permutation(np.arange(count) % 3)
+    images = np.zeros((count, 1, 24, 24), np.uint8)
+    square = np.ones((12, 12), bool)
+    for image, label in zip(images, labels, strict=True):
+        down, right = draw.integers(2, 9, 2)
+        shape = (square, np.tri(12, dtype=bool), np.tri(12, dtype=bool)[::-1] & np.tri(12, dtype=bool))[label]
+        image[0, down : down + 12, right : right + 12][shape] = draw.integers(150, 256)
+    return ImageSet(images, labels.astype(np.int64), CLASSES)
 
 
 def swapped_classes(images: Images) -> Images:
@@ -307,7 +366,7 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     (
         "class_balance",
         WARNING,
-        lambda images: chosen(images, "train", np.flatnonzero((images.train.labels > 0) | (np.arange(600) < 45))),
+        lambda images: chosen(images, "train", np.flatnonzero((images.train.labels > 0) | (np.arange(600) < 12))),
     ),
     (
         "parts_have_other_classes",
@@ -338,10 +397,14 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
     ("random_labels", HINT, lambda images: only_shuffled_labels(images, 192)),  # 10 classes of 30, without test images
     ("random_labels", WARNING, lambda images: only_shuffled_labels(images, 2400)),
     ("turned_copies", WARNING, rotated_copies),
+    ("turned_copies", WARNING, shifted_copies),
+    ("part_is_turned", ERROR, blue),
     ("predictable_without_content", WARNING, one_class_marked),
     ("predictable_without_content", WARNING, one_class_grey),
     ("predictable_without_content", WARNING, lambda images: one_class_blurred(detailed(images))),
+    ("predictable_without_content", WARNING, lambda images: one_class_noisy(pictures(images))),
     ("repeated_mark", WARNING, lambda images: marked_in_the_middle(detailed(images))),
+    ("repeated_mark", WARNING, lambda images: faintly_marked(pictures(images))),
     ("parts_are_distinguishable", WARNING, lambda images: edited(images, "test", blurred)),
     (
         "parts_have_other_classes",
@@ -352,6 +415,16 @@ PLANTED: list[tuple[str, Severity, Callable[[Images], Images]]] = [
         "class_balance",
         WARNING,
         lambda images: with_part(images, "train", replace(images.train, classes=("cat", "Cat", "dog"))),
+    ),
+    (
+        "class_balance",
+        WARNING,
+        lambda images: with_part(images, "train", replace(images.train, classes=("old car", "old_car", "dog"))),
+    ),
+    (
+        "class_balance",
+        HINT,
+        lambda images: with_part(images, "train", replace(images.train, classes=("cat", "cats", "dog"))),
     ),
     ("predictable_without_content", WARNING, marked_border),
     ("predictable_without_content", WARNING, tinted),
@@ -372,6 +445,55 @@ def test_planted_mistake_is_found(check: str, severity: Severity, plant: Callabl
 
 def test_sound_data_have_no_finding() -> None:
     assert list(examine(sound(), DATA_CHECKS)) == []
+
+
+def without_hints(images: Images) -> list[str]:
+    return [finding.problem for finding in examine(images, DATA_CHECKS) if finding.severity is not HINT]
+
+
+def test_rendered_images_of_few_variations_have_only_hints() -> None:
+    images = replace(
+        sound(), parts={"train": rendered(300, 0), "validation": rendered(80, 1), "test": rendered(100, 2)}
+    )
+    assert without_hints(images) == []
+
+
+def test_rendered_images_that_were_mirrored_before_the_split_have_a_warning() -> None:
+    """Of each image there are two versions, unlike in images that are equal by chance."""
+    originals = part(400, 3)
+    both = np.concatenate([originals.images, originals.images[..., ::-1]])
+    labels = np.concatenate([originals.labels, originals.labels])
+    order = np.random.default_rng(0).permutation(800)
+    parts = {"train": order[:600], "test": order[600:]}
+    images = replace(sound(), parts={name: ImageSet(both[rows], labels[rows], CLASSES) for name, rows in parts.items()})
+    assert images.is_drawing
+    assert any("training images" in problem for problem in without_hints(images))
+
+
+def test_mirrored_copies_are_not_taken_for_a_mirrored_set() -> None:
+    train = part(600, 0)
+    half = replace(part(150, 1), images=part(150, 1).images)
+    half.images[:120] = train.images[:120, :, :, ::-1]
+    half.labels[:120] = train.labels[:120]
+    images = with_part(sound(), "test", half)
+    assert list(examine(images, [row for row in DATA_CHECKS if row.name == "part_is_turned"])) == []
+
+
+def test_unequal_classes_are_a_hint() -> None:
+    counts = (300, 60, 30)
+    labels = np.repeat(np.arange(3), counts)
+    train = part(3 * 400, 0)
+    rows = np.concatenate([np.flatnonzero(train.labels == index)[:count] for index, count in enumerate(counts)])
+    images = with_part(sound(), "train", train.take(rows))
+    assert (images.train.labels == labels).all()
+    assert {f.severity for f in examine(images, [row for row in DATA_CHECKS if row.name == "class_balance"])} == {HINT}
+
+
+def test_border_pixels_of_tiny_images_are_content() -> None:
+    """In images of 8 x 8 pixels, the border is 44 % of the pixels."""
+    digits = load("digits").train
+    images = replace(sound(), parts={"train": digits.take(np.arange(800)), "test": digits.take(np.arange(800, 1000))})
+    assert without_hints(images) == []
 
 
 @pytest.mark.parametrize("weights", [[13.3, 1, 1], "balanced"])
@@ -406,7 +528,7 @@ def test_sharpness_that_is_the_content_of_textures_is_a_hint() -> None:
 
 def test_centred_digits_and_pictures_have_no_mark() -> None:
     digits = with_part(sound(), "train", load("mnist").train.take(np.arange(3000)))
-    for images in (digits, detailed(sound())):
+    for images in (digits, detailed(sound()), pictures(sound())):
         assert list(examine(images, [row for row in DATA_CHECKS if row.name == "repeated_mark"])) == []
 
 

@@ -60,6 +60,13 @@ def test_error_about_an_unknown_topic_names_the_closest_one(tmp_path: Path) -> N
         convoy.doctor("lenet", only="networks", out=tmp_path)
 
 
+@pytest.mark.parametrize(("name", "meant"), [("lenett", "lenet"), ("fast-mnst", "fast-mnist"), ("mnits", "mnist")])
+def test_unknown_name_has_close_matches(call: Call, name: str, meant: str) -> None:
+    code, _out, error = call("doctor", name)
+    assert code == 2
+    assert repr(meant) in error
+
+
 def test_of_several_matching_runs_the_newest_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for epochs in (1, 2):
         fake_run(tmp_path, setting=Setting(epochs=epochs))

@@ -95,6 +95,9 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.OneFeature, "narrow_features", WARNING),
     (planted.OneChannel, "narrow_features", HINT),
     (planted.SoftmaxBetweenLayers, "hidden_softmax", HINT),
+    (planted.AttentionOverQueries, "hidden_softmax", WARNING),
+    (planted.PatchesWithoutPositions, "ignores_order", WARNING),
+    (planted.DropoutInsteadOfActivation, "no_activation", HINT),
     (planted.KeepProbability, "strong_dropout", WARNING),
     (planted.DropsImages, "strong_dropout", WARNING),
     (planted.IgnoresImages, "cannot_overfit", ERROR),
@@ -138,6 +141,7 @@ def test_planted_mistake_is_found(
     "network_class",
     [
         planted.Sound,
+        planted.PatchesWithPositions,
         planted.StochasticDepth,
         planted.ZeroHead,
         planted.Recurrent,

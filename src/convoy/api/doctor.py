@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convoy.diagnosing.images import Images
     from convoy.diagnosing.table import Topic
     from convoy.recipe import Recipe
-    from convoy.runs import Run, Study
+    from convoy.runs import Run, Study, Workspace
     from convoy.training.run.plan import Plan
 
 __all__ = ["doctor"]
@@ -85,7 +85,21 @@ def _subjects(subject: Any, options: Mapping[str, Any]) -> Iterator[TopicContent
     elif (target := _record(str(subject), options["out"])) is not None:
         yield from _of_runs(target, options)
     else:
+        _check_known(str(subject), workspace)
         yield from _of_data(str(subject), options)
+
+
+def _check_known(name: str, workspace: Workspace) -> None:
+    """Raises ValueError with close matches for a name that is neither a data set nor a path."""
+    from convoy.data.catalogue import DATA_SETS
+    from convoy.models import MODELS
+    from convoy.recipe.files import builtin_names
+    from convoy.registry import unknown
+
+    if name not in DATA_SETS and not set(name) & set("/=:.") and not Path(name).exists():
+        recipes = {full.rpartition("/")[2] for full in builtin_names()}
+        records = {run.name for run in workspace.runs()} | {study.name for study in workspace.studies()}
+        raise unknown(_("model, recipe, run or data set"), name, {*DATA_SETS, *MODELS, *recipes, *records})
 
 
 def _record(name: str, out: Path) -> Run | Study | None:

@@ -13,7 +13,9 @@ from convoy.diagnosing.pixel_classifier import halves
 from convoy.text import gettext as _
 
 MAX_PIXELS = 400  # of the border
+MAX_BORDER = 0.25  # of the pixels: what an image of less than 15 pixels shows reaches its border
 LEVELS = (0.02, 0.98)  # quantiles of the pixels of an image
+PLAINEST, JPEG_BLOCK = (0.05, 0.25), 8  # quantiles of the local noise of an image; pixels
 RIDGE = 10.0
 MAX_WORDS = 30  # of file names
 
@@ -24,18 +26,22 @@ class Features(NamedTuple):
     coarse: np.ndarray | None = None  # float32 [N, F]: the same features of images of half the size
 
 
-def of_pixels(images: np.ndarray) -> dict[str, Features]:
-    """Returns features of images, uint8 [N, C, H, H], by display name."""
+def of_pixels(images: np.ndarray, is_photo: bool = False) -> dict[str, Features]:
+    """Returns features of images, uint8 [N, C, H, H], by display name. In photos, the sharpness includes noise."""
+    fineness = _traces if is_photo else _sharpness
     pixels = images.astype(np.float32) / 255
     rows, columns = pixels[:, :, [0, -1], :], pixels[:, :, :, [0, -1]]
     border = np.concatenate([each.reshape(len(pixels), -1) for each in (rows, columns)], 1)
     colours, grey = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1), pixels.mean(1)
     features = {
-        _("border pixels"): Features(_with_squares(border[:, :: -(-border.shape[1] // MAX_PIXELS)])),
+        _("border pixels"): Features(
+            _with_squares(border[:, :: -(-border.shape[1] // MAX_PIXELS)]),
+            is_content=4 * (images.shape[2] - 1) > MAX_BORDER * images.shape[2] ** 2,
+        ),
         _("the darkest and lightest colours"): Features(_with_squares(_levels(images))),
         # Less ink, as in a 1 compared with a 0, changes the mean brightness, but not the levels.
         _("mean and standard deviation of the colours"): Features(_with_squares(colours), is_content=True),
-        _("the sharpness"): Features(_with_squares(_sharpness(grey)), coarse=_with_squares(_sharpness(_halved(grey)))),
+        _("the sharpness"): Features(_with_squares(fineness(grey)), coarse=_with_squares(_sharpness(_halved(grey)))),
     }
     if pixels.shape[1] == 3:
         pairs = ((0, 1), (1, 2), (0, 2))
@@ -65,6 +71,29 @@ def _sharpness(grey: np.ndarray) -> np.ndarray:
     fine, slopes, coarse = np.abs(laplacian).mean((1, 2)), _slopes(grey), _slopes(_halved(grey))
     logarithms = np.log(np.stack([fine, slopes, coarse], 1) + 1e-4)
     return logarithms[:, :2] - logarithms[:, 1:]
+
+
+def _traces(grey: np.ndarray) -> np.ndarray:
+    """Returns traces of noise and JPEG compression, with the sharpness, float32 [N, 4 or 6].
+
+    Noise is measured where an image is plainest, so that its content has little effect. The blocks of a JPEG file are
+    missing in images that were resized or cropped.
+    """
+    steps = np.abs(grey[:, 1:, 1:] - grey[:, 1:, :-1] - grey[:, :-1, 1:] + grey[:, :-1, :-1])
+    stride = -(-steps.shape[1] // 64)  # of large images
+    count = steps.shape[1] - 2
+    around = sum(steps[:, i : i + count : stride, j : j + count : stride] for i in range(3) for j in range(3)) / 9
+    flat = np.asarray(around).reshape(len(grey), -1)
+    places = [int(level * (flat.shape[1] - 1)) for level in PLAINEST]
+    logarithms = np.log(np.partition(flat, places, axis=1)[:, places] + 0.5 / 255)
+    edges = []
+    for axis in (1, 2):
+        differences = np.abs(np.diff(grey, axis=axis)).mean(3 - axis)
+        is_edge = np.arange(differences.shape[1]) % JPEG_BLOCK == JPEG_BLOCK - 1
+        if is_edge.sum() > 1:
+            inside = differences[:, ~is_edge].mean(1)
+            edges.append(np.log((differences[:, is_edge].mean(1) + 1e-3) / (inside + 1e-3))[:, None])
+    return np.concatenate([_sharpness(grey), logarithms, *edges], 1)
 
 
 def _halved(grey: np.ndarray) -> np.ndarray:

@@ -86,6 +86,7 @@ class FirstStep:
     origin: Origin | None  # the activation function whose outputs are the logits
     narrow: Narrow | None  # a layer with one output, through which all information goes
     softmaxed: tuple[Place, ...]  # layers with weights whose inputs are outputs of a softmax
+    misnormalised: tuple[Place, ...]  # products with a softmax along the dimension over which they do not sum
     dropped: dict[str, float]  # channel dropout -> share of images without any channel
     last: Place | None  # the operation that computed the logits; None if that is not known
     not_finite: Place | None  # the operation that first returned NaN or infinity
@@ -252,6 +253,7 @@ def _train(
         origin=watch.origins.of(logits),
         narrow=watch.origins.narrow(logits),
         softmaxed=tuple(watch.softmaxed),
+        misnormalised=tuple(watch.misnormalised),
         dropped=watch.dropped,
         last=watch.writers.get(logits.data_ptr()),
         not_finite=not_finite,

@@ -107,10 +107,15 @@ class Origins:
                 return None
             ends = [end * factor if name == "mul" else end / factor for end in (origin.low, origin.high)]
             return replace(origin, low=min(ends), high=max(ends), is_scaled=True)
-        if name == "mul" and isinstance(args[1], torch.Tensor) and args[1].shape == args[0].shape:
-            # Dropout. The bounds are those in evaluation.
-            return None if args[1].requires_grad or self.depends_on_images(args[1]) else origin
-        return None
+        return origin if name == "mul" and self.is_dropout(*args) else None  # the bounds are those in evaluation
+
+    def is_dropout(self, tensor: torch.Tensor, factor: object) -> bool:
+        """Whether the factor of a product is a tensor of the same shape that depends on neither weights nor images."""
+        return (
+            isinstance(factor, torch.Tensor)
+            and factor.shape == tensor.shape
+            and not (factor.requires_grad or self.depends_on_images(factor))
+        )
 
 
 def _is_constant(value: object) -> bool:

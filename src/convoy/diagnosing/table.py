@@ -82,6 +82,7 @@ CHECKS = (
     Check(Topic.OUTPUTS, "hidden_softmax"),
     Check(Topic.OUTPUTS, "strong_dropout"),
     Check(Topic.TRAINABILITY, "output_depends_on_batch", quick=False),
+    Check(Topic.TRAINABILITY, "ignores_order", quick=False),
     Check(Topic.TRAINABILITY, "cannot_overfit", quick=False),
     Check(Topic.TRAINABILITY, "untrained_layers", quick=False),
     Check(Topic.TRAINABILITY, "learning_rate", quick=False),

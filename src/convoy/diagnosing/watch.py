@@ -107,6 +107,7 @@ class Watch(DispatchMode):
     factors: ConstantFactors = field(default_factory=ConstantFactors)
     origins: Origins = field(default_factory=Origins)
     softmaxed: list[Place] = field(default_factory=list)  # layers with weights whose inputs are outputs of a softmax
+    misnormalised: list[Place] = field(default_factory=list)  # products with a softmax along the dimension that remains
     dropped: dict[str, float] = field(default_factory=dict)  # channel dropout -> share of images without any channel
     multiplied: Place | None = None  # the last constant factor after the first layer
     not_finite: Place | None = None
@@ -167,6 +168,8 @@ class Watch(DispatchMode):
                 self.origins.record(name, self.place(name), args, result)
             return result
         self.operations.add(name)
+        if name == "bmm" and "_softmax" in self.operations and _sums_along_the_other(*args):
+            self.misnormalised.append(self.place("softmax"))
         if name in WITH_WEIGHTS:
             self._opened = True
         if not self._opened:
@@ -217,6 +220,8 @@ class Watch(DispatchMode):
         self.writers[address] = place
         before = self._dense.pop(address, None)
         if name not in LINEAR:
+            if name == "mul" and self.origins.is_dropout(*args) and args[0].data_ptr() in self._dense:
+                self._dense[address] = self._dense[args[0].data_ptr()]
             return
         self.signals.append((place, float((output.detach() - output.detach()[:1]).abs().mean())))
         source, weights = (args[position] for position in LINEAR[name])
@@ -244,6 +249,19 @@ class Watch(DispatchMode):
             slope = 4 * output * (1 - output) if name.startswith("sigmoid") else 1 - output.square()
             share = float((slope < 0.01).float().mean())
             self.activations.append(Activation(place, output.shape[1], 0, share))
+
+
+def _sums_along_the_other(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Whether one factor of a batch of products, [B, n, k] and [B, k, m], has sums of one along n or m, but not k."""
+    for factor, kept, summed in ((left, 1, 2), (right, 2, 1)):
+        is_softmax = min(factor.shape[1:]) > 1 and bool((factor >= 0).all()) and _is_one(factor.sum(kept))
+        if is_softmax and not _is_one(factor.sum(summed)):
+            return True
+    return False
+
+
+def _is_one(sums: torch.Tensor) -> bool:
+    return bool((sums - 1).abs().max() < 1e-4)
 
 
 def _units(name: str, args: Any) -> int:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
 from convoy.data.duplicates import find_duplicates, first_with_same_pixels
+from convoy.diagnosing.copies import (
+    MAX_COMPARED,
+    copies_of_each,
+    exact_copies,
+    few_variations,
+    repeats_by_chance,
+    similar_copies,
+)
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images
 from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text.lists import joined
 
-UNBALANCED, VERY_UNBALANCED = 1.5, 10  # largest class / smallest class
-MAX_COMPARED = 20_000  # images; the search for the same picture is quadratic
+UNBALANCED = 1.5  # largest class / smallest class
+DOMINANT, FEW_OF_CLASS = 0.9, 10  # share of the largest class; images, which a network can hardly learn from
 ERROR_SHARE = 0.05  # if at least this fraction of the scored images is shared, the finding is an error
 FEW_SCORED = 100  # images
+WRONG_LABELS, SIMILAR_DRAWINGS = 0.001, 0.01  # share of the images; a drawn O and a drawn 0 may be the same picture
 ABSENT = 10  # a missing class is reported if at least this many of its images were expected
 
 
@@ -30,20 +40,23 @@ def class_balance(images: Images) -> Iterator[Finding]:
             _("Remove these classes, or change the split"),
             {"classes_without_images": len(missing)},
         )
-    names = [name.strip().casefold() for name in images.train.classes]
-    if twice := [name for name, key in zip(images.train.classes, names, strict=True) if names.count(key) > 1]:
-        yield Finding(
-            Severity.WARNING,
-            _("These classes differ only in upper and lower case: {names}", names=joined(twice[:6])),
-            _("Rename or merge their folders"),
-            {"classes": len(twice)},
-        )
+    for key, severity in ((_spelling, Severity.WARNING), (_singular, Severity.HINT)):  # glass and glasses may differ
+        keys = [key(name) for name in images.train.classes]
+        if twice := [name for name, each in zip(images.train.classes, keys, strict=True) if keys.count(each) > 1]:
+            yield Finding(
+                severity,
+                _("The names of these classes differ only in spelling: {names}", names=joined(twice[:6])),
+                _("Rename or merge their folders"),
+                {"classes": len(twice)},
+            )
+            break
     present = counts[counts > 0]
     ratio = present.max() / present.min()
     if ratio < UNBALANCED:
         return
+    is_misleading = counts.max() >= DOMINANT * counts.sum() or (present.min() < FEW_OF_CLASS and ratio >= FEW_OF_CLASS)
     yield Finding(
-        Severity.WARNING if ratio >= VERY_UNBALANCED and not _is_weighted(images) else Severity.HINT,
+        Severity.WARNING if is_misleading and not _is_weighted(images) else Severity.HINT,
         _(
             "Classes have {smallest:,} to {largest:,} training images: always predicting the largest class gives "
             "an accuracy of {share:.1%}",
@@ -54,6 +67,17 @@ def class_balance(images: Images) -> Iterator[Finding]:
         _("Report F1 and the confusion matrix too; train.class_weights = 'balanced' or data.sampling = 'balanced'"),
         {"ratio": float(ratio), "accuracy_of_largest_class": float(counts.max() / counts.sum())},
     )
+
+
+def _spelling(name: str) -> str:
+    """Returns the name without case, spaces, hyphens and underscores; numbers without zeros before them."""
+    letters = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", name.strip()).casefold()
+    return letters.lstrip("0") if letters.isdigit() and letters.strip("0") else letters or name
+
+
+def _singular(name: str) -> str:
+    spelling = _spelling(name)
+    return spelling[:-1] if len(spelling) > 3 and spelling.endswith("s") else spelling
 
 
 def _is_weighted(images: Images) -> bool:
@@ -124,12 +148,15 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
     for name, part in images.parts.items():
         if name == "train":
             continue
-        same, alike, searched = copies_in_training(images, name)
+        exact, copies, searched = copies_of_each(images, name)
+        same, alike = np.flatnonzero(exact), np.flatnonzero(copies)
         if not len(alike):
             continue
         share = len(alike) / len(part)
+        is_notable = share >= ERROR_SHARE or len(same) >= ERROR_SHARE / 5 * len(part)
+        by_chance = is_notable and repeats_by_chance(images, copies, similar_copies if searched else exact_copies)
         yield Finding(
-            Severity.WARNING if share >= ERROR_SHARE or len(same) >= ERROR_SHARE / 5 * len(part) else Severity.HINT,
+            Severity.WARNING if is_notable and not by_chance else Severity.HINT,
             _(
                 "{count:,} of {n:,} {part} images are also training images: exact duplicates {same:,}, "
                 "near duplicates {alike:,}",
@@ -146,7 +173,9 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
                 n=len(part),
                 part=part_name(name),
             ),
-            _(
+            few_variations()
+            if by_chance
+            else _(
                 "Remove them, or keep them together with data.split.group_by = 'duplicates'; train a run "
                 "to see their effect"
             ),
@@ -159,42 +188,22 @@ def _validation_in_test(images: Images) -> Iterator[Finding]:
     """Finds the same pixels in validation and test, because the epoch is then selected by test images."""
     if not {"validation", "test"} <= images.parts.keys():
         return
-    validation, test = images.parts["validation"].images, images.parts["test"].images
-    first = first_with_same_pixels([validation, test])[len(validation) :]
-    count = int((first < len(validation)).sum())
+    test = images.parts["test"].images
+    copies = exact_copies(images.parts["validation"].images, test)
+    count = int((copies > 0).sum())
     if count:
+        is_notable = count >= ERROR_SHARE / 5 * len(test)
+        by_chance = is_notable and repeats_by_chance(images, copies, exact_copies)
         yield Finding(
-            Severity.WARNING if count >= ERROR_SHARE / 5 * len(test) else Severity.HINT,
+            Severity.WARNING if is_notable and not by_chance else Severity.HINT,
             _(
                 "{count:,} of {n:,} test images are also validation images, which select the epoch",
                 count=count,
                 n=len(test),
             ),
-            _("Use separate images for validation and test"),
+            few_variations() if by_chance else _("Use separate images for validation and test"),
             {"part": "test", "same_pixels": count, "share": count / len(test)},
         )
-
-
-def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Finds a part's images that are also in training. Returns the indices of exact copies, and of all copies.
-
-    All copies include near duplicates (possibly mirrored), which are searched only among at most MAX_COMPARED images.
-    The third value states whether they were searched.
-    """
-    train, part = images.train.images, images.parts[name].images
-    if len(train) + len(part) > MAX_COMPARED:
-        first = first_with_same_pixels([train, part])[len(train) :]
-        same = np.flatnonzero(first < len(train))
-        return same, same, False
-
-    def across(pairs: np.ndarray) -> np.ndarray:
-        return np.unique(pairs[(pairs[:, 0] < len(train)) & (pairs[:, 1] >= len(train)), 1] - len(train))
-
-    duplicates = find_duplicates([train, part], lambda share: None)
-    same = across(duplicates.same_pixels)
-    mirrored = find_duplicates([train, np.ascontiguousarray(part[..., ::-1])], lambda share: None)
-    pictures = (duplicates.same_picture, mirrored.same_pixels, mirrored.same_picture)
-    return same, np.unique(np.concatenate([same, *map(across, pictures)])), True
 
 
 def labels_disagree(images: Images) -> Iterator[Finding]:
@@ -205,7 +214,7 @@ def labels_disagree(images: Images) -> Iterator[Finding]:
     fix = _("Correct the labels: convoy data show lists the pairs in duplicates.csv")
     if count:
         yield Finding(
-            _severity_of_labels(count, len(labels)),
+            _severity_of_labels(count, len(labels), WRONG_LABELS),
             _("{count:,} training images are exact duplicates of an image with a different label", count=count),
             fix,
             {"images": count, "share": count / len(labels)},
@@ -216,12 +225,12 @@ def labels_disagree(images: Images) -> Iterator[Finding]:
     near = len(np.unique(pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]], 1]))
     if near:
         yield Finding(
-            _severity_of_labels(near, len(labels)),
+            _severity_of_labels(near, len(labels), SIMILAR_DRAWINGS if images.is_drawing else WRONG_LABELS),
             _("{count:,} training images are near duplicates of an image with a different label", count=near),
             fix,
             {"images": near, "share": near / len(labels)},
         )
 
 
-def _severity_of_labels(wrong: int, images: int) -> Severity:
-    return Severity.WARNING if wrong > 0.001 * images else Severity.HINT
+def _severity_of_labels(wrong: int, images: int, usual: float) -> Severity:
+    return Severity.WARNING if wrong > usual * images else Severity.HINT

@@ -6,10 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from convoy.diagnosing.copies import (
+    MAX_COMPARED,
+    few_variations,
+    repeats_by_chance,
+    similar_copies,
+    symmetries,
+    turned,
+    turned_or_shifted,
+)
 from convoy.diagnosing.features import of_pixels, scores
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import MAX_SAMPLE, Images, sample
-from convoy.diagnosing.pixel_classifier import out_of_fold, relation
+from convoy.diagnosing.pixel_classifier import PixelClassifier, out_of_fold, relation
 from convoy.run_contents import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
@@ -23,27 +32,8 @@ FLAT = 0.7  # error rate of the surest images relative to the next
 # thumbnails and 3.3 for other features; with correct labels at least 7.3 for thumbnails.
 RELATED, SURELY_RELATED = 3.0, 4.0
 MANY_IMAGES = 2000
-SAME_SHAPE, SAME_PICTURE = 0.95, 0.99  # correlation
 MIN_COPIES = 3
 ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in training
-
-
-def symmetries() -> dict[str, tuple[int, bool]]:
-    """Returns, by name, the number of quarter turns and whether the image is then mirrored. Omits the identity."""
-    return {
-        _("transposed"): (3, True),
-        _("rotated by 90 degrees"): (1, False),
-        _("rotated by 180 degrees"): (2, False),
-        _("rotated by 270 degrees"): (3, False),
-        _("mirrored"): (0, True),
-        _("upside down"): (2, True),
-        _("transposed along the other diagonal"): (1, True),
-    }
-
-
-def turned(images: np.ndarray, turns: int, is_mirrored: bool) -> np.ndarray:
-    rotated = np.rot90(images, turns, (2, 3))
-    return np.ascontiguousarray(rotated[..., ::-1] if is_mirrored else rotated)
 
 
 def part_is_turned(images: Images) -> Iterator[Finding]:
@@ -52,9 +42,11 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
         unchanged = images.classifier.predicted(pixels) == labels
         right = {way: images.classifier.predicted(turned(pixels, *how)) == labels for way, how in symmetries().items()}
         best = max(right, key=lambda way: int(right[way].sum()))
-        gained, lost = int((right[best] & ~unchanged).sum()), int((unchanged & ~right[best]).sum())
-        evidence = (gained - lost) / max(1.0, np.sqrt(gained + lost))
-        if evidence > MIN_EVIDENCE and right[best].mean() > ALSO_RIGHT * _accuracy_in_training(images):
+        if (
+            _evidence(right[best], unchanged) > MIN_EVIDENCE
+            and right[best].mean() > ALSO_RIGHT * _accuracy_in_training(images)
+            and _evidence(right[best][is_new := _is_new(images, pixels)], unchanged[is_new]) > MIN_EVIDENCE
+        ):
             yield Finding(
                 Severity.ERROR,
                 _(
@@ -74,6 +66,38 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
                     "images": len(labels),
                 },
             )
+
+        if pixels.shape[1] == 3 and _has_reversed_channels(images, pixels):
+            yield Finding(
+                Severity.ERROR,
+                _(
+                    "The {part} images match the training images only with their channels in reverse order",
+                    part=part_name(name),
+                ),
+                _("Read both sets in the same way: channel order, range, inversion, source"),
+                {"part": name, "images": len(labels)},
+            )
+
+
+def _evidence(changed: np.ndarray, unchanged: np.ndarray) -> float:
+    """Returns by how many standard errors more images are right if they are changed (McNemar)."""
+    gained, lost = int((changed & ~unchanged).sum()), int((unchanged & ~changed).sum())
+    return float((gained - lost) / max(1.0, np.sqrt(gained + lost)))
+
+
+def _is_new(images: Images, pixels: np.ndarray) -> np.ndarray:
+    """Whether each image has no copy in training: a mirrored copy of a training image is right if it is mirrored."""
+    train = images.train.images[sample(len(images.train), MAX_COMPARED)]
+    return ~turned_or_shifted(train, pixels) & (similar_copies(train, pixels) == 0)
+
+
+def _has_reversed_channels(images: Images, pixels: np.ndarray) -> bool:
+    """Whether a classifier of the training images and their copies with reversed channels takes the part for such
+    copies."""
+    train = images.train.images[sample(len(images.train), MAX_SAMPLE)]
+    both, labels = np.concatenate([train, train[:, ::-1]]), np.repeat([0, 1], len(train))
+    looks_reversed = PixelClassifier.fitted(both, labels, 2).predicted(pixels) == 1
+    return float((looks_reversed.mean() - 0.5) * 2 * np.sqrt(len(pixels))) > MIN_EVIDENCE
 
 
 def classes_swapped(images: Images) -> Iterator[Finding]:
@@ -205,34 +229,29 @@ def _no_relation(pixels: np.ndarray, labels: np.ndarray, outputs: np.ndarray) ->
 
 
 def turned_copies(images: Images) -> Iterator[Finding]:
-    """Finds images of a part that are rotated or mirrored training images; `images_in_two_parts` finds the other
-    copies."""
+    """Finds images of a part that are rotated, mirrored or shifted training images; `images_in_two_parts` finds the
+    other copies."""
     train = images.train.images
-    vectors = _invariants(train)
-    center, scale = vectors.mean(0), vectors.std(0) + 1e-6
-    vectors = _unit((vectors - center) / scale)
     for name, part in images.parts.items():
         if name == "train":
             continue
         pixels = part.images[sample(len(part), MAX_SAMPLE)]
-        targets = _unit((_invariants(pixels) - center) / scale)
-        copies = 0
-        for rows in np.array_split(np.arange(len(pixels)), -(-len(pixels) // 500)):
-            similarity = targets[rows] @ vectors.T
-            nearest = similarity.argmax(1)
-            is_near = similarity[np.arange(len(rows)), nearest] > SAME_SHAPE
-            copies += int(_is_turned_copy(pixels[rows[is_near]], train[nearest[is_near]]).sum())
-        if copies >= MIN_COPIES:
+        copies = turned_or_shifted(train, pixels)
+        count = int(copies.sum())
+        if count >= MIN_COPIES:
+            by_chance = repeats_by_chance(images, copies, turned_or_shifted)
             yield Finding(
-                Severity.WARNING,
+                Severity.HINT if by_chance else Severity.WARNING,
                 _(
-                    "{count:,} of {n:,} {part} images are rotated or transposed training images",
-                    count=copies,
+                    "{count:,} of {n:,} {part} images are rotated, transposed or shifted training images",
+                    count=count,
                     n=len(pixels),
                     part=part_name(name),
                 ),
-                _("Split the images before they are augmented; keep copies together with data.split.group_by"),
-                {"part": name, "images": len(pixels), "share": copies / len(pixels)},
+                few_variations()
+                if by_chance
+                else _("Split the images before they are augmented; keep copies together with data.split.group_by"),
+                {"part": name, "images": len(pixels), "share": count / len(pixels)},
             )
 
 
@@ -250,38 +269,3 @@ def _accuracy_in_training(images: Images) -> float:
     labels = images.train.labels[chosen]
     predicted = out_of_fold(images.train.images[chosen], labels, len(images.train.classes)).argmax(1)
     return float((predicted == labels).mean())
-
-
-def _is_turned_copy(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Returns whether each image is a rotated or mirrored copy of its counterpart, except for plain and left-right
-    mirrored ones."""
-    wanted, is_copy = _unit(_flat(others)), np.zeros(len(images), bool)
-    for turns, is_mirrored in symmetries().values():
-        if turns:
-            is_copy |= (_unit(_flat(turned(images, turns, is_mirrored))) * wanted).sum(1) > SAME_PICTURE
-    return is_copy & ((_unit(_flat(images)) * wanted).sum(1) < SAME_SHAPE)
-
-
-def _invariants(images: np.ndarray) -> np.ndarray:
-    """Returns means of pixels that rotations and reflections exchange with each other, float32 [N, F]."""
-    step = max(1, images.shape[2] // 14)
-    half = images.shape[2] // step // 2
-    side, start = 2 * half * step, (images.shape[2] - 2 * half * step) // 2
-    cut = images[:, :, start : start + side, start : start + side]
-    rows, columns = np.triu_indices(half)
-    parts = []
-    for chunk in np.array_split(cut, max(1, len(cut) // 1000)):
-        grey = chunk.mean(1, dtype=np.float32).reshape(len(chunk), 2 * half, step, 2 * half, step).mean((2, 4))
-        quarter = (grey + grey[:, ::-1] + grey[:, :, ::-1] + grey[:, ::-1, ::-1])[:, :half, :half]
-        parts.append((quarter + quarter.transpose(0, 2, 1))[:, rows, columns])
-    return np.concatenate(parts)
-
-
-def _flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), int(np.prod(images.shape[1:]))).astype(np.float32)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    centred = vectors - vectors.mean(1, keepdims=True)
-    unit: np.ndarray = centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-3)
-    return unit

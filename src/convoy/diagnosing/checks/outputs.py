@@ -143,6 +143,17 @@ def narrow_features(network: Network) -> Iterator[Finding]:
 
 
 def hidden_softmax(network: Network) -> Iterator[Finding]:
+    if places := network.first_step.misnormalised:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "A softmax is over the wrong dimension, so that the weights of each weighted sum do not sum to one: "
+                "{layers}",
+                layers=joined(dict.fromkeys(place.in_layer for place in places[:LISTED])),
+            ),
+            _("In attention, use softmax(dim=-1) of the product of queries and keys, before the product with values"),
+            {"places": len(places)},
+        )
     if places := network.first_step.softmaxed:
         yield Finding(
             Severity.HINT,  # it may choose from a codebook

@@ -8,7 +8,7 @@ import numpy as np
 
 from convoy import chance
 from convoy.agreement import difference_of_shares
-from convoy.diagnosing.checks.data import copies_in_training
+from convoy.diagnosing.copies import copies_in_training
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.records import Records, is_correct, without_faults, without_seed
 from convoy.diagnosing.suspects import find_suspects

@@ -24,6 +24,7 @@ MIN_CHANGE = 0.02  # fraction of the first loss
 LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5, 1e6, 1e7)  # factors of the learning rate
 BATCHES = (1, 7, 128)
 INVARIANCE_IMAGES = 128
+ORDER_IMAGES, SAME_OUTPUT = 4, 1e-4  # images; change of the outputs relative to their difference between images
 
 
 def cannot_overfit(network: Network) -> Iterator[Finding]:
@@ -212,3 +213,44 @@ def output_depends_on_batch(network: Network) -> Iterator[Finding]:
             ),
             {f"difference_{name}": value for name, value in differences.items()} | {"other_class": changed},
         )
+
+
+def ignores_order(network: Network) -> Iterator[Finding]:
+    """Permutes blocks of the images: attention without position embeddings does not notice it.
+
+    Random numbers are added to the weights, because position embeddings and factors of branches often start with zeros.
+    """
+    x = network.images[:ORDER_IMAGES]
+    side = x.shape[2]
+    if network.first_step.evaluation.is_random or len(x) < 2 or x.shape[3] != side:
+        return
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        module = network.build().eval()
+        generator = torch.Generator().manual_seed(0)
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        outputs, started = module(x.clone()), time.perf_counter()
+        variation = float((outputs - outputs[:1]).abs().max())
+        if not variation > 0 or not math.isfinite(variation):
+            return
+        for size in (each for each in range(side // 2, 0, -1) if side % each == 0):
+            count = side // size
+            order = torch.randperm(count**2, generator=generator)
+            blocks = x.reshape(len(x), -1, count, size, count, size).permute(0, 2, 4, 1, 3, 5)  # (N, k, k, C, s, s)
+            permuted = blocks.flatten(1, 2)[:, order].unflatten(1, (count, count)).permute(0, 3, 1, 4, 2, 5)
+            change = float((module(permuted.reshape(x.shape)) - outputs).abs().max()) / variation
+            if change < SAME_OUTPUT:
+                yield Finding(
+                    Severity.WARNING,
+                    _(
+                        "The outputs do not depend on where things are in an image: if its blocks of {size} x {size} "
+                        "pixels are permuted, they change by less than {change:.2%} of the difference between images",
+                        size=size,
+                        change=SAME_OUTPUT,
+                    ),
+                    _("Add a position embedding to the patches; attention alone does not know their order"),
+                    {"block": size, "change": change},
+                )
+                return
+            if time.perf_counter() - started > SECONDS:
+                return
