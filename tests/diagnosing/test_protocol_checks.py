@@ -74,6 +74,13 @@ def test_flip_of_objects_is_not_a_mistake() -> None:
     )
 
 
+def test_the_high_learning_rate_of_a_range_test_is_not_a_mistake() -> None:
+    values = {"optim.lr": 1.0, "optim.weight_decay": 0.01}
+
+    assert [each.check for each in examine(MNIST.override(values), RECIPE_CHECKS)] == ["extreme_values"]
+    assert not list(examine(MNIST.override({**values, "schedule": {"name": "range"}}), RECIPE_CHECKS))
+
+
 def found(records: Records, check: str) -> list[Finding]:
     return list(examine(records, [row for row in RESULT_CHECKS if row.name == check]))
 

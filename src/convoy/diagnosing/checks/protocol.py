@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from convoy.data import DATA_SETS
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.recipe import Recipe
-from convoy.recipe.sections import Adam, AdamW, Cosine, Plateau, RMSprop, SquaredError, Step
+from convoy.recipe.sections import Adam, AdamW, Cosine, Plateau, Range, RMSprop, SquaredError, Step
 from convoy.text import gettext as _
 
 # Limits far from common values:
@@ -72,7 +72,7 @@ def extreme_values(recipe: Recipe) -> Iterator[Finding]:
     """Finds values that make training nearly impossible, such as values for another optimizer or a wrong exponent."""
     optim, train = recipe.optim, recipe.train
     decay = optim.lr * optim.weight_decay
-    if decay >= MAX_DECAY:
+    if decay >= MAX_DECAY and not isinstance(recipe.schedule, Range):  # whose last steps are meant to diverge
         yield Finding(
             Severity.WARNING,
             _(
