@@ -104,7 +104,8 @@ def confused_table(pairs: Mapping[str, Sequence[ConfusedPair]]) -> Table:
         if index >= len(row[1]):
             return Cell("")
         confused = row[1][index]
-        return Cell(f"{confused.true} → {confused.predicted}", f"{confused.images:,}, {confused.percent:.2f} %")
+        note = _("{n:,}, {percent:.2f} %", n=confused.images, percent=confused.percent)
+        return Cell(f"{confused.true} → {confused.predicted}", note)
 
     columns = max(map(len, pairs.values()))
     fields: list[Field[tuple[str, Sequence[ConfusedPair]]]] = [
