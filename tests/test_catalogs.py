@@ -17,7 +17,7 @@ from convoy.reporting import fonts
 from convoy.studies.crossval.finding import fold_label
 from convoy.text.catalog import Catalog
 from convoy.text.labels import change_text, label_text
-from convoy.text.wrap import columns, typeset, wrapped
+from convoy.text.wrap import columns, shortened, typeset, wrapped
 
 FILES = sorted(text.CATALOGS.glob("*/LC_MESSAGES/convoy.po"))
 
@@ -75,6 +75,12 @@ def test_chinese_lines_break_between_characters_but_not_before_punctuation() -> 
     assert all(columns(line) <= 16 for line in lines)
     assert all(line[0] not in "，。" for line in lines)
     assert "".join(lines).replace(" ", "") == "损失函数为交叉熵，标签平滑系数为0.1。"
+
+
+def test_a_long_chinese_text_is_shortened_between_characters() -> None:
+    assert shortened("流程错误：把乘加次数当作 FLOPs", 20) == "流程错误：把乘加 ..."
+    assert shortened("too few images", 14) == "too few images"
+    assert shortened("too few images", 13) == "too few ..."
 
 
 def test_notes_in_the_help_are_on_one_line(call: Call, monkeypatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +10,7 @@ from convoy.cli.app import Json, Out, app, print_json, print_table
 from convoy.options import DEFAULT_OUT
 from convoy.text import gettext as _
 from convoy.text import translated
+from convoy.text.wrap import shortened, typeset
 
 if TYPE_CHECKING:
     from convoy.runs import Run, Study
@@ -46,7 +46,7 @@ def list_things(kind: Kind, *, out: Out = DEFAULT_OUT, as_json: Json = False) ->
 
 
 PARTS = ("test", "validation", "fold")
-MAX_WARNING_LENGTH = 40  # characters in a table
+MAX_WARNING_LENGTH = 40  # columns in a table
 COLUMNS: dict[Kind, tuple[str, ...]] = {
     "models": ("name", "parameters", "summary"),
     "data": ("name", "where", "images", "summary", "classes", "licence", "citation", "homepage"),
@@ -65,7 +65,8 @@ def _cell(column: str, value: object) -> str:
         from convoy.run_contents import state_name
 
         return state_name(str(value))
-    return "" if value is None else str(value)
+    text = "" if value is None else str(value)
+    return typeset(text) if column in ("warnings", "sentence") else text
 
 
 def _titles() -> dict[str, str]:
@@ -150,7 +151,7 @@ def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
         accuracies = {part: f"{score.accuracy:.2%}" for part, score in run.scores.items()}
         warnings = run.status.flags
         if not in_full:
-            warnings = [textwrap.shorten(text, MAX_WARNING_LENGTH, placeholder=" ...") for text in warnings]
+            warnings = [shortened(text, MAX_WARNING_LENGTH) for text in warnings]
         details = data_of(run), run.recipe.train.epochs, date_of(run)
         return run.name, *details, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(warnings)
     except ValueError as error:

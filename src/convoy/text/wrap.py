@@ -34,6 +34,11 @@ def wrapped(text: str, width: int) -> list[str]:
     return [*lines, line.rstrip()] if line.strip() or not lines else lines
 
 
+def shortened(text: str, width: int) -> str:
+    """Returns a text of at most `width` columns. A longer text ends with " ..." after a complete word."""
+    return text if columns(text) <= width else f"{wrapped(text, width - 4)[0]} ..."
+
+
 def typeset(text: str) -> str:
     """Corrects joined Chinese sentences: full-width punctuation next to Chinese characters, no space after it."""
     if page_language() == "en":
