@@ -7,18 +7,21 @@ from base64 import b64decode
 from collections import Counter
 from dataclasses import replace
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from tests.fake_runs import epoch_metrics, fake_run, mnist, part_score
 
 from convoy.api import report
 from convoy.files import write_arrays
+from convoy.reporting import figures_images
 from convoy.reporting.canvas import WIDTH, chart_svg, draw_chart, inline_panels
 from convoy.reporting.content import Chart, Gallery, Panel, Strip, Tile, shortened
 from convoy.reporting.figures_classes import (
@@ -362,3 +365,22 @@ def test_text_of_a_figure_is_one_line_without_control_characters() -> None:
     texts = [text.text for text in ElementTree.fromstring(svg).iter() if text.tag.endswith("}text")]
     assert texts.count("$a_1$ <b>") == 4
     assert "(no name)" in texts
+
+
+def test_long_class_names_stay_distinct_and_within_their_tile() -> None:
+    classes = [f"class number {index} {'with a very long name ' * 8}" for index in range(6)]
+    images = np.zeros((6, 1, 8, 8), np.uint8)
+    tiles = figures_images.prediction_tiles(images, np.arange(6), np.arange(6)[::-1], np.ones(6), classes)
+    strips = [Strip(name, (tile,)) for name, tile in zip(classes, tiles, strict=True)]
+    row = figures_images._figure([Strip("", tiles)], 6)
+    column = figures_images._figure(strips, 1, titles_left=True)
+
+    labels = [text for text in row.axes[0].texts if "true" not in text.get_text()]
+    true = [text for text in row.axes[0].texts if "true" in text.get_text()]
+    titles = [text for text in column.axes[0].texts if text.get_horizontalalignment() == "right"]
+    for texts in (labels, true, titles):
+        assert len({text.get_text() for text in texts}) == 6
+    renderer = FigureCanvasAgg(row).get_renderer()
+    for texts in (labels, true):
+        boxes = sorted((text.get_window_extent(renderer) for text in texts), key=lambda box: box.x0)
+        assert all(box.x1 < after.x0 for box, after in pairwise(boxes))

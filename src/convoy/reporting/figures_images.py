@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from convoy.reporting import canvas
-from convoy.reporting.content import Gallery, Strip, Tile, short
+from convoy.reporting.content import Gallery, Strip, Tile, short, shortened
 from convoy.reporting.palette import INK, MUTED, WRONG
 from convoy.text import gettext as _
 
@@ -157,10 +158,11 @@ def _rgb(image: np.ndarray) -> np.ndarray:
 
 def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False) -> Figure:
     """Draws the strips one below the other, wrapped after `columns` tiles. The unit of the axes is inches."""
-    labelled = any(tile.name for strip in strips for tile in strip.tiles)
-    wrong = any(tile.true_class for strip in strips for tile in strip.tiles)
+    tiles = [tile for strip in strips for tile in strip.tiles]
+    labelled, wrong = any(tile.name for tile in tiles), any(tile.true_class for tile in tiles)
     row_height = TILE + 0.08 + (0.15 if labelled else 0) + (0.15 if wrong else 0)
-    longest = max(len(short(strip.title, 13)) for strip in strips)
+    titles = shortened([strip.title for strip in strips], 13)
+    longest = max(map(len, titles))
     left = max(1.0, 0.15 + 0.085 * longest) if titles_left else 0.0
     head = 0.0 if titles_left or not any(strip.title for strip in strips) else 0.34
     rows = [math.ceil(len(strip.tiles) / columns) for strip in strips]
@@ -168,18 +170,23 @@ def _figure(strips: Sequence[Strip], columns: int, *, titles_left: bool = False)
     width, height = left + columns * (tile_width + 0.08) + 0.12, sum(r * row_height + head for r in rows) + 0.1
     figure = Figure(figsize=(width, height), dpi=canvas.DPI)
     axes = figure.add_axes((0, 0, 1, 1), frameon=False, xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    names = [name for name in dict.fromkeys(name for tile in tiles for name in (tile.name, tile.true_class)) if name]
+    letters = int(13 * tile_width / TILE)
+    confident = any(tile.confidence for tile in tiles)
+    predicted = {"": "", **dict(zip(names, shortened(names, letters - 5 * confident), strict=True))}
+    true = {"": "", **dict(zip(names, shortened(names, 11), strict=True))}
     picture = np.zeros((round(height * canvas.DPI), round(width * canvas.DPI), 4), dtype=np.uint8)
     top = 0.05
-    for strip, count in zip(strips, rows, strict=True):
+    for strip, title, count in zip(strips, titles, rows, strict=True):
         if head:
             axes.text(0.1, top + head - 0.1, short(strip.title, 60), fontweight="bold", color=INK)
         elif titles_left:
-            axes.text(left - 0.06, top + TILE / 2, short(strip.title, 13), ha="right", va="center")
+            axes.text(left - 0.06, top + TILE / 2, title, ha="right", va="center")
         for i, tile in enumerate(strip.tiles):
             x = 0.1 + left + (i % columns) * (tile_width + 0.08)
             y = top + head + (i // columns) * row_height
             _paste(tile.image, picture, x, y, tile_width)
-            _label(axes, tile, x, y + TILE, tile_width)
+            _label(axes, replace(tile, name=predicted[tile.name], true_class=true[tile.true_class]), x, y + TILE)
         top += head + count * row_height
     figure.add_artist(_Pixels(picture))
     return figure
@@ -206,10 +213,9 @@ def _paste(image: np.ndarray, picture: np.ndarray, x: float, y: float, width: fl
     picture[top : top + rows, left : left + columns, : pixels.shape[2]] = pixels
 
 
-def _label(axes: Axes, tile: Tile, x: float, y: float, width: float) -> None:
+def _label(axes: Axes, tile: Tile, x: float, y: float) -> None:
     if tile.name:
-        letters = int(13 * width / TILE)
-        text = f"{short(tile.name, letters - 5)} {tile.confidence}" if tile.confidence else short(tile.name, letters)
+        text = f"{tile.name} {tile.confidence}".rstrip()
         axes.text(x, y + 0.13, text, fontsize=7, color=WRONG if tile.true_class else MUTED)
     if tile.true_class:
-        axes.text(x, y + 0.26, _("true: {name}", name=short(tile.true_class, 11)), fontsize=7, color=INK)
+        axes.text(x, y + 0.26, _("true: {name}", name=tile.true_class), fontsize=6, color=INK)
