@@ -602,14 +602,14 @@ class DropsImages(Sound):
 
 
 class PatchesWithPositions(nn.Module):
-    """Sound: attention between nine patches. The position embedding and the factor of the branch start with zeros."""
+    """Sound: attention between 16 patches. The position embedding and the factor of the branch start with zeros."""
 
     softmax_dimension = -1
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(1, 16, 4, 4)
-        self.positions = nn.Parameter(torch.zeros(1, 9, 16))
+        self.patches = nn.Conv2d(1, 16, 3, 3)
+        self.positions = nn.Parameter(torch.zeros(1, 16, 16))
         self.queries, self.keys, self.values = (nn.Linear(16, 16) for _ in range(3))
         self.scale = nn.Parameter(torch.zeros(1))
         self.hidden, self.head = nn.Linear(16, 32), nn.Linear(32, 3)
@@ -636,3 +636,14 @@ class AttentionOverQueries(PatchesWithPositions):
 class DropoutInsteadOfActivation(Sound):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(F.dropout(self.hidden(self.features(x)), 0.3, self.training))
+
+
+class MaximumOfAll(nn.Module):
+    """Sound: if large blocks of an image are permuted, its maximum is often the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.conv(x)).amax((2, 3)))

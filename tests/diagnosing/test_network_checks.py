@@ -267,3 +267,7 @@ def test_learning_rate_that_diverges_or_does_nothing_is_found(lr: float, count: 
     loss = losses.build(recipe.train.loss)
     trained = replace(network, learner=lambda: Learner(network.build(), recipe.optim, loss))
     assert len(found(trained, "learning_rate")) == count
+
+
+def test_global_maximum_does_not_ignore_the_order() -> None:
+    assert found(network_of(planted.MaximumOfAll), "ignores_order") == []

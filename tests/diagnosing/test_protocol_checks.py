@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from convoy.diagnosing.checks.results import best_of
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images
 from convoy.diagnosing.records import Records
-from convoy.diagnosing.report_text import percentages
+from convoy.diagnosing.report_text import percentages, read_text
 from convoy.diagnosing.suspects import find_suspects
 from convoy.diagnosing.table import CHECKS, Topic, examine
 from convoy.files import write_arrays
@@ -40,6 +41,7 @@ QUICK = replace(DEFAULT, counts={"train": 800, "validation": 300, "test": 1000})
         ("label_changing_augmentation", WARNING, {"data.augment": [{"name": "rotate", "degrees": 180}]}),
         ("squared_error", HINT, {"train.loss.name": "squared_error"}),
         ("extreme_values", WARNING, {"optim.weight_decay": 50.0}),
+        ("extreme_values", WARNING, {"optim": {"name": "adam", "lr": 0.001, "weight_decay": 0.5}}),
         ("extreme_values", WARNING, {"optim": {"name": "sgd", "lr": 0.01, "momentum": 0.9999}}),
         ("extreme_values", WARNING, {"train.loss.label_smoothing": 0.95}),
         ("extreme_values", WARNING, {"train.clip_norm": 1e-7}),
@@ -297,6 +299,16 @@ def test_a_number_in_a_report_without_a_matching_run_is_found(tmp_path: Path) ->
     assert (finding.check, finding.severity, finding.evidence["line"]) == ("numbers_without_source", WARNING, 5)
     assert finding.evidence["nearest"] == pytest.approx(accuracy + 0.5, abs=0.5)
     assert convoy.doctor(report, study=run.name, out=tmp_path).findings[0].evidence["line"] == 5
+
+
+def test_a_difference_may_be_reported_in_either_direction(tmp_path: Path) -> None:
+    """A finding has the difference of the first model from the second."""
+    study = SimpleNamespace(has_finding=True, finding_json={"pairs": [{"difference": {"mean": -0.2613}}]})
+    report = tmp_path / "report.md"
+    report.write_text("The second is better by 26.13 points; the first by -26.13 points, not by 26.23 points.\n")
+    text = read_text(report, [], [study], "all")  # type: ignore[list-item]
+    [finding] = examine(text, [row for row in CHECKS if row.topic is Topic.TEXT])
+    assert finding.evidence["number"] == 26.23
 
 
 def test_percentages_of_a_report_are_found_in_all_notations() -> None:

@@ -70,6 +70,7 @@ def read_text(path: Path, runs: Sequence[Run], studies: Sequence[Study], subject
     for study in studies:
         if study.has_finding:
             numbers.update(_numbers(study.finding_json))
+    numbers |= {abs(value) for value in numbers}  # "better by 1.3 points" is -1.3 in the other order
     fractions = {100 * value for value in numbers if -1 <= value <= 1}
     errors = {100 * (1 - value) for value in numbers if 0 <= value <= 1}
     numbers_of_runs = tuple(sorted(numbers | fractions | errors))

@@ -233,4 +233,4 @@ def labels_disagree(images: Images) -> Iterator[Finding]:
 
 
 def _severity_of_labels(wrong: int, images: int, usual: float) -> Severity:
-    return Severity.WARNING if wrong > usual * images else Severity.HINT
+    return Severity.WARNING if wrong > max(1, usual * images) else Severity.HINT  # one pair may be by chance

@@ -13,6 +13,10 @@ from convoy.text import gettext as _
 
 # Limits far from common values:
 MAX_DECAY = 0.01  # learning rate times weight decay, the share of the weights that a step removes; common: 1e-5 to 5e-5
+# L2 penalty of an optimizer that divides by the size of the gradient. Validation accuracy of LeNet (Adam, lr 0.001)
+# after 3 epochs of 3,000 MNIST images (two seeds): 78.5 and 76.3 % for 0.001, 76.0 and 74.2 % for 0.01, 43.8 and 53.5 %
+# for 0.05, 25.2 and 28.7 % for 0.1.
+MAX_PENALTY = 0.1
 MAX_MOMENTUM = 0.999  # common: 0.9 to 0.99
 MAX_SMOOTHING = 0.5  # common: 0.1
 MIN_LAYER_DECAY = 0.1  # common: 0.65 to 0.9
@@ -87,7 +91,9 @@ def extreme_values(recipe: Recipe) -> Iterator[Finding]:
         )
     momentum = getattr(optim, "momentum", 0.0)
     smoothing = getattr(train.loss, "label_smoothing", 0.0)
+    is_penalty = isinstance(optim, Adam | RMSprop) and decay < MAX_DECAY
     extremes = [
+        ("optim.weight_decay", optim.weight_decay, is_penalty and optim.weight_decay >= MAX_PENALTY, "1e-5–1e-3"),
         ("optim.momentum", momentum, momentum >= MAX_MOMENTUM, "0.9–0.99"),
         ("train.loss.label_smoothing", smoothing, smoothing >= MAX_SMOOTHING, "0.1"),
         ("optim.layer_decay", optim.layer_decay, optim.layer_decay < MIN_LAYER_DECAY, "0.65–0.9"),

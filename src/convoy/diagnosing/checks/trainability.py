@@ -219,6 +219,7 @@ def ignores_order(network: Network) -> Iterator[Finding]:
     """Permutes blocks of the images: attention without position embeddings does not notice it.
 
     Random numbers are added to the weights, because position embeddings and factors of branches often start with zeros.
+    Blocks of more than a quarter of the side are not used: a global maximum often is inside of such a block.
     """
     x = network.images[:ORDER_IMAGES]
     side = x.shape[2]
@@ -233,7 +234,7 @@ def ignores_order(network: Network) -> Iterator[Finding]:
         variation = float((outputs - outputs[:1]).abs().max())
         if not variation > 0 or not math.isfinite(variation):
             return
-        for size in (each for each in range(side // 2, 0, -1) if side % each == 0):
+        for size in (each for each in range(side // 4, 0, -1) if side % each == 0):
             count = side // size
             order = torch.randperm(count**2, generator=generator)
             blocks = x.reshape(len(x), -1, count, size, count, size).permute(0, 2, 4, 1, 3, 5)  # (N, k, k, C, s, s)
