@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.fake_runs import epoch_metrics, fake_run
 
+from convoy import runs
 from convoy.api.arguments import AmbiguousNameError, date_of, find_run, locate
 from convoy.recipe import Recipe, fingerprint
 from convoy.runs import Member, Run, Workspace
@@ -175,3 +176,21 @@ def test_error_about_a_damaged_file_of_a_run_advises_to_delete_the_folder(tmp_pa
     (run.path / name).write_text("{")
     with pytest.raises(ValueError, match=rf"{name} is damaged.*; delete the folder to train it again"):
         run.status if name == "status.json" else run.scores  # noqa: B018 (they read)
+
+
+def test_a_run_that_another_process_has_just_created_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    run = workspace.open_run(RECIPE, digest_of())
+    run.write_status(state="interrupted")
+    before = (run.path / "status.json").read_bytes()
+    lock = run.lock()
+    assert lock is not None
+    monkeypatch.setattr(Workspace, "find", lambda self, fingerprint: None)  # before the other process wrote
+    monkeypatch.setattr(runs, "CREATION_SECONDS", 0.1)
+
+    assert workspace.open_run(RECIPE, digest_of()).path == run.path
+
+    assert (run.path / "status.json").read_bytes() == before
+    lock.release()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ from convoy.run_folder import SCORES, WEIGHTS, Run
 from convoy.text import gettext as _
 
 __all__ = ["SCORES", "WEIGHTS", "Member", "Run", "Study", "Workspace", "digest_of"]
+
+CREATION_SECONDS = 5.0  # another process that holds the lock for longer trains the run, whose files then exist
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,11 @@ class Workspace:
         name = "-".join([file_name(recipe.label), *kinds, f"s{recipe.seed}", fingerprint[:12]])
         path = self.folder("runs", name)
         status = {"state": RunState.RUNNING, "reason": "", "fingerprint": fingerprint, "files": recipe_hash}
-        write_json(path / "status.json", run_files.sealed(status))
-        write_bytes(path / "recipe.toml", content)
+        # A process that trains the run removes temporary files, also those of another one that creates it.
+        with suppress(filelock.Timeout), filelock.FileLock(path / ".lock", timeout=CREATION_SECONDS):
+            if self.find(fingerprint) is None:
+                write_json(path / "status.json", run_files.sealed(status))
+                write_bytes(path / "recipe.toml", content)
         return Run(path)
 
     def write_study(self, name: str, kind: str, members: Iterable[Member], command: str) -> Study:
