@@ -38,8 +38,8 @@ def test_each_source_changes_its_own_seed_and_no_other() -> None:
 def test_runs_have_distinct_names_with_the_seed_that_differs() -> None:
     titles = titles_of(Recipe().override({"seed": 5, "data.split.seed": 9}), seeds=3)
     assert len(set(titles)) == len(titles) == len(entries_of(Recipe(), seeds=3))
-    assert titles[-3:] == ["split of the data seed 9", "split of the data seed 10", "split of the data seed 11"]
-    assert titles[4] == "initial weights seed 6"
+    assert titles[-3:] == ["split of the data (seed 9)", "split of the data (seed 10)", "split of the data (seed 11)"]
+    assert titles[4] == "initial weights (seed 6)"
 
 
 def test_sources_share_the_recipe_itself() -> None:

@@ -82,7 +82,7 @@ def _subjects(subject: Any, options: Mapping[str, Any]) -> Iterator[TopicContent
         yield Topic.TEXT, _text(Path(str(subject)), options)
     elif _is_recipe(subject):
         yield from _of_recipe(subject, options)
-    elif (target := _record(str(subject), options["out"])) is not None:
+    elif (target := _run_or_study(str(subject), options["out"])) is not None:
         yield from _of_runs(target, options)
     else:
         _check_known(str(subject), workspace)
@@ -102,8 +102,8 @@ def _check_known(name: str, workspace: Workspace) -> None:
         raise unknown(_("model, recipe, run or data set"), name, {*DATA_SETS, *MODELS, *recipes, *records})
 
 
-def _record(name: str, out: Path) -> Run | Study | None:
-    """Returns the run or study of this name. If several match, returns the newest, or None for the name of data."""
+def _run_or_study(name: str, out: Path) -> Run | Study | None:
+    """Returns the run or study of this name. If several match: the newest, or None if it also names data."""
     from convoy.api.arguments import AmbiguousNameError, locate, newest
     from convoy.data.catalogue import DATA_SETS
 
@@ -116,7 +116,7 @@ def _record(name: str, out: Path) -> Run | Study | None:
 
 
 def _is_recipe(subject: Any) -> bool:
-    """Whether the subject is a built-in name or an existing file; not a folder, a data set or a run."""
+    """Whether the subject is a recipe, a model or a network, by name or file; True for None."""
     from convoy.models import MODELS
     from convoy.recipe import Recipe
     from convoy.recipe.files import builtin_names

@@ -227,10 +227,10 @@ def predict(
     paths, pixels, inks = read_for(data, images, raw=options["raw"])
     module = network_of(trained, trust_code=options["trust_code"])
     logits = evaluate(module, pixels, normaliser_of(data))
-    likely = np.nan_to_num(probabilities(logits))
+    probs = np.nan_to_num(probabilities(logits))
     return [
         Prediction(str(path), _("no class") if place == NO_CLASS else data.classes[place], float(row[place]), ink)
-        for path, row, place, ink in zip(paths, likely, predicted_classes(logits), inks, strict=True)
+        for path, row, place, ink in zip(paths, probs, predicted_classes(logits), inks, strict=True)
     ]
 
 

@@ -56,8 +56,8 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
 
     def correct_and_wrong(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Returns the probability of each given label as a correct one and as a wrong one, and the share."""
-        likely = np.exp(np.exp(parameters[0]) * shifted)
-        given = likely[rows, labels] / likely.sum(1)
+        unnormalised = np.exp(np.exp(parameters[0]) * shifted)
+        given = unnormalised[rows, labels] / unnormalised.sum(1)
         share = float(expit(max(parameters[1], MIN_ODDS)))
         return (1 - share) * given, share * (1 - given) / (logits.shape[1] - 1), share
 

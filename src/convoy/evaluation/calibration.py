@@ -211,10 +211,10 @@ def _scored(outputs: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -
             _("calibration needs at least one image with finite outputs; none of {n} images has them", n=len(outputs))
         )
     logs, labels = log_probabilities(outputs[finite], temperature), labels[finite]
-    likely, log_of_true = np.exp(logs), logs[np.arange(len(labels)), labels]
-    brier = (likely**2).sum(axis=1) - 2 * np.exp(log_of_true) + 1
+    probs, log_of_true = np.exp(logs), logs[np.arange(len(labels)), labels]
+    brier = (probs**2).sum(axis=1) - 2 * np.exp(log_of_true) + 1
     nll = -np.maximum(log_of_true, math.log(MIN_PROBABILITY))
-    confidence, hits = likely.max(axis=1), likely.argmax(axis=1) == labels
+    confidence, hits = probs.max(axis=1), probs.argmax(axis=1) == labels
     order = np.argsort(confidence, kind="stable")
     return _Scored(confidence[order], hits[order], np.column_stack([brier, nll])[order])
 
@@ -235,8 +235,8 @@ def fit_temperature(outputs: np.ndarray, labels: np.ndarray) -> Temperature | No
     def slope(log_temperature: float) -> float:
         """Has the sign of the derivative of the log-likelihood, which is concave in 1 / temperature."""
         scaled = logs / math.exp(log_temperature)
-        likely = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        expected = (likely * logs).sum(axis=1) / likely.sum(axis=1)
+        unnormalised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        expected = (unnormalised * logs).sum(axis=1) / unnormalised.sum(axis=1)
         return float((of_true - expected).mean())
 
     low, high = (math.log(end) for end in TEMPERATURES)

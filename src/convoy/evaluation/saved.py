@@ -82,8 +82,8 @@ class ScoredWeights(NamedTuple):
         """Random images, labels, predictions, confidences and the classes: the arguments of `prediction_tiles`."""
         count = min(samples, len(self.labels))
         chosen = np.sort(np.random.default_rng(0).choice(len(self.labels), size=count, replace=False))
-        predicted, likely = predicted_classes(self.logits[chosen]), np.nan_to_num(probabilities(self.logits[chosen]))
-        return self.images[chosen], self.labels[chosen], predicted, likely.max(1), self.classes
+        predicted, probs = predicted_classes(self.logits[chosen]), np.nan_to_num(probabilities(self.logits[chosen]))
+        return self.images[chosen], self.labels[chosen], predicted, probs.max(1), self.classes
 
 
 class _Subject(NamedTuple):
@@ -276,8 +276,8 @@ def _of_file(path: Path, request: Request) -> _Subject:
         if spec.size is None or isinstance(spec.normalise, str):
             raise ValueError(
                 _(
-                    "{path}: on a folder without a training set, weights without a recipe need the size "
-                    "and the normalisation of their training, as in --size 28 --mean 0.1307 --std 0.3081 "
+                    "{path}: to test a weights file on a folder without a training set, give the image size and the "
+                    "normalisation that it was trained with, as in --size 28 --mean 0.1307 --std 0.3081 "
                     "(of pixels in 0 to 1; one value, or one per channel)",
                     path=path,
                 )

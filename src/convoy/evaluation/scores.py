@@ -60,10 +60,10 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     return torch.softmax(torch.from_numpy(values), dim=1).numpy()
 
 
-def sampled_classes(likely: np.ndarray, seed: int) -> np.ndarray:
+def sampled_classes(probs: np.ndarray, seed: int) -> np.ndarray:
     """Samples a class for each image from probabilities [N, classes]; int64 [N]."""
-    cumulated = likely.cumsum(axis=1, dtype=np.float64)
-    uniform = np.random.RandomState(seed).random_sample((len(likely), 1))
+    cumulated = probs.cumsum(axis=1, dtype=np.float64)
+    uniform = np.random.RandomState(seed).random_sample((len(probs), 1))
     return (cumulated < uniform * cumulated[:, -1:]).sum(axis=1)
 
 

@@ -239,11 +239,12 @@ def non_breaking(text: str) -> str:
 def remarks(claim: JudgedClaim) -> str:
     """Returns why the claim is inconclusive, and remarks on the numbers."""
     if claim.why is Inconclusive.FULL_SIZE_ONLY:
-        return _("Not tested at this scale: {reason}", reason=translated(claim.full_size_only))
+        return _("Tested only with --full-size: {reason}", reason=translated(claim.full_size_only))
     clauses = [_("nothing to compare")] if claim.result is None else []
     clauses += [] if claim.n or claim.result is None else [_("counted")]
     clauses += [_("one seed has no interval")] if claim.why is Inconclusive.ONE_SEED else []
-    clauses += [_("detectable over images, not over seeds")] if claim.n == 1 and claim.detectable is not None else []
+    if claim.n == 1 and claim.detectable is not None:
+        clauses.append(_("smallest detectable effect: over images, not over seeds"))
     if claim.negligible and claim.verdict in (Verdict.HOLDS, Verdict.DOES_NOT_HOLD):
         clauses.append(_("the effect is smaller than {margin}", margin=_margin(claim)))
     clauses += _left_out(claim)

@@ -100,9 +100,9 @@ def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str
         full = own if numbers.has_rings else own & ~numbers.wrong
         axes.plot(x[full], y[full], mark, color=colour, alpha=0.75, markersize=2.8, markeredgewidth=0, linestyle="none")
         if not numbers.has_rings:
-            _open(axes, numbers.points[own & numbers.wrong], mark, colour, size=3.2, width=0.6)
+            _draw_hollow(axes, numbers.points[own & numbers.wrong], mark, colour, size=3.2, width=0.6)
     if numbers.has_rings:
-        _open(axes, numbers.points[numbers.wrong], "o", INK, size=6, width=1)
+        _draw_hollow(axes, numbers.points[numbers.wrong], "o", INK, size=6, width=1)
     if labels:
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
@@ -116,7 +116,7 @@ def draw_map(axes: Axes, numbers: MapNumbers, look: Look, labels: tuple[str, str
     axes.set_yticks([])
 
 
-def _open(axes: Axes, points: np.ndarray, mark: str, colour: str, *, size: float, width: float) -> None:
+def _draw_hollow(axes: Axes, points: np.ndarray, mark: str, colour: str, *, size: float, width: float) -> None:
     """Draws hollow markers at points [N, 2]."""
     x, y = points.T
     axes.plot(

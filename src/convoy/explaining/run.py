@@ -174,8 +174,8 @@ def _scored(run: Run, part: str, prepared: PreparedData) -> _Scored:
     assert images is not None
     count = len(labels)  # a fault drops the last images
     logits = run.predictions.get(f"{part}_logits")
-    likely = np.zeros(count) if logits is None else np.nan_to_num(probabilities(logits)).max(axis=1)
-    return _Scored(part, images.images[:count], labels, predicted, likely)
+    confidences = np.zeros(count) if logits is None else np.nan_to_num(probabilities(logits)).max(axis=1)
+    return _Scored(part, images.images[:count], labels, predicted, confidences)
 
 
 def _map_layers(layers: Sequence[Layer], names: Sequence[str]) -> list[Layer]:
@@ -212,10 +212,10 @@ def _explain(
         cams = np.empty((len(pairs), 0, 0), np.float32)
     else:
         cams = grad_cam(trained.network, x, targets, layer.place).numpy()
-    likely, totals = np.nan_to_num(probabilities(logits)), integrated.attributions.flatten(1).sum(1)
+    probs, totals = np.nan_to_num(probabilities(logits)), integrated.attributions.flatten(1).sum(1)
     attributions: dict[int, list[Attribution]] = {}
     for row, (i, k) in enumerate(pairs):
-        numbers = float(likely[i, k]), float(logits[i, k]), float(integrated.change[row]), float(totals[row])
+        numbers = float(probs[i, k]), float(logits[i, k]), float(integrated.change[row]), float(totals[row])
         attributions.setdefault(i, []).append(Attribution(trained.classes[k], *numbers))
     examples = tuple(
         ExplainedImage(

@@ -29,7 +29,7 @@ from convoy.runs import Member, Run
 from convoy.text import gettext as _
 
 MAX_EPOCHS = 40  # epochs whose weights the page contains; if there are more, evenly spaced ones
-EPOCH_NUMBERS = 1_500_000  # maximum number of weights over all epochs of a run: 6 MB
+MAX_EPOCH_WEIGHTS = 1_500_000  # maximum number of weights over all epochs of a run: 6 MB
 
 
 class Sample(NamedTuple):
@@ -105,13 +105,13 @@ def _images(runs: Sequence[Run], part: str) -> Sample:
         return Sample(Images(images, labels), Images(gallery["samples_images"], gallery["samples_labels"]), places)
     images_of_part = scored_images(prepared, part)
     assert images_of_part is not None
-    answers = [each.predicted(part)[1] for each in runs]
-    count = min(len(images_of_part), *(len(classes) for classes in answers))  # a fault drops the last images
+    predicted = [each.predicted(part)[1] for each in runs]
+    count = min(len(images_of_part), *(len(classes) for classes in predicted))  # a fault drops the last images
     labels = images_of_part.labels[:count]
     logits = run.predictions.get(f"{part}_logits")
-    likely = np.zeros(count) if logits is None else np.nan_to_num(probabilities(logits[:count])).max(axis=1)
+    confidences = np.zeros(count) if logits is None else np.nan_to_num(probabilities(logits[:count])).max(axis=1)
     number = sample.count_within(sample.SCORED_IMAGES, sample.SCORED_BYTES, images_of_part.images[0])
-    places = np.array(sample.scored_images(labels, [classes[:count] for classes in answers], likely, number))
+    places = np.array(sample.scored_images(labels, [classes[:count] for classes in predicted], confidences, number))
     train = prepared.train
     number = sample.count_within(sample.TRAINING_IMAGES, sample.TRAINING_BYTES, train.images[0])
     training = np.array(sample.by_class(train.labels, np.arange(len(train)), number))
@@ -176,7 +176,7 @@ def _features(network: nn.Module, graph: Graph, training: Images, data: RunData)
 def _epochs(run: Run, network: nn.Module, graph: Graph, shape: tuple[int, int, int]) -> tuple[Epoch, ...]:
     """Returns the weights saved by `probe.keep_weights`; empty if there are none."""
     files = sorted((run.path / "weights").glob("epoch-*.safetensors"))
-    most = min(MAX_EPOCHS, EPOCH_NUMBERS // max(1, sum(array.size for array in graph.weights)))
+    most = min(MAX_EPOCHS, MAX_EPOCH_WEIGHTS // max(1, sum(array.size for array in graph.weights)))
     if len(files) < 2 or most < 2:
         return ()
     if len(files) > most:

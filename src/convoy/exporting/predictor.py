@@ -50,8 +50,8 @@ def predict(images: Source | Sequence[Source]) -> list[tuple[str, float]]:
     """Returns the predicted class and its probability for each image."""
     with torch.inference_mode():
         logits = load()(preprocess(images)).numpy()
-    likely = probabilities(logits)
-    return [(CLASSES[row.argmax()], float(row.max())) for row in likely]
+    probs = probabilities(logits)
+    return [(CLASSES[row.argmax()], float(row.max())) for row in probs]
 
 
 def main() -> None:

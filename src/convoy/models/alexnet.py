@@ -4,9 +4,9 @@ Paper: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolu
 https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
 Differs from the paper: one tower, so that each convolution reads all channels; no local response normalisation; torch's
 default initial weights. Small images are enlarged first. `alexnet`, from the classics-mnist experiment, has half the
-widths and a 5x5 stem of stride 1 (`stem = "small"`): the last map is 7x7 for 28 pixels, enlarged by 2. `alexnet_large`
+widths and a 5x5 stem of stride 1 (`stem = "small"`): the last map is 7x7 for 28 pixels, enlarged to 56. `alexnet_large`
 has the paper's widths and its 11x11 stem of stride 4 (`stem = "paper"`): the last map is 6x6, as in the paper, for 28
-pixels, enlarged by 8. `widths = "one_tower"` uses the widths of torchvision's AlexNet, from "One weird trick for
+pixels, enlarged to 224. `widths = "one_tower"` uses the widths of torchvision's AlexNet, from "One weird trick for
 parallelizing convolutional neural networks" (Krizhevsky 2014, https://arxiv.org/abs/1404.5997).
 
 The stem also selects the pooling, as in the experiment's code: 2x2 for the small stem, otherwise the paper's 3x3 of

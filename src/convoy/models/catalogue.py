@@ -10,9 +10,9 @@ MODELS: Registry[ModelEntry] = Registry("model")
 
 # fmt: off
 for entry in (
-    ModelEntry("alexnet", "AlexNet with half the widths and a 5x5 stem, images enlarged by 2",
+    ModelEntry("alexnet", "AlexNet with half the widths and a 5x5 stem, images enlarged 2x",
         "alexnet.AlexNet", MNIST, 43_446_122, smallest_image=4, macs=318_426_112, revision=2),
-    ModelEntry("alexnet_large", "AlexNet with the paper's widths and stem, images enlarged by 8",
+    ModelEntry("alexnet_large", "AlexNet with the paper's widths and stem, images enlarged 8x",
         "alexnet.AlexNet", MNIST, 58_299_082, smallest_image=5, macs=1_060_924_256, revision=2,
         presets={"widths": "paper", "stem": "paper", "upsample": 8}),
     ModelEntry("basic_cnn", "three 3x3 convolutions, each followed by pooling, one hidden layer of 512 units",
@@ -43,7 +43,7 @@ for entry in (
         "efficientnet.EfficientNet", IMAGENET, 5_288_548, smallest_image=8),
     ModelEntry("fast_mnist_cnn", "three small convolutions for 99 % on MNIST after one epoch on a CPU",
         "fast_mnist_cnn.FastMnistCNN", MNIST, 29_434, smallest_image=20),
-    ModelEntry("googlenet", "Inception v1 without norm and auxiliary heads, images enlarged by 2",
+    ModelEntry("googlenet", "Inception v1 without norm and auxiliary heads, images enlarged 2x",
         "googlenet.GoogLeNet", MNIST, 5_977_530, smallest_image=8, macs=106_796_544, revision=2),
     ModelEntry("improved_cnn", "six 3x3 convolutions in three stages, batch norm, a hidden layer of 1,024, dropout",
         "cifar_course.ImprovedCNN", CIFAR, 12_906_250, smallest_image=8, macs=538_650_624),
@@ -56,7 +56,7 @@ for entry in (
     ModelEntry("mnist_resnet_published", "mnist_resnet as published: with a layer that is never used",
         "mnist_resnet.MnistResNet", MNIST, 11_020_650, smallest_image=4, macs=1_201_243_648,
         presets={"unused_layer": True}),
-    ModelEntry("mobilenet_v1", "depthwise separable convolutions, dropout, images enlarged by 2",
+    ModelEntry("mobilenet_v1", "depthwise separable convolutions, dropout, images enlarged 2x",
         "mobilenet_v1.MobileNetV1", MNIST, 3_216_650, smallest_image=16, macs=42_030_208),
     ModelEntry("mobilenet_v2", "inverted residuals with linear bottlenecks",
         "mobilenet_v2.MobileNetV2", IMAGENET, 3_504_872, smallest_image=8),

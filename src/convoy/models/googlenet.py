@@ -1,7 +1,7 @@
 """GoogLeNet, the first Inception network: 22 layers, modules of four parallel branches.
 
 Paper: Szegedy et al., "Going Deeper with Convolutions", 2014. https://arxiv.org/abs/1409.4842
-Differs from the paper: images are first enlarged by 2, as in the classics experiment; no auxiliary heads and no local
+Differs from the paper: images are first enlarged 2x, as in the classics experiment; no auxiliary heads and no local
 response normalisation; dropout 0.2 instead of 0.4; the downsampling max pools are 3x3 with stride 2 and padding 1, so
 the last map of 28 pixels is 2x2. `stem = "small"` halves images once instead of three times, so that images of 28 to 64
 pixels need not be enlarged. The options of torchvision's network, which has 3x3 kernels instead of the paper's 5x5, are

@@ -2,7 +2,7 @@
 
 Paper: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017.
 https://arxiv.org/abs/1704.04861
-Differs from the paper: as in the classics experiment on MNIST, images are enlarged by 2 before the paper's strides, and
+Differs from the paper: as in the classics experiment on MNIST, images are enlarged 2x before the paper's strides, and
 dropout of 0.5 comes before the linear layer. `upsample = 1` with `stem = "small"` does not enlarge them and skips the
 first two of five downsampling steps. Initial weights are torch's default.
 """

@@ -16,7 +16,7 @@ MAX_PROPERTY = 255  # characters of a property of a document, a limit of the for
 MAX_CHARACTERS = 45  # characters; a longer text does not widen its column further
 GREY = "595959"
 CODE_FONT = "Consolas"
-EAST_ASIAN_FONTS = {  # of a style, for Chinese: Word has them on Windows and macOS
+EAST_ASIAN_FONTS = {  # of each style, for Chinese; Word includes them on Windows and macOS
     "Normal": "SimSun", "Title": "SimHei", "Heading 1": "SimHei", "Heading 2": "SimHei", "Caption": "SimSun",
 }  # fmt: skip
 
@@ -62,7 +62,7 @@ class _Document:
         normal, language = styles["Normal"], page_language()
         normal.font.size = Pt(BODY)
         normal.paragraph_format.space_after = Pt(6)
-        # Of Latin words: in Chinese, they could be broken anywhere.
+        # Of Latin words: with the language Chinese, Word could break them anywhere.
         latin = "en-US" if language.startswith("zh") else language
         _child(normal.element.get_or_add_rPr(), "w:lang", val=latin, eastAsia=language)
         for name, font_name in EAST_ASIAN_FONTS.items() if language.startswith("zh") else ():
@@ -142,13 +142,13 @@ class _Document:
         _rules(grid)
         for column, width in zip(grid.columns, _widths(table), strict=True):
             column.width = Inches(width)
-            for place in column.cells:
-                place.width = Inches(width)
+            for word_cell in column.cells:
+                word_cell.width = Inches(width)
         header = [Cell(column.title, column.unit, bold=True) for column in table.columns]
         for row, cells in zip(grid.rows, [*([header] if has_header else []), *table.rows], strict=True):
             _child(row._tr.get_or_add_trPr(), "w:cantSplit")
-            for place, column, cell in zip(row.cells, table.columns, cells, strict=True):
-                (paragraph,) = place.paragraphs
+            for word_cell, column, cell in zip(row.cells, table.columns, cells, strict=True):
+                (paragraph,) = word_cell.paragraphs
                 paragraph.paragraph_format.space_after = Pt(0)
                 paragraph.paragraph_format.keep_with_next = cells is not table.rows[-1]
                 if column.numeric:
@@ -157,8 +157,8 @@ class _Document:
         if has_header:
             _child(grid.rows[0]._tr.get_or_add_trPr(), "w:tblHeader")
         if len(table.rows) > 25:  # too many for one page
-            for place in (place for row in grid.rows[1:] for place in row.cells):
-                place.paragraphs[0].paragraph_format.keep_with_next = False
+            for word_cell in (word_cell for row in grid.rows[1:] for word_cell in row.cells):
+                word_cell.paragraphs[0].paragraph_format.keep_with_next = False
         note = self._paragraph(table.note)
         note.paragraph_format.space_before = Pt(3)
         for run in note.runs:

@@ -44,7 +44,8 @@ class Job:
 
 class Child:
     def __init__(self, *, command: str, threads: int = 1, scratch: bool = False) -> None:
-        """`command` is the command line stored in its runs. `scratch`: another process copies its run folders."""
+        """`command` is the command line stored in its runs. `scratch`: its runs are in a temporary
+        folder, from which another process copies them."""
         count = str(threads)
         environment = os.environ | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "CONVOY_COMMAND": command}
         self.process = subprocess.Popen(

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     @property
     def title(self) -> str:
         """Names the run in progress lines."""
-        return _("{label} seed {seed}", label=label_text(self.label), seed=self.recipe.seed)
+        return _("{label} (seed {seed})", label=label_text(self.label), seed=self.recipe.seed)
 
 
 class RetrainOnce:

@@ -65,7 +65,7 @@ def _evidence(network: Network, origin: Origin) -> dict[str, float | str]:
 
 
 def _pooled(network: Network, origin: Origin) -> Iterator[Finding]:
-    """SqueezeNet and network in network are like this on purpose, and learn."""
+    """SqueezeNet and Network in Network are like this on purpose, and learn."""
     share = float((network.first_step.logits == origin.low).float().mean())
     yield Finding(
         Severity.HINT,

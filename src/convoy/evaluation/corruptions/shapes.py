@@ -35,15 +35,16 @@ def _matrices(count: int, rows: tuple[tuple[Entry, Entry], tuple[Entry, Entry]])
     return matrices
 
 
-def shear(images: np.ndarray, slope: float, random: np.random.Generator) -> np.ndarray:
-    """Tilts vertical lines by this angle in radians, to the left or the right."""
-    own = slope * signs(random, len(images))
-    return affine(images, _matrices(len(images), ((1, -np.sin(own)), (0, np.cos(own)))))
+def shear(images: np.ndarray, radians: float, random: np.random.Generator) -> np.ndarray:
+    """Tilts vertical lines by this angle, to the left or the right."""
+    angles = radians * signs(random, len(images))
+    return affine(images, _matrices(len(images), ((1, -np.sin(angles)), (0, np.cos(angles)))))
 
 
 def rotate(images: np.ndarray, radians: float, random: np.random.Generator) -> np.ndarray:
-    own = radians * signs(random, len(images))
-    return affine(images, _matrices(len(images), ((np.cos(own), -np.sin(own)), (np.sin(own), np.cos(own)))))
+    angles = radians * signs(random, len(images))
+    cos, sin = np.cos(angles), np.sin(angles)
+    return affine(images, _matrices(len(images), ((cos, -sin), (sin, cos))))
 
 
 def scale(images: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
@@ -66,7 +67,7 @@ def elastic(images: np.ndarray, level: tuple[float, float, float], random: np.ra
     """
     distance, sigma, corners = level
     n, _, size, _ = images.shape
-    # The affine map of three points, a third of the image from its centre, to shifted ones. Coordinates are -1 to 1.
+    # The affine map from three points to shifted ones. Coordinates are -1 to 1: 2/3 is a third of the image's side.
     points = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]]) * [2 / 3, 2 / 3, 1]
     shifted = points[:, :2] + 2 * random.uniform(-corners, corners, (n, 3, 2))
     matrices = np.linalg.solve(np.broadcast_to(points, (n, 3, 3)), shifted).transpose(0, 2, 1)

@@ -238,5 +238,7 @@ def curves_caption(accuracy: Curves) -> str:
     if any(line.curve.low != line.curve.high for line in accuracy.lines):
         sentences.append(_("Lines: means; bands: range over seeds."))
     if any(each.band for each in accuracy.reported):
-        sentences.append(_("Bands of published curves: 95 % prediction interval for one more run, at each epoch."))
+        sentences.append(
+            _("Where a curve is published, the band is the 95 % prediction interval for one more run, at each epoch.")
+        )
     return " ".join([*sentences, curves_.training_values()])

@@ -32,9 +32,8 @@ from convoy.training.run.plan import plan_all
 
 OWN_PARTS = ("models", "faults", "claims")  # all other parts are studies
 OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "only with fault"}  # of studies; others: True
-OF_EVERY_STEP = (
-    "gain_while_rising",
-)  # measures that need every step; stored when a run is archived, because archived curves have fewer steps
+# Measures that need every step. They are stored when a run is archived, because archived curves have fewer steps.
+MEASURES_OF_EVERY_STEP = ("gain_while_rising",)
 
 
 class TrainedReproduction(Reproduction):
@@ -80,7 +79,7 @@ class TrainedReproduction(Reproduction):
             self._fit()
 
     def _find_data(self) -> None:
-        """Downloads nothing."""
+        """Loads the data if they are on this machine; downloads nothing."""
         try:
             name = data_name(self.experiment, self.settings.data)
             load(name or self.experiment.data)
@@ -132,7 +131,7 @@ class TrainedReproduction(Reproduction):
             self.studies.append(study)
             if self.archive is not None:
                 for member in study.members:
-                    self._keep(member.run)
+                    self._archive(member.run)
                 archives.archive_study(study, self.archive)
             done.append(studies.result_of(section, study, recipes, relative_to=self.study, digest=digest))
             self.finding = replace(self.finding, parts=tuple(done))
@@ -162,7 +161,7 @@ class TrainedReproduction(Reproduction):
                 show(position, event)
                 if isinstance(event, Ended) and event.state is RunState.FINISHED:
                     ended[position] = Run(event.run)
-                    self._keep(ended[position])
+                    self._archive(ended[position])
 
             members = train_all(entries, replace(self.session, show=on_event), distinct=False)
         if members is not None:
@@ -171,9 +170,9 @@ class TrainedReproduction(Reproduction):
         self._remember(entries, runs)
         return runs, members is not None
 
-    def _keep(self, run: Run) -> None:
+    def _archive(self, run: Run) -> None:
         if self.archive is not None:
-            measures = {claim.measure for claim in self.experiment.claim}.intersection(OF_EVERY_STEP)
+            measures = {claim.measure for claim in self.experiment.claim}.intersection(MEASURES_OF_EVERY_STEP)
             values = {} if run.is_archived else {name: MEASURES[name](run) for name in measures}
             measured = {name: value for name, value in values.items() if value is not None}
             archives.archive_run(run, self.archive, measured=measured)

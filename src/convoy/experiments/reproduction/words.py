@@ -103,7 +103,9 @@ def missing(finding: Reproduction) -> list[str]:
     begun = [model.label for model in finding.models if model.runs and model.label in finding.left]
     left = [experiment_part_name(part) for part in finding.left if part not in begun]
     texts = [_("Not run yet: {parts}", parts=joined(left))] if left else []
-    return texts + ([_("Not run yet for all seeds or protocols: {models}", models=joined(begun))] if begun else [])
+    if begun:
+        texts.append(_("Some seeds or protocols have not been run yet: {models}", models=joined(begun)))
+    return texts
 
 
 def changes(options: Options) -> str:
@@ -205,7 +207,7 @@ def fault_words(fault: FaultResult) -> str:
             return _("the runs were measured on several machines")
         case NotMeasured.SEEDS:
             return _(
-                "the effect of a single run can only be measured with at least two {units}", units=unit_name(fault.over)
+                "measuring the effect of training only once needs at least two {units}", units=unit_name(fault.over)
             )
     if fault.spreads:
         texts = [_spread(spread, fault) for spread in fault.spreads]

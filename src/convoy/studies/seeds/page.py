@@ -74,8 +74,9 @@ def _spreads(finding: SeedsFinding) -> Table:
         Field("n", lambda spread: str(len(spread.accuracies)) if spread else "", _("seeds")),
     ]
     note = _(
-        "Each row varies one source and keeps the seeds of the others. After the standard deviation: its 95 % interval "
-        "(chi-squared). Last row: over other sets of {n:,} {part} images (binomial, computed from the mean accuracy).",
+        "First row: all sources vary; next rows: one source varies, and the others keep their seeds. After the "
+        "standard deviation: its 95 % interval (chi-squared). Last row: over other sets of {n:,} {part} images "
+        "(binomial, computed from the mean accuracy).",
         part=part_name(finding.part),
         n=finding.images,
     )

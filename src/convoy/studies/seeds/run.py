@@ -51,7 +51,7 @@ def titles_of(recipe: Recipe, seeds: int) -> list[str]:
     """Names the runs in progress lines, in the order of `entries_of`, by the seed that differs."""
     return [
         _(
-            "{label} seed {seed}",
+            "{label} (seed {seed})",
             label=source_name(source),
             seed=(recipe.data.split.seed if source is Source.SPLIT else recipe.seed) + offset,
         )

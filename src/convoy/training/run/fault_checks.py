@@ -1,4 +1,4 @@
-"""Checks the requirements of a recipe's faults and describes their effect on its data (table in recipe.faults)."""
+"""Checks the requirements of a recipe's faults and describes their effect on its data. recipe.faults defines them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def context_of(recipe: Recipe, prepared: PreparedData) -> FaultContext:
 
 
 def check_test_closed(recipe: Recipe, *, may_select: bool = False) -> None:
-    """Raises ValueError if a fault opens the test set, which must stay closed, except to select the best epoch."""
+    """Raises ValueError if a fault opens the test set. With `may_select`, it may be used to select the epoch."""
     for fault in recipe.protocol.faults:
         if fault.info.opens_test and not (may_select and fault.info.selects_on_test):
             raise ValueError(

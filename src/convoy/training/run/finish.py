@@ -218,8 +218,8 @@ def _save_gallery(run: Run, scored: ScoredPart, seed: int) -> None:
     images, predicted = scored.images, scored.predicted
     rng = np.random.default_rng(derive_seed(seed, "gallery"))
     random_indices = np.sort(rng.choice(len(images), size=min(GALLERY_IMAGES, len(images)), replace=False))
-    likely = np.nan_to_num(probabilities(scored.logits))
-    confidence = np.take_along_axis(likely, predicted[:, None], axis=1)[:, 0].astype(np.float32)
+    probs = np.nan_to_num(probabilities(scored.logits))
+    confidence = np.take_along_axis(probs, predicted[:, None], axis=1)[:, 0].astype(np.float32)
     arrays: dict[str, np.ndarray] = {}
     hardest_indices = hardest(scored.logits, images.labels, GALLERY_IMAGES)
     for name, indices in {"predictions": random_indices, "hardest": hardest_indices}.items():
