@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -301,12 +302,26 @@ def test_a_number_in_a_report_without_a_matching_run_is_found(tmp_path: Path) ->
     assert convoy.doctor(report, study=run.name, out=tmp_path).findings[0].evidence["line"] == 5
 
 
+def test_numbers_that_only_a_report_shows_are_known_unless_they_are_changed(tmp_path: Path) -> None:
+    """The report has shares of a confusion matrix, which no file of the run has."""
+    report = convoy.report(run_of(tmp_path)).parent / "report.md"
+    text = report.read_text()
+
+    assert convoy.doctor(report, out=tmp_path).findings == ()
+    share = re.search(r"→ .*?, ([\d.]+) %", text)
+    assert share is not None
+    forged = f"{float(share[1]) + 0.3:.2f}"
+    report.write_text(text[: share.start(1)] + forged + text[share.end(1) :])
+    [finding] = convoy.doctor(report, out=tmp_path).findings
+    assert finding.evidence["number"] == float(forged)
+
+
 def test_a_difference_may_be_reported_in_either_direction(tmp_path: Path) -> None:
     """A finding has the difference of the first model from the second."""
     study = SimpleNamespace(has_finding=True, finding_json={"pairs": [{"difference": {"mean": -0.2613}}]})
     report = tmp_path / "report.md"
     report.write_text("The second is better by 26.13 points; the first by -26.13 points, not by 26.23 points.\n")
-    text = read_text(report, [], [study], "all")  # type: ignore[list-item]
+    text = read_text(report, [], [study], "all", lambda target: "")  # type: ignore[list-item]
     [finding] = examine(text, [row for row in CHECKS if row.topic is Topic.TEXT])
     assert finding.evidence["number"] == 26.23
 

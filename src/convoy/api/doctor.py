@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -255,13 +256,16 @@ def _measured(recipe: Recipe, options: Mapping[str, Any]) -> Run:
 def _text(path: Path, options: Mapping[str, Any]) -> object:
     from convoy.api.arguments import locate
     from convoy.diagnosing.report_text import read_text
+    from convoy.reporting import report_text
     from convoy.runs import Run, Workspace
+    from convoy.studies import kinds
 
+    report_of = partial(report_text, page_of=kinds.page_of)
     name, out = options["study"], options["out"]
     if name is None:
         workspace = Workspace(out)
-        return read_text(path, list(workspace.runs()), list(workspace.studies()), str(out))
+        return read_text(path, list(workspace.runs()), list(workspace.studies()), str(out), report_of)
     target = locate(name, out)
     if isinstance(target, Run):
-        return read_text(path, [target], [], target.name)
-    return read_text(path, [member.run for member in target.members], [target], target.name)
+        return read_text(path, [target], [], target.name, report_of)
+    return read_text(path, [member.run for member in target.members], [target], target.name, report_of)

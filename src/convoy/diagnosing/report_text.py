@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,25 +60,54 @@ class ReportText:
     known: tuple[float, ...]  # numbers of the runs and findings, sorted; fractions also in percent
     subject: str  # the runs or study
 
+    def nearest(self, number: Percentage) -> float | None:
+        place = bisect_left(self.known, number.value)
+        near = self.known[max(0, place - 1) : place + 1]
+        return min(near, key=lambda each: abs(each - number.value), default=None)
 
-def read_text(path: Path, runs: Sequence[Run], studies: Sequence[Study], subject: str) -> ReportText:
+    def is_known(self, number: Percentage) -> bool:
+        """Whether a known number is rounded to this one."""
+        nearest = self.nearest(number)
+        return nearest is not None and abs(nearest - number.value) <= 0.5 * 10**-number.digits * 1.0001
+
+    @property
+    def has_unknown(self) -> bool:
+        return not all(map(self.is_known, percentages(self.lines)))
+
+
+def read_text(
+    path: Path,
+    runs: Sequence[Run],
+    studies: Sequence[Study],
+    subject: str,
+    report_of: Callable[[Run | Study], str],
+) -> ReportText:
+    """`report_of` returns the text of the report of a run or study, and is called if the numbers stored are not enough.
+
+    Only a report has shares of a confusion matrix, calibration errors, and means over runs.
+    """
     numbers: set[float] = set()
     for run in runs:
-        try:
+        with suppress(ValueError, OSError):  # a damaged run
             scores = [asdict(score) for score in run.stated_scores.values()]
             numbers.update(_numbers([scores, [epoch.as_line() for epoch in run.metrics], asdict(run.cost)]))
-        except (ValueError, OSError):  # a damaged run
-            continue
     for study in studies:
         if study.has_finding:
             numbers.update(_numbers(study.finding_json))
     numbers |= {abs(value) for value in numbers}  # "better by 1.3 points" is -1.3 in the other order
     fractions = {100 * value for value in numbers if -1 <= value <= 1}
     errors = {100 * (1 - value) for value in numbers if 0 <= value <= 1}
-    numbers_of_runs = tuple(sorted(numbers | fractions | errors))
-    return ReportText(
-        path, tuple(path.read_text(encoding="utf-8", errors="replace").splitlines()), numbers_of_runs, subject
-    )
+    numbers |= fractions | errors
+    lines = tuple(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    text = ReportText(path, lines, tuple(sorted(numbers)), subject)
+    targets: tuple[Run | Study, ...] = (*studies, *runs)
+    for target in targets:
+        if not text.has_unknown:
+            break
+        with suppress(ValueError, OSError):  # damaged, or not finished
+            numbers |= {number.value for number in percentages(report_of(target).splitlines())}
+            text = replace(text, known=tuple(sorted(numbers)))
+    return text
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -21,12 +21,25 @@ def write_report(target: Run | Study, *, page_of: Callable[[Study, Path], Page])
     path of report.html. Raises ValueError if files of the run or study are missing or damaged.
     """
     from convoy.files import reading_once
-    from convoy.reporting import pages, render
+    from convoy.reporting import render
+
+    with reading_once():
+        return render.write(_page(target, page_of), target.path)
+
+
+def report_text(target: Run | Study, *, page_of: Callable[[Study, Path], Page]) -> str:
+    """Returns the text of report.md without writing it. Arguments and errors: see `write_report`."""
+    from convoy.files import reading_once
+    from convoy.reporting import render
+
+    with reading_once():
+        return render.markdown(_page(target, page_of))
+
+
+def _page(target: Run | Study, page_of: Callable[[Study, Path], Page]) -> Page:
+    from convoy.reporting import pages
     from convoy.runs import Study
 
-    folder = target.path
-    with reading_once():
-        page = (
-            pages.study_page(target, folder, page_of) if isinstance(target, Study) else pages.run_page(target, folder)
-        )
-        return render.write(page, folder)
+    if isinstance(target, Study):
+        return pages.study_page(target, target.path, page_of)
+    return pages.run_page(target, target.path)

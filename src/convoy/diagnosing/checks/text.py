@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 
 from convoy.diagnosing.finding import Finding, Severity
@@ -15,10 +14,9 @@ MAX_MISPRINT = 1.0  # percentage points: a number this close to a known one is p
 def numbers_without_source(text: ReportText) -> Iterator[Finding]:
     """Finds percentages that do not occur in any run or finding, rounded to the digits of the text."""
     for each in percentages(text.lines):
-        nearest = _nearest(text.known, each.value)
-        tolerance = 0.5 * 10**-each.digits * 1.0001
-        if nearest is not None and abs(nearest - each.value) <= tolerance:
+        if text.is_known(each):
             continue
+        nearest = text.nearest(each)
         is_near = nearest is not None and abs(nearest - each.value) <= MAX_MISPRINT
         if each.is_fraction and not is_near:
             continue  # it may be a rate, a probability or a momentum
@@ -42,8 +40,3 @@ def numbers_without_source(text: ReportText) -> Iterator[Finding]:
             _("Correct the number, or give the study that it comes from with --study"),
             {"line": each.line, "number": each.value} | ({} if nearest is None else {"nearest": nearest}),
         )
-
-
-def _nearest(known: tuple[float, ...], value: float) -> float | None:
-    place = bisect_left(known, value)
-    return min(known[max(0, place - 1) : place + 1], key=lambda each: abs(each - value), default=None)
