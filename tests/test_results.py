@@ -15,7 +15,7 @@ from convoy.runs import Run, Study
 from convoy.training.run.plan import plan_one
 
 ARCHIVE = Path(__file__).parents[1] / "docs" / "results" / "runs"
-LARGEST_RUN = 40 * 1024  # bytes
+LARGEST_RUN = 48 * 1024  # bytes; 32 epochs that also score the test set: 41 kB
 DATA = PreparedDataCache()
 
 
