@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,9 +19,10 @@ from convoy.studies import child
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 CONTEXT: Any = multiprocessing.get_context(METHOD)
-CONTEXT.set_forkserver_preload(
-    ["convoy.cli.app", "convoy.api.runs", "convoy.training.run.run_one", "distributed.cli.dask_worker"]
-)
+CONTEXT.set_forkserver_preload([
+    "convoy.cli.app", "convoy.api.runs", "convoy.training.run.run_one",
+    "distributed.cli.dask_scheduler", "distributed.cli.dask_worker",
+])  # fmt: skip
 
 
 _own: Any = CONTEXT  # of processes that this process starts
@@ -56,6 +58,21 @@ def _run_command(folder: Path, arguments: list[str]) -> None:
 def start_command(folder: Path, arguments: list[str]) -> BaseProcess:
     """Starts a command of Convoy in the folder, with its output in the files out.command and err.command."""
     process = CONTEXT.Process(target=_run_command, args=(folder, arguments))
+    process.start()
+    return process  # type: ignore[no-any-return]
+
+
+def _run_dask(program: str, options: list[str]) -> None:
+    with open(os.devnull, "w") as quiet:
+        for stream in (1, 2):
+            os.dup2(quiet.fileno(), stream)
+    use_forks_of_this_process()
+    import_module(f"distributed.cli.dask_{program}").main(options)
+
+
+def start_dask(program: str, options: list[str]) -> BaseProcess:
+    """Starts a "scheduler" or "worker" of Dask."""
+    process = CONTEXT.Process(target=_run_dask, args=(program, options))
     process.start()
     return process  # type: ignore[no-any-return]
 

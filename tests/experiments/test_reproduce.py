@@ -442,3 +442,13 @@ def test_a_reduced_reproduction_has_its_own_folder(options: dict[str, Any], name
 def test_invalid_settings_are_a_one_line_error(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         again(out=tmp_path, **options)
+
+
+def test_experiments_and_claims_connect_to_the_cluster_of_where(small_digits: Path, tmp_path: Path) -> None:
+    quick = {"out": tmp_path / "out", "where": "dask:0", "show": False}
+    with pytest.raises(ValueError, match="dask:0"):
+        api.reproduce(small_digits, only="models", **quick)
+    sides = {side: {"label": side, "recipe": "lenet", "set": {"seed": seed}} for seed, side in enumerate("ab")}
+    claim = {"id": "x", "sentence": "X", "measure": "test_accuracy", "relation": "above", **sides}
+    with pytest.raises(ValueError, match="dask:0"):
+        api.check_claim(claim, seeds=1, set={"data.limit": 100}, **quick)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -23,10 +22,8 @@ import dask
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
-from tests.experiments import small_digits
-from tests.forks import CONTEXT, start_command, use_forks_of_this_process
+from tests.forks import CONTEXT, start_command, start_dask
 
-from convoy import api
 from convoy.checkpoint import load_weights
 from convoy.data import cache
 from convoy.events import Ended, Event, Note, Progress, Started
@@ -314,20 +311,6 @@ def own_cluster(file: Path) -> Iterator[BaseProcess]:
             program.join()
 
 
-def start_dask(program: str, options: list[str]) -> BaseProcess:
-    process = CONTEXT.Process(target=_run_dask, args=(program, options))
-    process.start()
-    return process  # type: ignore[no-any-return]
-
-
-def _run_dask(program: str, options: list[str]) -> None:
-    with open(os.devnull, "w") as quiet:
-        for stream in (1, 2):
-            os.dup2(quiet.fileno(), stream)
-    use_forks_of_this_process()
-    import_module(f"distributed.cli.dask_{program}").main(options)
-
-
 def test_an_interrupted_study_has_checkpoints_in_its_own_workspace(
     cluster: LocalCluster, stripes: Path, tmp_path: Path
 ) -> None:
@@ -402,22 +385,6 @@ def test_an_invalid_address_is_an_error(address: str, call: Callable[..., tuple[
     options = ["--data", stripes, "--data.size", 16, "--epochs", 1, "--seeds", 1]
     code, _, err = call("compare", "lenet", "two_conv_cnn", *options, "--where", address)
     assert (code, "dask" in err) == (2, True)
-
-
-def test_experiments_and_claims_are_trained_on_the_cluster_too(tmp_path: Path) -> None:
-    quick = {"out": tmp_path / "out", "where": "dask:0", "show": False}
-    experiment = small_digits.write(
-        tmp_path,
-        corrected=small_digits.RECIPE,
-        published=small_digits.PUBLISHED,
-        experiment=small_digits.EXPERIMENT,
-    )
-    with pytest.raises(ValueError, match="dask:0"):
-        api.reproduce(experiment, only="models", **quick)
-    sides = {side: {"label": side, "recipe": "lenet", "set": {"seed": seed}} for seed, side in enumerate("ab")}
-    claim = {"id": "x", "sentence": "X", "measure": "test_accuracy", "relation": "above", **sides}
-    with pytest.raises(ValueError, match="dask:0"):
-        api.check_claim(claim, seeds=1, set={"data.limit": 100}, **quick)
 
 
 def test_a_port_in_use_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
