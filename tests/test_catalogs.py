@@ -156,3 +156,21 @@ def test_errors_in_arguments_are_chinese(call: Call, arguments: list[str], name:
     assert code == 2
     assert name in err
     assert re.search(r"[a-z]+ [a-z]+", err.replace(name, "")) is None  # no English words
+
+
+@pytest.mark.parametrize(
+    ("variable", "code", "line"),
+    [
+        ("CONVOY_LANG", "fr", "convoy: CONVOY_LANG=fr: expected one of en, zh; messages are in English\n"),
+        ("CONVOY_LANG", "en_GB.UTF-8", ""),
+        ("CONVOY_LANG", "zh-TW", ""),
+        ("LC_ALL", "fr_FR.UTF-8", ""),
+    ],
+)
+def test_only_an_unknown_language_in_convoy_lang_is_reported(
+    call: Call, monkeypatch: pytest.MonkeyPatch, variable: str, code: str, line: str
+) -> None:
+    monkeypatch.delenv("CONVOY_LANG")
+    monkeypatch.setenv(variable, code)
+    assert call("list", "recipes", "--json")[2] == line
+    assert call("list", "recipes", "--json", "--lang", "en")[2] == ""

@@ -660,3 +660,9 @@ def test_lines_on_a_terminal_fit_into_80_columns(
     lines = re.split("[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()))
     assert len(lines) > 40
     assert [line for line in lines if len(line) > 80] == []
+
+
+def test_help_on_a_terminal_of_one_column_is_printed(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1")
+    code, out, _err = call("list", "--help")
+    assert (code, max(map(len, out.splitlines()))) == (0, 20)

@@ -129,7 +129,7 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
         for name in kwargs.keys() - types.keys():
             raise TypeError(str(unknown(_("option"), name, options, f"{function.__name__}()")))
         for name, value in [*_positional_arguments(positional, args), *kwargs.items()]:
-            _check_type(name, value, types[name])
+            check_type(name, value, types[name])
         if Path(str(kwargs.get("out", ""))).suffix.lower() in FILES:
             raise ValueError(
                 _("--out {out}: expected a folder for runs and studies, got the name of a file", out=kwargs["out"])
@@ -178,7 +178,7 @@ def _positional_arguments(parameters: Sequence[inspect.Parameter], args: Sequenc
     return list(zip(names, args, strict=False))  # the call itself rejects too many arguments
 
 
-def _check_type(name: str, value: Any, *types: Any) -> None:
+def check_type(name: str, value: Any, *types: Any) -> None:
     """Raises ValueError if a value, or an item in it, has none of these types."""
     members = [member for type_ in types for member in (get_args(type_) if _is_union(type_) else [type_])]
     fitting = [member for member in members if _fits(value, member)]
@@ -202,10 +202,10 @@ def _check_type(name: str, value: Any, *types: Any) -> None:
         return
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _check_type(f"{name}[{key!r}]", item, *(get_args(member)[1] for member in fitting))
+            check_type(f"{name}[{key!r}]", item, *(get_args(member)[1] for member in fitting))
     else:
         for place, item in enumerate(value):
-            _check_type(f"{name}[{place}]", item, *(part for member in fitting for part in get_args(member)))
+            check_type(f"{name}[{place}]", item, *(part for member in fitting for part in get_args(member)))
 
 
 def _is_union(type_: Any) -> bool:
@@ -369,4 +369,5 @@ KEYS = {  # recipe keys, by the option that sets them
 
 def full_key(key: str) -> str:
     """Converts the name of a flag to its recipe key: "lr" to "optim.lr". Returns other keys unchanged."""
+    key = str(key)  # another type is reported as an unknown key
     return KEYS.get(key.replace("-", "_"), key)

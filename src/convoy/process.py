@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 AUTOGROUP = Path("/proc/self/autogroup")  # niceness of the session; only with Linux's autogroup scheduling
 
@@ -49,9 +50,9 @@ def apply_niceness_to_session() -> None:
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yields a function that returns whether SIGINT (Ctrl-C) or SIGTERM was received.
 
-    Before the first call of that function, there is nothing to save: a signal raises KeyboardInterrupt immediately,
-    even in a network whose `__init__` never returns. After it, the first signal is only recorded, and a second signal
-    raises KeyboardInterrupt.
+    Before the first call of that function, there is nothing to save: a signal has its effect outside of this context,
+    or raises KeyboardInterrupt, even in a network whose `__init__` never returns. After it, the first signal is only
+    recorded, and a second one has this effect.
     """
     received, listening = threading.Event(), threading.Event()
 
@@ -63,10 +64,13 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         yield interrupted
         return
 
-    def on_signal(number: int, frame: object) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         received.set()
         restore()
         if not listening.is_set():
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
             raise KeyboardInterrupt
 
     def restore() -> None:

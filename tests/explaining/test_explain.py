@@ -133,6 +133,7 @@ def test_invalid_input_is_one_error(run: Run, tmp_path: Path) -> None:
         "nowhere.png": {"image": [tmp_path / "nowhere.png"]},
         "samples = 0": {"samples": 0},
         "points = 5000: expected at most 2,000": {"points": 5000},
+        "steps = 1001: expected at most 1,000": {"steps": 1001},
     }
     for message, wrong in options.items():
         with pytest.raises(ValueError, match=message):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -80,6 +81,22 @@ def test_an_error_of_a_job_is_raised_and_no_process_or_file_is_left(started: lis
     jobs[place] = fails
     with pytest.raises(ValueError, match="cannot be drawn"):
         computed(jobs)
+    check_nothing_is_left(started, open_files)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["job", "wait"])
+def test_an_interruption_does_not_wait_for_the_fork(
+    started: list[int], place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    open_files, started_at = number_of_open_files(), time.monotonic()
+    if place:
+        monkeypatch.setattr(forks._Fork, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        computed([lambda: None if place else interrupted(), lambda: time.sleep(60)])
+    assert time.monotonic() - started_at < 30
     check_nothing_is_left(started, open_files)
 
 

@@ -7,8 +7,11 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import NoneType
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +33,7 @@ from convoy.evaluation.loaded import LoadedModel, normaliser_of
 from convoy.evaluation.predict import predict
 from convoy.evaluation.scores import probabilities
 from convoy.events import Ended
-from convoy.options import full_key
+from convoy.options import check_type, full_key
 from convoy.recipe import Recipe
 from convoy.recipe.sections import MAX_IMAGE_SIZE
 from convoy.run_contents import DIVERGED
@@ -224,6 +227,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def _options(self) -> dict[str, object]:
         """The options of `convoy.train`."""
+        check_type("out", self.out, str, PathLike, NoneType)
         if not isinstance(self.set, Mapping | None):
             raise ValueError(
                 _("set = {set!r}: expected recipe keys with values, as in {{'optim.lr': 0.01}}", set=self.set)
@@ -267,7 +271,8 @@ def _shape_of(features: int, image_shape: Sequence[int] | None) -> tuple[int, ..
     """Returns the shape of an image that is given as a row."""
     if image_shape is not None:
         shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
-        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != features:
+        is_valid = len(shape) in (2, 3) and all(isinstance(side, Integral) and side > 0 for side in shape)
+        if not is_valid or math.prod(shape) != features:
             expected = _("(H, W), (H, W, C) or (C, H, W) with {n:,} values in all", n=features)
             raise ValueError(
                 _("image_shape = {image_shape!r}: expected {expected}", image_shape=image_shape, expected=expected)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 EXAMPLE = "Example: "
+MIN_WIDTH = 20  # characters; to wrap a flag into one or two takes cyclopts minutes
 
 
 class HelpFormatter:
@@ -29,6 +30,7 @@ class HelpFormatter:
             titles = {"Commands": _("Commands"), "Arguments": _("Arguments"), "Parameters": _("Options")}
             title = titles.get(str(panel.title), panel.title)
             panel = panel.copy(title=title, entries=[_entry(entry) for entry in panel.entries])
+        console.width = max(console.width, MIN_WIDTH)
         DefaultFormatter()(console, options, panel)
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:

@@ -6,6 +6,7 @@ import atexit
 import codecs
 import gc
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
@@ -28,6 +29,7 @@ from convoy.cli import (  # noqa: F401 (registers their commands)
 )
 from convoy.cli.app import app
 from convoy.cli.problems import sentence
+from convoy.cli.signals import EXIT_CODE, stop_signals
 from convoy.text import gettext as _
 from convoy.text import languages, selected
 from convoy.text.lists import joined
@@ -49,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             code, tokens = split_language(sys.argv[1:] if arguments is None else arguments)
             stack.enter_context(selected(code))
-            _run(tokens)
+            warn_of_language()
+            with stop_signals():
+                _run(tokens)
         except CycloptsError as error:
             _fail(sentence(error))
         except BrokenPipeError:  # for example `| head`
@@ -63,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _fail(_("out of memory: try a smaller batch, network or image size"))
         except KeyboardInterrupt as stop:
             print(str(stop) or _("stopped"), file=sys.stderr)
-            sys.exit(130)
+            sys.exit(EXIT_CODE)
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -91,10 +95,28 @@ def split_language(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     _name, equals, code = tokens.pop(place).partition("=")
     if not equals:
         code = tokens.pop(place) if place < end - 1 else ""
-    known = [each.partition("_")[0] for each in languages()]
-    if code.replace("-", "_").partition("_")[0] not in known:
-        raise ValueError(_("--lang {code}: expected one of {known}", code=code, known=joined(known)))
+    if _base(code) not in _bases():
+        raise ValueError(_("--lang {code}: expected one of {known}", code=code, known=joined(_bases())))
     return code, tokens
+
+
+def warn_of_language() -> None:
+    """Prints a line if CONVOY_LANG, unlike a locale the user's choice for Convoy, is a language without messages."""
+    code = os.environ.get("CONVOY_LANG", "")
+    if code and _base(code) not in _bases():
+        message = _(
+            "CONVOY_LANG={code}: expected one of {known}; messages are in English", code=code, known=joined(_bases())
+        )
+        print(f"convoy: {message}", file=sys.stderr)
+
+
+def _base(code: str) -> str:
+    """Returns "zh" for "zh_CN.UTF-8" and "zh-TW"."""
+    return re.split("[-_.]", code, maxsplit=1)[0]
+
+
+def _bases() -> list[str]:
+    return list(map(_base, languages()))
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:

@@ -25,7 +25,9 @@ class ExplainOptions(TypedDict, total=False):
         ),
     ]
     points: Annotated[int, Flag("Number of images for the map and the layer statistics, at most 2,000.", 2000)]
-    steps: Annotated[int, Flag("Number of points that approximate the integral of integrated gradients.", 64)]
+    steps: Annotated[
+        int, Flag("Number of points that approximate the integral of integrated gradients, at most 1,000.", 64)
+    ]
     seed: Annotated[int, Flag("Seed for choosing images and for t-SNE.", 0)]
     save: Annotated[str | Path | None, Flag("Output folder for the page. Default: explain/ in the run folder.")]
     raw: Annotated[

@@ -29,6 +29,7 @@ from convoy.runs import Run
 from convoy.text import gettext as _
 
 MAX_POINTS = 2000
+MAX_STEPS = 1000  # the points of the integral are eigenvalues of a matrix of this size
 MAP_IMAGES = 3  # images whose feature maps are shown
 GRADIENT_IMAGES = 128
 
@@ -48,10 +49,9 @@ class Settings:
         for name in ("samples", "points", "steps"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(_("{name} = {value}: expected at least 1", name=name, value=value))
-        if self.points > MAX_POINTS:
-            raise ValueError(
-                _("points = {points}: expected at most {max_points:,}", points=self.points, max_points=MAX_POINTS)
-            )
+        for name, limit in {"points": MAX_POINTS, "steps": MAX_STEPS}.items():
+            if (value := getattr(self, name)) > limit:
+                raise ValueError(_("{name} = {value}: expected at most {limit:,}", name=name, value=value, limit=limit))
 
 
 class _Scored(NamedTuple):

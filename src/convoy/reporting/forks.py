@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import signal
 import sys
 import threading
 import warnings
@@ -31,8 +32,9 @@ def computed(jobs: Sequence[Callable[[], T]]) -> list[T]:
         return [job() for job in jobs]
     try:
         first = [job() for job in jobs[::2]]
-    finally:
         received = fork.wait()
+    finally:
+        fork.end()
     second = [job() for job in jobs[1::2]] if received is None else received
     return [(first if i % 2 == 0 else second)[i // 2] for i in range(len(jobs))]
 
@@ -65,11 +67,20 @@ class _Fork:
             finally:
                 os._exit(failed)  # without the exit handlers, open files and traceback of this process
         os.close(writer)
+        self._is_running = True
 
     def wait(self) -> list[Any] | None:
         """Returns the results, or None if the fork failed."""
-        with open(self._reader, "rb") as pipe:
+        with open(self._reader, "rb", closefd=False) as pipe:
             results = pipe.read()
         status = os.waitpid(self._pid, 0)[1]
-        gc.unfreeze()
+        self._is_running = False
         return pickle.loads(results) if status == 0 else None
+
+    def end(self) -> None:
+        """Kills the process if it is running, after an error or Ctrl-C in this process."""
+        if self._is_running:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        os.close(self._reader)
+        gc.unfreeze()
