@@ -2,6 +2,7 @@
 
     python -m benchmarks.suspect_labels make FOLDER mnist  # writes noisy labels, prints the commands of the trainings
     python -m benchmarks.suspect_labels make FOLDER cifar10=PATH
+    python -m benchmarks.suspect_labels make FOLDER cifar10=PATH --all  # all 50,000 images
     pip install --no-deps --target /tmp/cleanlab cleanlab==2.9.0 termcolor pandas
     PYTHONPATH=src:/tmp/cleanlab python -m benchmarks.suspect_labels score FOLDER
 
@@ -18,33 +19,39 @@ from typing import NamedTuple
 import numpy as np
 from benchmarks.measure import write_result
 
-IMAGES, SHARES = 6000, (0.2, 0.4)
-TRAINING = "--folds 5 --batch-size 64 --data.augment '[]' --data.split.validation 0"
+SHARES = (0.2, 0.4)
 
 
 class Sample(NamedTuple):
     seeds: tuple[int, ...]
     network: str
-    epochs: int
+    training: str
+    images: int = 6000
 
 
-SAMPLES = {"mnist": Sample((0, 1, 2, 3), "fast_mnist_cnn", 6), "cifar10": Sample((0, 1), "basic_cnn", 8)}
+PLAIN = "--folds 5 --batch-size 64 --data.augment '[]' --data.split.validation 0"
+AUGMENTED = """--folds 4 --batch-size 128 --data.augment '[{name = "crop", padding = 4}, {name = "flip"}]' --data.split.validation 0"""
+SAMPLES = {
+    "mnist": Sample((0, 1, 2, 3), "fast_mnist_cnn", f"--epochs 6 {PLAIN}"),
+    "cifar10": Sample((0, 1), "basic_cnn", f"--epochs 8 {PLAIN}"),
+    "cifar10all": Sample((0,), "basic_cnn", f"--epochs 10 {AUGMENTED}", 50_000),
+}
 
 
-def make(folder: Path, data: str) -> None:
+def make(folder: Path, data: str, every: bool) -> None:
     from convoy.data import load
 
     folder.mkdir(parents=True, exist_ok=True)
-    dataset, kind = load(data), data.partition("=")[0]
+    dataset, kind = load(data), data.partition("=")[0] + "all" * every
     sample = SAMPLES[kind]
     assert dataset.test is not None
     for seed in sample.seeds:
         for share in SHARES:
             draw = np.random.default_rng([seed, int(100 * share)])
-            index = np.sort(draw.choice(len(dataset.train), IMAGES, replace=False))
+            index = np.sort(draw.choice(len(dataset.train), sample.images, replace=False))
             true = dataset.train.labels[index]
-            wrong = draw.random(IMAGES) < share
-            given = np.where(wrong, (true + draw.integers(1, 10, IMAGES)) % 10, true)
+            wrong = draw.random(sample.images) < share
+            given = np.where(wrong, (true + draw.integers(1, 10, sample.images)) % 10, true)
             name = f"{kind}-{int(100 * share)}-{seed}"
             np.savez(
                 folder / f"noisy-{name}.npz",
@@ -55,8 +62,8 @@ def make(folder: Path, data: str) -> None:
             )
             np.save(folder / f"true-{name}.npy", true)
             print(
-                f"convoy crossval {sample.network} --data {folder}/noisy-{name}.npz --epochs {sample.epochs} "
-                f"{TRAINING} --out {folder}/out-{name}"
+                f"convoy crossval {sample.network} --data {folder}/noisy-{name}.npz {sample.training} "
+                f"--out {folder}/out-{name}"
             )
 
 
@@ -109,7 +116,8 @@ def score(folder: Path) -> None:
             numbers[f"{name} {method}"] = {"f1": f1(flagged, wrong), "precision": precision, "recall": recall, **spans}
     lines += [
         "",
-        "Trained with the commands that `suspect_labels.py make` prints: " + TRAINING,
+        "Trained with the commands that `suspect_labels make` prints:",
+        *(f"{kind}: {sample.network} {sample.training}" for kind, sample in SAMPLES.items()),
         f"cleanlab {version('cleanlab')}",
     ]
     write_result(lines, numbers)
@@ -120,8 +128,9 @@ if __name__ == "__main__":
     parser.add_argument("action", choices=["make", "score"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("data", nargs="?", default="mnist", help="mnist or cifar10=PATH")
+    parser.add_argument("--all", action="store_true", help="all training images instead of 6,000")
     arguments = parser.parse_args()
     if arguments.action == "make":
-        make(arguments.folder, arguments.data)
+        make(arguments.folder, arguments.data, arguments.all)
     else:
         score(arguments.folder)

@@ -73,6 +73,7 @@ def test_another_model_removes_the_options_of_the_old_one(tmp_path: Path) -> Non
         (("protocol.faults", ["selection_on_tests"]), r"did you mean 'selection_on_test'"),
         (("data.normalise", [0.5, 0.0]), r"data.normalise.*: the standard deviation must be greater than 0"),
         (("data.augment", [{"degrees": 3}]), r"data.augment = "),
+        (("data.augment", ["crop"]), "expected a list of tables"),
         (("data.split.validation", 1.0), r"data.split.validation = 1.0: .* less than 1"),
         (("seed", -1), r"seed = -1"),
         (("optim.lr", True), r"optim.lr = True: expected a number"),

@@ -112,9 +112,9 @@ class Data(Section):
     @field_validator("augment", mode="before")
     @classmethod
     def _check_augmentations(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple) or not all(isinstance(entry, dict) for entry in value):
             raise ValueError(_('expected a list of tables, such as [{{name = "flip"}}]'))
-        if any(isinstance(entry, dict) and "name" not in entry for entry in value):
+        if any("name" not in entry for entry in value):
             raise ValueError(_("each augmentation needs a name"))
         return value
 
