@@ -30,7 +30,8 @@ class Sample(NamedTuple):
 
 
 PLAIN = "--folds 5 --batch-size 64 --data.augment '[]' --data.split.validation 0"
-AUGMENTED = """--folds 4 --batch-size 128 --data.augment '[{name = "crop", padding = 4}, {name = "flip"}]' --data.split.validation 0"""
+CROP_AND_FLIP = '[{name = "crop", padding = 4}, {name = "flip"}]'
+AUGMENTED = f"--folds 4 --batch-size 128 --data.augment '{CROP_AND_FLIP}' --data.split.validation 0"
 SAMPLES = {
     "mnist": Sample((0, 1, 2, 3), "fast_mnist_cnn", f"--epochs 6 {PLAIN}"),
     "cifar10": Sample((0, 1), "basic_cnn", f"--epochs 8 {PLAIN}"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, astuple, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,8 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 T = TypeVar("T")
+Machine = tuple[str, ...]
+MACHINE = ("cpu", "cpu_flags", "device", "threads", "ranks", "torch")  # keys of environment.json that affect times
 
 
 class RunState(StrEnum):
@@ -273,6 +276,18 @@ class Environment:
             object.__setattr__(self, "weights", PretrainedWeights(**self.weights))
         changes = [Change(**change) if isinstance(change, dict) else change for change in self.resumed_with]
         object.__setattr__(self, "resumed_with", changes)
+
+    @property
+    def machine(self) -> Machine:
+        """What times depend on: only times of equal machines are compared."""
+        moved = (f"{change.key}: {change.before}" for change in self.resumed_with if change.key in MACHINE)
+        return (*(str(getattr(self, key)) for key in MACHINE), *moved)
+
+
+def usual_machine(environments: Iterable[Environment]) -> Machine | None:
+    """Returns the most frequent machine, the first of equally frequent ones, or None without environments."""
+    counts = Counter(environment.machine for environment in environments)
+    return max(counts, key=lambda machine: counts[machine], default=None)
 
 
 @dataclass(frozen=True)

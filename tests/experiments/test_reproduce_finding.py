@@ -64,7 +64,7 @@ def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path:
         reported_as={"test_accuracy": "best_test_accuracy"},
     )  # fmt: skip
 
-    result = model_result(model, {"as_published": {42: run}})
+    result = model_result(model, {"as_published": {42: run}}, None)
 
     assert result.as_published.values["test_accuracy"] == wilson(9_800, 10_000)
 
@@ -72,7 +72,7 @@ def test_the_best_of_all_epochs_of_one_run_has_an_interval_over_images(tmp_path:
 def test_equal_accuracies_over_seeds_have_an_interval(tmp_path: Path) -> None:
     same = Setting(epochs=2, spread=0.0)
     found = {seed: fake_run(tmp_path, "lenet", FakeModel(1.0), seed=seed, setting=same) for seed in SEEDS}
-    result = model_result(Model(label="net", corrected="lenet"), {"corrected": found})
+    result = model_result(Model(label="net", corrected="lenet"), {"corrected": found}, None)
     accuracy = result.corrected.values["test_accuracy"]
     assert isinstance(accuracy, Estimate)
     assert accuracy.sd == 0
@@ -83,7 +83,7 @@ def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
     published, corrected = runs(tmp_path / "a"), runs(tmp_path / "b")
     for run in corrected:
         write_json(run.path / "environment.json", {**asdict(run.environment), "cpu": "Another CPU"})
-    model = Model(label="net", corrected="lenet")
+    model = Model(label="net", corrected="lenet", published={"train_seconds": 100.0})
 
     result = model_result(
         model,
@@ -91,8 +91,11 @@ def test_seconds_of_two_machines_have_no_difference(tmp_path: Path) -> None:
             "as_published": dict(zip(SEEDS, published, strict=True)),
             "corrected": dict(zip(SEEDS, corrected, strict=True)),
         },
+        published[0].environment.machine,
     )
 
+    assert "train_seconds" in result.as_published.values
+    assert "train_seconds" not in result.corrected.values
     assert "train_seconds" not in result.difference
     assert "test_accuracy" in result.difference
 

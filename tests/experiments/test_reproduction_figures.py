@@ -86,6 +86,13 @@ def test_differences_have_a_sign_unless_they_round_to_zero(name, value, text):
     assert measure_text(name).parts(value, signed=True) == (text, "")
 
 
+def test_times_of_several_machines_are_not_compared_with_published_ones():
+    seconds = measure_text("train_seconds")
+    agreement = agreement_of(seconds, 100.0, None, None)
+    assert "another machine" in against_published(seconds, 100.0, None, agreement, trained=True).text
+    assert "another machine" not in against_published(seconds, 100.0, None, agreement).text
+
+
 def words_of(metric, published, value, withheld=None):
     return against_published(metric, published, value, agreement_of(metric, published, value, withheld)).text
 

@@ -130,35 +130,36 @@ def epochs(*ends):
 
 def test_smoothed_losses_are_means_over_ten_steps_with_the_range_over_seeds():
     seeds = [({"loss": np.full(100, value, np.float32)}, epochs((50, 2.0), (100, 6.0))) for value in (1.0, 3.0)]
-    line = loss_numbers({"net": seeds}).lines[0]
+    line = loss_numbers({"net": seeds}, {"net": True}).lines[0]
     assert (line.step[0], line.step[-1]) == (10, 100)
     assert (line.mean[0], line.low[0], line.high[0]) == pytest.approx((2.0, 1.0, 3.0))
     assert line.seconds[[0, -1]] == pytest.approx([0.4, 6.0])
+    assert loss_numbers({"net": seeds}, {"net": False}).lines[0].seconds is None
 
 
 def test_smoothed_losses_omit_skipped_steps():
     loss = np.ones(100, np.float32)
     loss[[3, 50]] = np.nan, np.inf
-    assert loss_numbers({"net": [({"loss": loss}, [])]}).lines[0].mean == pytest.approx(1.0)
+    assert loss_numbers({"net": [({"loss": loss}, [])]}, {}).lines[0].mean == pytest.approx(1.0)
 
 
 def test_smoothed_losses_of_unequal_length_are_truncated_to_the_shortest():
     runs = [({"loss": np.ones(count, np.float32)}, []) for count in (40, 100)]
-    numbers = loss_numbers({"net": runs})
+    numbers = loss_numbers({"net": runs}, {})
     assert numbers.lines[0].step[-1] == 40
     assert numbers.truncated
 
 
 def test_archived_steps_keep_their_numbers_and_are_mentioned_in_the_caption():
     steps = {"loss": np.ones(50, np.float32), "step": np.arange(0, 200, 4)}
-    numbers = loss_numbers({"net": [(steps, [])]})
+    numbers = loss_numbers({"net": [(steps, [])]}, {})
     assert (numbers.lines[0].step[0], numbers.lines[0].step[-1]) == (37, 197)
     assert "up to 40 steps" in losses_caption(numbers, "step")
 
 
 @pytest.mark.parametrize("loss", [[], [1.0] * 10])
 def test_fewer_steps_than_a_window_have_no_figure(loss):
-    assert loss_numbers({"net": [({"loss": np.array(loss, np.float32)}, [])]}) is None
+    assert loss_numbers({"net": [({"loss": np.array(loss, np.float32)}, [])]}, {}) is None
 
 
 CONFUSION = Score(accuracy=22 / 30, correct=22, n=30, confusion=[[8, 2, 0], [0, 10, 0], [5, 1, 4]])

@@ -178,6 +178,16 @@ def test_macs_reported_as_flops_are_marked(tmp_path):
     assert "MACs" in [column.title for column in cost_table(groups["lenet"][0]).columns]
 
 
+def test_a_table_of_costs_has_times_of_one_machine_and_names_it(tmp_path):
+    study = fake_study(tmp_path, TWO, seeds=(1, 2))
+    moved = study.members[0].run
+    write_json(moved.path / "environment.json", {**asdict(moved.environment), "cpu": "Another CPU"})
+    groups = {label: [read_run(m.run) for m in study.members if m.label == label] for label in TWO}
+    for table in (models_table(kinds.finding_of(study), groups), costs_table(groups)):
+        assert "(3 of 4)" in table.note
+        assert "Another CPU" not in table.note
+
+
 def test_latency_has_quartiles_except_for_an_older_run(tmp_path):
     study = fake_study(tmp_path, TWO, seeds=(1,))
     run = study.members[0].run

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -308,3 +309,16 @@ def test_rows_have_the_cost_and_the_folder_of_each_run(tmp_path):
     assert row.runs == tuple(member.run.name for member in given[:3])
     assert row.cost.parameters == FakeModel().parameters
     assert row.cost.train_seconds.n == 3
+
+
+def test_times_are_those_of_the_machine_with_most_runs(tmp_path):
+    given = members(tmp_path, CLEAR)
+    first, second = given[:3], given[3:]
+    for member in (first[0], *second):
+        environment = replace(member.run.environment, cpu_flags=("avx2",))
+        write_json(member.run.path / "environment.json", asdict(environment))
+
+    of_first, of_second = (row.cost for row in conclude([Member(m.label, m.seed, Run(m.run.path)) for m in given]).rows)
+
+    assert (of_first.train_seconds.n, of_second.train_seconds.n) == (1, len(second))
+    assert of_first.peak_memory_bytes == max(member.run.cost.peak_memory_bytes for member in first)

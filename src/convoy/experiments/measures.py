@@ -27,7 +27,6 @@ Kind = Literal["fraction", "points", "count", "seconds", "epochs", "number", "ra
 Settings = Mapping[str, int | float | list[str]]
 NONE: Settings = {}
 RunsByValue = Sequence[tuple[float, Run]]  # runs that differ in one value
-MACHINE = ("cpu", "device", "threads", "ranks", "torch")  # keys of environment.json that affect times
 HELD_OUT = ("test", "fold", "validation")  # accuracy on new images is measured on the first of these that was scored
 ABOVE_CHANCE = 0.1  # minimum of (accuracy - chance) / (1 - chance) for a network that learned
 
@@ -74,8 +73,8 @@ def over_runs(measure: Measure, values: Sequence[float], run: Run) -> Estimate:
 
 
 def comparable(runs: Iterable[Run]) -> bool:
-    """Whether all runs have the same processor, device, thread count and torch."""
-    return len({tuple(getattr(run.environment, key) for key in MACHINE) for run in runs}) < 2
+    """Whether all runs were timed on the same machine."""
+    return len({run.environment.machine for run in runs}) < 2
 
 
 def check_settings(name: str, settings: Settings) -> None:

@@ -216,8 +216,13 @@ class LossNumbers(NamedTuple):
     truncated: bool  # whether runs of one model have different lengths and are drawn up to the shortest
 
 
-def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Metrics]]]) -> LossNumbers | None:
-    """`runs` maps labels to the steps and metrics of their runs. Returns None if no label has enough steps."""
+def loss_numbers(
+    runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Metrics]]], timed: Mapping[str, bool]
+) -> LossNumbers | None:
+    """`runs` maps labels to the steps and metrics of their runs. Returns None if no label has enough steps.
+
+    `timed`: the labels whose times are comparable with those of other labels.
+    """
     lines, windows, seeds, truncated = [], [], [], False
     for label, group in runs.items():
         smoothed = [(smooth, metrics) for steps, metrics in group if (smooth := _smoothed(steps)) is not None]
@@ -228,7 +233,7 @@ def loss_numbers(runs: Mapping[str, Sequence[tuple[Mapping[str, np.ndarray], Met
         step = np.unique(np.linspace(first, last, POINTS).round())
         table = np.array([np.interp(step, at, loss) for (at, loss, _), _ in smoothed])  # (seeds, N)
         clocks = [clock for _, metrics in smoothed if (clock := _seconds(step, metrics)) is not None]
-        seconds = np.mean(clocks, axis=0) if len(clocks) == len(smoothed) else None
+        seconds = np.mean(clocks, axis=0) if timed.get(label) and len(clocks) == len(smoothed) else None
         lines.append(LossLine(label, step, seconds, table.mean(0), table.min(0), table.max(0)))
         windows += [window for (_, _, window), _ in smoothed]
         seeds.append(len(smoothed))

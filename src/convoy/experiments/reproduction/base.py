@@ -21,6 +21,7 @@ from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.reproduction.finding import ModelMeasurements, ModelResult, Options
 from convoy.experiments.reproduction.finding import Reproduction as Finding
 from convoy.experiments.reproduction.scope import Scope
+from convoy.run_contents import usual_machine
 from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings
 from convoy.studies.session import Entry, RetrainOnce, Session, Stage
@@ -134,7 +135,8 @@ class Reproduction(ABC):
         sides = {model.label: {side: dict[int, Run]() for side in SIDES} for model in self.experiment.model}
         for (label, side, seed), run in sorted(runs.items(), key=itemgetter(0)):
             sides[label][side][seed] = run
-        results = [finding.model_result(model, sides[model.label]) for model in self.experiment.model]
+        machine = usual_machine(run.environment for run in runs.values())
+        results = [finding.model_result(model, sides[model.label], machine) for model in self.experiment.model]
         return tuple(map(self._with_counts, results))
 
     def _curve_tests(self, runs: Mapping[tuple[str, Side, int], Run]) -> tuple[CurveTest, ...]:

@@ -23,6 +23,7 @@ from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim, Value
 from convoy.notebook import html_of
 from convoy.recipe.faults import fault_title
+from convoy.run_contents import Machine
 from convoy.runs import Member, Run
 from convoy.stats import (
     Estimate,
@@ -203,13 +204,13 @@ class Reproduction:
         return max(changed, key=lambda fault: fault.size, default=None)
 
 
-def measured(runs: Sequence[Run], name: str) -> Value | None:
+def measured(runs: Sequence[Run], name: str, machine: Machine | None) -> Value | None:
     """Returns an estimate over the runs, or a number if the measure is exact.
 
-    Returns None if a run has no value, and for times measured on several machines.
+    Returns None if a run has no value, and for times that were not all measured on `machine`.
     """
     values, measure = values_of(runs, name), MEASURES[name]
-    if values is None or not _may_compare(name, runs):
+    if values is None or (measure.of_machine and any(run.environment.machine != machine for run in runs)):
         return None
     if measure.exact:
         return values[0]
@@ -222,8 +223,8 @@ def values_of(runs: Sequence[Run], measure: str) -> list[float] | None:
     return values if values and len(values) == len(runs) else None
 
 
-def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelResult:
-    """`runs` by side, then by seed."""
+def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]], machine: Machine | None) -> ModelResult:
+    """`runs` by side, then by seed. `machine`: the one whose times are reported."""
     published, corrected = (runs.get(side, {}) for side in SIDES)
     measures = dict.fromkeys([*(name for name in model.published if name in MEASURES), *ALWAYS])
     seeds = sorted(published.keys() & corrected.keys())
@@ -233,7 +234,7 @@ def model_result(model: Model, runs: Mapping[Side, Mapping[int, Run]]) -> ModelR
     for name in measures:
         own = model.reported_as.get(name, name)
         for values, runs_of_side, measure in zip(sides, (published, corrected), (own, name), strict=True):
-            if (value := measured([*runs_of_side.values()], measure)) is not None:
+            if (value := measured([*runs_of_side.values()], measure, machine)) is not None:
                 values[name] = value
         a, b = values_of(first, own), values_of(second, name)
         if a and b and not MEASURES[name].exact and _may_compare(name, [*first, *second]):

@@ -28,6 +28,8 @@ from convoy.reporting.content import Block, Chart, Gallery, Page, Panel, Prose, 
 from convoy.reporting.figures_curves import Metrics
 from convoy.reporting.palette import Look
 from convoy.reporting.reading import PARTS, Groups, RunView, all_views, chance_levels, distinct
+from convoy.reporting.words import machine_name
+from convoy.run_contents import usual_machine
 from convoy.runs import Run, Study
 from convoy.text import gettext as _
 from convoy.text import translated
@@ -77,7 +79,7 @@ def page(study: Study, finding: Reproduction, folder: Path) -> Page:
     """Raises ValueError if the finding names a run that is not in the study."""
     results = read_results(study, finding)
     groups = results.groups
-    machines = tables_.Machines(translated(finding.hardware), _machine(groups))
+    machines = tables_.Machines(translated(finding.hardware), _timed_on(groups))
     return Page(
         kicker=sections.kicker(_("Reproduction"), finding.experiment, all_views(groups)),
         title=translated(finding.title),
@@ -131,13 +133,11 @@ def _shown_models(finding: Reproduction) -> tuple[ModelResult, ...]:
     )
 
 
-def _machine(groups: Groups) -> str:
+def _timed_on(groups: Groups) -> str:
     used = [view.environment for view in all_views(groups)]
-    machines = distinct(
-        _("{machine}, threads: {n}", machine=each.cpu if each.device == "cpu" else each.device, n=each.threads)
-        for each in used
-    )
-    return "; ".join(machines) or _("no machine, because no run was trained")
+    machine = usual_machine(used)
+    names = [machine_name(environment) for environment in used if environment.machine == machine]
+    return names[0] if names else _("no machine, because no run was trained")
 
 
 def _archived(groups: Groups) -> list[str]:
@@ -149,7 +149,7 @@ def _archived(groups: Groups) -> list[str]:
         "Archived runs: {n} of {total}, trained on {machines} ({dates}); other programs may have run at the same time",
         n=len(views),
         total=len(all_views(groups)),
-        machines=_machine({"": views}),
+        machines="; ".join(distinct(machine_name(view.environment) for view in views)),
         dates="\u2013".join(dict.fromkeys((dates[0], dates[-1]))),
     )
     return [text]
@@ -232,7 +232,7 @@ def _losses(results: Results) -> Chart | None:
     panels, labels, captions = [], [], {}
     for protocol, by_label in results.by_protocol.items():
         runs = {label: [(view.run.steps, view.metrics) for view in group] for label, group in by_label.items()}
-        numbers = curves_.loss_numbers(runs)
+        numbers = curves_.loss_numbers(runs, {})
         if numbers is not None:
             draw = partial(curves_.draw_losses, numbers=numbers, axis="step", look=results.look)
             panels.append(Panel(protocol_name(protocol).capitalize(), draw))

@@ -18,10 +18,10 @@ from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import cost_parts
 from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import flops_note
-from convoy.run_contents import EpochMetrics, part_name
+from convoy.run_contents import EpochMetrics, part_name, usual_machine
 from convoy.stats import Estimate, mean_of, t_interval
-from convoy.studies.compare.finding import Cost, cost_of
-from convoy.studies.compare.tables import cost_fields
+from convoy.studies.compare.finding import Cost, cost_of, recorded
+from convoy.studies.compare.tables import cost_fields, times_note
 from convoy.text import gettext as _
 from convoy.text import translated
 from convoy.text.lists import joined, listed
@@ -77,7 +77,9 @@ def _result_table(
         *([] if metric.measure.exact else [Field[ModelRow]("n", lambda row: _seeds(row.model), _("seeds"))]),
         TextField(
             _("Published compared with measured"),
-            lambda row: against_published(metric, row.published, row.values[0], row.agreement),
+            lambda row: against_published(
+                metric, row.published, row.values[0], row.agreement, trained=bool(row.model.as_published.runs)
+            ),
         ),
     ]
     rows = []
@@ -99,13 +101,17 @@ def agreement_of(
     return compare_published(published, value, withheld)
 
 
-def against_published(metric: MeasureText, published: float | None, value: Value | None, agreement: Agreement) -> Cell:
+def against_published(
+    metric: MeasureText, published: float | None, value: Value | None, agreement: Agreement, *, trained: bool = False
+) -> Cell:
     """Compares a published value with the value measured under the published protocol. Bold if they differ.
 
-    A single run is never bold, because the difference may be due to the seed.
+    A single run is never bold, because the difference may be due to the seed. `trained`: whether there are such runs.
     """
     if published is None:
         return Cell(_("not published"))
+    if value is None and trained and metric.measure.of_machine:
+        return Cell(_("measured on another machine, or on several"))
     if value is None:
         return Cell(_("not measured as published"))
     more = published - mean_of(value)
@@ -307,17 +313,22 @@ class Costs(NamedTuple):
     label: str
     views: list[RunView]  # with a measured cost
     cost: Cost
-
-    @property
-    def total_seconds(self) -> Estimate | None:
-        seconds = [value for view in self.views if (value := view.cost.total_seconds) is not None]
-        return t_interval(seconds) if seconds else None
+    total_seconds: Estimate | None
 
 
 def costs_table(groups: Groups) -> Table | None:
     """Table of mean costs, one row per model and protocol; None if no cost was measured."""
     measured = {label: [r for r in group if r.cost.parameters is not None] for label, group in groups.items()}
-    rows = [Costs(label, group, cost_of([r.cost for r in group])) for label, group in measured.items() if group]
+    machine = usual_machine(view.environment for view in all_views(measured))
+
+    def costs(label: str, views: list[RunView]) -> Costs:
+        timed = [view.cost for view in views if view.environment.machine == machine]
+        totals = recorded(timed, "total_seconds")
+        return Costs(
+            label, views, cost_of([view.run for view in views], machine), t_interval(totals) if totals else None
+        )
+
+    rows = [costs(label, views) for label, views in measured.items() if views]
     if not rows:
         return None
     fields: list[Field[Costs]] = cost_fields(lambda row: row.cost, lambda row: row.views[0])
@@ -327,4 +338,5 @@ def costs_table(groups: Groups) -> Table | None:
         "Means over seeds with 95 % intervals (Student's t); memory: maximum. Inference: median and quartiles of one "
         "image on one thread. Total: with the passes over validation and test images."
     )
-    return table_of(fields, rows, f"{note} {flops_note(all_views(groups))}", _("Cost"))
+    notes = [note, *times_note(all_views(measured)), flops_note(all_views(groups))]
+    return table_of(fields, rows, " ".join(notes), _("Cost"))

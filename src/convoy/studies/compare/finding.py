@@ -18,7 +18,8 @@ from typing import Any, Literal
 from convoy import run_contents
 from convoy.chance import AtChance, at_chance
 from convoy.notebook import html_of
-from convoy.runs import Member, Study
+from convoy.run_contents import Machine, usual_machine
+from convoy.runs import Member, Run, Study
 from convoy.stats import Estimate, paired_t, t_interval, wilson
 from convoy.studies.compare import ablation
 from convoy.studies.compare.ablation import Ablation, Design
@@ -32,7 +33,7 @@ Groups = Mapping[str, Sequence[Member]]
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a model, averaged over its runs; None if no run recorded it."""
+    """Cost of a model, averaged over its runs, times over those on one machine; None if no run recorded it."""
 
     train_seconds: Estimate | None
     images_per_second: Estimate | None
@@ -138,9 +139,10 @@ def conclude(members: Sequence[Member], design: Design | None = None) -> Compare
         groups[member.label].append(member)
     tests, untested = compare_images(groups, part)
     results = [(member, at_chance(member.run.scores[part])) for member in scored]
+    machine = usual_machine(member.run.environment for member in scored)
     return CompareFinding(
         part=part,
-        rows=tuple(_row(label, group, part) for label, group in groups.items()),
+        rows=tuple(_row(label, group, part, machine) for label, group in groups.items()),
         pairs=_pairs(groups, part),
         mcnemar=tests,
         untested=untested,
@@ -181,13 +183,13 @@ def _part(members: Sequence[Member]) -> Part:
     return max(parts, key=lambda part: counts[part])
 
 
-def _row(label: str, group: Sequence[Member], part: Part) -> ModelSummary:
+def _row(label: str, group: Sequence[Member], part: Part, machine: Machine | None) -> ModelSummary:
     return ModelSummary(
         label=label,
         seeds=tuple(member.seed for member in group),
         runs=tuple(member.run.name for member in group),
         accuracy=accuracy_of([member.run.scores[part] for member in group]),
-        cost=cost_of([member.run.cost for member in group]),
+        cost=cost_of([member.run for member in group], machine),
         diverged=tuple(member.seed for member in group if member.run.status.diverged),
     )
 
@@ -199,24 +201,30 @@ def accuracy_of(scores: Sequence[run_contents.Score]) -> Estimate:
     return t_interval([score.accuracy for score in scores], step=1 / scores[0].n)
 
 
-def cost_of(costs: Sequence[run_contents.Cost]) -> Cost:
-    def values(name: str) -> list[Any]:
-        return [value for cost in costs if (value := getattr(cost, name)) is not None]
+def cost_of(runs: Sequence[Run], machine: Machine | None) -> Cost:
+    """Averages times over the runs on `machine`."""
+    costs = [run.cost for run in runs]
+    timed = [run.cost for run in runs if run.environment.machine == machine]
 
     def mean(name: str) -> Estimate | None:
-        return t_interval(values(name)) if values(name) else None
+        values = recorded(timed, name)
+        return t_interval(values) if values else None
 
-    quartiles = values("ms_per_image_quartiles")
+    quartiles = recorded(timed, "ms_per_image_quartiles")
     lower, upper = map(fmean, zip(*quartiles, strict=True)) if quartiles else (0.0, 0.0)
     return Cost(
         train_seconds=mean("train_seconds"),
         images_per_second=mean("images_per_second"),
         ms_per_image=mean("ms_per_image"),
-        ms_per_image_quartiles=(lower, upper) if len(quartiles) == len(costs) else None,
+        ms_per_image_quartiles=(lower, upper) if quartiles and len(quartiles) == len(timed) else None,
         parameters=costs[0].parameters,
         flops_per_image=costs[0].flops_per_image,
-        peak_memory_bytes=max(values("peak_memory_bytes"), default=None),
+        peak_memory_bytes=max(recorded(costs, "peak_memory_bytes"), default=None),
     )
+
+
+def recorded(costs: Sequence[run_contents.Cost], name: str) -> list[Any]:
+    return [value for cost in costs if (value := getattr(cost, name)) is not None]
 
 
 def _pairs(groups: Groups, part: Part) -> tuple[Pair, ...]:

@@ -15,6 +15,7 @@ from convoy.reporting.content import Block, Chart, Page, Panel, Section
 from convoy.reporting.palette import MODELS, Look
 from convoy.reporting.reading import Groups, all_views, read_study, with_score
 from convoy.reporting.words import accuracy_title
+from convoy.run_contents import usual_machine
 from convoy.runs import Study
 from convoy.studies.compare import tables, words
 from convoy.studies.compare.ablation import Ablation
@@ -132,7 +133,10 @@ def _selected_accuracy(groups: Groups, look: Look) -> Chart | None:
 
 
 def _losses(groups: Groups, look: Look) -> list[Chart]:
-    numbers = curves_.loss_numbers({label: [(r.run.steps, r.metrics) for r in g] for label, g in groups.items()})
+    runs = {label: [(view.run.steps, view.metrics) for view in group] for label, group in groups.items()}
+    machine = usual_machine(view.environment for view in all_views(groups))
+    timed = {label: all(view.environment.machine == machine for view in group) for label, group in groups.items()}
+    numbers = curves_.loss_numbers(runs, timed)
     if numbers is None:
         return []
     axes: list[tuple[str, str, curves_.Axis]] = [("train_loss_smoothed", _("Training loss by step"), "step")]

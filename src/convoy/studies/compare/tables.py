@@ -9,7 +9,8 @@ from convoy.reporting.content import Cell, Field, Table, TextField, table_of
 from convoy.reporting.quantities import MIB, cost_parts, quartile_range
 from convoy.reporting.reading import Groups, RunView, all_views
 from convoy.reporting.tables import MANY_ROWS, flops_cell, flops_note
-from convoy.reporting.words import accuracy_title
+from convoy.reporting.words import accuracy_title, machine_name
+from convoy.run_contents import usual_machine
 from convoy.studies.compare.ablation import Ablation, Average, Effect, Interaction
 from convoy.studies.compare.finding import CompareFinding, Cost, ModelSummary
 from convoy.studies.compare.images import ImagePair
@@ -76,7 +77,23 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
         notes.append(_("Inference: median and quartiles over passes of one image on one thread, averaged over seeds."))
     if len(all_views(groups)) > 1:
         notes.append(_("Runs trained in parallel had one thread each."))
-    return [*notes, flops_note(all_views(groups))]
+    return [*notes, *times_note(all_views(groups)), flops_note(all_views(groups))]
+
+
+def times_note(views: Sequence[RunView]) -> list[str]:
+    """Names the machine whose times are shown if the runs were trained on several."""
+    machine = usual_machine(view.environment for view in views)
+    timed = [view.environment for view in views if view.environment.machine == machine]
+    if len(timed) == len(views):
+        return []
+    text = _(
+        "Times are those of runs on {machine} ({n} of {total}); times of other machines, thread counts or versions of "
+        "PyTorch are not comparable.",
+        n=len(timed),
+        total=len(views),
+        machine=machine_name(timed[0]),
+    )
+    return [text]
 
 
 def pairs(finding: CompareFinding) -> Table:
