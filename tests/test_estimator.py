@@ -80,6 +80,17 @@ def test_labels_of_any_type_are_predicted_unchanged(kind: type) -> None:
     assert set(predicted) <= set(names)
 
 
+@pytest.mark.parametrize("options", [{"requires_grad": True}, {"dtype": torch.bfloat16}], ids=str)
+def test_tensors_that_numpy_cannot_read_are_images(options: dict[str, Any]) -> None:
+    images, labels = striped(30)
+    tensor = torch.tensor(images.astype(np.float32), **options)
+    expected = tensor.detach().float().numpy()
+
+    output = small(epochs=1).fit(tensor, labels).predict_proba(tensor)
+
+    assert (output == small(epochs=1).fit(expected, labels).predict_proba(expected)).all()
+
+
 def test_all_forms_of_grey_images_give_the_same_network() -> None:
     images, labels = striped(30)
     forms = [images, images[..., None], images[:, None], images.reshape(30, -1)]
