@@ -128,14 +128,18 @@ def limit_part(indices: np.ndarray, labels: np.ndarray, limit: int, seed: int, p
 def stratified_sample(indices: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Draws `count` of the indices, sorted. Each class has its share of images, rounded up or down."""
     order = np.random.RandomState(seed).permutation(indices)  # RandomState's stream never changes
-    classes, class_of, class_counts = np.unique(labels[order], return_inverse=True, return_counts=True)
+    drawn = labels[order]
+    if not len(drawn) or drawn.max() < 1 << 16:
+        drawn = drawn.astype(np.uint16)  # sorted ten times faster
+    class_counts = np.bincount(drawn)
+    class_counts = class_counts[class_counts > 0]
     shares = count * class_counts / max(1, len(indices))
     quotas = np.floor(shares).astype(np.int64)
     by_remainder = np.argsort(-(shares - quotas), kind="stable")
     quotas[by_remainder[: count - quotas.sum()]] += 1
-    by_class = np.argsort(class_of, kind="stable")
+    by_class = np.argsort(drawn, kind="stable")
     starts = np.cumsum(class_counts) - class_counts
-    chosen = [by_class[starts[k] : starts[k] + quotas[k]] for k in range(len(classes))]
+    chosen = [by_class[start : start + quota] for start, quota in zip(starts, quotas, strict=True)]
     return np.sort(order[np.concatenate(chosen)]) if chosen else indices[:0]
 
 
