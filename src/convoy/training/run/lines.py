@@ -136,8 +136,9 @@ def not_finite(part: str, count: int, images: int) -> str:
 
 def chance_levels(run: Run) -> list[str]:
     """Returns sentences about a run at chance level on the part scored last; none if it has learned."""
-    part = next((part for part in ("test", "fold", "validation") if part in run.scores), None)
-    return [] if part is None else chance.sentences([(run.label, run.recipe.seed, run.scores[part])], part)
+    scores = run.scores
+    part = next((part for part in ("test", "fold", "validation") if part in scores), None)
+    return [] if part is None else chance.sentences([(run.label, run.recipe.seed, scores[part])], part)
 
 
 def already_trained(run: Run, scores: Mapping[str, Score]) -> str:

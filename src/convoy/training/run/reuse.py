@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from convoy.events import Ended, Event, Note
-from convoy.files import write_json
+from convoy.files import reading_once, write_json
 from convoy.recipe import few_images
 from convoy.recipe.faults import Fault
 from convoy.record import contradictions, own_openings
@@ -40,20 +40,13 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
     Raises ValueError if its files have changed or contradict each other.
     """
     run.record_files()
-    run.check_files()
-    for contradiction in contradictions(run):
-        raise ValueError(
-            _(
-                "{contradiction}; delete {path}, or use --fresh, to train the run again",
-                contradiction=contradiction,
-                path=run.path,
-            )
-        )
+    _check(run)
     finish.delete_checkpoints(run)  # left by a process that was killed after the run had finished
+    scores = run.scores
     if not run.is_archived and plan.prepared.test is not None:
-        own = own_openings(run.scores, run.metrics, run.data)
+        own = own_openings(scores, run.metrics, run.data)
         count_openings(run, workspace, plan.prepared.test.content_hash, own)
-    if test and plan.prepared.test is not None and "test" not in run.scores:
+    if test and plan.prepared.test is not None and "test" not in scores:
         started_at = time.perf_counter()
         with run.updating():
             module = plan.network_with(run.file("best.safetensors"))
@@ -61,10 +54,25 @@ def finished_run(run: Run, plan: Plan, workspace: Workspace, *, test: bool) -> I
             opened = finish.open_test(run, plan, module, workspace, epoch=epoch)
             seconds = (run.cost.total_seconds or 0.0) + time.perf_counter() - started_at
             run.update("cost.json", total_seconds=seconds)
+        scores = run.scores
         yield Note(opened)
     for note in (*few_images.sentences(plan.recipe), *run.flags, *lines.chance_levels(run)):
         yield Note(note)
-    yield Ended(lines.already_trained(run, run.scores), run.path, RunState.FINISHED, cached=True)
+    yield Ended(lines.already_trained(run, scores), run.path, RunState.FINISHED, cached=True)
+
+
+def _check(run: Run) -> None:
+    """Raises ValueError if files of the run have changed or contradict each other."""
+    with reading_once():
+        run.check_files()
+        for contradiction in contradictions(run):
+            raise ValueError(
+                _(
+                    "{contradiction}; delete {path}, or use --fresh, to train the run again",
+                    contradiction=contradiction,
+                    path=run.path,
+                )
+            )
 
 
 def count_openings(run: Run, workspace: Workspace, data_hash: str, count: int) -> None:
