@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from convoy.data import prepare
 from convoy.experiments import experiment as experiments
 from convoy.models import MODELS, create
+from convoy.models.network import without_weights
 from convoy.recipe import Recipe
 
 IMAGES, FEW_IMAGES = 32, 16  # few for networks with more than 100 million multiply-adds, which take minutes
@@ -158,7 +159,7 @@ def test_network_matches_its_source(fact: Fact) -> None:
 
 @every_network
 def test_logits_agree_with_the_plain_version_with_the_same_weights(name: str) -> None:
-    with torch.device("meta"):  # without initial weights
+    with without_weights():
         ours = built(name)
     ours, plain = ours.to_empty(device="cpu").eval(), PLAIN[name]().eval()
     state = plain.state_dict()

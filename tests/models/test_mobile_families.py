@@ -12,6 +12,7 @@ from torch import nn
 from convoy.evaluation.cost import parameters
 from convoy.models import create
 from convoy.models._blocks import InvertedResidual, StochasticDepth, Style, init_fan_out, scaled_channels, stem_strides
+from convoy.models.network import without_weights
 from convoy.models.shufflenet_v2 import ShuffleBlock, shuffled
 from convoy.models.squeezenet import Fire
 
@@ -32,7 +33,7 @@ def build(name: str, image_size: int = 28, **options: Any) -> nn.Module:
 
 
 def count(name: str, in_chans: int, num_classes: int, **options: Any) -> int:
-    with torch.device("meta"):
+    with without_weights():
         return parameters(create(name, in_chans=in_chans, num_classes=num_classes, image_size=224, options=options))
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from convoy.evaluation.cost import parameters
 from convoy.models import create
 from convoy.models._blocks import MONOTONIC, activation_and_pool
+from convoy.models.network import without_weights
 
 PLAIN = ("basic_cnn", "improved_cnn", "residual_cnn", "vgg_a", "vgg_a_bn")
 
@@ -22,7 +23,7 @@ def build(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int =
 
 def on_meta(name: str, in_chans: int = 1, image_size: int = 28, num_classes: int = 10, **options: Any) -> nn.Module:
     """The network without memory for its weights, for counts and shapes."""
-    with torch.device("meta"):
+    with without_weights():
         return build(name, in_chans, image_size, num_classes, **options)
 
 

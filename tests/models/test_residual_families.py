@@ -12,6 +12,7 @@ from convoy.models import create, default_options
 from convoy.models._blocks import ConvolutionalAttention, SqueezeExcitation
 from convoy.models.cifar_resnet import PadShortcut
 from convoy.models.densenet import DenseLayer
+from convoy.models.network import without_weights
 from convoy.models.preact_resnet import PreActBlock
 from convoy.models.resnet import ResidualBlock
 
@@ -25,7 +26,7 @@ def build(name: str, in_chans: int = 1, image_size: int = 28, **options: Any) ->
 
 
 def count(name: str, in_chans: int = 3, **options: Any) -> int:
-    with torch.device("meta"):  # shapes without values
+    with without_weights():
         return parameters(build(name, in_chans, **options))
 
 
@@ -69,7 +70,7 @@ def test_cifar_network_has_the_published_parameter_count(name: str, options: dic
 
 @pytest.mark.parametrize(("name", "millions"), [("cbam_resnet18", 11.78), ("se_resnet50", 28.09)])
 def test_network_with_attention_has_the_published_parameter_count(name: str, millions: float) -> None:
-    with torch.device("meta"):
+    with without_weights():
         module = create(name, in_chans=3, num_classes=1000, image_size=224)
     assert round(parameters(module) / 1e6, 2) == millions
 
@@ -207,7 +208,7 @@ def test_dense_layer_appends_its_growth_to_its_input() -> None:
     "name", ["resnet18", "cifar_resnet20", "preact_resnet18", "preact_resnet164", "wide_resnet16_8", "densenet121"]
 )
 def test_without_norm_each_convolution_has_a_bias(name: str) -> None:
-    with torch.device("meta"):
+    with without_weights():
         plain, normed = build(name, norm="none"), build(name)
     assert not parts(plain, torch.nn.BatchNorm2d)
     assert all(conv.bias is not None for conv in parts(plain, torch.nn.Conv2d))

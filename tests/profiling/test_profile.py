@@ -15,6 +15,7 @@ from convoy.evaluation.calls import Call
 from convoy.evaluation.cost import flops_per_image, parameters
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import MODELS, create
+from convoy.models.network import without_weights
 from convoy.profiling import measure
 from convoy.profiling.architecture import draw
 from convoy.profiling.measure import activation_bytes, layers_of, profile, subject_of
@@ -82,7 +83,7 @@ SMALLEST_OF_EACH_FAMILY = {
 
 @pytest.mark.parametrize("name", SMALLEST_OF_EACH_FAMILY.values())
 def test_layers_sum_to_the_network_and_its_picture_fits_a_page(name: str) -> None:
-    with torch.device("meta"):  # without random weights, which take longer than the pass
+    with without_weights():
         module = create(name, in_chans=3, num_classes=10, image_size=32)
     network_trace = trace(module.to_empty(device="cpu"), torch.zeros(1, 3, 32, 32))
     calls = [*network_trace.root.walk()]

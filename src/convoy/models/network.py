@@ -1,7 +1,12 @@
-"""Base classes of the model families, and a check of a network's output."""
+"""Base classes of the model families, networks without weights, and a check of a network's output."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from convoy.models.entry import Geometry, floor_of_loss
 from convoy.text import gettext as _
@@ -41,6 +46,31 @@ class StemAndBlocks(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.blocks(self.stem(x))  # (N, width, h, w)
         return self.head(x.mean(dim=(2, 3)))  # (N, classes)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Builds the networks of this block on the meta device: shapes without values, which takes no memory."""
+    with torch.device("meta"), _NoValues():
+        yield
+
+
+class _NoValues(TorchFunctionMode):
+    """Skips initial values. On the meta device, they take longer than the rest: torch computes them step by step."""
+
+    SKIPPED = frozenset({"fill_", "kaiming_uniform_", "normal_", "uniform_", "zero_"})
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in self.SKIPPED:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def error_of_output(module: nn.Module, geometry: Geometry) -> str:

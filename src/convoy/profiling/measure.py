@@ -17,6 +17,7 @@ from convoy.data import load
 from convoy.evaluation.cost import Milliseconds, parameters, timed_passes
 from convoy.evaluation.trace import Trace, trace
 from convoy.models import user
+from convoy.models.network import without_weights
 from convoy.profiling.result import Activations, Latency, Layer, LayerNote, Profile, TrainingMemory
 from convoy.recipe import Recipe
 from convoy.recipe.sections import MAX_IMAGE_SIZE
@@ -80,7 +81,7 @@ def shape_of(subject: Subject) -> nn.Module:
     """Returns the network on the meta device, which is fast; networks of users and libraries are on the CPU."""
     if subject.recipe.model.name not in models.MODELS:
         return network_of(subject)
-    with torch.device("meta"):
+    with without_weights():
         return network_of(subject)
 
 
