@@ -8,7 +8,7 @@ DEMO_EPOCHS ?= 3
 MINUTES ?= 120
 JOBS ?= 1
 
-.PHONY: demo test check types plain-kernels coverage bench soak fuzz results docs site messages notebooks schema
+.PHONY: demo test check types plain-kernels coverage bench logits soak fuzz results docs site messages notebooks schema
 .DEFAULT_GOAL := demo
 
 # Otherwise each of the processes that tests start would compile Convoy again.
@@ -69,6 +69,9 @@ bench: .venv/core  ## the benchmarks that need only Convoy; on a quiet machine
 	$(BIN)/python -m benchmarks.loop_overhead
 	$(BIN)/python -m benchmarks.contention
 	$(BIN)/python -m benchmarks.fast_mnist
+
+logits: .venv/dev  ## compare the outputs of the pages of `convoy explore` with PyTorch's, 500 images for each small model; needs Chromium
+	@$(BIN)/python -m benchmarks.explore --images 500
 
 soak: .venv/dev  ## fail write calls, kill processes 300 times, and compare the results with those of uninterrupted work
 	@$(BIN)/python -m tools.soak $(SOAK)

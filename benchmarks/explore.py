@@ -6,7 +6,7 @@
 
 Initial weights, batch-norm statistics of 64 images, test images of MNIST, in a headless Chromium. Prints
 parameters, size of the page, largest difference of two logits, largest logit, and the CPU time of the page per image,
-which depends little on other processes.
+which depends little on other processes. Exits with 1 if two logits differ by 1e-4 or more.
 """
 
 from __future__ import annotations
@@ -14,43 +14,24 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
+from benchmarks.measure import conditions, footer
+from tests.exploring import zoo
 from tests.exploring.browser import PAD, Browser
-from tests.fake_runs import mnist
 
-from convoy import models
 from convoy.exploring import sample
-from convoy.exploring.content import Images, PageContent, RunContent
-from convoy.exploring.graph import UnsupportedError
+from convoy.exploring.content import PageContent
 from convoy.exploring.onnx_runtime import read_runtime
 from convoy.exploring.page import write_page
 from convoy.exploring.run import collect
-from convoy.exploring.trace import trace
 from convoy.models import MODELS
-from convoy.run_contents import RunData
 from convoy.runs import Member, Run
 
-SHAPE = (1, 28, 28)
-
-
-def content_of(name: str, images: Images) -> PageContent:
-    """Raises UnsupportedError for a network that is too large."""
-    torch.manual_seed(0)
-    network = models.create(name, in_chans=1, num_classes=10, image_size=SHAPE[1])
-    x = torch.from_numpy(images.pixels) / 255
-    trace(network, SHAPE)  # before the passes, which take long for a large network
-    with torch.no_grad():
-        network.train()(x[:64])
-        logits = torch.cat([network.eval()(batch) for batch in x.split(50)]).numpy()
-    graph = trace(network, SHAPE)
-    confusion = np.zeros((10, 10), int).tolist()
-    run = RunContent(name, name, 0, 1, tuple, (0.0,), (1.0,), graph, confusion, logits.argmax(1), logits, None, ())
-    data = RunData("mnist", [str(k) for k in range(10)], *SHAPE[:2], {}, {}, "", "", [0.0], [1.0])
-    return PageContent(data, "test", True, images, images, (run,), None)
+LARGEST_DIFFERENCE = 1e-4  # of two logits; above, the script ends with exit code 1
 
 
 def content_of_run(folder: Path, images: int, ort: Path | None) -> PageContent:
@@ -58,6 +39,15 @@ def content_of_run(folder: Path, images: int, ort: Path | None) -> PageContent:
     sample.SCORED_IMAGES, sample.SCORED_BYTES = (images, images), 0
     run = Run(folder)
     return collect([Member(run.name, run.recipe.seed, run)], runtime=read_runtime(ort) if ort else None)
+
+
+def contents(arguments: argparse.Namespace) -> Iterator[tuple[str, PageContent]]:
+    if arguments.run:
+        yield arguments.run.name, content_of_run(arguments.run, arguments.images, arguments.ort)
+        return
+    images = zoo.test_images(arguments.images)
+    for name, network in zoo.networks(arguments.models or MODELS):
+        yield name, zoo.content_of(name, network, images)
 
 
 class Measured:
@@ -70,16 +60,17 @@ class Measured:
         metrics = self._browser.send("Performance.getMetrics")["metrics"]
         return float(next(each["value"] for each in metrics if each["name"] == "ThreadTime"))
 
-    def passes(self, content: PageContent, page: Path) -> str:
+    def passes(self, content: PageContent, page: Path) -> tuple[float, str]:
+        """Returns the largest difference of two logits, and a text with the time per image."""
         images = len(content.scored.labels)
         (run,) = content.runs
         self._browser.open(page)
         before = self.seconds()
         compute = "logitsFor" if run.model else "logitsHere"  # those of an ONNX model run in a worker
-        difference = self._browser.evaluate(f"convoy.largestDifference({images}, convoy.{compute})")
+        difference = float(self._browser.evaluate(f"convoy.largestDifference({images}, convoy.{compute})"))
         each = 1000 * (self.seconds() - before) / images
         text = f"{difference:.1e} of {np.abs(run.logits).max():.2f} on {images} images"
-        return text if run.model else f"{text}  {each:6.1f} ms"
+        return difference, text if run.model else f"{text}  {each:6.1f} ms"
 
     def pen(self, page: Path) -> str:
         """Draws a circle; returns the milliseconds of the first ten pen movements and the median of the others."""
@@ -102,30 +93,28 @@ class Measured:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("models", nargs="*", default=list(MODELS))
+    parser.add_argument("models", nargs="*")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--run", type=Path, help="the folder of a run, instead of models")
     parser.add_argument("--ort", type=Path, help="with --run, the files of onnxruntime-web: use the engine onnx")
     parser.add_argument("--pen", action="store_true", help="also measure movements of the pen")
     arguments = parser.parse_args()
-    pixels, labels = mnist("t10k")
-    images = Images(pixels[: arguments.images].copy(), labels[: arguments.images].astype(np.int64))
+    failed = False
     with TemporaryDirectory() as folder, Browser(Path(folder, "profile")) as browser:
         measured = Measured(browser)
-        for name in [arguments.run.name] if arguments.run else arguments.models:
-            try:
-                if arguments.run:
-                    content = content_of_run(arguments.run, arguments.images, arguments.ort)
-                else:
-                    content = content_of(name, images)
-            except UnsupportedError:
-                continue
+        for name, content in contents(arguments):
             page = write_page(content, Path(folder, "page.html"))
             (run,) = content.runs
             size = f"{run.graph.parameters:>10,} parameters{page.stat().st_size / 1e6:6.2f} MB"
-            print(f"{name:28s}{size}  {measured.passes(content, page)}", flush=True)
+            difference, text = measured.passes(content, page)
+            failed |= not difference < LARGEST_DIFFERENCE
+            print(f"{name:28s}{size}  {text}", flush=True)
             if arguments.pen:
                 print(measured.pen(page), flush=True)
+        product = browser.send("Browser.getVersion")["product"]
+    print("", *footer(conditions() | {"browser": product}), sep="\n")
+    if failed:
+        raise SystemExit(f"a logit differs by {LARGEST_DIFFERENCE} or more")
 
 
 if __name__ == "__main__":

@@ -90,11 +90,14 @@ def write_result(lines: Sequence[str], numbers: Mapping[str, Any]) -> None:
     """Prints the lines, and writes lines and numbers with machine, versions and command to results/."""
     measured_on = conditions()
     name = f"{measured_on['date'][:10]}-{SCRIPT}"
-    footer = [f"{key}: {_one_line(value)}" for key, value in measured_on.items() if value]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.txt").write_text("\n".join([*lines, "", *footer, ""]), encoding="utf-8")
+    (RESULTS / f"{name}.txt").write_text("\n".join([*lines, "", *footer(measured_on), ""]), encoding="utf-8")
     (RESULTS / f"{name}.json").write_text(json.dumps({**measured_on, **numbers}, indent=1) + "\n", encoding="utf-8")
     print("\n".join(lines))
+
+
+def footer(measured_on: Mapping[str, Any]) -> list[str]:
+    return [f"{key}: {_one_line(value)}" for key, value in measured_on.items() if value]
 
 
 def conditions() -> dict[str, Any]:

@@ -3,58 +3,92 @@
 import { sizeOf } from "./tensors.js";
 
 export function convolve([x], { shape, settings }, { weight, bias }) {
-  const [height, width] = x.shape.slice(2);
   const [, outMaps, outHeight, outWidth] = shape;
   const [, mapsPerGroup, kernelHeight, kernelWidth] = weight.shape;
   const { stride, padding, dilation, groups } = settings;
-  const result = new Float32Array(sizeOf(shape));
+  const input = surroundWithZeros(x, padding);
   const plane = outHeight * outWidth;
-  const kernel = mapsPerGroup * kernelHeight * kernelWidth; // weights of one output map
-  const across = stride[1];
-  const [pixels, w] = [x.data, weight.data];
+  const taps = kernelHeight * kernelWidth;
+  const kernel = mapsPerGroup * taps; // weights of one output map
+  // An output pixel p multiplies the weight k by the input pixel origins[p] + steps[k].
+  const origins = Int32Array.from({ length: plane }, (_, p) => Math.floor(p / outWidth) * stride[0] * input.width + (p % outWidth) * stride[1]);
+  const steps = Int32Array.from({ length: kernel }, (_, k) => {
+    const [map, row] = [Math.floor(k / taps), Math.floor((k % taps) / kernelWidth)];
+    return map * input.plane + row * dilation[0] * input.width + (k % kernelWidth) * dilation[1];
+  });
+  const result = new Float32Array(outMaps * plane);
   const outPerGroup = outMaps / groups;
-  // Two output maps at a time read each input pixel once, which saves a third of the time.
-  const sums = new Float64Array(2 * plane);
-  for (let map = 0; map < outMaps; map += 2) {
-    const group = Math.floor(map / outPerGroup);
-    const isPair = map + 1 < outMaps && Math.floor((map + 1) / outPerGroup) === group;
-    sums.fill(bias ? bias.data[map] : 0, 0, plane);
-    if (isPair) sums.fill(bias ? bias.data[map + 1] : 0, plane);
-    for (let m = 0; m < mapsPerGroup; m++) {
-      const start = (group * mapsPerGroup + m) * height * width;
-      for (let ky = 0; ky < kernelHeight; ky++) {
-        // The rows and columns whose input pixel is not padding.
-        const down = ky * dilation[0] - padding[0];
-        const [top, bottom] = insideRange(down, stride[0], height, outHeight);
-        for (let kx = 0; kx < kernelWidth; kx++) {
-          const shift = kx * dilation[1] - padding[1];
-          const [left, right] = insideRange(shift, across, width, outWidth);
-          const place = map * kernel + (m * kernelHeight + ky) * kernelWidth + kx;
-          const first = w[place];
-          const second = isPair ? w[place + kernel] : 0;
-          for (let y = top; y < bottom; y++) {
-            let from = start + (y * stride[0] + down) * width + shift + left * across;
-            for (let to = y * outWidth + left; to < y * outWidth + right; to++) {
-              const value = pixels[from];
-              sums[to] += first * value;
-              sums[to + plane] += second * value;
-              from += across;
-            }
-          }
-        }
-      }
+  for (let group = 0; group < groups; group++) {
+    const pixels = input.data.subarray(group * mapsPerGroup * input.plane);
+    const end = (group + 1) * outPerGroup;
+    for (let map = group * outPerGroup; map < end; map += 2) {
+      convolvePair([map, Math.min(map + 1, end - 1)], { pixels, origins, steps, weights: weight.data, bias: bias?.data }, result);
     }
-    result.set(isPair ? sums : sums.subarray(0, plane), map * plane);
-    if (!isPair) map -= 1; // the next group starts here
   }
   return result;
 }
 
-function insideRange(shift, stride, inSide, outSide) {
-  // The positions p of the output with 0 <= p * stride + shift < inSide: [first, end).
-  const first = Math.max(0, Math.ceil(-shift / stride));
-  const end = Math.min(outSide, Math.floor((inSide - 1 - shift) / stride) + 1);
-  return [first, Math.max(first, end)];
+function convolvePair([map, other], { pixels, origins, steps, weights, bias }, result) {
+  // Two output maps and four pixels at a time: their eight sums stay in registers, which halves the time. At the end of
+  // a map, and in a group with an odd number of maps, some are computed twice.
+  const [plane, kernel] = [origins.length, steps.length];
+  const [firstWeight, secondWeight] = [map * kernel, other * kernel];
+  const [firstBias, secondBias] = bias ? [bias[map], bias[other]] : [0, 0];
+  for (let p = 0; p < plane; p += 4) {
+    const [pa, pb, pc, pd] = [p, Math.min(p + 1, plane - 1), Math.min(p + 2, plane - 1), Math.min(p + 3, plane - 1)];
+    const [a, b, c, d] = [origins[pa], origins[pb], origins[pc], origins[pd]];
+    let firstA = firstBias;
+    let firstB = firstBias;
+    let firstC = firstBias;
+    let firstD = firstBias;
+    let secondA = secondBias;
+    let secondB = secondBias;
+    let secondC = secondBias;
+    let secondD = secondBias;
+    // No array patterns here: they cost more than the products.
+    for (let k = 0; k < kernel; k++) {
+      const step = steps[k];
+      const first = weights[firstWeight + k];
+      const second = weights[secondWeight + k];
+      const valueA = pixels[a + step];
+      const valueB = pixels[b + step];
+      const valueC = pixels[c + step];
+      const valueD = pixels[d + step];
+      firstA += first * valueA;
+      firstB += first * valueB;
+      firstC += first * valueC;
+      firstD += first * valueD;
+      secondA += second * valueA;
+      secondB += second * valueB;
+      secondC += second * valueC;
+      secondD += second * valueD;
+    }
+    const [to, too] = [map * plane, other * plane];
+    result[to + pa] = firstA;
+    result[to + pb] = firstB;
+    result[to + pc] = firstC;
+    result[to + pd] = firstD;
+    result[too + pa] = secondA;
+    result[too + pb] = secondB;
+    result[too + pc] = secondC;
+    result[too + pd] = secondD;
+  }
+}
+
+function surroundWithZeros({ shape, data }, [rows, columns]) {
+  // The maps with their padding.
+  const [, maps, height, width] = shape;
+  const outWidth = width + 2 * columns;
+  const plane = (height + 2 * rows) * outWidth;
+  if (!rows && !columns) return { data, width, plane };
+  const result = new Float32Array(maps * plane);
+  for (let map = 0; map < maps; map++) {
+    for (let y = 0; y < height; y++) {
+      const from = (map * height + y) * width;
+      result.set(data.subarray(from, from + width), map * plane + (y + rows) * outWidth + columns);
+    }
+  }
+  return { data: result, width: outWidth, plane };
 }
 
 export function applyLinear([x], { shape }, { weight, bias }) {
