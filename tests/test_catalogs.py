@@ -110,7 +110,7 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
     "label",
     [
         fold_label(0, 5, 1, 2),
-        "all three",
+        "split of the data",
         "lenet as published",
         "smaller_kernel, as published: 28 pixels, lr = 0.1",
         "log_softmax, without",

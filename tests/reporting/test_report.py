@@ -29,6 +29,7 @@ from convoy.runs import Member, Run, Study, Workspace
 from convoy.studies import findings, kinds
 from convoy.studies.compare.finding import conclude
 from convoy.studies.compare.tables import models as models_table
+from convoy.text import in_language
 
 TWO = {"lenet": FakeModel(0.98), "two_conv_cnn": FakeModel(0.99, 421_642, 34.0)}
 
@@ -415,3 +416,16 @@ def test_an_unknown_kind_of_study_is_an_error(tmp_path):
 @pytest.mark.usefixtures("page_alone")
 def test_writing_again_gives_the_same_page(study, html):
     assert write_report(study).read_text() == html
+
+
+def test_labels_of_an_ablation_have_chinese_commas_in_chinese(tmp_path: Path) -> None:
+    members = [
+        Member(f"{name}, lr = 0.1", seed, fake_run(tmp_path, name, seed=seed)) for name in TWO for seed in (42, 43)
+    ]
+    study = Workspace(tmp_path).write_study("labels", "compare", members, "convoy compare")
+    findings.write(study, conclude(members))
+    with in_language("zh_CN"):
+        page = write_report(study).read_text(encoding="utf-8")
+
+    assert "lenet，lr = 0.1" in page
+    assert "lenet, lr = 0.1" not in page

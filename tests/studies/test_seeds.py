@@ -15,7 +15,7 @@ from convoy.power import power_of, seeds_needed
 from convoy.recipe import Recipe
 from convoy.studies.seeds.finding import Source, conclude, spread_of
 from convoy.studies.seeds.run import entries_of, titles_of
-from convoy.studies.seeds.words import seeds_text, source_name
+from convoy.studies.seeds.words import seeds_text
 
 
 def seeds_of(recipe: Recipe) -> tuple[int, int, int]:
@@ -26,7 +26,7 @@ def seeds_of(recipe: Recipe) -> tuple[int, int, int]:
 
 def test_each_source_changes_its_own_seed_and_no_other() -> None:
     entries = entries_of(Recipe().override({"seed": 5, "data.split.seed": 9}), seeds=3)
-    by_source = {source: [seeds_of(e.recipe) for e in entries if e.label == source_name(source)] for source in Source}
+    by_source = {source: [seeds_of(e.recipe) for e in entries if e.label == source.label] for source in Source}
     assert by_source == {
         Source.ALL: [(5, 5, 9), (6, 6, 10), (7, 7, 11)],
         Source.INITIALISATION: [(5, 5, 9), (6, 5, 9), (7, 5, 9)],

@@ -47,13 +47,15 @@ class Place:
     @property
     def where(self) -> str:
         """Layer and line in brackets, with a space before them; empty if neither is known."""
-        where = ", ".join(each for each in (self.layer, self.line) if each)
-        return f" ({where})" if where else ""
+        where = self.layer or self.line
+        if self.layer and self.line:
+            where = _("{label}, {detail}", label=self.layer, detail=self.line)
+        return _(" ({where})", where=where) if where else ""
 
     @property
     def in_layer(self) -> str:
         layer = self.layer or _("the network itself")
-        return f"{layer} ({self.line})" if self.line else layer
+        return _("{text} ({note})", text=layer, note=self.line) if self.line else layer
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def unit_of(kind: Kind) -> Unit:
     units = {
         "fraction": Unit(100.0, "%", points),
         "points": Unit(100.0, points, points),
-        "seconds": Unit(1.0, "s", "s"),
+        "seconds": Unit(1.0, _("s"), _("s")),
         "epochs": Unit(1.0, "", _("epochs")),
     }
     return units.get(kind, Unit(1.0, "", ""))
@@ -97,9 +97,10 @@ class MeasureText(NamedTuple):
     def is_accuracy(self) -> bool:
         return self.measure.kind == "fraction"
 
-    def heading(self, *words: str) -> str:
+    def heading(self, quantity: str) -> str:
         """Returns a column heading with the unit of values: "measured, %"."""
-        return ", ".join(filter(None, (*words, self.unit.of_value)))
+        unit = self.unit.of_value
+        return _("{quantity}, {unit}", quantity=quantity, unit=unit) if unit else quantity
 
     def number(self, value: float) -> str:
         if self.name == "parameters":

@@ -171,6 +171,7 @@ def _input_words() -> dict[str, str]:
         "image_right": _("{label}, classified correctly", label="{label}"),
         "image_wrong": _("{label}, classified as {predicted}", label="{label}", predicted="{predicted}"),
         "no_class": _("no class"),
+        "comma": _(", "),
         "verdict_right": _("Correct."),
         "verdict_wrong": _("Wrong: it is {label}.", label="{label}"),
         "spoken": _("Prediction: {name}, {share}.", name="{name}", share="{share}"),
@@ -224,7 +225,9 @@ def _explanation_words() -> dict[str, str]:
     return {
         "map_of": _("map {map} of {n}", map="{map}", n="{n}"),
         "unit_of": _("number {map} of {n}", map="{map}", n="{n}"),
-        "map_label": _("Map {map} of {layer}; the arrow keys move the pixel", map="{map}", layer="{layer}"),
+        "map_label": _(
+            "Map {map} of {layer}. {text}. The arrow keys move the pixel.", map="{map}", layer="{layer}", text="{text}"
+        ),
         "unit_value": _("Its value: {value}", value="{value}"),
         "pixel_value": _("Row {y}, column {x}: {value}", y="{y}", x="{x}", value="{value}"),
         "layer_parameters": _("This layer has {n} parameters.", n="{n}"),
@@ -314,6 +317,7 @@ def _study_words() -> dict[str, str]:
             "The strongest activation is at {x} % from the left and {y} % from the top.", x="{x}", y="{y}"
         ),
         "neighbour": _("{label}, similarity {similarity}", label="{label}", similarity="{similarity}"),
+        "answer": _("{label}: {value}", label="{label}", value="{name}"),
         "disagreement": _("{label}; {answers}", label="{label}", answers="{answers}"),
         "no_disagreement": _("None of the images on this page."),
         "initial_weights": _("before training"),

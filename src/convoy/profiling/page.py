@@ -131,7 +131,7 @@ def cost_comparison(profiles: Sequence[Profile], look: Look) -> Section:
     costs = (
         (_("parameters"), "", [profile.parameters for profile in profiles]),
         (_("FLOPs per image"), "", [profile.flops_per_image for profile in profiles]),
-        (_("latency of one image"), "ms", [profile.single.ms for profile in profiles]),
+        (_("latency of one image"), _("ms"), [profile.single.ms for profile in profiles]),
     )
     panels = [rows_.CostBars(name, unit, labels, tuple(map(float, values))) for name, unit, values in costs]
     axes_panels = tuple(rows_.cost_rows(numbers, look).panel() for numbers in panels)

@@ -73,6 +73,7 @@ def html_context(page: Page, charts: Mapping[str, str], *, in_cell: bool) -> dic
     return {
         "page": page,
         "in_cell": in_cell,
+        "gap": "" if page_language().startswith("zh") else " ",  # between sentences
         "true_class": lambda tile: _("true: {name}", name=tile.true_class),
         "samples_alt": lambda strip: _("samples of the class {name}", name=strip.title),
         "light": Markup(palette.variables(dark=False)),

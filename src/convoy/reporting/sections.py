@@ -37,7 +37,7 @@ from convoy.run_contents import part_name
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.labels import label_text
-from convoy.text.lists import joined, listed
+from convoy.text.lists import clauses, joined, listed
 
 MAX_STRIPS = 6  # number of models whose images are shown
 MAX_CONFUSIONS = 10  # number of confusion matrices
@@ -267,9 +267,9 @@ def _data_facts(views: Sequence[RunView]) -> list[tuple[str, str]]:
             _("Test set opened"),
             ngettext("once in this workspace so far", "{n} times in this workspace so far", openings),
         ),
-        (_("SHA-256 of the data"), "; ".join(distinct(r.data.data_hash for r in views))),
-        (_("SHA-256 of the split"), "; ".join(distinct(r.data.split_hash for r in views))),
-        (_("Notes"), "; ".join((*few_images.sentences(views[0].recipe), *first.notes))),
+        (_("SHA-256 of the data"), clauses(distinct(r.data.data_hash for r in views))),
+        (_("SHA-256 of the split"), clauses(distinct(r.data.split_hash for r in views))),
+        (_("Notes"), clauses((*few_images.sentences(views[0].recipe), *first.notes))),
     ]
 
 
@@ -296,7 +296,7 @@ def _differences(group: Sequence[RunView], base: Mapping[str, str]) -> str:
         values = distinct(recipe.get(key, _("not set")) for recipe in recipes)
         if key not in ("seed", "about", "chosen") and values != [base.get(key, _("not set"))]:
             texts.append(f"{key} = {listed(values, 'or')}")
-    return "; ".join(texts) or _("none")
+    return clauses(texts) or _("none")
 
 
 def _flat(table: Mapping[str, Any]) -> dict[str, str]:

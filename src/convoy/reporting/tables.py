@@ -20,6 +20,7 @@ from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.labels import label_text
+from convoy.text.lists import clauses
 from convoy.text.numbers import compact, fixed, plain
 
 MANY_CLASSES = 25
@@ -59,8 +60,8 @@ def _top(row: tuple[str, Score], k: str) -> str:
 def cost_table(view: RunView) -> Table:
     cost = view.cost
     fields: list[Field[Cost]] = [
-        Field(_("Training"), lambda cost: _text(cost.train_seconds, plain), "s"),
-        Field(_("Total"), lambda cost: _text(cost.total_seconds, plain), "s"),
+        Field(_("Training"), lambda cost: _text(cost.train_seconds, plain), _("s")),
+        Field(_("Total"), lambda cost: _text(cost.total_seconds, plain), _("s")),
         Field(_("Training speed"), lambda cost: _text(cost.images_per_second, plain), _("images/s")),
         Field(_("Parameters"), lambda cost: "" if cost.parameters is None else f"{cost.parameters:,}"),
         Field(
@@ -150,7 +151,7 @@ def runs_table(groups: Groups, folder: Path) -> Table:
         Field(_("Seed"), lambda view: str(view.seed)),
         *(Field(accuracy_title(part), partial(_accuracy, part=part), "%") for part in parts),
         Field(_("Best epoch"), best_epoch_cell),
-        Field(_("Training"), lambda view: _text(view.cost.train_seconds, plain), "s"),
+        Field(_("Training"), lambda view: _text(view.cost.train_seconds, plain), _("s")),
         *((TextField(_("Reason for stopping"), _ending),) if len(endings) > 1 else ()),
         TextField(_("Run folder"), partial(run_cell, folder=folder)),
     ]
@@ -206,7 +207,7 @@ def environment_table(environments: Sequence[Environment]) -> Table:
         properties[_("Processes")] = distinct(each.ranks for each in rows)
     weights = [each.weights for each in rows if each.weights is not None]
     properties[_("Pretrained weights")] = distinct(f"{each.source}, SHA-256 {each.sha256}" for each in weights)
-    return properties_table(_("Environment"), [(name, "; ".join(values)) for name, values in properties.items()])
+    return properties_table(_("Environment"), [(name, clauses(values)) for name, values in properties.items()])
 
 
 def _text(value: float | None, text_of: Callable[[float], str]) -> str:

@@ -1,7 +1,7 @@
 """The messages for users: English text, translated by gettext catalogs.
 
 A message has named placeholders, which a translation can reorder: `gettext("{n} runs of {label}", n=3, label=label)`.
-Values are formatted as in `str.format`. Numbers, units, names of models, data sets and recipe keys are not translated.
+Values are formatted as in `str.format`. Numbers, names of models, data sets and recipe keys are not translated.
 `make messages` updates the catalogs with the messages of the package.
 """
 

@@ -31,7 +31,7 @@ def label_text(label: str) -> str:
     if match := _AS_PUBLISHED.fullmatch(label):
         return _("{label} as published", label=match[1])
     sources = {  # of a study of seeds
-        "all three": _("all three"),
+        "all three": _("all three sources"),
         "initial weights": _("initial weights"),
         "order, augmentation, dropout": _("order, augmentation, dropout"),
         "split of the data": _("split of the data"),
@@ -39,8 +39,14 @@ def label_text(label: str) -> str:
     if label in sources:
         return sources[label]
     words = {"as published": _("as published"), "corrected": _("corrected"), "without": _("without"), "with": _("with")}
-    name, *others = re.split("(, |: )", label)
-    return "".join([name, *(part if part in (", ", ": ") else words.get(part) or translated(part) for part in others)])
+    text, *others = re.split("(, |: )", label)
+    for mark, part in zip(others[::2], others[1::2], strict=True):
+        detail = words.get(part) or translated(part)
+        if mark == ", ":
+            text = _("{label}, {detail}", label=text, detail=detail)
+        else:
+            text = _("{label}: {value}", label=text, value=detail)
+    return text
 
 
 def change_text(name: str) -> str:

@@ -15,6 +15,11 @@ def joined(words: Iterable[str]) -> str:
     return Message(_(", ").join(words), ", ", None, {"words": words})
 
 
+def clauses(texts: Iterable[str]) -> str:
+    """Joins texts that may contain commas: "a, b; c"."""
+    return _("; ").join(texts)
+
+
 def listed(words: Iterable[str], last: Literal["and", "or"] = "and", *, max_items: int = 0) -> str:
     """Joins words: "a, b and c" or "a, b or c". With `max_items`, only counts the rest: "a, b and 7 more"."""
     words = [*words]

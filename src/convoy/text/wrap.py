@@ -12,8 +12,8 @@ _PIECE = re.compile(
     r"\s+|[（“《]*(?:(?:\[[^\[\]]{,20}\]|[^\s\u3000-\u9fff\uff00-\uffef“”（）《》])+|[^\s])[，。、：；！？）”》…]*"
 )
 
-_CHINESE = re.compile("[\u3400-\u9fff]")
-_PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)|(?<=[\u3400-\u9fff%]) ?\(([^()]+)\)")
+_CHINESE = re.compile("[\u3400-\u9fff\uff00-\uffef]")  # or its punctuation
+_PARENTHESES = re.compile(r" ?\(([^()\[\]]*[\u3400-\u9fff][^()]*)\)|(?<=[\u3400-\u9fff%]) ?\((?![a-z]\))([^()]+)\)")
 _MARKS = re.compile(r"(?<=[\u3400-\u9fff）”])[;,:](?= )|[;,:](?= [\u3400-\u9fff（“])")
 _FULL_WIDTH = {";": "；", ",": "，", ":": "："}
 

@@ -164,5 +164,5 @@ def trained_elsewhere(machine: Machine) -> Iterator[Finding]:
                 cpu=others[0].cpu,
             ),
             _("Allow for the spread over seeds when you compare scores of old and new runs"),
-            {"runs": len(others), "missing_cpu_flags": ", ".join(lost)},
+            {"runs": len(others), "missing_cpu_flags": joined(lost)},
         )

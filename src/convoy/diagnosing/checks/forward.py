@@ -176,7 +176,7 @@ def unseen_pixels(network: Network) -> Iterator[Finding]:
 def normalised_again(network: Network) -> Iterator[Finding]:
     step = network.first_step
     opening = {name.rstrip("_") for name in step.opening}
-    evidence: dict[str, float | str] = {"operations": ", ".join(step.opening[:6]), "factor": step.opening_factor}
+    evidence: dict[str, float | str] = {"operations": joined(step.opening[:6]), "factor": step.opening_factor}
     if {"sub", "rsub"} & opening and {"div", "mul"} & opening and not {"mean", "std", "var", "amax", "max"} & opening:
         yield Finding(
             Severity.WARNING,

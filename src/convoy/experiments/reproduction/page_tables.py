@@ -333,7 +333,7 @@ def costs_table(groups: Groups) -> Table | None:
         return None
     fields: list[Field[Costs]] = cost_fields(lambda row: row.cost, lambda row: row.views[0])
     fields.insert(0, TextField(_("Model"), lambda row: Cell(row.label, model=row.label)))
-    fields.insert(2, Field(_("Total"), lambda row: Cell(*cost_parts(row.total_seconds)), "s"))
+    fields.insert(2, Field(_("Total"), lambda row: Cell(*cost_parts(row.total_seconds)), _("s")))
     note = _(
         "Means over seeds with 95 % intervals (Student's t); memory: maximum. Inference: median and quartiles of one "
         "image on one thread. Total: with the passes over validation and test images."

@@ -71,7 +71,7 @@ function inputsOf({ operation, map, y, x }) {
     const go = () => selectMap(source - 1, Math.min(map, count - 1), [Math.min(y, rows - 1), Math.min(x, columns - 1)]);
     return element("button", { type: "button", class: "link", onclick: go }, [titleOf(from), from.layer].filter(Boolean).join(" · "));
   });
-  return element("p", { class: "reads" }, say("reads"), " ", ...buttons.flatMap((button, place) => (place ? [", ", button] : [button])));
+  return element("p", { class: "reads" }, say("reads"), " ", ...buttons.flatMap((button, place) => (place ? [say("comma"), button] : [button])));
 }
 
 function windowOf({ operation, inputs: [x], y, x: column }, [height, width], map) {

@@ -77,7 +77,7 @@ function show() {
   at.setAttribute("style", `left: ${(100 * x) / map.columns}%; top: ${(100 * y) / map.rows}%; width: ${100 / map.columns}%; height: ${100 / map.rows}%`);
   const text = single ? say("unit_value", { value: number(result) }) : say("pixel_value", { y: y + 1, x: x + 1, value: number(result) });
   byId("pixel").textContent = text;
-  byId("map").setAttribute("aria-label", `${say("map_label", { map: store.map + 1, layer: titleOf(operation) })}. ${text}`);
+  byId("map").setAttribute("aria-label", say("map_label", { map: store.map + 1, layer: titleOf(operation), text }));
   const parts = explain();
   const parameters = parametersOf(operation);
   if (parameters) parts.push(element("p", { class: "note" }, say("layer_parameters", { n: parameters.toLocaleString("en") })));

@@ -4,7 +4,7 @@ import { byId, element, visibleFirst } from "./elements.js";
 import { contextOf, largest, paintTile } from "./painting.js";
 import { currentRun, listen, mapOf, mapsOf, selectMap, store, weightOf, weightShape } from "./store.js";
 import { sizeOf } from "./tensors.js";
-import { hasMessage, number, say, sides, write } from "./text.js";
+import { hasMessage, joined, number, say, sides, write } from "./text.js";
 
 const HIDDEN = new Set(["weight", "identity", "reshape", "permute", "expand"]); // they only move numbers
 const GAP = 3; // pixels between maps
@@ -44,7 +44,7 @@ function settingsOf(operation) {
   }
   if (name === "max_pool" || name === "avg_pool") parts.push(settings.kernel.join("×"));
   if (settings.stride && String(settings.stride) !== String(settings.kernel ?? [1, 1])) parts.push(say("stride", { n: settings.stride[0] }));
-  return parts.join(", ");
+  return joined(parts);
 }
 
 export function parametersOf(operation) {

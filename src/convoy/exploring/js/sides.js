@@ -5,7 +5,7 @@ import { imageButton } from "./input.js";
 import { bars } from "./output.js";
 import { logitsFor } from "./passes.js";
 import { listen, store } from "./store.js";
-import { flagsOf, say } from "./text.js";
+import { flagsOf, joined, say } from "./text.js";
 
 const BARS = 5;
 
@@ -35,7 +35,7 @@ function showDisagreements() {
   const { runs, scored, classes } = store.page;
   const indices = scored.labels.map((_, index) => index).filter((index) => runs.some((run) => run.predicted[index] !== runs[0].predicted[index]));
   const buttons = indices.map((index) => {
-    const answers = runs.map((run) => `${run.label}: ${classes[run.predicted[index]] ?? say("no_class")}`).join("; ");
+    const answers = joined(runs.map((run) => say("answer", { label: run.label, name: classes[run.predicted[index]] ?? say("no_class") })));
     return imageButton(index, say("disagreement", { label: classes[scored.labels[index]], answers }));
   });
   byId("disagreements").replaceChildren(...(buttons.length ? buttons : [element("p", { class: "note" }, say("no_disagreement"))]));

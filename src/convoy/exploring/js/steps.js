@@ -4,7 +4,7 @@ import { byId, element, setText } from "./elements.js";
 import { colourOf, largest, paintMap, paintPixels, paintPlanes } from "./painting.js";
 import { normalised } from "./passes.js";
 import { currentRun, listen, store } from "./store.js";
-import { number, say } from "./text.js";
+import { joined, number, say, sentences } from "./text.js";
 
 const figures = []; // of the picture, its pixels and its numbers; a stroke paints them often, so they stay
 
@@ -35,14 +35,14 @@ function showSteps() {
   const image = normalised(store.pixels, currentRun());
   paintMap(numbers.canvas, { data: image.data, start: 0, rows: size, columns: size }, largest(image.data));
   const { mean, std } = currentRun();
-  name(numbers, say("step_numbers"), say("normalised", { mean: mean.map((v) => number(v)).join(", "), std: std.map((v) => number(v)).join(", ") }));
+  name(numbers, say("step_numbers"), say("normalised", { mean: joined(mean.map((v) => number(v))), std: joined(std.map((v) => number(v))) }));
 }
 
 function name({ canvas, title, note }, text, more) {
   const isOther = [setText(title, text), setText(note, more)].some(Boolean);
   if (!isOther) return;
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `${text}. ${more}`);
+  canvas.setAttribute("aria-label", sentences(text, more));
 }
 
 function boxWords([left, top, right, bottom]) {

@@ -25,6 +25,10 @@ export function sentences(...texts) {
   return texts.filter(Boolean).join(" ").replaceAll("。 ", "。");
 }
 
+export function joined(texts) {
+  return texts.join(say("comma"));
+}
+
 export function write(target, key, values = {}) {
   // The only text of an element: a message, also after a change of the language; without a key, nothing.
   if (key) target.dataset.say = key;

@@ -16,7 +16,7 @@ from convoy.reporting.reading import PARTS, RunView, distinct, read_run, read_st
 from convoy.run_contents import RunData, part_name
 from convoy.runs import Run, Study, Workspace
 from convoy.text import gettext as _
-from convoy.text.lists import joined, listed
+from convoy.text.lists import clauses, joined, listed
 from convoy.text.numbers import plain
 
 REPORT = "report.html"
@@ -92,7 +92,7 @@ def mentions_faults(*aspects: Aspect) -> Callable[[Callable[[Subject], Evidence]
         def with_faults(subject: Subject) -> Evidence:
             flags = [fault.flag for fault in subject.faults if not set(aspects).isdisjoint(fault.info.affects)]
             evidence = answer(subject)
-            return evidence._replace(text="; ".join([evidence.text, *flags]))
+            return evidence._replace(text=clauses([evidence.text, *flags]))
 
         return with_faults
 
@@ -220,7 +220,7 @@ def new_assets(subject: Subject) -> Evidence:
 
 def limitations(subject: Subject) -> Evidence:
     flags = [flag for view in subject.views for flag in view.run.flags]
-    text = _("the report lists caveats; flags of the runs: {flags}", flags="; ".join(dict.fromkeys(flags)) or _("none"))
+    text = _("the report lists caveats; flags of the runs: {flags}", flags=clauses(dict.fromkeys(flags)) or _("none"))
     return Evidence(Answer.AUTHOR, text, REPORT)
 
 
@@ -242,7 +242,7 @@ def sample_size(subject: Subject) -> Evidence:
 
 
 def missing(subject: Subject) -> Evidence:
-    notes = "; ".join(subject.data.notes)
+    notes = clauses(subject.data.notes)
     text = _("each image has a label; notes from reading: {notes}", notes=notes or _("none"))
     return Evidence(Answer.YES, text, subject.link("data.json"))
 

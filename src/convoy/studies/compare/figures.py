@@ -15,7 +15,7 @@ from convoy.studies.compare.ablation import Ablation, Effect
 from convoy.studies.compare.finding import CompareFinding, ModelSummary
 from convoy.text import gettext as _
 from convoy.text.labels import label_text
-from convoy.text.lists import joined
+from convoy.text.lists import clauses, joined
 from convoy.text.numbers import fixed
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ class CostKind(NamedTuple):
 
 def cost_kinds() -> list[CostKind]:
     return [
-        CostKind(_("Training time"), "s", lambda row: row.cost.train_seconds, "time_bars"),
+        CostKind(_("Training time"), _("s"), lambda row: row.cost.train_seconds, "time_bars"),
         CostKind(_("Parameters"), "", lambda row: row.cost.parameters, "parameter_bars"),
         CostKind(_("FLOPs per image"), "", lambda row: row.cost.flops_per_image),
-        CostKind(_("Inference of one image"), "ms", lambda row: row.cost.ms_per_image),
+        CostKind(_("Inference of one image"), _("ms"), lambda row: row.cost.ms_per_image),
     ]
 
 
@@ -72,7 +72,11 @@ def effects(finding: CompareFinding, ablation: Ablation) -> list[Effect]:
 def effect_rows(finding: CompareFinding, ablation: Ablation) -> RowChart:
     def row(effect: Effect) -> ChartRow:
         value = Value.of(effect.difference, MODELS[0][0] if effect.significant and not finding.reduced else MUTED)
-        return ChartRow(f"{effect.key}: {effect.a} − {effect.b}", (value,), fixed(value.value, 2, signed=True))
+        return ChartRow(
+            _("{label}: {value}", label=effect.key, value=f"{effect.a} − {effect.b}"),
+            (value,),
+            fixed(value.value, 2, signed=True),
+        )
 
     rows = tuple(map(row, effects(finding, ablation)))
     return RowChart(rows, _("difference of {metric}", metric=accuracy_name(finding.part)), _("points"), line=0.0)
@@ -155,7 +159,7 @@ def cost_caption(panels: Sequence[CostNumbers]) -> str:
         else:
             by_front.setdefault(numbers.pareto_front, []).append(numbers.cost.title)
     sentences = [
-        _("Pareto front ({costs}): {models}.", costs=joined(costs), models="; ".join(map(label_text, front)))
+        _("Pareto front ({costs}): {models}.", costs=joined(costs), models=clauses(map(label_text, front)))
         for front, costs in by_front.items()
     ]
     sentences += [_("Equal for all models: {costs}.", costs=joined(equal))] if equal else []

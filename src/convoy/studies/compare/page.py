@@ -100,7 +100,7 @@ def _accuracy_and_cost(finding: CompareFinding, groups: Groups, look: Look) -> S
     if costs := [numbers for cost in cost_kinds() if (numbers := cost_numbers(finding, cost))]:
         draw = partial(draw_cost, part=finding.part, look=look)
         panels = tuple(Panel(numbers.cost.title, partial(draw, numbers=numbers)) for numbers in costs)
-        legend = tuple(row.name for row in rows.rows)
+        legend = tuple(row.label for row in finding.ranked)
         blocks.append(Chart("pareto", _("Accuracy versus cost"), panels, cost_caption(costs), legend=legend))
     return Section(_("Accuracy and cost") if costs else _("Accuracy"), tuple(blocks))
 

@@ -56,7 +56,7 @@ def cost_fields(cost_of: Callable[[T], Cost], view_of: Callable[[T], RunView]) -
         return "" if (peak := cost_of(row).peak_memory_bytes) is None else plain(peak / MIB)
 
     return [
-        Field(_("Training"), lambda row: Cell(*cost_parts(cost_of(row).train_seconds)), "s"),
+        Field(_("Training"), lambda row: Cell(*cost_parts(cost_of(row).train_seconds)), _("s")),
         Field(_("Training speed"), lambda row: Cell(*cost_parts(cost_of(row).images_per_second)), _("images/s")),
         Field(_("Parameters"), parameters),
         Field(_("FLOPs"), lambda row: flops_cell(cost_of(row).flops_per_image, view_of(row)), _("per image")),
@@ -180,7 +180,14 @@ def interactions(finding: CompareFinding, ablation: Ablation) -> Table:
 
 def _depends_on(interaction: Interaction) -> str:
     at_a, at_b = (fixed(100 * effect, 2, signed=True) for effect in interaction.effects)
-    return f"{interaction.other}: {at_a} ({interaction.a}), {at_b} ({interaction.b})"
+    return _(
+        "{key}: {at_a} ({a}), {at_b} ({b})",
+        key=interaction.other,
+        at_a=at_a,
+        a=interaction.a,
+        at_b=at_b,
+        b=interaction.b,
+    )
 
 
 def _pair() -> Field[Tested]:

@@ -132,7 +132,7 @@ def _folds(finding: CrossvalFinding, views: Sequence[RunView], folder: Path, lin
         Field(_("Trained on"), lambda row: f"{row[1].data.counts['train']:,}", tables.images_unit()),
         Field(_("Validation"), lambda row: f"{row[0].validation_images:,}", tables.images_unit()),
         Field(_("Best epoch"), lambda row: tables.best_epoch_cell(row[1])),
-        Field(_("Training"), lambda row: "" if (value := row[1].cost.train_seconds) is None else plain(value), "s"),
+        Field(_("Training"), lambda row: "" if (value := row[1].cost.train_seconds) is None else plain(value), _("s")),
         TextField(_("Run folder"), lambda row: tables.run_cell(row[1], folder)),
     ]
     return table_of(fields, rows, _("Ranges: 95 % intervals over the images of a fold (Wilson)."), _("Folds"))

@@ -27,6 +27,19 @@ class Source(StrEnum):
     ORDER = "order"  # the order of the images, augmentation and dropout
     SPLIT = "split"  # the assignment of images to training and validation
 
+    @property
+    def label(self) -> str:
+        """The label of its runs, in English; `label_text` translates it."""
+        return SOURCE_LABELS[self]
+
+
+SOURCE_LABELS = {
+    Source.ALL: "all three",
+    Source.INITIALISATION: "initial weights",
+    Source.ORDER: "order, augmentation, dropout",
+    Source.SPLIT: "split of the data",
+}
+
 
 @dataclass(frozen=True)
 class Spread:

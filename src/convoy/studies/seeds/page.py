@@ -15,6 +15,7 @@ from convoy.runs import Study
 from convoy.studies.seeds import words
 from convoy.studies.seeds.finding import SeedsFinding, SeedsNeeded, Source, Spread
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.numbers import interval
 
 
@@ -52,7 +53,7 @@ def _row(spread: Spread) -> ChartRow:
     mean, sd = 100 * spread.mean, 100 * spread.sd
     points = tuple(100 * accuracy for accuracy in spread.accuracies)
     value = Value(mean, (mean - sd, mean + sd), MODELS[0][0], points=points)
-    return ChartRow(words.source_name(spread.source), (value,), f"{mean:.2f} %")
+    return ChartRow(label_text(spread.source.label), (value,), f"{mean:.2f} %")
 
 
 def _images_row(finding: SeedsFinding) -> ChartRow:
@@ -65,7 +66,7 @@ def _spreads(finding: SeedsFinding) -> Table:
     fields: list[Field[Spread | None]] = [
         TextField(
             _("Source of randomness"),
-            lambda spread: words.source_name(spread.source) if spread else words.images_name(finding.part),
+            lambda spread: label_text(spread.source.label) if spread else words.images_name(finding.part),
         ),
         Field(_("Mean"), lambda spread: f"{100 * spread.mean:.2f}" if spread else "", "%"),
         Field(_("Standard deviation"), lambda spread: _sd(finding, spread), _("points")),

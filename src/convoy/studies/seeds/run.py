@@ -9,10 +9,10 @@ from convoy.recipe import Recipe
 from convoy.runs import Study
 from convoy.studies import findings
 from convoy.studies.seeds.finding import Source, find
-from convoy.studies.seeds.words import source_name
 from convoy.studies.session import Entry, Session
 from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.training.run.plan import plan_one
 
 
@@ -41,7 +41,7 @@ def entries_of(recipe: Recipe, seeds: int) -> list[Entry]:
                 return {"data.split.seed": split + offset}
 
     return [
-        Entry(source_name(source), recipe.override(changes(source, offset)) if offset else recipe)
+        Entry(source.label, recipe.override(changes(source, offset)) if offset else recipe)
         for source in Source
         for offset in range(seeds)
     ]
@@ -52,7 +52,7 @@ def titles_of(recipe: Recipe, seeds: int) -> list[str]:
     return [
         _(
             "{label} (seed {seed})",
-            label=source_name(source),
+            label=label_text(source.label),
             seed=(recipe.data.split.seed if source is Source.SPLIT else recipe.seed) + offset,
         )
         for source in Source

@@ -12,16 +12,6 @@ from convoy.text import ngettext
 from convoy.text.numbers import interval
 
 
-def source_name(source: Source) -> str:
-    names = {
-        Source.ALL: _("all three sources"),
-        Source.INITIALISATION: _("initial weights"),
-        Source.ORDER: _("order, augmentation, dropout"),
-        Source.SPLIT: _("split of the data"),
-    }
-    return names[source]
-
-
 def images_name(part: str) -> str:
     return _("other {part} images", part=part_name(part))
 

@@ -70,7 +70,7 @@ def epoch(metrics: EpochMetrics, epochs: int, selection: str | None) -> str:
     texts = [
         _("epoch {epoch}/{epochs}", epoch=metrics.epoch, epochs=epochs),
         *(_part(name, score) for name in parts if (score := metrics.of(name)) is not None),
-        f"{metrics.train_seconds:.1f} s",
+        _("{seconds:.1f} s", seconds=metrics.train_seconds),
     ]
     if skipped := metrics.skipped:
         texts.append(ngettext("{n} step skipped (not finite)", "{n} steps skipped (not finite)", skipped))
