@@ -32,6 +32,7 @@ from convoy.studies.compare.figures import (
 )
 from convoy.studies.compare.finding import CompareFinding
 from convoy.text import gettext as _
+from convoy.text.labels import label_text
 from convoy.text.lists import listed
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def page(study: Study, finding: CompareFinding, folder: Path) -> Page:
 def _subject(finding: CompareFinding, labels: Sequence[str]) -> str:
     if finding.ablation and finding.ablation.effects:
         return _("Ablation of {keys}", keys=listed(finding.ablation.keys))
-    return listed(labels) if len(labels) <= 4 else _("{n} models", n=len(labels))
+    return listed(map(label_text, labels)) if len(labels) <= 4 else _("{n} models", n=len(labels))
 
 
 def _ablation(finding: CompareFinding, ablation: Ablation) -> Section | None:

@@ -191,7 +191,7 @@ def _depends_on(interaction: Interaction) -> str:
 
 
 def _pair() -> Field[Tested]:
-    return TextField(_("Difference between"), lambda pair: f"{pair.a} − {pair.b}")
+    return TextField(_("Difference between"), lambda pair: f"{label_text(pair.a)} − {label_text(pair.b)}")
 
 
 def _difference(title: str) -> Field[Tested]:
