@@ -427,4 +427,4 @@ def test_labels_of_an_ablation_have_chinese_commas_in_chinese(tmp_path: Path) ->
     with in_language("zh_CN"):
         page = write_report(study).read_text(encoding="utf-8")
 
-    assert "two_conv_cnn，lr = 0.1 − lenet，lr = 0.1" in page
+    assert "<title>mnist 上的 lenet，lr = 0.1 和 two_conv_cnn，lr = 0.1<" in page
