@@ -567,6 +567,78 @@ class OneChannel(Sound):
         return F.relu(self.reduce(F.max_pool2d(F.relu(self.norm(self.conv(x))), 2))).flatten(1)
 
 
+class AveragesChannels(Sound):
+    """The mean of [B, C, H, W] over 1 and 2, as if the channels were last."""
+
+    dimensions = (1, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.LazyLinear(32)
+        self.hidden(self.features(torch.zeros(2, 1, 12, 12)))
+
+    def features(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x))).mean(self.dimensions).flatten(1)
+
+
+class LargestChannel(AveragesChannels):
+    def features(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x))).max(1).values.flatten(1)
+
+
+class SubtractsMeanOfChannels(Sound):
+    """Sound: the average over the channels is only one of the inputs."""
+
+    def features(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.conv(x)))
+        return F.max_pool2d(x - x.mean(1, keepdim=True), 2).flatten(1)
+
+
+class MixesTokens(nn.Module):
+    """Sound: a layer over the tokens is added to the features, and the average is over the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.tokens, self.head = nn.Conv2d(1, 16, 4, stride=4), nn.Linear(9, 9), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.patches(x).flatten(2).transpose(1, 2))
+        return self.head((self.tokens(x.transpose(1, 2)).transpose(1, 2) + x).mean(1))
+
+
+class PatchesByReshape(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Linear(16, 16), nn.Linear(144, 32), nn.Linear(32, 3)
+
+    def cut(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), 9, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.mix(F.relu(self.embed(self.cut(x))).flatten(1))))
+
+
+class PatchesByPermute(PatchesByReshape):
+    def cut(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), 1, 3, 4, 3, 4).permute(0, 2, 4, 1, 3, 5).reshape(len(x), 9, 16)
+
+
+class Rows(PatchesByReshape):
+    """Sound: each piece is a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix = nn.Linear(12, 16), nn.Linear(192, 32)
+
+    def cut(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), 12, 12)
+
+
+class ShiftedSoftmax(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x).softmax(1) - 1
+
+
 class GateOfOneUnit(Sound):
     """Sound: a layer with one output scales the channels, but the images do not only go through it."""
 

@@ -550,6 +550,15 @@ def test_few_images_with_correct_labels_have_no_random_labels() -> None:
     assert list(examine(images, [row for row in DATA_CHECKS if row.name == "random_labels"])) == []
 
 
+@pytest.mark.parametrize(("wrong", "severities"), [(0.0, []), (0.15, [WARNING])])
+def test_wrong_labels_among_a_few_hundred_digits_are_found(wrong: float, severities: list[Severity]) -> None:
+    train, draw = load("mnist").train.take(np.arange(2000, 2616)), np.random.default_rng(0)
+    labels = np.where(draw.random(616) < wrong, (train.labels + draw.integers(1, 10, 616)) % 10, train.labels)
+    images = with_part(sound(), "train", replace(train, labels=labels))
+    findings = list(examine(images, [row for row in DATA_CHECKS if row.name == "random_labels"]))
+    assert [finding.severity for finding in findings] == severities
+
+
 def test_errors_of_a_weak_classifier_are_not_random_labels() -> None:
     """The classes differ by a faint shape: the classifier is right on 61 %, and hardly more often if it is sure."""
     draw = np.random.default_rng(0)

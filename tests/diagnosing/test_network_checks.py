@@ -94,6 +94,10 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.SmallTanh, "activation_before_loss", WARNING),
     (planted.OneFeature, "narrow_features", WARNING),
     (planted.OneChannel, "narrow_features", HINT),
+    (planted.AveragesChannels, "narrow_features", WARNING),
+    (planted.LargestChannel, "narrow_features", WARNING),
+    (planted.PatchesByReshape, "patches_by_reshape", WARNING),
+    (planted.ShiftedSoftmax, "activation_before_loss", WARNING),
     (planted.SoftmaxBetweenLayers, "hidden_softmax", HINT),
     (planted.AttentionOverQueries, "hidden_softmax", WARNING),
     (planted.PatchesWithoutPositions, "ignores_order", WARNING),
@@ -149,6 +153,10 @@ def test_planted_mistake_is_found(
         planted.LargeTanh,
         planted.WideClamp,
         planted.GateOfOneUnit,
+        planted.SubtractsMeanOfChannels,
+        planted.MixesTokens,
+        planted.PatchesByPermute,
+        planted.Rows,
     ],
 )
 def test_sound_network_has_no_finding(network_class: type[nn.Module]) -> None:
@@ -263,6 +271,20 @@ def test_network_that_fails_in_a_check_is_a_hint() -> None:
 @pytest.mark.parametrize(("lr", "count"), [(0.01, 0), (1e-8, 1), (500.0, 1)])
 def test_learning_rate_that_diverges_or_does_nothing_is_found(lr: float, count: int) -> None:
     recipe = Recipe().override({"optim": {"name": "sgd", "lr": lr}})
+    network = network_of(planted.Sound, recipe)
+    loss = losses.build(recipe.train.loss)
+    trained = replace(network, learner=lambda: Learner(network.build(), recipe.optim, loss))
+    assert len(found(trained, "learning_rate")) == count
+
+
+@pytest.mark.parametrize(("last", "highest", "count"), [(1.09, 50.0, 1), (1.09, 2.3, 0), (0.9, 50.0, 0)])
+def test_learning_rate_after_which_the_images_are_ignored_is_found(
+    last: float, highest: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss explodes and returns to that of equal outputs for all images, ln(3), which is below the first loss."""
+    own, lower = trainability._Losses(2.3, last, highest), trainability._Losses(2.3, 0.2, 2.3)
+    monkeypatch.setattr(trainability, "_falls", lambda _network, factor: own if factor == 1 else lower)
+    recipe = Recipe()
     network = network_of(planted.Sound, recipe)
     loss = losses.build(recipe.train.loss)
     trained = replace(network, learner=lambda: Learner(network.build(), recipe.optim, loss))

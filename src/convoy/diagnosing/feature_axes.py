@@ -44,11 +44,13 @@ class FeatureAxes:
             return Features(1)
         if name in LAST:
             return Features(output.ndim - 1)
-        for tensor in tensors_of(args):
-            features = self.of(tensor)
-            if features is not None:
-                return _moved(name, args, tuple(tensor.shape), features, tuple(output.shape))
-        return None
+        moved = [
+            _moved(name, args, tuple(tensor.shape), features, tuple(output.shape))
+            for tensor in tensors_of(args)
+            if (features := self.of(tensor)) is not None
+        ]
+        # A sum of a layer over the features and a layer over the positions, as in MLP-Mixer, has both.
+        return moved[0] if moved and all(each == moved[0] for each in moved) else None
 
 
 def _key(tensor: torch.Tensor) -> tuple[object, ...]:

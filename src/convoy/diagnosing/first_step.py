@@ -18,7 +18,7 @@ from convoy.diagnosing.budget import CostCounter, Workload
 from convoy.diagnosing.finding import TooSlowError
 from convoy.diagnosing.in_place import LEAST_DIFFERENCE, Reused, evaluated_out_of_place
 from convoy.diagnosing.origins import Narrow, Origin
-from convoy.diagnosing.watch import Activation, Epsilon, Norm, Place, Watch
+from convoy.diagnosing.watch import Activation, Epsilon, Norm, Patches, Place, Watch
 from convoy.evaluation import losses
 from convoy.evaluation.cost import countable_attention
 from convoy.evaluation.interruption import Interrupted
@@ -95,6 +95,7 @@ class FirstStep:
     norms_in_evaluation: tuple[str, ...]  # batch norms that are in evaluation mode during training
     norms: tuple[Norm, ...]  # batch norms whose features are known
     epsilons: tuple[Epsilon, ...]  # large ones
+    patches: tuple[Patches, ...]  # made of the images by a reshape alone
     detached: tuple[Place, ...]  # detach() of features of trained weights, used in forward
     factor: float  # product of the constants by which the outputs are multiplied, if no norm follows
     multiplied: Place | None  # the last of them
@@ -261,6 +262,7 @@ def _train(
         norms_in_evaluation=norms_in_evaluation,
         norms=tuple(watch.norms),
         epsilons=tuple(watch.epsilons),
+        patches=tuple(watch.patches),
         detached=tuple(watch.detached),
         factor=watch.factors.of(logits) or 1.0,
         multiplied=watch.multiplied,

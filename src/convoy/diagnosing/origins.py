@@ -30,6 +30,7 @@ BOUNDS = {
 CLAMPS = {"clamp", "clamp_min", "clamp_max", "hardtanh"}
 AVERAGES = {"mean", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d_with_indices", "amax"}  # they keep the bounds
 COPIES = {*(name.strip("_") for name in VIEWS), "clone", "to_copy"}
+REDUCTIONS = {"mean", "amax", "max", "median"}  # one value of several
 FRESH = {"empty_like", "zeros_like", "ones_like", "rand_like", "randn_like", "bernoulli_"}  # not computed from values
 
 
@@ -46,10 +47,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Narrow:
-    """A layer with one output, through which all information about the images goes."""
+    """A layer with one output, or an average over all features, through which all information about the images goes."""
 
     place: Place
     values: int  # per image: 1, or the pixels of its only channel
+    averaged: tuple[int, ...] = ()  # the shape of the tensor whose features are averaged; empty for a layer
 
 
 @dataclass(eq=False)
@@ -70,10 +72,11 @@ class Origins:
         return tensor.data_ptr() in self._narrow
 
     def record(self, name: str, place: Place, args: Sequence[Any], outputs: Sequence[Any], units: int = 0) -> None:
-        """`units`: output channels of a layer with weights; 0 for other operations."""
+        """`units`: output channels of a layer with weights, 1 for an average over features; 0 for other operations."""
         narrow = self._narrowest(name, args)
         if narrow is not _UNKNOWN and units == 1:
-            narrow = Narrow(place, outputs[0].numel() // len(outputs[0]))
+            averaged = tuple(args[0].shape) if name in REDUCTIONS else ()
+            narrow = Narrow(place, outputs[0].numel() // len(outputs[0]), averaged)
         origin = self._after(name.strip("_"), place, args)
         for output in tensors_of(outputs):
             _set(self._narrow, output, narrow, _UNKNOWN)
@@ -107,6 +110,9 @@ class Origins:
                 return None
             ends = [end * factor if name == "mul" else end / factor for end in (origin.low, origin.high)]
             return replace(origin, low=min(ends), high=max(ends), is_scaled=True)
+        if name in ("add", "sub") and len([*tensors_of(args)]) == 1 + _is_constant(args[1]):
+            shift = constant_of([args[1]]) * (1 if name == "add" else -1)
+            return replace(origin, low=origin.low + shift, high=origin.high + shift, is_scaled=True)
         return origin if name == "mul" and self.is_dropout(*args) else None  # the bounds are those in evaluation
 
     def is_dropout(self, tensor: torch.Tensor, factor: object) -> bool:

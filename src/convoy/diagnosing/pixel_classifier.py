@@ -49,10 +49,12 @@ class PixelClassifier:
         return classes
 
 
-def out_of_fold(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Returns outputs [N, classes]; each half is predicted from the other."""
+def out_of_fold(images: np.ndarray, labels: np.ndarray, classes: int, folds: int = 2) -> np.ndarray:
+    """Returns outputs [N, classes]; each half (or fold) is predicted from the others."""
     outputs = np.zeros((len(labels), classes))
-    for train in halves(len(labels)):
+    order = np.random.RandomState(0).permutation(len(labels)) % folds
+    for fold in range(folds):
+        train = order != fold
         outputs[~train] = PixelClassifier.fitted(images[train], labels[train], classes).outputs(images[~train])
     return outputs
 

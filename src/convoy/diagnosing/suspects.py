@@ -18,6 +18,7 @@ import numpy as np
 # The first values that are tried: logarithm of 1 / temperature, and log odds of a wrong label.
 SHARPNESS, ODDS = (-1.0, 0.0, 1.0, 2.0), (-5.0, -2.0, -0.5)
 MIN_ODDS = -12.0  # with fewer wrong labels, the likelihood no longer changes
+BOUNDS_OF_SHARPNESS = (-4.0, 5.0)
 STEPS = 200
 MIN_PROBABILITY = 0.3  # with few wrong labels, the highest expected F1 would list mostly correct ones
 TINY = 1e-12
@@ -30,6 +31,7 @@ class Suspects:
     probability: np.ndarray  # float64 [N]: that the given label is wrong
     suggested: np.ndarray  # int64 [N]: the most probable other class
     share: float  # estimated share of wrong labels
+    gain: float  # in log likelihood, over the model in which all labels are correct
 
     @property
     def flagged(self) -> np.ndarray:
@@ -49,7 +51,7 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
 
     `logits` [N, K] are of networks that were not trained on these images; `labels` int64 [N].
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import minimize, minimize_scalar
     from scipy.special import expit
 
     rows, shifted = np.arange(len(labels)), (logits - logits.max(1, keepdims=True)).astype(np.float64)
@@ -68,6 +70,11 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
     start = min((np.array(each) for each in product(SHARPNESS, ODDS)), key=loss)
     fit = minimize(loss, start, method="Nelder-Mead", options={"maxiter": STEPS})
     correct, wrong, share = correct_and_wrong(fit.x)
+    all_correct = minimize_scalar(
+        lambda sharpness: loss(np.array([sharpness, MIN_ODDS])), bounds=BOUNDS_OF_SHARPNESS, method="bounded"
+    )
     others = shifted.copy()
     others[rows, labels] = -np.inf
-    return Suspects(wrong / (correct + wrong + TINY), others.argmax(1), share)
+    return Suspects(
+        wrong / (correct + wrong + TINY), others.argmax(1), share, (all_correct.fun - fit.fun) * len(labels)
+    )

@@ -75,6 +75,7 @@ CHECKS = (
     Check(Topic.FORWARD, "equal_units"),
     Check(Topic.FORWARD, "unseen_pixels"),
     Check(Topic.FORWARD, "norm_dimension"),
+    Check(Topic.FORWARD, "patches_by_reshape"),
     Check(Topic.FORWARD, "norm_momentum"),
     Check(Topic.FORWARD, "norm_epsilon"),
     Check(Topic.OUTPUTS, "activation_before_loss"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import sysconfig
 from collections import Counter
@@ -18,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from convoy.diagnosing.constant_factors import ConstantFactors, constant_of
 from convoy.diagnosing.feature_axes import VIEWS, FeatureAxes, Features, tensors_of
-from convoy.diagnosing.origins import Origins
+from convoy.diagnosing.origins import REDUCTIONS, Origins
 from convoy.evaluation.cost import DispatchMode
 from convoy.text import gettext as _
 
@@ -86,6 +87,16 @@ class Epsilon:
     variance: float  # of the inputs of the first norm with this number
 
 
+@dataclass(frozen=True)
+class Patches:
+    """As many values as square patches would have, taken from the images in the order in which they are stored."""
+
+    place: Place
+    side: int
+    values: int  # of each piece: C * side * side
+    are_rows: bool  # each piece is one or more rows, or an equal part of a row, of a grey image
+
+
 @dataclass(eq=False)
 class Watch(DispatchMode):
     """Records the operations of a forward pass."""
@@ -111,6 +122,7 @@ class Watch(DispatchMode):
     softmaxed: list[Place] = field(default_factory=list)  # layers with weights whose inputs are outputs of a softmax
     misnormalised: list[Place] = field(default_factory=list)  # products with a softmax along the dimension that remains
     dropped: dict[str, float] = field(default_factory=dict)  # channel dropout -> share of images without any channel
+    patches: list[Patches] = field(default_factory=list)  # made of the images by a reshape alone
     multiplied: Place | None = None  # the last constant factor after the first layer
     not_finite: Place | None = None
     _cut: dict[int, tuple[torch.Tensor, Place]] = field(default_factory=dict)  # results of detach, by id
@@ -179,9 +191,12 @@ class Watch(DispatchMode):
         place = self.place(name.strip("_"))
         if "batch_norm" in name and (features := self._axes.of(args[0])) is not None:
             self.norms.append(Norm(place, tuple(args[0].shape), features))
+        if name == "view" and not self._opened and self._axes.of(args[0]) is not None and args[0].ndim == 4:
+            self.patches += patches_of(place, tuple(args[0].shape), tuple(output.shape))
+        averages = self._opened and name in REDUCTIONS and _over_features(args, self._axes.of(args[0]))
         self._axes.record(name, args, output)
         outputs = result if isinstance(result, tuple) else (result,)
-        self.origins.record(name, place, args, outputs, _units(name, args))
+        self.origins.record(name, place, args, outputs, 1 if averages else _units(name, args))
         self._scale(name, place, args, output)
         self._detach(name, place, args, output)
         if name not in VIEWS:
@@ -251,6 +266,30 @@ class Watch(DispatchMode):
             slope = 4 * output * (1 - output) if name.startswith("sigmoid") else 1 - output.square()
             share = float((slope < 0.01).float().mean())
             self.activations.append(Activation(place, output.shape[1], 0, share))
+
+
+def patches_of(place: Place, images: tuple[int, ...], output: tuple[int, ...]) -> list[Patches]:
+    """Finds a reshape of [B, C, H, W] to [B, patches, C * p * p] or [B, patches, C, p, p], which gives no patches."""
+    _batch, channels, height, width = images
+    if len(output) < 3 or output[0] != images[0] or min(output[1], *images[2:]) < 2:
+        return []
+    values = math.prod(output[2:])
+    side = math.isqrt(values // channels)
+    is_grid = height % (side or 1) == width % (side or 1) == 0 and output[1] == height * width // max(side, 1) ** 2
+    if side < 2 or channels * side**2 != values or not is_grid:
+        return []
+    are_patches = len(output) == 3 or output[2:] in ((channels, side, side), (side, side), (side, side, channels))
+    are_rows = channels == 1 and (values % width == 0 or width % values == 0)
+    return [Patches(place, side, values, are_rows)] if are_patches else []
+
+
+def _over_features(args: Any, features: Features | None) -> bool:
+    """Whether an average or maximum is over the dimension of the features (and possibly others, but not the batch)."""
+    if features is None or features.per_position or len(args) < 2:
+        return False
+    given = args[1] if isinstance(args[1], list | tuple) else [args[1]]
+    dimensions = {each % args[0].ndim for each in given}
+    return features.axis in dimensions and 0 not in dimensions
 
 
 def _sums_along_the_other(left: torch.Tensor, right: torch.Tensor) -> bool:

@@ -250,6 +250,26 @@ def norm_dimension(network: Network) -> Iterator[Finding]:
         )
 
 
+def patches_by_reshape(network: Network) -> Iterator[Finding]:
+    """A reshape alone cannot cut patches: the pixels of a patch are not next to each other in memory."""
+    for patches in network.first_step.patches[:1]:
+        yield Finding(
+            Severity.HINT if patches.are_rows else Severity.WARNING,
+            _(
+                "The images are divided by a reshape alone into pieces of {n:,} values, as many as a patch of {side} x "
+                "{side} pixels has; but each piece consists of consecutive pixels of rows: {place}",
+                n=patches.values,
+                side=patches.side,
+                place=patches.place,
+            ),
+            _(
+                "Cut patches with nn.Conv2d(C, D, p, stride=p), with F.unfold(x, p, stride=p).transpose(1, 2), or with "
+                "a permute between two reshapes"
+            ),
+            {"values": patches.values, "side": patches.side},
+        )
+
+
 def norm_momentum(network: Network) -> Iterator[Finding]:
     norms = {
         name: part.momentum

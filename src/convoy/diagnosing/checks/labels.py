@@ -19,6 +19,7 @@ from convoy.diagnosing.features import of_pixels, scores
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import MAX_SAMPLE, Images, sample
 from convoy.diagnosing.pixel_classifier import PixelClassifier, out_of_fold, relation
+from convoy.diagnosing.suspects import find_suspects
 from convoy.run_contents import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
@@ -33,6 +34,8 @@ FLAT = 0.7  # error rate of the surest images relative to the next
 RELATED, SURELY_RELATED = 3.0, 4.0
 MANY_IMAGES = 2000
 MIN_COPIES = 3
+FOLDS, SCALE = 10, 5.0  # factor of the outputs, so that a softmax makes them probabilities
+MIN_GAIN = 10.0  # log likelihood; up to 0.5 for correct labels, at least 35 for 15 % wrong ones of 616 digits
 ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in training
 
 
@@ -199,6 +202,35 @@ def random_labels(images: Images) -> Iterator[Finding]:
                 "accuracy": float(1 - wrong.mean()),
                 "images": len(labels),
             },
+        )
+    elif len(labels) <= MANY_IMAGES:
+        yield from _some_wrong(images.train.images[chosen], labels, classes)
+
+
+def _some_wrong(pixels: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[Finding]:
+    """Fits the share of wrong labels to the outputs for a few hundred images, each predicted from nine tenths.
+
+    The share must be far more probable than correct labels, and be the error rate on the surest images: a weak
+    classifier is wrong more often on them, and one that is only badly calibrated is wrong less often.
+    """
+    outputs = out_of_fold(pixels, labels, classes, FOLDS)
+    suspects = find_suspects(SCALE * outputs, labels)
+    ordered = np.sort(outputs, 1)
+    surest = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")[: 3 * len(labels) // 10]
+    wrong = outputs[surest].argmax(1) != labels[surest]
+    is_its_error = 0.6 * suspects.share < wrong.mean() < 1.6 * suspects.share
+    if suspects.gain > MIN_GAIN and is_its_error and wilson(int(wrong.sum()), len(wrong)).span[0] > MIN_WRONG:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "About {share:.0%} of the {n:,} training labels are probably wrong: a classifier trained on other "
+                "images disagrees with {surest:.0%} of the labels on the images for which it is most confident",
+                share=suspects.share,
+                n=len(labels),
+                surest=wrong.mean(),
+            ),
+            _("Compare labels with images in convoy data show; convoy crossval and the doctor list suspect labels"),
+            {"share": suspects.share, "share_of_surest": float(wrong.mean()), "gain": suspects.gain},
         )
 
 

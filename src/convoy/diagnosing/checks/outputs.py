@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from convoy.diagnosing.checks.network import are_probabilities
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.network import Network
 from convoy.diagnosing.origins import Origin
@@ -23,7 +24,12 @@ LISTED = 3
 def activation_before_loss(network: Network) -> Iterator[Finding]:
     origin = network.first_step.origin
     yield from _unit_vectors(network)
-    if not isinstance(network.recipe.train.loss, CrossEntropy) or origin is None or origin.place.operation == "softmax":
+    is_softmax = origin is not None and origin.place.operation == "softmax"
+    if (
+        not isinstance(network.recipe.train.loss, CrossEntropy)
+        or origin is None
+        or (is_softmax and are_probabilities(network.first_step.logits))  # `softmax_before_loss`
+    ):
         yield from _dropout_before_loss(network)
     elif origin.is_pooled and math.isinf(origin.high):
         yield from _pooled(network, origin)
@@ -117,7 +123,23 @@ def narrow_features(network: Network) -> Iterator[Finding]:
     if narrow is None or (narrow.values == 1 and network.classes < 3):  # logistic regression needs one number
         return
     evidence: dict[str, float | str] = {"layer": narrow.place.layer, "features": narrow.values}
-    if narrow.values == 1:
+    if narrow.averaged:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "All outputs are computed from an average or maximum over the features of {shape}, so that only {n:,} "
+                "values per image remain: {place}",
+                shape=list(narrow.averaged),
+                n=narrow.values,
+                place=narrow.place,
+            ),
+            _(
+                "Average over the positions instead: dimensions 2 and 3 of feature maps (batch, channels, height, "
+                "width), dimension 1 of tokens (batch, tokens, features)"
+            ),
+            evidence,
+        )
+    elif narrow.values == 1:
         yield Finding(
             Severity.WARNING,
             _(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -21,6 +22,7 @@ FIRST_STEPS = 4  # after these, gradients have reached all layers, even if a lay
 SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive
 RATE_STEPS = 40
 MIN_CHANGE = 0.02  # fraction of the first loss
+EXPLODED = 3  # times the first loss
 LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5, 1e6, 1e7)  # factors of the learning rate
 BATCHES = (1, 7, 128)
 INVARIANCE_IMAGES = 128
@@ -114,10 +116,13 @@ def learning_rate(network: Network) -> Iterator[Finding]:
     own = _falls(network, 1.0)
     if own is None:
         return
-    first, last = own
-    for factor in (*LOWER, *HIGHER) if not last < (1 - MIN_CHANGE) * first else ():
+    first, last, highest = own
+    is_still = not last < (1 - MIN_CHANGE) * first
+    ignores_images = last > (1 - MIN_CHANGE) * _entropy(network.labels)
+    has_exploded = highest > EXPLODED * first and ignores_images  # and then the outputs became nearly constant
+    for factor in (*LOWER, *HIGHER) if is_still else LOWER if has_exploded else ():
         other = _falls(network, factor)
-        if other is None or not other[1] < 0.7 * first:
+        if other is None or not other.last < 0.7 * first:
             continue
         yield Finding(
             Severity.WARNING,
@@ -129,16 +134,28 @@ def learning_rate(network: Network) -> Iterator[Finding]:
                 first=first,
                 last=last,
                 other=lr * factor,
-                lowest=other[1],
+                lowest=other.last,
             ),
             _("Use another learning rate; convoy lr-range shows the usable range"),
-            {"lr": lr, "first_loss": first, "last_loss": last, "other_lr": lr * factor, "other_loss": other[1]},
+            {"lr": lr, "first_loss": first, "last_loss": last, "other_lr": lr * factor, "other_loss": other.last},
         )
         return
 
 
-def _falls(network: Network, factor: float) -> tuple[float, float] | None:
-    """Returns the first loss, and the mean of the last five or infinity; None if the steps take too long."""
+def _entropy(labels: torch.Tensor) -> float:
+    """Returns the lowest loss of outputs that are the same for all images."""
+    shares = labels.unique(return_counts=True)[1] / len(labels)
+    return -float((shares * shares.log()).sum())
+
+
+class _Losses(NamedTuple):
+    first: float
+    last: float  # mean of the last five, or infinity
+    highest: float
+
+
+def _falls(network: Network, factor: float) -> _Losses | None:
+    """Returns None if the steps take too long."""
     assert network.learner is not None
     learner = network.learner()
     device = next(iter(learner.parameters)).device
@@ -150,10 +167,10 @@ def _falls(network: Network, factor: float) -> tuple[float, float] | None:
             learner.set_lr_factor(factor * min(1, (step + 1) / warmup_steps))
             losses.append(float(learner.step(x, y).loss))
             if not math.isfinite(losses[-1]):
-                return losses[0], math.inf
+                return _Losses(losses[0], math.inf, math.inf)
             if time.perf_counter() - started > SECONDS:
                 return None
-    return losses[0], sum(losses[-5:]) / 5
+    return _Losses(losses[0], sum(losses[-5:]) / 5, max(losses))
 
 
 @torch.no_grad()
