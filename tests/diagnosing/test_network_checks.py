@@ -277,11 +277,13 @@ def test_learning_rate_that_diverges_or_does_nothing_is_found(lr: float, count: 
     assert len(found(trained, "learning_rate")) == count
 
 
-@pytest.mark.parametrize(("last", "highest", "count"), [(1.09, 50.0, 1), (1.09, 2.3, 0), (0.9, 50.0, 0)])
+@pytest.mark.parametrize(
+    ("last", "highest", "count"), [(1.09, 50.0, 1), (1.09, 3.4, 1), (1.09, 2.3, 0), (0.9, 50.0, 0)]
+)
 def test_learning_rate_after_which_the_images_are_ignored_is_found(
     last: float, highest: float, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss explodes and returns to that of equal outputs for all images, ln(3), which is below the first loss."""
+    """The loss rises and returns to that of equal outputs for all images, ln(3), which is below the first loss."""
     own, lower = trainability._Losses(2.3, last, highest), trainability._Losses(2.3, 0.2, 2.3)
     monkeypatch.setattr(trainability, "_falls", lambda _network, factor: own if factor == 1 else lower)
     recipe = Recipe()

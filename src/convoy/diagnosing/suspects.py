@@ -76,5 +76,5 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
     others = shifted.copy()
     others[rows, labels] = -np.inf
     return Suspects(
-        wrong / (correct + wrong + TINY), others.argmax(1), share, (all_correct.fun - fit.fun) * len(labels)
+        wrong / (correct + wrong + TINY), others.argmax(1), share, float(all_correct.fun - fit.fun) * len(labels)
     )
