@@ -636,3 +636,24 @@ def test_data_that_cannot_be_read_are_a_finding(tmp_path: Path) -> None:
 def test_packaged_digits_have_no_finding_above_a_hint(tmp_path: Path) -> None:
     findings = convoy.doctor("digits", out=tmp_path).findings
     assert {finding.severity for finding in findings} <= {HINT}
+
+
+@pytest.mark.parametrize(("is_copied", "severities"), [(False, {HINT}), (True, {WARNING})])
+def test_pictures_rendered_with_separate_noise_are_no_copies(is_copied: bool, severities: set[Severity]) -> None:
+    draw = np.random.default_rng(0)
+    colours = draw.uniform(40, 210, (400, 2, 3))  # of the background and of a square at one of nine places
+    images = np.tile(colours[:, 0, :, None, None], (1, 1, 24, 24))
+    for image, colour, place in zip(images, colours[:, 1], draw.integers(0, 9, 400), strict=True):
+        top, left = 3 + 5 * (place // 3), 3 + 5 * (place % 3)
+        image[:, top : top + 8, left : left + 8] = colour[:, None, None]
+    pixels = (images + draw.normal(0, 8, images.shape)).clip(0, 255).astype(np.uint8)
+    test = pixels[300:]
+    if is_copied:
+        test[:40] = 0.9 * pixels[:40]
+    parts = {
+        name: ImageSet(each, np.arange(len(each)) % 3, CLASSES)
+        for name, each in {"train": pixels[:300], "test": test}.items()
+    }
+    both = replace(sound(), parts=parts)
+    findings = examine(both, [row for row in DATA_CHECKS if row.name == "images_in_two_parts"])
+    assert {finding.severity for finding in findings if finding.evidence["part"] == "test"} == severities

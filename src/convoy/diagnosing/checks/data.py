@@ -13,7 +13,10 @@ from convoy.diagnosing.copies import (
     copies_of_each,
     exact_copies,
     few_variations,
+    have_same_detail,
+    is_regular,
     repeats_by_chance,
+    same_in_detail,
     similar_copies,
 )
 from convoy.diagnosing.finding import Finding, Severity
@@ -155,8 +158,10 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
         share = len(alike) / len(part)
         is_notable = share >= ERROR_SHARE or len(same) >= ERROR_SHARE / 5 * len(part)
         by_chance = is_notable and repeats_by_chance(images, copies, similar_copies if searched else exact_copies)
+        may_be_separate = is_notable and searched and not by_chance and not is_regular(copies)
+        is_separate = may_be_separate and same_in_detail(images.train.images, part.images).mean() < ERROR_SHARE
         yield Finding(
-            Severity.WARNING if is_notable and not by_chance else Severity.HINT,
+            Severity.WARNING if is_notable and not by_chance and not is_separate else Severity.HINT,
             _(
                 "{count:,} of {n:,} {part} images are also training images: exact duplicates {same:,}, "
                 "near duplicates {alike:,}",
@@ -175,6 +180,12 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
             ),
             few_variations()
             if by_chance
+            else _(
+                "The pairs differ in their finest detail: different images of the same picture, as rendered with "
+                "separate noise. If noise was added to copies before the split, keep these together with "
+                "data.split.group_by = 'duplicates'"
+            )
+            if is_separate
             else _(
                 "Remove them, or keep them together with data.split.group_by = 'duplicates'; train a run "
                 "to see their effect"
@@ -222,7 +233,9 @@ def labels_disagree(images: Images) -> Iterator[Finding]:
     if len(labels) > MAX_COMPARED // 2:
         return
     pairs = find_duplicates([images.train.images], lambda share: None).same_picture
-    near = len(np.unique(pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]], 1]))
+    pairs = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
+    pairs = pairs[have_same_detail(images.train.images[pairs[:, 0]], images.train.images[pairs[:, 1]])]
+    near = len(np.unique(pairs[:, 1]))
     if near:
         yield Finding(
             _severity_of_labels(near, len(labels), SIMILAR_DRAWINGS if images.is_drawing else WRONG_LABELS),
