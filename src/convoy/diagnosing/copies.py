@@ -14,6 +14,7 @@ from convoy.data.duplicates import find_duplicates, first_with_same_pixels
 from convoy.diagnosing.images import Images
 from convoy.text import gettext as _
 
+MIN_COPIES = 3  # one or two similar pairs may be due to chance
 MAX_COMPARED = 20_000  # images; the search for the same picture is quadratic
 SAME_SHAPE, SAME_PICTURE = 0.95, 0.99  # correlation
 # Correlation after a shift. At most 0.93 for CIFAR-10 and 0.977 for MNIST, 400 images in 4,000 others; 1.0 for copies.

@@ -10,6 +10,7 @@ import numpy as np
 from convoy.data.duplicates import find_duplicates, first_with_same_pixels
 from convoy.diagnosing.copies import (
     MAX_COMPARED,
+    MIN_COPIES,
     copies_of_each,
     exact_copies,
     few_variations,
@@ -155,11 +156,11 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
         same, alike = np.flatnonzero(exact), np.flatnonzero(copies)
         if not len(alike):
             continue
-        share = len(alike) / len(part)
-        is_notable = share >= ERROR_SHARE or len(same) >= ERROR_SHARE / 5 * len(part)
+        share, many = len(alike) / len(part), max(MIN_COPIES, ERROR_SHARE * len(part))
+        is_notable = len(alike) >= many or len(same) >= ERROR_SHARE / 5 * len(part)
         by_chance = is_notable and repeats_by_chance(images, copies, similar_copies if searched else exact_copies)
         may_be_separate = is_notable and searched and not by_chance and not is_regular(copies)
-        is_separate = may_be_separate and same_in_detail(images.train.images, part.images).mean() < ERROR_SHARE
+        is_separate = may_be_separate and same_in_detail(images.train.images, part.images).sum() < many
         yield Finding(
             Severity.WARNING if is_notable and not by_chance and not is_separate else Severity.HINT,
             _(

@@ -8,6 +8,7 @@ import numpy as np
 
 from convoy.diagnosing.copies import (
     MAX_COMPARED,
+    MIN_COPIES,
     few_variations,
     repeats_by_chance,
     similar_copies,
@@ -33,7 +34,6 @@ FLAT = 0.7  # error rate of the surest images relative to the next
 # thumbnails and 3.3 for other features; with correct labels at least 7.3 for thumbnails.
 RELATED, SURELY_RELATED = 3.0, 4.0
 MANY_IMAGES = 2000
-MIN_COPIES = 3
 FOLDS, SCALE = 10, 5.0  # factor of the outputs, so that a softmax makes them probabilities
 MIN_GAIN = 10.0  # log likelihood; up to 0.5 for correct labels, at least 35 for 15 % wrong ones of 616 digits
 ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in training
