@@ -105,16 +105,16 @@ def same_in_detail(train: np.ndarray, part: np.ndarray) -> np.ndarray:
 def have_same_detail(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Compares the finest detail of each image with that of its counterpart, where both are plain. bool [N].
 
-    Similar pictures also have similar edges; therefore the half of the pixels with the steepest surroundings is left
+    Similar pictures also have similar edges; therefore the half of the pixels with the most varied surroundings is left
     out. Images without such detail, or of which only one is blurred, count as equal.
     """
     if not len(images):
         return np.zeros(0, bool)
     grey = [each.mean(1, dtype=np.float32) for each in (images, others)]
     smooth = [_smoothed(each) for each in grey]
-    down, right = np.gradient(_smoothed(smooth[0] + smooth[1]), axis=(1, 2))
-    steepness = (np.abs(down) + np.abs(right)).reshape(len(images), -1)
-    plain = steepness <= np.median(steepness, axis=1, keepdims=True)
+    both = grey[0] + grey[1]
+    variance = _smoothed(_smoothed(both**2) - _smoothed(both) ** 2).reshape(len(images), -1)
+    plain = variance <= np.median(variance, axis=1, keepdims=True)
     detail = [np.where(plain, (a - b).reshape(plain.shape), 0) for a, b in zip(grey, smooth, strict=True)]
     size = [np.sqrt((each**2).sum(1) / np.maximum(plain.sum(1), 1)) for each in detail]
     is_comparable = np.minimum(*size) >= np.maximum(MIN_DETAIL, SIMILAR_DETAIL * np.maximum(*size))
