@@ -30,7 +30,8 @@ class HelpFormatter:
             titles = {"Commands": _("Commands"), "Arguments": _("Arguments"), "Parameters": _("Options")}
             title = titles.get(str(panel.title), panel.title)
             panel = panel.copy(title=title, entries=[_entry(entry) for entry in panel.entries])
-        console.width = max(console.width, MIN_WIDTH)
+        if console.width < MIN_WIDTH:  # another console, because a width that is set stays for all later texts
+            console = type(console)(file=console.file, width=MIN_WIDTH)
         DefaultFormatter()(console, options, panel)
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
