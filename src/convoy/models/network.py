@@ -69,7 +69,7 @@ class _NoValues(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func.__name__ in self.SKIPPED:
-            return args[0] if args else kwargs["tensor"]
+            return args[0] if args else kwargs.get("tensor")
         return func(*args, **kwargs)
 
 
