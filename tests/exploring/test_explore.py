@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from torch import nn
 
 import convoy
 from convoy.api.arguments import distinct_labels
+from convoy.exploring import words
 from convoy.exploring.arrays import Arrays
 from convoy.exploring.bundle import bundle
 from convoy.exploring.content import Images
@@ -101,3 +104,10 @@ def test_names_of_classes_data_and_runs_cannot_become_markup() -> None:
         (tag, [*attributes]) for tag, attributes in plain.tags
     ]
     assert hostile.partition("\u202e")[0].replace("<", "\\u003c").replace('"', '\\"') in page.text
+
+
+def test_no_two_messages_of_the_page_have_the_same_key() -> None:
+    tables = [node for node in ast.walk(ast.parse(inspect.getsource(words))) if isinstance(node, ast.Dict)]
+    keys = [key.value for table in tables for key in table.keys if isinstance(key, ast.Constant)]
+    assert len(keys) > 100
+    assert len(keys) == len(set(keys))

@@ -317,7 +317,7 @@ def _study_words() -> dict[str, str]:
             "The strongest activation is at {x} % from the left and {y} % from the top.", x="{x}", y="{y}"
         ),
         "neighbour": _("{label}, similarity {similarity}", label="{label}", similarity="{similarity}"),
-        "answer": _("{label}: {value}", label="{label}", value="{name}"),
+        "answer_of": _("{label}: {value}", label="{label}", value="{name}"),
         "disagreement": _("{label}; {answers}", label="{label}", answers="{answers}"),
         "no_disagreement": _("None of the images on this page."),
         "initial_weights": _("before training"),

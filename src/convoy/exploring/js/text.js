@@ -12,7 +12,10 @@ export function setWords(table) {
 
 export function say(key, values = {}) {
   if (!(key in words)) throw new Error(`no message "${key}"`);
-  return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  return words[key].replace(/\{(\w+)\}/g, (_, name) => {
+    if (values[name] === undefined) throw new Error(`message "${key}" needs "${name}"`);
+    return values[name];
+  });
 }
 
 export function flagsOf(run) {
