@@ -6,7 +6,8 @@
 
 Initial weights, batch-norm statistics of 64 images, test images of MNIST, in a headless Chromium. Prints
 parameters, size of the page, largest difference of two logits, largest logit, and the CPU time of the page per image,
-which depends little on other processes. Exits with 1 if two logits differ by 1e-4 or more.
+which depends little on other processes. Without names of models, it also writes the lines to results/. Exits with 1 if
+two logits differ by 1e-4 or more.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from benchmarks.measure import conditions, footer
+from benchmarks.measure import conditions, footer, write_result
 from tests.exploring import zoo
 from tests.exploring.browser import PAD, Browser
 
@@ -60,8 +62,8 @@ class Measured:
         metrics = self._browser.send("Performance.getMetrics")["metrics"]
         return float(next(each["value"] for each in metrics if each["name"] == "ThreadTime"))
 
-    def passes(self, content: PageContent, page: Path) -> tuple[float, str]:
-        """Returns the largest difference of two logits, and a text with the time per image."""
+    def passes(self, content: PageContent, page: Path) -> tuple[dict[str, float], str]:
+        """Returns the largest difference of two logits and the milliseconds per image, and a text with both."""
         images = len(content.scored.labels)
         (run,) = content.runs
         self._browser.open(page)
@@ -70,7 +72,8 @@ class Measured:
         difference = float(self._browser.evaluate(f"convoy.largestDifference({images}, convoy.{compute})"))
         each = 1000 * (self.seconds() - before) / images
         text = f"{difference:.1e} of {np.abs(run.logits).max():.2f} on {images} images"
-        return difference, text if run.model else f"{text}  {each:6.1f} ms"
+        numbers = {"images": images, "difference": difference, "milliseconds": each}
+        return numbers, text if run.model else f"{text}  {each:6.1f} ms"
 
     def pen(self, page: Path) -> str:
         """Draws a circle; returns the milliseconds of the first ten pen movements and the median of the others."""
@@ -99,21 +102,25 @@ def main() -> None:
     parser.add_argument("--ort", type=Path, help="with --run, the files of onnxruntime-web: use the engine onnx")
     parser.add_argument("--pen", action="store_true", help="also measure movements of the pen")
     arguments = parser.parse_args()
-    failed = False
+    lines = ["model, parameters, size of the page, largest difference of two logits, largest logit, CPU time per image"]
+    numbers: dict[str, dict[str, float]] = {}
     with TemporaryDirectory() as folder, Browser(Path(folder, "profile")) as browser:
         measured = Measured(browser)
         for name, content in contents(arguments):
             page = write_page(content, Path(folder, "page.html"))
             (run,) = content.runs
             size = f"{run.graph.parameters:>10,} parameters{page.stat().st_size / 1e6:6.2f} MB"
-            difference, text = measured.passes(content, page)
-            failed |= not difference < LARGEST_DIFFERENCE
-            print(f"{name:28s}{size}  {text}", flush=True)
+            numbers[name], text = measured.passes(content, page)
+            lines.append(f"{name:28s}{size}  {text}")
+            print(lines[-1], file=sys.stderr, flush=True)
             if arguments.pen:
-                print(measured.pen(page), flush=True)
-        product = browser.send("Browser.getVersion")["product"]
-    print("", *footer(conditions() | {"browser": product}), sep="\n")
-    if failed:
+                lines.append(measured.pen(page))
+        lines.append(browser.send("Browser.getVersion")["product"])
+    if arguments.models or arguments.run:
+        print(*lines, "", *footer(conditions()), sep="\n")
+    else:
+        write_result(lines, numbers)
+    if not all(each["difference"] < LARGEST_DIFFERENCE for each in numbers.values()):
         raise SystemExit(f"a logit differs by {LARGEST_DIFFERENCE} or more")
 
 
