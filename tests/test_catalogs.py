@@ -102,6 +102,7 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
         assert typeset("准确率 (%)") == "准确率（%）"
         assert typeset("应为 整数 或 a.b") == "应为整数或 a.b"
         assert typeset("+0.75\u00a0百分点，98.20\u00a0%") == "+0.75\u00a0个百分点，98.20%"
+        assert typeset("高于 128（9.4 个百分点） (n = 2, 无定论)") == "高于 128（9.4 个百分点；n = 2，无定论）"
         assert typeset("lenet 52%; 参数量 2; vgg 3%; n = 2") == "lenet 52%；参数量 2；vgg 3%；n = 2"
     assert typeset("日本, 损失; n = 2") == "日本, 损失; n = 2"
 
@@ -111,6 +112,7 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
     [
         fold_label(0, 5, 1, 2),
         "split of the data",
+        "all three",
         "lenet as published",
         "smaller_kernel, as published: 28 pixels, lr = 0.1",
         "log_softmax, without",
@@ -121,6 +123,11 @@ def test_labels_of_runs_have_no_english_words_but_names(label: str) -> None:
         chinese = re.sub("lenet|data.normalise|optim.lr|smaller_kernel|lr|log_softmax", "", label_text(label))
     assert re.search("[A-Za-z]", chinese) is None
     assert label_text(label) == label
+
+
+def test_runs_of_an_earlier_study_of_seeds_have_the_labels_of_today() -> None:
+    with text.in_language("zh_CN"):
+        assert label_text("all three sources") == label_text("all three")
 
 
 def test_labels_of_a_ladder_name_faults_and_sections_in_the_language_of_the_reader() -> None:

@@ -24,6 +24,7 @@ from convoy.data.augment import AUGMENTATIONS
 from convoy.models import MODELS
 from convoy.recipe.faults import Fault
 from convoy.text import CATALOGS
+from convoy.text.labels import SOURCES
 
 PACKAGE = Path(convoy.__file__).parent
 KEYWORDS = {"_": None, "ngettext": (1, 2)}
@@ -58,6 +59,8 @@ def _summaries() -> Iterator[tuple[str, str]]:
         yield "recipe/faults.py", fault.replace("_", " ")
     for sentence in guesses.SENTENCES:
         yield "cli/guesses.py", sentence
+    for label in SOURCES.values():
+        yield "text/labels.py", label
 
 
 def _recipes() -> Iterator[tuple[str, str]]:

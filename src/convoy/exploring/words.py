@@ -38,12 +38,12 @@ def _content_words(content: PageContent) -> dict[str, str]:
     title = _("{labels} on {data}", labels=listed([run.label for run in content.runs]), data=content.data.name)
     sentences = {f"sentence_{index}": _sentence(run, content.part) for index, run in enumerate(content.runs)}
     flags = {
-        f"flags_{index}": "\n".join(_("{sentence}.", sentence=flag) for flag in run.flags())
+        f"flags_{index}": "\n".join(readable(_("{sentence}.", sentence=flag)) for flag in run.flags())
         for index, run in enumerate(content.runs)
     }
     return {
         "title": readable(title),
-        "effect": _("{sentence}.", sentence=content.effect()) if content.effect else "",
+        "effect": readable(_("{sentence}.", sentence=content.effect())) if content.effect else "",
         **sentences,
         **flags,
     }

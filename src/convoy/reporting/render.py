@@ -151,7 +151,9 @@ def readable_lines(text: str) -> str:
 
 def _prose(text: str) -> Markup:
     """Prevents line breaks between a number and its unit or interval."""
-    text = re.sub(r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d|个|轮|张)|(?<=[±=]) (?=\d)", "\u00a0", text)
+    text = re.sub(
+        r"(?<=\d) (?=%|±|points|s\b|seeds|images|of \d|个|轮|张)|(?<=[±=]) (?=\d)|(?<=\bn) (?==)", "\u00a0", text
+    )
     return _breakable(text, longest=30)
 
 

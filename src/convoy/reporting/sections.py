@@ -261,7 +261,7 @@ def _data_facts(views: Sequence[RunView]) -> list[tuple[str, str]]:
         ),
         (
             _("Best epoch selected on"),
-            part_name(first.selection) if first.selection else _("none: the last epoch is used"),
+            _("{part} set", part=part_name(first.selection)) if first.selection else _("none: the last epoch is used"),
         ),
         (
             _("Test set opened"),

@@ -8,6 +8,13 @@ from convoy.text import gettext as _
 from convoy.text import translated
 from convoy.text.lists import joined
 
+SOURCES = {  # the labels of a study of seeds; the first was "all three sources" in earlier versions
+    "all": "all three",
+    "initialisation": "initial weights",
+    "order": "order, augmentation, dropout",
+    "split": "split of the data",
+}
+
 _FOLD = re.compile(r"fold (\d+) of (\d+)(?:, repeat (\d+))?")
 _WITHOUT = re.compile("(.+) without (.+)")  # of a ladder, like _WITH_CHANGES
 _WITH_CHANGES = re.compile(r"\+ (.+)")
@@ -30,14 +37,8 @@ def label_text(label: str) -> str:
         return f"+ {_changes(match[1])}"
     if match := _AS_PUBLISHED.fullmatch(label):
         return _("{label} as published", label=match[1])
-    sources = {  # of a study of seeds
-        "all three": _("all three sources"),
-        "initial weights": _("initial weights"),
-        "order, augmentation, dropout": _("order, augmentation, dropout"),
-        "split of the data": _("split of the data"),
-    }
-    if label in sources:
-        return sources[label]
+    if label.removesuffix(" sources") in SOURCES.values():
+        return translated(label.removesuffix(" sources"))
     words = {"as published": _("as published"), "corrected": _("corrected"), "without": _("without"), "with": _("with")}
     text, *others = re.split("(, |: )", label)
     for mark, part in zip(others[::2], others[1::2], strict=True):

@@ -48,6 +48,7 @@ def typeset(text: str) -> str:
         return text
     text = re.sub(r"(?<=\d[ \u00a0])(?=百分点)", "个", text)
     text = _PARENTHESES.sub(lambda match: f"（{match[1] or match[2]}）", text)
+    text = text.replace("）（", "；")
     text = _MARKS.sub(lambda mark: _FULL_WIDTH[mark.group()], text).replace("; ", "；")
     text = re.sub(r"(?<=[\u3400-\u9fff]) (?=[\u3400-\u9fff])", "", text)
     text = re.sub(r"(?<=[\u3400-\u9fff）”])\.(?= |$)", "。", text)

@@ -15,7 +15,7 @@ from convoy.studies.compare.pair import Pair, between
 from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.labels import label_text
-from convoy.text.lists import listed
+from convoy.text.lists import joined, listed
 from convoy.text.numbers import fixed
 
 MAX_NAMED = 3  # a sentence names at most this many models and counts the others
@@ -60,7 +60,10 @@ def sentence(finding: CompareFinding) -> str:
 
 
 def _ranking(finding: CompareFinding) -> str:
-    return listed([f"{label_text(row.label)} {row.accuracy.text()}" for row in finding.ranked], max_items=MAX_NAMED)
+    texts = [
+        _("{label} {accuracy}", label=label_text(row.label), accuracy=row.accuracy.text()) for row in finding.ranked
+    ]
+    return joined([*texts[:MAX_NAMED], *[_("{n} more", n=len(texts) - MAX_NAMED)] * (len(texts) > MAX_NAMED)])
 
 
 def _listed_shortly(texts: Sequence[str]) -> str:

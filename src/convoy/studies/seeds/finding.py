@@ -17,6 +17,7 @@ from convoy.notebook import html_of
 from convoy.power import seeds_needed
 from convoy.runs import Member, Study
 from convoy.stats import spread_interval
+from convoy.text.labels import SOURCES
 
 
 class Source(StrEnum):
@@ -30,15 +31,7 @@ class Source(StrEnum):
     @property
     def label(self) -> str:
         """The label of its runs, in English; `label_text` translates it."""
-        return SOURCE_LABELS[self]
-
-
-SOURCE_LABELS = {
-    Source.ALL: "all three",
-    Source.INITIALISATION: "initial weights",
-    Source.ORDER: "order, augmentation, dropout",
-    Source.SPLIT: "split of the data",
-}
+        return SOURCES[self]
 
 
 @dataclass(frozen=True)
