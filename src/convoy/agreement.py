@@ -1,7 +1,5 @@
-"""Tests whether a published number agrees with the measured runs.
-
-The published number is from one more run, so it is compared with a prediction interval. The confidence interval, which
-is for the mean of many runs, is too narrow.
+"""Tests whether a published number agrees with the measured runs. The published number comes from one more run, so it
+is compared with a prediction interval. A confidence interval would be too narrow: it is for the mean of many runs.
 """
 
 from __future__ import annotations
@@ -121,7 +119,7 @@ def difference_of_shares(a: float, n_a: int, b: float, n_b: int) -> Estimate:
 
 
 def compare_published(published: float | None, measured: Estimate | None, withheld: Reason | None = None) -> Agreement:
-    """Compares a published number with the measured runs. `withheld`: the reason for giving no verdict, if any.
+    """Compares a published number with the measured runs. `withheld`: why there is no verdict, if there is a reason.
     With one measured run ("wilson"), both numbers are compared as proportions of the same number of images.
     """
     if published is None:

@@ -16,12 +16,12 @@ from convoy.text.labels import label_text
 from convoy.text.lists import joined
 
 MIN_OTHERS = 20  # images of other classes; a network that recognises 1 in 7 misses all 20 with p < 0.05
-MARGIN = 0.2  # the interval must end below chance plus this fraction of the distance from chance to 100 %
+MARGIN = 0.2  # the interval must end below chance + this fraction of (100 % - chance)
 
 
 class Kind(StrEnum):
     ONE_CLASS = "one_class"  # all predictions are the same class
-    GUESSES = "guesses"  # the accuracy is that of guesses
+    GUESSES = "guesses"  # no better than guessing
 
 
 @dataclass(frozen=True)

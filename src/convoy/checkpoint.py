@@ -1,8 +1,8 @@
 """Saves and loads weights and training state as safetensors and JSON: loading never executes code.
 
-A checkpoint is a folder `checkpoints/<step>/` with `tensors.safetensors`, `state.json` and `manifest.json`, which holds
-the run's fingerprint, the step and the SHA-256 of the other two, and is written last. A killed process or a full disk
-leaves a folder without a valid manifest, which is ignored: the newest valid checkpoint is loaded.
+A checkpoint is a folder `checkpoints/<step>/` with `tensors.safetensors`, `state.json` and `manifest.json`. The
+manifest is written last; it contains the run's fingerprint, the step and the SHA-256 of the other two files. A folder
+without a valid manifest, left by a killed process or a full disk, is ignored: the newest valid checkpoint is loaded.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def load_named(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, to
     differences = [f"{len(names)} {kind} ({names[0]})" for kind, names in by_kind.items() if names]
     if differences:
         raise ValueError(
-            _("{path}: weights of another network: {differences}", path=path, differences=joined(differences))
+            _("{path}: weights of a different network: {differences}", path=path, differences=joined(differences))
         )
     return weights
 
@@ -173,7 +173,7 @@ def _by_step(folder: Path) -> list[Path]:
 
 
 def _is_valid(candidate: Path, run: str) -> bool:
-    """Whether the files have the hashes in the manifest, and the manifest is of this run and step."""
+    """Whether the files match the hashes in the manifest, and the manifest belongs to this run and step."""
     try:
         manifest = json.loads((candidate / "manifest.json").read_bytes())
         files = {name: hashlib.sha256((candidate / name).read_bytes()).hexdigest() for name in FILES}

@@ -63,7 +63,7 @@ def predicted_in(arrays: Mapping[str, np.ndarray], part: str) -> tuple[np.ndarra
 
 
 def divides_twice(faults: Collection[Fault]) -> bool:
-    """Whether the reported losses are the sum of the batch means, divided by the number of images."""
+    """Whether the reported losses are the sum of the batches' mean losses, divided by the number of images."""
     return Fault.LOSS_DIVIDED_TWICE in faults
 
 

@@ -24,7 +24,7 @@ def flags() -> tuple[str, ...]:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16. Others convert each number, which is much slower than float32."""
+    """Whether the processor has bfloat16 arithmetic. Others convert each number, which is much slower than float32."""
     return not FAST_BFLOAT16.isdisjoint(flags())
 
 

@@ -52,7 +52,7 @@ class EpochEnded:
 @dataclass(frozen=True)
 class Note:
     text: str
-    of_study: bool = False  # whether it concerns all runs
+    of_study: bool = False  # whether it applies to all runs
 
 
 @dataclass(frozen=True)

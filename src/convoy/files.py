@@ -44,9 +44,8 @@ def reading_once() -> Iterator[None]:
 
 
 def once(read: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
-    """Within `reading_once`, returns the same object for a file that keeps its inode, size and time of change.
-
-    Callers must not change that object.
+    """Within `reading_once`, returns the same object as long as the file's inode, size and change time stay the same.
+    Callers must not modify it.
     """
 
     @wraps(read)
@@ -65,13 +64,13 @@ def once(read: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, 
 
 
 def flush(handle: int) -> None:
-    """Waits until the file or folder with this descriptor is on the disk (fsync)."""
+    """Flushes the file or folder with this descriptor to disk (fsync)."""
     if _flushes:
         os.fsync(handle)
 
 
 def stop_flushing() -> None:
-    """Skips fsync in this process. For processes whose files another one copies: a power failure loses nothing."""
+    """Skips fsync in this process, for processes whose files another process copies: a power failure loses nothing."""
     global _flushes
     _flushes = False
 

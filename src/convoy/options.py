@@ -116,8 +116,8 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
 def takes_options(function: Callable[P, R]) -> Callable[P, R]:
     """Decorates a function: adds the defaults of its options to calls, and the options to signature and docstring.
 
-    Calls raise TypeError for an unknown or missing option, and ValueError for an argument of another type than declared
-    and if `out` is the name of a picture or page.
+    Calls raise TypeError for an unknown or missing option. They raise ValueError for an argument of the wrong type, and
+    if `out` is the name of a picture or page.
     """
     options, positional = options_of(function), positional_of(function)
     types = {parameter.name: eval(parameter.annotation, {}, _Names()) for parameter in positional}
@@ -171,11 +171,11 @@ class _Named: ...
 
 
 def _positional_arguments(parameters: Sequence[inspect.Parameter], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Returns the name and value of each argument; those of `*names` have the same name."""
+    """Returns the name and value of each argument; all values of `*names` have the same name."""
     names = [parameter.name for parameter in parameters]
     variadic = parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
     names += names[-1:] * (len(args) - len(names)) * variadic
-    return list(zip(names, args, strict=False))  # the call itself rejects too many arguments
+    return list(zip(names, args, strict=False))  # the call itself raises an error for too many arguments
 
 
 def check_type(name: str, value: Any, *types: Any) -> None:
@@ -309,7 +309,7 @@ Where = Annotated[
 ]
 Fresh = Annotated[bool, Flag("Train from scratch, even if a run with this fingerprint exists.", False)]
 Test = Annotated[bool, Flag("Score the test set once, at the end.", True)]
-Model = Annotated[str | None, Flag("Use this model instead of that of the recipe.", name=None)]
+Model = Annotated[str | None, Flag("Use this model instead of the recipe's model.", name=None)]
 
 
 class RunOptions(TypedDict, total=False):

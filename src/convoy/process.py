@@ -37,7 +37,7 @@ def limit_spinning() -> None:
 
 
 def apply_niceness_to_session() -> None:
-    """Gives the session of this process its niceness, which a new session does not inherit.
+    """Sets the session's niceness to that of this process: a new session does not inherit it.
 
     Linux divides processor time between sessions, and considers niceness only within each (sched(7), autogroup).
     """
@@ -50,9 +50,9 @@ def apply_niceness_to_session() -> None:
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Yields a function that returns whether SIGINT (Ctrl-C) or SIGTERM was received.
 
-    Before the first call of that function, there is nothing to save: a signal has its effect outside of this context,
-    or raises KeyboardInterrupt, even in a network whose `__init__` never returns. After it, the first signal is only
-    recorded, and a second one has this effect.
+    Before the first call of that function, there is nothing to save: a signal acts as it would without this context, or
+    raises KeyboardInterrupt, even in a network whose `__init__` never returns. After that call, the first signal is
+    only recorded; a second one acts in this way.
     """
     received, listening = threading.Event(), threading.Event()
 

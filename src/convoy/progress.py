@@ -24,7 +24,7 @@ LINES_IN_NOTEBOOK = 6  # earlier lines are collapsed
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Continues training without output after the reader of a pipe has exited (`| head`)."""
+        """Lets training continue without output after the reader of a pipe has exited (`| head`)."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -100,7 +100,7 @@ class Display:
         return _("{labels}: {text}", labels=self._names[position], text=event.text)
 
     def _is_printed(self, event: Started | EpochEnded | Note | Ended) -> bool:
-        """With several runs, omits lines whose content is in the bars, and notes that another run has printed."""
+        """With several runs, omits lines whose content is in the bars, and notes already printed for another run."""
         if len(self._names) == 1 or isinstance(event, Ended):
             return True
         if isinstance(event, Note):

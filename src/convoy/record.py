@@ -1,6 +1,6 @@
 """Compares the files of a run with each other: hashes, predictions, scores, curves, status. No torch.
 
-Detects an edit of one file, even if its hash in status.json was edited too, because other files contradict it.
+Detects an edited file, even if its hash in status.json was edited too, because other files contradict it.
 `convoy verify` also recomputes predictions from the weights (convoy.verifying).
 """
 
@@ -135,7 +135,9 @@ def _status(files: Readable) -> Iterator[Contradiction]:
 
 
 def _warnings(files: Readable) -> int:
-    """Returns the minimum number of flags in status.json: one for limited data; one per fault if it has flags."""
+    """Returns the minimum number of flags in status.json: one for limited data, and one per fault if there are any
+    flags.
+    """
     limited = files.data.limit is not None
     return limited + len(files.run.recipe.protocol.faults) if files.status.flags else int(limited)
 
@@ -153,8 +155,7 @@ def _scores(files: Readable) -> Iterator[Contradiction]:
 
 
 def own_openings(scores: Collection[str], metrics: Sequence[EpochMetrics], data: RunData) -> int:
-    """Minimum number of times that a finished run opened the test set: for its score, and for each epoch scored on it.
-
+    """How often a finished run must have opened the test set: once for its score, and once for each epoch scored on it.
     A run that selects the best epoch by the test set opens it once for all epochs. `scores`: the scored parts.
     """
     epochs = sum(epoch.test is not None for epoch in metrics)
@@ -167,7 +168,7 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
         return
     metrics = files.metrics
     yield from _within(run, metrics)
-    if files.has(STEPS) and "step" not in (steps := files.steps):  # an archived run has a part of the steps
+    if files.has(STEPS) and "step" not in (steps := files.steps):  # an archived run has only some of the steps
         yield from _means(run, metrics, steps)
     if not files.has(SCORES, DATA) or (part := files.data.selection) is None:
         return
@@ -182,7 +183,7 @@ def _curves(files: Readable) -> Iterator[Contradiction]:
 
 
 def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) -> Iterator[Contradiction]:
-    """Compares the line of the epoch whose weights were kept with the score of these weights."""
+    """Compares the metrics of the saved epoch with the score of its weights."""
     name = _("{part} of epoch {epoch}", part=part_name(part), epoch=kept)
     if curve.total != score.n:
         yield Contradiction(run.name, METRICS, SCORES, _("{name}: images", name=name), curve.total, score.n)
@@ -196,8 +197,9 @@ def _kept_epoch(run: Run, part: str, kept: int, curve: PartScore, score: Score) 
 
 
 def _within(run: Run, metrics: list[EpochMetrics]) -> Iterator[Contradiction]:
-    """Checks that each accuracy is the number of correct images divided by the number of images, and that best epochs
-    are the most accurate."""
+    """Checks that each accuracy is a number of correct images divided by the number of images, and that each best epoch
+    is the most accurate so far.
+    """
     part = "test" if any(fault.info.selects_on_test for fault in run.recipe.protocol.faults) else "validation"
     most = -1.0
     for number, each in enumerate(metrics, start=1):

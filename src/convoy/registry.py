@@ -72,9 +72,9 @@ def is_external(name: str) -> bool:
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
-    """Returns the labels of models or recipes in figures: the name of a class, the stem of a .toml file.
+    """Returns the labels of models or recipes for figures: a class's name, or the stem of a .toml file.
 
-    Equal labels of different files are prefixed by the parts of the paths that make them unique: "first:Net" and
+    Equal labels of different files are prefixed with enough of their paths to make them unique: "first:Net" and
     "second:Net".
     """
     return [_label(name, _depth(name, names)) for name in names]

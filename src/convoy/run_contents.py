@@ -82,7 +82,7 @@ class Status:
     best_epoch: int = 0
     finished_at: str = ""  # "2026-11-29 12:01:05"; "": not finished, or not recorded
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
-    updating: bool = False  # a process writes to the finished run, or was killed while it did
+    updating: bool = False  # a process is writing to the finished run, or was killed while it did
     # For an archived run, computed from the complete curves:
     bits: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of curves and predictions
     measured: Mapping[str, float] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Status:
 
     @property
     def diverged(self) -> bool:
-        """Whether the run ended because the loss or the gradient stayed infinite or NaN."""
+        """Whether the run ended because the loss or the gradient stayed non-finite."""
         return self.stopped == DIVERGED
 
 
@@ -279,7 +279,7 @@ class Environment:
 
     @property
     def machine(self) -> Machine:
-        """What times depend on: only times of equal machines are compared."""
+        """What affects times: only times of equal machines are compared."""
         moved = (f"{change.key}: {change.before}" for change in self.resumed_with if change.key in MACHINE)
         return (*(str(getattr(self, key)) for key in MACHINE), *moved)
 

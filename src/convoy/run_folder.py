@@ -174,8 +174,8 @@ class Run:
     def scores(self) -> dict[str, Score]:
         """The scores on the parts held out from training: validation, fold, test.
 
-        Raises ValueError if scores.json has changed or, in a run with hashes, contradicts the predictions
-        (convoy.record compares more).
+        Raises ValueError if scores.json has changed or, in a run with hashes, contradicts the predictions.
+        convoy.record checks more.
         """
         self.check_file("scores.json")
         held_out = {part: score for part, score in self.stated_scores.items() if part != "train"}
@@ -256,7 +256,7 @@ class Run:
         return read_arrays(self.file("arrays.npz"))
 
     def lock(self) -> filelock.BaseFileLock | None:
-        """Returns a lock to hold while training; None if another process is training this run."""
+        """Returns a lock to hold during training; None if another process is training this run."""
         try:
             return filelock.FileLock(self.path / ".lock", timeout=0).acquire().lock
         except filelock.Timeout:

@@ -30,7 +30,7 @@ from convoy.text import gettext as _
 
 __all__ = ["SCORES", "WEIGHTS", "Member", "Run", "Study", "Workspace", "digest_of"]
 
-CREATION_SECONDS = 5.0  # another process that holds the lock for longer trains the run, whose files then exist
+CREATION_SECONDS = 5.0  # a process that holds the lock for longer is training the run, so its files exist
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Workspace:
         name = "-".join([file_name(recipe.label), *kinds, f"s{recipe.seed}", fingerprint[:12]])
         path = self.folder("runs", name)
         status = {"state": RunState.RUNNING, "reason": "", "fingerprint": fingerprint, "files": recipe_hash}
-        # A process that trains the run removes temporary files, also those of another one that creates it.
+        # A process that trains the run deletes temporary files, including those of another process that is creating it.
         with suppress(filelock.Timeout), filelock.FileLock(path / ".lock", timeout=CREATION_SECONDS):
             if self.find(fingerprint) is None:
                 write_json(path / "status.json", run_files.sealed(status))
@@ -165,7 +165,7 @@ class Workspace:
         return Study(path)
 
     def record_opening(self, data_hash: str, run: str) -> int:
-        """Records that a run opens the test set of these data; returns how often it has been opened."""
+        """Records that a run opens the test set of this data set; returns how often it has been opened."""
         self.path.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.path / ".test_openings.lock", timeout=30):
             openings = self.openings()

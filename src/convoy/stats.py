@@ -217,7 +217,7 @@ def mean_of(value: Estimate | float) -> float:
 
 
 def welch(a: Sequence[float], b: Sequence[float], *, overlap: float = 0.0, step: float = 0.0) -> PairedTest:
-    """Welch's t test (1947) of the difference of the means, a - b, of unpaired values.
+    """Welch's t test (1947) of the difference between the means of unpaired values, a - b.
 
     `overlap`: n_test / n_train for values of folds; it increases the variance of the mean (Nadeau and Bengio 2003).
     `step`: as in `t_interval`. Raises ValueError for fewer than two values in `a` or `b`.

@@ -2,8 +2,8 @@
 
 Their options are declared in TypedDicts (convoy.options). They raise ValueError for invalid arguments before writing
 anything, and Stopped after Ctrl-C. Their imports are light, so that --help is fast. `__all__` of a module lists its
-public names. The function of a kind of study is in the folder of that kind; the import here registers it (an explicit
-line, for type checkers).
+public names. The function of a kind of study is in that kind's folder; the import here registers it (an explicit line,
+for type checkers).
 """
 
 # ruff: noqa: F403

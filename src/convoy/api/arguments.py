@@ -82,8 +82,8 @@ def newest(find: Callable[[str, str | Path], Target], argument: Target | str | P
         return find(str(argument), out)
     except AmbiguousNameError as error:
         note = _(
-            "{name} matches {count} runs and studies; using the newest, listed first. For another, give a longer part "
-            "of its name",
+            "{name} matches {count} runs and studies; using the newest, listed first. To select another, "
+            "give a longer part of its name",
             name=argument,
             count=error.count,
         )
@@ -180,9 +180,8 @@ def recipe_of(recipe: Recipe | str | Path | None, options: Mapping[str, Any]) ->
 def recipe_to_train(
     recipe: Recipe | str | Path | None, options: Mapping[str, Any], dataset: DataSet | None = None
 ) -> Recipe:
-    """Like `recipe_of`, but adapts batch size and epochs to a small data set of the user's own, unless they are set.
-
-    `dataset`: the data, if the option `data` is not a name that can be loaded.
+    """Like `recipe_of`, but adapts batch size and epochs to a user's small data set, unless they are set. `dataset`:
+    the data, if the option `data` is not a name that can be loaded.
     """
     from convoy.data.prepare import count_training
     from convoy.data.sources import is_own
@@ -289,7 +288,7 @@ def _is_recipe(argument: Recipe | str | Path) -> bool:
 
 
 def names_data(model: Recipe | str | Path, options: Mapping[str, Any]) -> bool:
-    """Returns whether the data are given, by a recipe or by a key of `data`."""
+    """Returns whether a recipe or a key of `data` specifies the data."""
     return _is_recipe(model) or any(path.startswith("data.") for path, _value in _pairs(options["set"]))
 
 

@@ -39,7 +39,7 @@ class ProfileResult(NamedTuple):
 def profile(*models: Recipe | str | Path, **options: Unpack[ProfileOptions]) -> ProfileResult:
     """Profile networks layer by layer: parameters, FLOPs, memory, latency and a diagram of the architecture.
 
-    The image shape comes from `data`, else `input`, else the recipe's data set, else the model's paper.
+    The image shape comes from `data` or `input`, otherwise from the recipe's data set or the model's paper.
 
     Example: `convoy profile lenet two_conv_cnn --data mnist`
 
@@ -105,7 +105,7 @@ class DataSheet(NamedTuple):
 def data_sheet(name: str = "mnist", **options: Unpack[DataSheetOptions]) -> DataSheet:
     """Inspect a data set without training: samples, classes, pixel statistics, duplicate images.
 
-    Reads the test images, which does not count as opening the test set.
+    This reads the test images, but does not count as opening the test set.
 
     Example: `convoy data show mnist`
 
@@ -212,17 +212,17 @@ class ExplainResult(NamedTuple):
 def explain(run: Run | str | Path, **options: Unpack[ExplainOptions]) -> ExplainResult:
     """Explain a trained network: attribution maps, feature maps, dead units and confused classes.
 
-    The page shows Grad-CAM and integrated gradients of images, for the predicted and the true class; filters and
-    feature maps; outputs and gradients of each layer; a two-dimensional map of the images by their features; and the
-    most confused pairs. By default, it explains images on which the run was scored; this does not count as opening the
-    test set.
+    The page shows Grad-CAM and integrated gradients for the predicted and the true class, filters and feature maps,
+    statistics of the outputs and gradients of each layer, a 2D map of the images by their features, and the most
+    confused pairs of classes. By default, it explains images on which the run was scored; this does not count as
+    opening the test set.
 
     Example: `convoy explain lenet-s42`
 
     Returns
     -------
     ExplainResult
-        The numbers of the page, and its path. explain.json has the numbers, explain.npz the arrays.
+        The numbers on the page, and its path. explain.json contains the numbers, explain.npz the arrays.
 
     Examples
     --------

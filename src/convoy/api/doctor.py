@@ -104,7 +104,9 @@ def _check_known(name: str, workspace: Workspace) -> None:
 
 
 def _run_or_study(name: str, out: Path) -> Run | Study | None:
-    """Returns the run or study of this name. If several match: the newest, or None if it also names data."""
+    """Returns the run or study of this name; the newest if several match, or None if the name is also that of a data
+    set.
+    """
     from convoy.api.arguments import AmbiguousNameError, locate, newest
     from convoy.data.catalogue import DATA_SETS
 
@@ -117,7 +119,7 @@ def _run_or_study(name: str, out: Path) -> Run | Study | None:
 
 
 def _is_recipe(subject: Any) -> bool:
-    """Whether the subject is a recipe, a model or a network, by name or file; True for None."""
+    """Whether the subject is a recipe, a model or a network, given by name or as a file; True for None."""
     from convoy.models import MODELS
     from convoy.recipe import Recipe
     from convoy.recipe.files import builtin_names
@@ -169,7 +171,9 @@ def _of_recipe(subject: Recipe | str | Path | None, options: Mapping[str, Any]) 
 
 
 def _plan(subject: Recipe | str | Path | None, options: Mapping[str, Any]) -> Plan | Finding:
-    """Returns the plan of a recipe, or a finding if the user's file or data fail. Unknown names raise ValueError."""
+    """Returns the plan of a recipe, or a finding if the user's file or data cannot be used. Raises ValueError for
+    unknown names.
+    """
     from convoy.api.arguments import recipe_to_train
     from convoy.training.run.plan import plan_one
 

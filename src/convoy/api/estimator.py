@@ -75,7 +75,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         Other keys of the recipe, as in {"optim.name": "sgd"}.
     image_shape
         The shape of an image in flat rows: (H, W), (H, W, C) or (C, H, W). Default: a square, or 1 x F pixels if the
-        number F of features is not a square.
+        number F of features is not a square number.
     out
         Folder in which the run is stored. Default: a temporary folder.
     verbose

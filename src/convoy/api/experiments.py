@@ -132,7 +132,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     Returns
     -------
     Study
-        Its finding is a ReproductionFinding; of all experiments, a ReproductionsFinding.
+        Its finding is a ReproductionFinding; for "all", a ReproductionsFinding.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
             _("data = {data!r}: {experiment} accepts {accepted}", data=data, experiment=experiment, accepted=accepted)
         )
     studies: dict[str, runs.Study] = {}
-    reading = reading_once() if options["archived"] else nullcontext()  # other reproductions write runs
+    reading = reading_once() if options["archived"] else nullcontext()  # reproductions that train write runs
     with session_of(None, options) as session, reading:
         stage, say = partial(display, show=show, track=session.show), partial(_say, show=show)
         kind, reproductions = _kind_of_reproduction(archived=options["archived"]), []

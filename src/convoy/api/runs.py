@@ -206,7 +206,7 @@ def predict(
     Returns
     -------
     list of Prediction
-        For each image its path, the predicted class and the softmax of that class.
+        For each image: its path, the predicted class and its softmax probability.
 
     Examples
     --------
@@ -290,8 +290,7 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
 
     A lab report, lab-report.FORMAT, is the report with a description of the method, a diagram and the layers of each
     network, questions to discuss and references. A checklist, checklist-NAME.html and .md, has the questions of the
-    NeurIPS paper checklist or of REFORMS. As many as possible are answered from the run folders, with links to their
-    files.
+    NeurIPS paper checklist or of REFORMS. The run folders answer as many as possible, with links to their files.
 
     Example: `convoy report compare-lenet-two_conv_cnn`
 

@@ -29,8 +29,8 @@ class Stopped(KeyboardInterrupt):
 def session_of(names: Sequence[str] | None, options: Mapping[str, Any], *, joins: bool = False) -> Iterator[Session]:
     """Yields the session of interruptible runs with these names and prints their progress.
 
-    `names`: None if the runs of the session are displayed in several stages, by `display`. `joins`: whether the
-    processes of torchrun may train together. Raises ValueError if they may not.
+    `names`: None if `display` shows the runs of the session in several stages. `joins`: whether the processes of
+    torchrun may train together; if not, raises ValueError under torchrun.
     """
     from convoy.studies.session import Session
     from convoy.studies.shards import Shard

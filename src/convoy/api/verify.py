@@ -21,12 +21,12 @@ __all__ = ["verify"]
 def verify(target: Run | Study | str | Path, **options: Unpack[VerifyOptions]) -> Verification:
     """Check the files of a run, or of all runs of a study, against its recipe, data and weights.
 
-    Compares the SHA-256 of each file, scores with predictions, curves with scores and steps, and status.json with the
-    recipe; then recomputes data hashes, fingerprint, predictions and scores from data and weights. Test images
-    are predicted only if the run was scored on them; this is not counted as an opening of the test set, because
-    the predictions are only compared with stored ones. --stretch retrains the first epochs: with
-    the same CPU model, thread count and version of torch they must be bit-identical, otherwise within 1e-4 of the
-    largest value. The command exits with 1 if something differs. It writes nothing.
+    Checks the SHA-256 of each file, and compares scores with predictions, curves with scores and steps, and status.json
+    with the recipe. Then recomputes data hashes, fingerprint, predictions and scores from data and weights. Test images
+    are predicted only if the run was scored on them; this does not count as opening the test set, because the
+    predictions are only compared with stored ones. --stretch retrains the first epochs. With the same CPU model, thread
+    count and version of torch, they must be bit-identical, otherwise within 1e-4 of the largest value. The command
+    exits with 1 if something differs, and writes nothing.
 
     Example: `convoy verify lenet-s42 --stretch 1`
 

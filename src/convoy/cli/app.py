@@ -25,8 +25,8 @@ HELP = """Train, compare and explain convolutional networks on small images.
 
 Any key of a recipe can be set: `--optim.lr 3e-4`, `--train.batch_size 256`, or `--set optim.lr=3e-4`.
 
-Each command takes `--lang`: `--lang zh` for Chinese (中文), `--lang en` for English. The default is the language of the
-system, or CONVOY_LANG.
+Each command takes `--lang`: `--lang zh` for Chinese (中文), `--lang en` for English. The default is CONVOY_LANG or the
+system's language.
 
 Example: `convoy compare lenet two_conv_cnn --data mnist --seeds 3`
 """

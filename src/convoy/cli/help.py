@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
 
 EXAMPLE = "Example: "
-MIN_WIDTH = 20  # characters; to wrap a flag into one or two takes cyclopts minutes
+MIN_WIDTH = 20  # characters; cyclopts takes minutes to wrap a flag into one or two
 
 
 class HelpFormatter:
@@ -30,7 +30,7 @@ class HelpFormatter:
             titles = {"Commands": _("Commands"), "Arguments": _("Arguments"), "Parameters": _("Options")}
             title = titles.get(str(panel.title), panel.title)
             panel = panel.copy(title=title, entries=[_entry(entry) for entry in panel.entries])
-        if console.width < MIN_WIDTH:  # another console, because a width that is set stays for all later texts
+        if console.width < MIN_WIDTH:  # another console, because setting a width would affect all later texts
             console = type(console)(file=console.file, width=MIN_WIDTH)
         DefaultFormatter()(console, options, panel)
 

@@ -38,7 +38,7 @@ from convoy.text.wrap import typeset
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
 
-# Otherwise Python would search all objects of torch for garbage before it exits: 0.7 s of processor time.
+# Otherwise, garbage collection over all objects of torch takes 0.7 s of processor time at exit.
 atexit.register(gc.freeze)
 
 SPELLED_OUT = {"±": "+/-", "−": "-", "–": "-", "×": "x", "·": "-", "…": "...", "→": "->", "²": "^2", "\u00a0": " "}
@@ -101,7 +101,7 @@ def split_language(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def warn_of_language() -> None:
-    """Prints a line if CONVOY_LANG, unlike a locale the user's choice for Convoy, is a language without messages."""
+    """Prints a line if CONVOY_LANG, which the user set for Convoy, is a language without messages."""
     code = os.environ.get("CONVOY_LANG", "")
     if code and _base(code) not in _bases():
         message = _(

@@ -81,9 +81,8 @@ def test(call: Call, as_json: bool) -> None:
     if count := tested.photographs:
         say(
             ngettext(
-                "{n} image is a photograph: inverted if dark, scaled and centred as in MNIST; --raw reads it as it is",
-                "{n} images are photographs: inverted if dark, scaled and centred as in MNIST; --raw reads them as "
-                "they are",
+                "{n} image is a photograph: inverted if dark, scaled and centred as in MNIST; --raw disables this",
+                "{n} images are photographs: inverted if dark, scaled and centred as in MNIST; --raw disables this",
                 count,
             )
         )

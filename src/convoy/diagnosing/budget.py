@@ -19,9 +19,9 @@ FLOPS_PER_SECOND = 45e9
 VALUES_PER_SECOND = 0.4e9  # outputs of operations
 WEIGHTS_PER_SECOND = 0.6e9
 SECONDS_PER_OPERATION = 2e-4
-WANTED_SECONDS = 0.6  # of all passes, with as many images as fit
-MAX_SECONDS = 0.8  # of all passes with the fewest images; beyond it, quick checks are skipped
-BACKWARD = 3  # cost of a training pass in forward passes: forward, gradients of weights, gradients of inputs
+WANTED_SECONDS = 0.6  # of all passes, for choosing the number of images
+MAX_SECONDS = 0.8  # of all passes with the fewest images; above it, quick checks are skipped
+BACKWARD = 3  # cost of a training pass, in forward passes: forward, gradients of weights, gradients of inputs
 
 
 class Cost(NamedTuple):

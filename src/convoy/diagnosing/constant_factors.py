@@ -11,7 +11,7 @@ import torch
 
 from convoy.diagnosing.feature_axes import tensors_of
 
-# Their outputs have a scale of their own.
+# Their outputs do not depend on the scale of their inputs.
 RESCALED = {"_softmax", "_log_softmax", "sigmoid", "exp", "log", "native_batch_norm", "native_layer_norm",
             "native_group_norm", "cudnn_batch_norm", "_fused_rms_norm", "mkldnn_rnn_layer"}  # fmt: skip
 PRODUCTS = {"mul", "bmm", "mm", "matmul", "baddbmm"}
@@ -59,7 +59,7 @@ class ConstantFactors:
 
 
 def constant_of(args: Sequence[object]) -> float:
-    """Returns the product of the numbers among the arguments; 1 without numbers. A trained number does not count."""
+    """Returns the product of the numbers among the arguments; 1 if there are none. Trained numbers do not count."""
     product = 1.0
     for each in args[:2]:
         if isinstance(each, int | float):

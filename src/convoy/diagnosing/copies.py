@@ -1,7 +1,7 @@
 """Finds images of a part that are training images: equal, similar, mirrored, rotated or shifted.
 
-Rotated and shifted copies are searched among nearest neighbours by features that do not change: means of pixels that
-rotations exchange, and magnitudes of the Fourier transform.
+Rotated and shifted copies are searched among nearest neighbours in invariant features: means of pixels that rotations
+exchange, and magnitudes of the Fourier transform.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ def turned(images: np.ndarray, turns: int, is_mirrored: bool) -> np.ndarray:
 def copies_in_training(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
     """Finds a part's images that are also in training. Returns the indices of exact copies, and of all copies.
 
-    All copies include near duplicates (possibly mirrored), which are searched only among at most MAX_COMPARED images.
-    The third value states whether they were searched.
+    "All copies" includes near duplicates (possibly mirrored), which are searched only in sets of at most MAX_COMPARED
+    images. The third value states whether they were searched.
     """
     same, alike, searched = copies_of_each(images, name)
     return np.flatnonzero(same), np.flatnonzero(alike), searched
 
 
 def copies_of_each(images: Images, name: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Returns the same as counts: the exact copies of each image of the part, and all its copies."""
+    """Returns the number of exact copies, and of all copies, of each image of the part."""
     train, part = images.train.images, images.parts[name].images
     same = exact_copies(train, part)
     if len(train) + len(part) > MAX_COMPARED:
@@ -93,7 +93,7 @@ def _ignore(share: float) -> None:
 
 
 def same_in_detail(train: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Whether each image has a copy, possibly mirrored, that is the same image and not another of the same picture."""
+    """Whether each image has a copy, possibly mirrored, that is the same image and not just the same picture."""
     is_copy = np.zeros(len(part), bool)
     versions = (part, np.ascontiguousarray(part[..., ::-1]))
     for version, pairs in zip(versions, _similar_pairs(train, part), strict=True):
@@ -103,7 +103,7 @@ def same_in_detail(train: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def have_same_detail(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Compares the finest detail of each image with that of its counterpart, where both are plain. bool [N].
+    """Compares the finest detail of each image with that of its counterpart, where both are uniform. bool [N].
 
     Similar pictures also have similar edges; therefore the half of the pixels with the most varied surroundings is left
     out. Images without such detail, or of which only one is blurred, count as equal.
@@ -144,10 +144,10 @@ def turned_or_shifted(train: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def repeats_by_chance(images: Images, copies: np.ndarray, search: Search) -> bool:
-    """Whether the training images repeat as often: rendered images of few variations are often equal by chance.
+    """Whether the training images repeat as often: rendered images with few variations are often equal by chance.
 
-    A random third of the training images is compared with the others. Versions of the same image that were made before
-    the split are as frequent there, but their number per image is regular.
+    A random third of the training images is compared with the others. If an image was augmented before the split, its
+    versions are as frequent among them, but their number per image is regular.
     """
     if not images.is_drawing or copies.mean() == 0:
         return False
@@ -156,7 +156,7 @@ def repeats_by_chance(images: Images, copies: np.ndarray, search: Search) -> boo
     if not count:
         return False
     found = float((search(train[order[count:]], train[order[:count]]) > 0).mean())
-    # By chance, an image has copies in proportion to the number of images that it is compared with.
+    # Chance copies of an image are proportional to the number of images that it is compared with.
     within = 1 - (1 - found) ** (len(train) / (len(train) - count))
     share, error = float((copies > 0).mean()), np.sqrt(within * (1 - within) * (1 / count + 1 / len(copies)))
     return within > 0 and share <= within + 3 * error and not is_regular(copies)
@@ -185,7 +185,7 @@ def _is_turned(images: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _is_shifted(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether each image has the same picture as its counterpart at the shift at which both correlate most."""
+    """Whether each image shows the same picture as its counterpart, at the shift with the highest correlation."""
     one, other = images.mean(1, dtype=np.float32), others.mean(1, dtype=np.float32)
     side = one.shape[1]
     window = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1])
@@ -207,7 +207,7 @@ def _signed(places: np.ndarray, side: int) -> list[int]:
 
 
 def _magnitudes(images: np.ndarray) -> np.ndarray:
-    """Returns logarithms of the magnitudes of low frequencies, which shifts do not change, float32 [N, F]."""
+    """Returns log magnitudes of low frequencies, which do not depend on shifts, float32 [N, F]."""
     step = -(-images.shape[2] // THUMBNAIL)
     side = images.shape[2] // step
     window = np.outer(np.hanning(side + 2)[1:-1], np.hanning(side + 2)[1:-1]).astype(np.float32)

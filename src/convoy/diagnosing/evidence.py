@@ -1,4 +1,4 @@
-"""The names of the numbers that the checks measure, as a reader sees them."""
+"""Display names of the numbers that the checks measure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from convoy.text import gettext as _
 
 
 def name_of(key: str) -> str:
-    """Returns the name of a key of `Finding.evidence`. A key that a check composes is converted to words."""
+    """Returns the name of a key of `Finding.evidence`. Keys that a check composes are converted to words."""
     names = {
         "accuracy": _("accuracy"),
         "accuracy_logits": _("accuracy without softmax"),
@@ -122,6 +122,6 @@ def name_of(key: str) -> str:
         "variance": _("variance of the inputs"),
         "warmup_epochs": _("warmup epochs"),
         "weights": _("weights"),
-        "wrong": _("estimated share of wrong ones"),
+        "wrong": _("estimated share of wrong labels"),
     }
     return names.get(key) or key.replace("_", " ")

@@ -49,7 +49,7 @@ class FeatureAxes:
             for tensor in tensors_of(args)
             if (features := self.of(tensor)) is not None
         ]
-        # A sum of a layer over the features and a layer over the positions, as in MLP-Mixer, has both.
+        # As in MLP-Mixer, a sum can combine a layer over the features with a layer over the positions.
         return moved[0] if moved and all(each == moved[0] for each in moved) else None
 
 

@@ -13,7 +13,7 @@ from convoy.diagnosing.pixel_classifier import halves
 from convoy.text import gettext as _
 
 MAX_PIXELS = 400  # of the border
-MAX_BORDER = 0.25  # of the pixels: what an image of less than 15 pixels shows reaches its border
+MAX_BORDER = 0.25  # of the pixels; below 15 pixels per side, the content of an image reaches its border
 LEVELS = (0.02, 0.98)  # quantiles of the pixels of an image
 PLAINEST, JPEG_BLOCK = (0.05, 0.25), 8  # quantiles of the local noise of an image; pixels
 RIDGE = 10.0
@@ -22,7 +22,7 @@ MAX_WORDS = 30  # of file names
 
 class Features(NamedTuple):
     values: np.ndarray  # float32 [N, F]
-    is_content: bool = False  # it may follow from what an image shows, such as the size of a compressed file
+    is_content: bool = False  # it may follow from the content, as the size of a compressed file does
     coarse: np.ndarray | None = None  # float32 [N, F]: the same features of images of half the size
 
 
@@ -39,7 +39,7 @@ def of_pixels(images: np.ndarray, is_photo: bool = False) -> dict[str, Features]
             is_content=4 * (images.shape[2] - 1) > MAX_BORDER * images.shape[2] ** 2,
         ),
         _("the darkest and lightest colours"): Features(_with_squares(_levels(images))),
-        # Less ink, as in a 1 compared with a 0, changes the mean brightness, but not the levels.
+        # A 1 has less ink than a 0, which changes the mean brightness but not the levels.
         _("mean and standard deviation of the colours"): Features(_with_squares(colours), is_content=True),
         _("the sharpness"): Features(_with_squares(fineness(grey)), coarse=_with_squares(_sharpness(_halved(grey)))),
     }
@@ -76,8 +76,8 @@ def _sharpness(grey: np.ndarray) -> np.ndarray:
 def _traces(grey: np.ndarray) -> np.ndarray:
     """Returns traces of noise and JPEG compression, with the sharpness, float32 [N, 4 or 6].
 
-    Noise is measured where an image is plainest, so that its content has little effect. The blocks of a JPEG file are
-    missing in images that were resized or cropped.
+    Noise is measured where an image is most uniform, so that its content has little effect. Images that were resized or
+    cropped do not have the blocks of their JPEG files.
     """
     steps = np.abs(grey[:, 1:, 1:] - grey[:, 1:, :-1] - grey[:, :-1, 1:] + grey[:, :-1, :-1])
     stride = -(-steps.shape[1] // 64)  # of large images
@@ -125,7 +125,7 @@ def of_files(files: list[Path]) -> dict[str, Features]:
         _("the number of channels of the file"): Features(values[:, 4:5]),
         _("the pattern of the file name"): Features(_of_names(files), is_content=True),
     }
-    # Squares and the rank let the linear probe separate a class in the middle of the range.
+    # With squares and the rank, the linear probe can separate a class in the middle of the range.
     return {
         name: each._replace(
             values=np.concatenate([_with_squares(each.values), np.argsort(np.argsort(each.values, 0), 0)], 1)

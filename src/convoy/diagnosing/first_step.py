@@ -56,7 +56,7 @@ class Gradient(StrEnum):
 class Evaluation:
     """One image, evaluated several times."""
 
-    # [1, classes] each. Two outputs; more if the network uses random numbers; one if it is slow and uses none
+    # [1, classes] each: two outputs, more if the network uses random numbers, one if it is slow and uses none
     outputs: tuple[torch.Tensor, ...]
     calls: Counter[str]  # of each module with parameters, by name
     changed_buffers: tuple[str, ...]
@@ -86,7 +86,7 @@ class FirstStep:
     origin: Origin | None  # the activation function whose outputs are the logits
     narrow: Narrow | None  # a layer with one output, through which all information goes
     softmaxed: tuple[Place, ...]  # layers with weights whose inputs are outputs of a softmax
-    misnormalised: tuple[Place, ...]  # products with a softmax along the dimension over which they do not sum
+    misnormalised: tuple[Place, ...]  # products with the softmax over a dimension that they do not sum over
     dropped: dict[str, float]  # channel dropout -> share of images without any channel
     last: Place | None  # the operation that computed the logits; None if that is not known
     not_finite: Place | None  # the operation that first returned NaN or infinity
@@ -302,8 +302,9 @@ def _backward(module: nn.Module, loss: torch.Tensor, images: torch.Tensor) -> Ba
 
 
 def _addresses(module: nn.Module) -> set[int]:
-    """Addresses of the weights. If forward assigns to .data, for example to limit a norm, the weight has a new address
-    afterwards."""
+    """Addresses of the weights. If forward assigns to .data, for example to limit a norm, the address of the weight
+    changes.
+    """
     return {parameter.data_ptr() for parameter in module.parameters() if parameter.numel()}
 
 

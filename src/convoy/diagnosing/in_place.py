@@ -26,7 +26,7 @@ class Reused(NamedTuple):
 class OutOfPlace(TorchFunctionMode):
     """Makes in-place operations, such as `nn.ReLU(inplace=True)` and `x += y`, return a new tensor.
 
-    This changes the outputs of a network only if it later reads the changed tensor under another name.
+    This changes the outputs only if the network later reads the changed tensor under another name.
     """
 
     def __init__(self, watch: Watch, module: nn.Module) -> None:
@@ -35,7 +35,9 @@ class OutOfPlace(TorchFunctionMode):
         self.uses_effect = False  # the network uses the effect of an in-place operation, and not its result
         self._watch = watch
         self._weights = {_storage(each) for each in (*module.parameters(), *module.buffers())}
-        self._replaced: dict[int, tuple[torch.Tensor, Place]] = {}  # the tensor keeps its address from being used again
+        self._replaced: dict[
+            int, tuple[torch.Tensor, Place]
+        ] = {}  # keeps the tensor alive, so that its address is not reused
         self._result: Callable[[], torch.Tensor | None] = lambda: torch.empty(0)  # of the last in-place operation
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -19,9 +19,9 @@ class DoctorOptions(TypedDict, total=False):
     measure: Annotated[
         bool,
         Flag(
-            "Train a recipe with and without its protocol faults, and a network with and without its softmax "
-            "before the loss, and compute the effects. Also train on permuted labels: the accuracy must then be "
-            "at chance level.",
+            "Train a recipe with and without its protocol faults, and a network with and without its "
+            "softmax before the loss, to compute their effects. Also train on permuted labels: the "
+            "accuracy must then be at chance level.",
             False,
         ),
     ]

@@ -41,7 +41,7 @@ class Origin:
     place: Place
     low: float
     high: float
-    is_pooled: bool = False  # averages or largest values of the outputs of the activation
+    is_pooled: bool = False  # averages or maxima of the outputs of the activation
     is_scaled: bool = False  # multiplied by constants
 
 
@@ -116,7 +116,7 @@ class Origins:
         return origin if name == "mul" and self.is_dropout(*args) else None  # the bounds are those in evaluation
 
     def is_dropout(self, tensor: torch.Tensor, factor: object) -> bool:
-        """Whether the factor of a product is a tensor of the same shape that depends on neither weights nor images."""
+        """Whether a product has a factor of the same shape that depends on neither weights nor images."""
         return (
             isinstance(factor, torch.Tensor)
             and factor.shape == tensor.shape

@@ -37,7 +37,7 @@ class PixelClassifier:
         return cls(mean, components, projection, weights)
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
-        """Returns float64 [N, classes], about the probabilities."""
+        """Returns float64 [N, classes], approximately the probabilities."""
         outputs: np.ndarray = (
             _features((_thumbnails(images) - self.mean) @ self.components, self.projection) @ self.weights
         )
@@ -66,7 +66,7 @@ def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def relation(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """Returns by how many standard errors the outputs agree better with the labels than with permuted labels.
+    """Returns how many standard errors better the outputs agree with the labels than with permuted labels.
 
     The statistic is the sum of each image's output for its label. Its mean and variance over all permutations within a
     half are known (Hoeffding 1951, A combinatorial central limit theorem).

@@ -24,12 +24,12 @@ class Percentage(NamedTuple):
     text: str
     value: float  # in percent
     digits: int  # after the point, of `value`
-    is_fraction: bool  # it is written as a number between 0 and 1
+    is_fraction: bool  # whether it is written as a number between 0 and 1
 
 
 def percentages(lines: Sequence[str]) -> Iterator[Percentage]:
     """Yields numbers with a percent sign, numbers in columns with "%" in their header, and fractions from 0.5."""
-    columns: list[bool] = []  # of the current table: whether its header has a percent sign
+    columns: list[bool] = []  # columns of the current table: whether the header has a percent sign
     for count, line in enumerate(lines, 1):
         for match in _PERCENTAGE.finditer(line):
             yield _percentage(count, match[1])
@@ -82,9 +82,8 @@ def read_text(
     subject: str,
     report_of: Callable[[Run | Study], str],
 ) -> ReportText:
-    """`report_of` returns the text of the report of a run or study, and is called if the numbers stored are not enough.
-
-    Only a report has shares of a confusion matrix, calibration errors, and means over runs.
+    """`report_of` returns the text of a run's or study's report. It is only called if the stored numbers are not
+    enough: reports also contain shares of a confusion matrix, calibration errors, and means over runs.
     """
     numbers: set[float] = set()
     for run in runs:

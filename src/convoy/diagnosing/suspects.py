@@ -2,10 +2,10 @@
 
 The model has two parameters. A label is wrong with probability `share`, and then each other class is equally probable
 (Patrini et al. 2017, "Making Deep Neural Networks Robust to Label Noise: A Loss Correction Approach", with one value
-for all classes). A correct label has the probability softmax(logits / temperature) (Guo et al. 2017, "On Calibration
-of Modern Neural Networks"). Share and temperature are fitted to the given labels by maximum likelihood, and Bayes'
-rule gives the probability that a label is wrong. Unlike the rule "prediction ≠ label", this uses how confident the
-network is, and how far its confidence can be trusted: a weak network disagrees with many correct labels.
+for all classes). A correct label has the probability softmax(logits / temperature) (Guo et al. 2017, "On Calibration of
+Modern Neural Networks"). Share and temperature are fitted to the given labels by maximum likelihood, and Bayes' rule
+gives the probability that a label is wrong. Unlike the rule "prediction ≠ label", this takes into account how confident
+the network is, and how far its confidence can be trusted: a weak network disagrees with many correct labels.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ TINY = 1e-12
 class Suspects:
     """How probably each of N labels is wrong."""
 
-    probability: np.ndarray  # float64 [N]: that the given label is wrong
+    probability: np.ndarray  # float64 [N]: probability that the given label is wrong
     suggested: np.ndarray  # int64 [N]: the most probable other class
     share: float  # estimated share of wrong labels
-    gain: float  # in log likelihood, over the model in which all labels are correct
+    gain: float  # in log likelihood, compared with the model in which all labels are correct
 
     @property
     def flagged(self) -> np.ndarray:
         """Indices of the suspect labels, those most probably wrong first.
 
         Their number maximises the expected F1 (Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1
-        Measure"). If a weak network leaves many labels uncertain, some of them are more probably correct than wrong.
+        Measure"). If a weak network leaves many labels uncertain, some of the listed ones are more likely correct than
+        wrong.
         """
         order = np.argsort(-self.probability, kind="stable")
         probability = self.probability[order]
@@ -57,7 +58,7 @@ def find_suspects(logits: np.ndarray, labels: np.ndarray) -> Suspects:
     rows, shifted = np.arange(len(labels)), (logits - logits.max(1, keepdims=True)).astype(np.float64)
 
     def correct_and_wrong(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Returns the probability of each given label as a correct one and as a wrong one, and the share."""
+        """Returns the probability of each given label if it is correct and if it is wrong, and the share."""
         unnormalised = np.exp(np.exp(parameters[0]) * shifted)
         given = unnormalised[rows, labels] / unnormalised.sum(1)
         share = float(expit(max(parameters[1], MIN_ODDS)))

@@ -167,7 +167,7 @@ def _storable(value: Value) -> Value:
 
 
 def examine(subject: object, checks: Collection[Check]) -> Iterator[Finding]:
-    """Runs checks that all have this subject. Checks that raise become a hint, one for each error."""
+    """Runs checks of this subject. Checks that raise an exception give a hint, one for each error message."""
     failures: dict[str, list[str]] = {}
     skipped: dict[int, list[str]] = {}  # by FLOPs per image
     for check in checks:

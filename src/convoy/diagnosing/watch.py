@@ -47,7 +47,7 @@ class Place:
 
     @property
     def where(self) -> str:
-        """Layer and line in brackets, with a space before them; empty if neither is known."""
+        """Layer and line in brackets, with a leading space; empty if neither is known."""
         where = self.layer or self.line
         if self.layer and self.line:
             where = _("{label}, {detail}", label=self.layer, detail=self.line)
@@ -89,7 +89,7 @@ class Epsilon:
 
 @dataclass(frozen=True)
 class Patches:
-    """As many values as square patches would have, taken from the images in the order in which they are stored."""
+    """Pieces of the images with as many values as square patches, cut in memory order."""
 
     place: Place
     side: int
@@ -120,7 +120,9 @@ class Watch(DispatchMode):
     factors: ConstantFactors = field(default_factory=ConstantFactors)
     origins: Origins = field(default_factory=Origins)
     softmaxed: list[Place] = field(default_factory=list)  # layers with weights whose inputs are outputs of a softmax
-    misnormalised: list[Place] = field(default_factory=list)  # products with a softmax along the dimension that remains
+    misnormalised: list[Place] = field(
+        default_factory=list
+    )  # products with the softmax over a dimension that they do not sum over
     dropped: dict[str, float] = field(default_factory=dict)  # channel dropout -> share of images without any channel
     patches: list[Patches] = field(default_factory=list)  # made of the images by a reshape alone
     multiplied: Place | None = None  # the last constant factor after the first layer
@@ -269,7 +271,7 @@ class Watch(DispatchMode):
 
 
 def patches_of(place: Place, images: tuple[int, ...], output: tuple[int, ...]) -> list[Patches]:
-    """Finds a reshape of [B, C, H, W] to [B, patches, C * p * p] or [B, patches, C, p, p], which gives no patches."""
+    """Finds a reshape of [B, C, H, W] to [B, patches, C * p * p] or [B, patches, C, p, p], which cuts no patches."""
     _batch, channels, height, width = images
     if len(output) < 3 or output[0] != images[0] or min(output[1], *images[2:]) < 2:
         return []
@@ -284,7 +286,7 @@ def patches_of(place: Place, images: tuple[int, ...], output: tuple[int, ...]) -
 
 
 def _over_features(args: Any, features: Features | None) -> bool:
-    """Whether an average or maximum is over the dimension of the features (and possibly others, but not the batch)."""
+    """Whether an average or maximum reduces the features (and possibly other dimensions, but not the batch)."""
     if features is None or features.per_position or len(args) < 2:
         return False
     given = args[1] if isinstance(args[1], list | tuple) else [args[1]]
@@ -293,7 +295,7 @@ def _over_features(args: Any, features: Features | None) -> bool:
 
 
 def _sums_along_the_other(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Whether one factor of a batch of products, [B, n, k] and [B, k, m], has sums of one along n or m, but not k."""
+    """Whether one factor of a batched product, [B, n, k] @ [B, k, m], sums to one along n or m, but not along k."""
     for factor, kept, summed in ((left, 1, 2), (right, 2, 1)):
         is_softmax = min(factor.shape[1:]) > 1 and bool((factor >= 0).all()) and _is_one(factor.sum(kept))
         if is_softmax and not _is_one(factor.sum(summed)):
@@ -345,7 +347,7 @@ def _line_of_user() -> str:
 
 @cache
 def _file_of_user(file: str) -> str:
-    """Returns the name of a file that is the user's, _CALLER if the pass was started there, or nothing."""
+    """Returns the name of a user's file, _CALLER if the pass was started there; otherwise ""."""
     if file.startswith(str(Path(__file__).with_name("first_step.py"))):
         return _CALLER
     return "" if file.startswith((*_NOT_THE_USERS, "<")) else Path(file).name

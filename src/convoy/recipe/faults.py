@@ -1,9 +1,8 @@
-"""Protocol faults: mistakes in how published numbers were obtained. `Fault` is the only list of them.
+"""Protocol faults: mistakes in how published numbers were obtained. `Fault` is the complete list.
 
 A recipe enables a fault by its name in `protocol.faults`, to reproduce a published number and to measure the effect of
 the mistake. Nothing else in the recipe changes. A fault is one row with all its properties; the comment above the row
-is its description in docs/guides/faults.md. Code that behaves
-differently with a fault tests `Fault.NAME in recipe.protocol.faults`.
+is its description in docs/guides/faults.md. Code that depends on a fault tests `Fault.NAME in recipe.protocol.faults`.
 """
 
 from __future__ import annotations
@@ -149,7 +148,7 @@ def _dropped(context: FaultContext) -> str:
 
 
 class Aspect(Enum):
-    """What a fault makes wrong or unusual. A checklist names the fault in its answers about this aspect."""
+    """An aspect that a fault makes wrong or unusual. A checklist names the fault in its answers about this aspect."""
 
     TRAINING = auto()  # loss, schedule, stop rules
     TRANSFORMATION = auto()  # of images
@@ -169,7 +168,7 @@ class FaultInfo:
     needs: tuple[Need, ...] = ()  # requirements without which the fault would have no effect
     opens_test: float = 0  # how often it scores the test set per epoch
     selects_on_test: bool = False
-    only_scores: bool = False  # does not affect weights: the training of a run without the fault is reused
+    only_scores: bool = False  # does not affect weights: a run without the fault is reused for training
     has_no_effect: Callable[[FaultContext], bool] = lambda context: False  # if True, training is also reused
     redraws_validation: bool = False  # the validation images of two runs differ
     keeps_last: bool = False  # keeps the weights of the last epoch
@@ -196,8 +195,7 @@ class Fault(StrEnum):
         selects_on_test=True,
     )
     # Sizes and stratification stay the same. The first epoch uses the run's own split; its mean and standard deviation
-    # normalise all epochs. The epoch is selected by a validation accuracy on images that were trained on.
-    # Requires a validation set
+    # normalise all epochs. The best epoch is selected on images that were also trained on. Requires a validation set
     RESPLIT_EVERY_EPOCH = FaultInfo(
         "resplit_every_epoch",
         lambda: _("the validation set is redrawn in each epoch, so that validation images were trained on"),
@@ -239,8 +237,8 @@ class Fault(StrEnum):
         needs=(_AUGMENTATION,),
         revision=2,
     )
-    # Also in the warm-up. With `t_max = 10` the cosine has a period of 20 batches. Requires `step`, or `cosine` with
-    # `per = "epoch"`
+    # This includes the warm-up. With `t_max = 10`, the cosine has a period of 20 batches. Requires `step`, or `cosine`
+    # with `per = "epoch"`
     SCHEDULE_PER_BATCH = FaultInfo(
         "schedule_per_batch",
         lambda: _("the schedule is defined in epochs but stepped per batch: each batch counts as an epoch"),

@@ -15,7 +15,7 @@ from convoy.text.lists import joined
 
 Override = tuple[str, Any]
 GROUP_FILES = (".npy", ".csv", ".txt")  # file types of data.split.group_by; other values are not files
-EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # in the folder of an experiment's recipes, but not recipes
+EXPERIMENT, CLAIMS = "experiment.toml", "claims.toml"  # files next to an experiment's recipes that are not recipes
 
 
 @cache
@@ -58,9 +58,7 @@ def check_once(overrides: Iterable[Override], varied: Iterable[str] = ()) -> Non
         values[path] = value
     for path in varied:
         if path in values:
-            raise ValueError(
-                _("{path} is both set and varied: to {values!r} and over its values", path=path, values=values[path])
-            )
+            raise ValueError(_("{path} cannot be both set (to {values!r}) and varied", path=path, values=values[path]))
 
 
 def parse_values(text: str) -> tuple[str, list[Any]]:
@@ -162,7 +160,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply(table: dict[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
-    """Merges the overrides into the table. Names are first, because a new `optim.name` drops an earlier `optim.lr`."""
+    """Merges the overrides into the table. Names come first, because a new `optim.name` drops an earlier `optim.lr`."""
     ordered = sorted(overrides, key=lambda pair: not pair[0].endswith(".name"))
     for path, value in ordered:
         *sections, key = path.split(".")

@@ -52,7 +52,7 @@ class Model(Section):
     name: str = "lenet"  # a registered name, "path/to/net.py:Class", "timm:NAME" or "torchvision:NAME"
     options: dict[str, bool | int | float | str] = {}  # keyword arguments of the model, such as norm or activation
     init: Annotated[str, Field(min_length=1)] | None = None  # weights file to start from; its hash is fingerprinted
-    seed: Seed | None = None  # for the initial weights only; None: the recipe's seed
+    seed: Seed | None = None  # seed of the initial weights only; None: the recipe's seed
     # Parameters that are not trained: the names of layers such as "features", patterns such as "*.bias", or
     # "all-but-head" for all but the last layer
     freeze: tuple[str, ...] = ()
@@ -71,9 +71,9 @@ class Model(Section):
 class SplitSpec(Section):
     validation: Fraction = 0.2  # fraction of the training images; unused if the data have a validation set
     test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only if the data have no test set
-    seed: Seed = 42  # of the split; it does not change with the seed of the run
-    stratified: bool = True  # each part has the classes in the same proportions
-    folds: Count = 0  # number of folds of the training images, one of which is held out and scored; 0: off
+    seed: Seed = 42  # of the split; independent of the run's seed
+    stratified: bool = True  # all parts have the same class proportions
+    folds: Count = 0  # number of folds of the training images; one of them is held out and scored; 0: off
     fold: Count = 0  # index of the held-out fold
     repeat: Count = 0  # each repeat draws different folds
     group_by: Annotated[str, Field(min_length=1)] | None = None  # keeps the images of a group in one part
@@ -101,7 +101,7 @@ class Data(Section):
     size: Annotated[int, NUMBER, Field(ge=8, le=MAX_IMAGE_SIZE)] | None = (
         None  # pixels per side; default: the most frequent
     )
-    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; all output reports it
+    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; all output states it
     split: SplitSpec = SplitSpec()
     # "train": mean and standard deviation of the training images; "weights": the values of the pretrained weights (the
     # default with pretrained weights); or [mean, std], each a number or a list by channel
@@ -188,8 +188,8 @@ class Train(Section):
 class OptimBase(Section):
     lr: Positive = 1e-3  # the learning rate; a schedule multiplies it by a factor
     weight_decay: NonNegative = 0.0  # L2 penalty
-    decay_norms_and_biases: bool = False  # also decay normalisation layers and biases
-    # Factor of the learning rate from each layer or block to the one before it; the head has `lr`. "Discriminative
+    decay_norms_and_biases: bool = False  # apply weight decay to normalisation layers and biases too
+    # Factor of the learning rate from each layer or block to the previous one; the head has `lr`. "Discriminative
     # fine-tuning" (ULMFiT, Howard & Ruder 2018: 1/2.6), "layer-wise decay" (BEiT, Bao et al. 2021); 1: off
     layer_decay: Annotated[float, NUMBER, Field(gt=0, le=1)] = 1.0
 
@@ -262,7 +262,7 @@ class Cosine(ScheduleBase):
     name: Literal["cosine"] = "cosine"
     per: Literal["epoch", "step"] = "epoch"  # when the rate changes
     t_max: Annotated[int, NUMBER, Field(ge=1)] | None = (
-        None  # half a period, in units of `per`, after which the rate rises again; by default the full run
+        None  # half a period, in units of `per`: the rate falls for this long, then rises again; default: full run
     )
     min_factor: Annotated[float, NUMBER, Field(ge=0, le=1)] = (
         0.0  # lowest rate as a fraction of optim.lr (torch: eta_min / lr)
@@ -282,7 +282,7 @@ class OneCycle(ScheduleBase):
 
 class Plateau(ScheduleBase):
     name: Literal["plateau"] = "plateau"
-    patience_epochs: Count = 3  # epochs without a lower validation loss that are tolerated
+    patience_epochs: Count = 3  # epochs without a lower validation loss before a reduction (torch: patience)
     factor: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.1  # multiplies the rate at each reduction
 
 

@@ -27,11 +27,11 @@ from convoy.text import gettext as _
 from convoy.text.lists import joined
 
 UNBALANCED = 1.5  # largest class / smallest class
-DOMINANT, FEW_OF_CLASS = 0.9, 10  # share of the largest class; images, which a network can hardly learn from
+DOMINANT, FEW_OF_CLASS = 0.9, 10  # share of the largest class; number of images from which a network can hardly learn
 ERROR_SHARE = 0.05  # if at least this fraction of the scored images is shared, the finding is an error
 FEW_SCORED = 100  # images
-WRONG_LABELS, SIMILAR_DRAWINGS = 0.001, 0.01  # share of the images; a drawn O and a drawn 0 may be the same picture
-ABSENT = 10  # a missing class is reported if at least this many of its images were expected
+WRONG_LABELS, SIMILAR_DRAWINGS = 0.001, 0.01  # share of the images; a drawn O and a drawn 0 may look the same
+ABSENT = 10  # a missing class is reported if at least this many of its images would be expected
 
 
 def class_balance(images: Images) -> Iterator[Finding]:
@@ -74,7 +74,7 @@ def class_balance(images: Images) -> Iterator[Finding]:
 
 
 def _spelling(name: str) -> str:
-    """Returns the name without case, spaces, hyphens and underscores; numbers without zeros before them."""
+    """Returns the name in lower case, without spaces, hyphens, underscores and leading zeros of numbers."""
     letters = re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", name.strip()).casefold()
     return letters.lstrip("0") if letters.isdigit() and letters.strip("0") else letters or name
 
@@ -125,7 +125,10 @@ def labels_in_file_order(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,
             _("The training images are sorted by class"),
-            _("Convoy shuffles and stratifies. A tool that tests on the end of the list gets only some classes"),
+            _(
+                "Convoy shuffles and stratifies, but a tool that takes the end of the list for testing gets "
+                "only some classes"
+            ),
             {"images": len(labels)},
         )
 
@@ -197,7 +200,7 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
 
 
 def _validation_in_test(images: Images) -> Iterator[Finding]:
-    """Finds the same pixels in validation and test, because the epoch is then selected by test images."""
+    """Finds identical images in validation and test: test images would then select the epoch."""
     if not {"validation", "test"} <= images.parts.keys():
         return
     test = images.parts["test"].images

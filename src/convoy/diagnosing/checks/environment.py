@@ -99,7 +99,7 @@ def free_memory(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _("Only {free:.2f} GiB of memory are available", free=machine.free_memory_bytes / GIB),
-            _("Close other programs; --data.limit and smaller batches need less"),
+            _("Close other programs; --data.limit and smaller batches need less memory"),
             {"free_bytes": machine.free_memory_bytes},
         )
 
@@ -114,7 +114,7 @@ def network_file_system(machine: Machine) -> Iterator[Finding]:
                 folder=machine.workspace,
                 kind=machine.file_system,
             ),
-            _("Choose a local folder with --out, and copy finished runs"),
+            _("Choose a local folder with --out, and copy finished runs to it"),
             {"file_system": machine.file_system},
         )
 

@@ -13,7 +13,7 @@ from convoy.text.lists import joined
 
 UNSEEN = 0.5  # share of the pixels
 HIGH_MOMENTUM = 0.9
-HARMLESS_EPSILON = 0.3  # of the variance: it reduces the outputs of a norm by 12 %
+HARMLESS_EPSILON = 0.3  # relative to the variance: reduces the outputs of a norm by 12 %
 PAIRS = 3  # listed
 LARGE_FACTOR = 20  # of images before the first layer
 FEW_IMAGES = 4  # per batch of a batch norm, at most
@@ -32,7 +32,7 @@ def random_in_evaluation(network: Network) -> Iterator[Finding]:
                 "(use nn.Dropout), noise or augmentation without `if self.training`, a layer created in forward"
             )
             if evaluation.is_random
-            else _("forward has a state that each call changes, such as a counter; remove it"),
+            else _("forward has state that changes with each call, such as a counter; remove it"),
             {"difference": difference, "largest_output": float(first.abs().max())},
         )
 
@@ -53,7 +53,10 @@ def changes_itself(network: Network) -> Iterator[Finding]:
     if not step.stays_in_training:
         yield Finding(
             Severity.WARNING,
-            _("forward switches the network to evaluation mode, so that dropout and batch norm do not train"),
+            _(
+                "forward switches the network to evaluation mode, which disables dropout and the training "
+                "mode of batch norm"
+            ),
             _("Remove eval() from forward; Convoy switches the mode"),
             {"images": len(step.logits)},
         )
@@ -61,7 +64,7 @@ def changes_itself(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "An evaluation changes buffers of the network, so that results depend on earlier ones: {names}",
+                "Evaluating the network changes its buffers, so results depend on earlier evaluations: {names}",
                 names=joined(names[:PAIRS]),
             ),
             _("Update buffers only `if self.training`: F.batch_norm(..., training=self.training)"),
@@ -220,7 +223,7 @@ def small_norm_batches(network: Network) -> Iterator[Finding]:
 
 
 def norm_dimension(network: Network) -> Iterator[Finding]:
-    """Batch norm computes a mean and a deviation for each index of dimension 1, which must be a feature."""
+    """Batch norm computes a mean and a variance for each index of dimension 1, which must be the features."""
     norms = network.first_step.norms
     if wrong := [norm for norm in norms if norm.features.axis != 1]:
         first = wrong[0]
@@ -251,13 +254,13 @@ def norm_dimension(network: Network) -> Iterator[Finding]:
 
 
 def patches_by_reshape(network: Network) -> Iterator[Finding]:
-    """A reshape alone cannot cut patches: the pixels of a patch are not next to each other in memory."""
+    """A reshape alone cannot cut patches: the pixels of a patch are not contiguous in memory."""
     for patches in network.first_step.patches[:1]:
         yield Finding(
             Severity.HINT if patches.are_rows else Severity.WARNING,
             _(
-                "The images are divided by a reshape alone into pieces of {n:,} values, as many as a patch of {side} x "
-                "{side} pixels has; but each piece consists of consecutive pixels of rows: {place}",
+                "A reshape alone divides the images into pieces of {n:,} values, as many as in a patch of "
+                "{side} x {side} pixels, but each piece consists of consecutive pixels of rows: {place}",
                 n=patches.values,
                 side=patches.side,
                 place=patches.place,
@@ -283,11 +286,11 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "Batch norms stay in evaluation mode during training, so that they keep their initial statistics, "
-                "mean 0 and variance 1: {names}",
+                "Batch norms stay in evaluation mode during training and keep their initial statistics, mean "
+                "0 and variance 1: {names}",
                 names=joined(fixed[:PAIRS]),
             ),
-            _("Remove eval() of these layers, which is meant for pretrained weights"),
+            _("Remove the call of eval() on these layers; it is only useful with pretrained weights"),
             {"norms": len(fixed)},
         )
     if still:
@@ -304,8 +307,8 @@ def norm_momentum(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING if norms[high[0]] == 1 else Severity.HINT,
             _(
-                "Batch norms with momentum = {momentum:g} evaluate almost only with the statistics of the last batch: "
-                "{names}",
+                "Batch norms with momentum = {momentum:g} use almost only the statistics of the last batch "
+                "in evaluation: {names}",
                 momentum=norms[high[0]],
                 names=joined(high[:PAIRS]),
             ),

@@ -28,19 +28,23 @@ from convoy.text import gettext as _
 MIN_IMAGES, MIN_TRAINING_IMAGES = 60, 20  # of a scored part and of the training set
 MIN_EVIDENCE = 5.0  # standard errors
 MIN_WRONG = 0.05  # share of the labels
-MAX_WRONG = 0.45  # of the share for random labels; with more, the classifier may be wrong instead of the labels
-FLAT = 0.7  # error rate of the surest images relative to the next
+MAX_WRONG = (
+    0.45  # fraction of the share that random labels give; above it, the classifier may be wrong instead of the labels
+)
+FLAT = 0.7  # error rate on the most confident images, relative to the next ones
 # Standard errors. With permuted labels of MNIST, CIFAR-10 and digits (24 sets of 240 to 6,000 images) up to 1.6 for
 # thumbnails and 3.3 for other features; with correct labels at least 7.3 for thumbnails.
 RELATED, SURELY_RELATED = 3.0, 4.0
 MANY_IMAGES = 2000
 FOLDS, SCALE = 10, 5.0  # factor of the outputs, so that a softmax makes them probabilities
-MIN_GAIN = 10.0  # log likelihood; up to 0.5 for correct labels, at least 35 for 15 % wrong ones of 616 digits
-ALSO_RIGHT = 0.8  # accuracy after an exchange of classes, relative to that in training
+MIN_GAIN = (
+    10.0  # log likelihood; up to 0.5 for correct labels, at least 35 if 15 % of the labels of 616 digits are wrong
+)
+ALSO_RIGHT = 0.8  # accuracy after classes are swapped, relative to the accuracy in training
 
 
 def part_is_turned(images: Images) -> Iterator[Finding]:
-    """A classifier of training images classifies more images of a part correctly if they are rotated or mirrored."""
+    """Finds parts of which a classifier of training images gets more images right if they are rotated or mirrored."""
     for name, (pixels, labels) in _scored(images):
         unchanged = images.classifier.predicted(pixels) == labels
         right = {way: images.classifier.predicted(turned(pixels, *how)) == labels for way, how in symmetries().items()}
@@ -83,20 +87,21 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
 
 
 def _evidence(changed: np.ndarray, unchanged: np.ndarray) -> float:
-    """Returns by how many standard errors more images are right if they are changed (McNemar)."""
+    """Returns how many standard errors more images are right after the change (McNemar)."""
     gained, lost = int((changed & ~unchanged).sum()), int((unchanged & ~changed).sum())
     return float((gained - lost) / max(1.0, np.sqrt(gained + lost)))
 
 
 def _is_new(images: Images, pixels: np.ndarray) -> np.ndarray:
-    """Whether each image has no copy in training: a mirrored copy of a training image is right if it is mirrored."""
+    """Whether each image has no copy in training: mirroring a mirrored copy of a training image makes it right."""
     train = images.train.images[sample(len(images.train), MAX_COMPARED)]
     return ~turned_or_shifted(train, pixels) & (similar_copies(train, pixels) == 0)
 
 
 def _has_reversed_channels(images: Images, pixels: np.ndarray) -> bool:
-    """Whether a classifier of the training images and their copies with reversed channels takes the part for such
-    copies."""
+    """Whether a classifier that distinguishes training images from copies with reversed channels assigns the part to
+    the copies.
+    """
     train = images.train.images[sample(len(images.train), MAX_SAMPLE)]
     both, labels = np.concatenate([train, train[:, ::-1]]), np.repeat([0, 1], len(train))
     looks_reversed = PixelClassifier.fitted(both, labels, 2).predicted(pixels) == 1
@@ -104,7 +109,7 @@ def _has_reversed_channels(images: Images, pixels: np.ndarray) -> bool:
 
 
 def classes_swapped(images: Images) -> Iterator[Finding]:
-    """A classifier of training images confuses two classes of a part more often than it classifies them correctly."""
+    """Finds pairs of classes that a classifier of training images confuses more often than it gets them right."""
     for name, (pixels, labels) in _scored(images):
         predicted = images.classifier.predicted(pixels)
         confusion = np.zeros((len(images.train.classes),) * 2, int)
@@ -153,7 +158,7 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
 
 
 def _renamed(confusion: np.ndarray) -> float | None:
-    """Returns the accuracy if each label gets the class that is predicted most, or None if at most two classes move."""
+    """Returns the accuracy if each label becomes its most predicted class; None if at most two classes change."""
     from scipy.optimize import linear_sum_assignment
 
     _rows, classes = linear_sum_assignment(-confusion)
@@ -165,8 +170,9 @@ def _renamed(confusion: np.ndarray) -> float | None:
 
 
 def random_labels(images: Images) -> Iterator[Finding]:
-    """Estimates the rate of wrong labels: a classifier's error rate at high confidence, where more confidence does not
-    reduce it further."""
+    """Estimates the rate of wrong labels: the error rate of a classifier at a confidence above which it falls no
+    further.
+    """
     chosen = sample(len(images.train), 2 * MAX_SAMPLE)
     labels, classes = images.train.labels[chosen], len(images.train.classes)
     if len(chosen) < 2 * MIN_IMAGES or len(np.unique(labels)) < 2:
@@ -189,9 +195,9 @@ def random_labels(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "About {share:.0%} of the training labels are probably random: a classifier trained on the other "
-                "half of the images disagrees with this share of the labels, counted on the {n:,} images for which "
-                "it is most confident",
+                "About {share:.0%} of the training labels are probably random: a classifier trained on the "
+                "other half of the images disagrees with that many labels of the {n:,} images for which it "
+                "is most confident",
                 share=share / of_random,
                 n=4 * tenth,
             ),
@@ -210,8 +216,8 @@ def random_labels(images: Images) -> Iterator[Finding]:
 def _some_wrong(pixels: np.ndarray, labels: np.ndarray, classes: int) -> Iterator[Finding]:
     """Fits the share of wrong labels to the outputs for a few hundred images, each predicted from nine tenths.
 
-    The share must be far more probable than correct labels, and be the error rate on the surest images: a weak
-    classifier is wrong more often on them, and one that is only badly calibrated is wrong less often.
+    The share must be far more probable than no wrong labels, and match the error rate on the most confident images: a
+    weak classifier is wrong more often on them, and one that is only badly calibrated less often.
     """
     outputs = out_of_fold(pixels, labels, classes, FOLDS)
     suspects = find_suspects(SCALE * outputs, labels)
@@ -253,8 +259,8 @@ def _no_relation(pixels: np.ndarray, labels: np.ndarray, outputs: np.ndarray) ->
             largest=np.bincount(labels).max() / len(labels),
         ),
         _(
-            "Compare labels with images in convoy data show; if they are right, the accuracy of convoy crossval "
-            "is above chance"
+            "Compare labels with images in convoy data show; if the labels are right, convoy crossval "
+            "gives an accuracy above chance"
         ),
         {"accuracy": right / len(labels), "images": len(labels), "relation": relation(outputs, labels)},
     )

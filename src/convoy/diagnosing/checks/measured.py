@@ -18,12 +18,12 @@ from convoy.text import gettext as _
 Predicted = tuple[np.ndarray, np.ndarray]  # labels and predicted classes of the images of a part, int64 [N] each
 PERMUTATIONS = 2000
 MAX_P = 0.001
-MAX_EXCESS = 0.5  # share of the distance from chance to 100 %; used because with few classes p cannot be small
+MAX_EXCESS = 0.5  # share of (100 % - chance); needed because p cannot be small with few classes
 
 
 @dataclass(frozen=True, eq=False)
 class Trainings:
-    """The functions train the recipe of the network and predict the same images."""
+    """Functions that train the recipe of the network and predict the same images."""
 
     network: Network
     part: str  # of the images
@@ -85,8 +85,8 @@ def permuted_labels(trainings: Trainings) -> Iterator[Finding]:
         )
         if is_above
         else _(
-            "Trained on permuted labels, the network classifies {accuracy:.2%} of the {part} images correctly, "
-            "compatible with chance ({chance:.2%}), as it should be",
+            "Trained on permuted labels, the network classifies {accuracy:.2%} of the {part} images "
+            "correctly, which is consistent with chance ({chance:.2%}), as it should be",
             accuracy=excess + chance,
             chance=chance,
             part=part_name(trainings.part),

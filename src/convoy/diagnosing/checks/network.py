@@ -102,7 +102,7 @@ def unused_parameters(network: Network) -> Iterator[Finding]:
     parameters = dict(network.module.named_parameters())
     gradients = step.backward.gradients
     unused = [name for name, gradient in gradients.items() if gradient is Gradient.NONE]
-    if not unused or len(unused) == len(gradients):  # all: `no_gradient`
+    if not unused or len(unused) == len(gradients):  # if all: `no_gradient`
         return
     total = sum(parameters[name].numel() for name in gradients)
     called = [name for name in unused if step.calls[name.rpartition(".")[0]]]
@@ -353,7 +353,7 @@ def initial_loss(network: Network) -> Iterator[Finding]:
 
 
 def constant_factor(network: Network) -> Iterator[Finding]:
-    """Outputs that a constant makes so small that the weights would have to become large to make a class probable."""
+    """Finds outputs that a constant makes so small that only large weights could make a class probable."""
     step = network.first_step
     difference = float((step.logits - step.logits[:1]).abs().mean())
     if abs(step.factor) < SMALL_FACTOR and 0 < difference < SMALL_DIFFERENCE and step.multiplied is not None:
@@ -372,7 +372,7 @@ def constant_factor(network: Network) -> Iterator[Finding]:
 
 
 def detached_features(network: Network) -> Iterator[Finding]:
-    """Part of the features has no gradient, but all weights have one, through other features."""
+    """Finds features without a gradient although all weights have one, through other features."""
     step = network.first_step
     if step.detached and Gradient.NONE not in step.backward.gradients.values():  # else `unused_parameters`
         yield Finding(

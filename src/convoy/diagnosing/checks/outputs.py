@@ -37,8 +37,8 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.ERROR if origin.place.operation == "relu" else Severity.WARNING,
             _(
-                "The last operation is {operation}, so that logits are between {low:g} and {high:g}: cross-entropy "
-                "needs numbers without bounds, and classes at a bound have no gradient",
+                "The last operation is {operation}, which limits the logits to between {low:g} and {high:g}: "
+                "cross-entropy needs unbounded logits, and classes at a bound have no gradient",
                 operation=origin.place,
                 low=origin.low,
                 high=origin.high,
@@ -53,8 +53,8 @@ def activation_before_loss(network: Network) -> Iterator[Finding]:
             yield Finding(
                 Severity.WARNING,
                 _(
-                    "The logits are outputs of {operation} and between {low:g} and {high:g}, so that the loss of an "
-                    "image cannot fall below {loss:.2g}, and classes at a bound have no gradient",
+                    "The logits are outputs of {operation}, between {low:g} and {high:g}: the loss of an image "
+                    "cannot fall below {loss:.2g}, and classes at a bound have no gradient",
                     operation=origin.place,
                     low=origin.low,
                     high=origin.high,
@@ -76,8 +76,8 @@ def _pooled(network: Network, origin: Origin) -> Iterator[Finding]:
     yield Finding(
         Severity.HINT,
         _(
-            "The logits are averages or maxima of the outputs of {operation}, so that none is below {low:g}: before "
-            "the first step, {share:.0%} of them are at this bound and have no gradient",
+            "The logits are averages or maxima of the outputs of {operation} and never below {low:g}: "
+            "before the first step, {share:.0%} of them are at this bound and have no gradient",
             operation=origin.place,
             low=origin.low,
             share=share,
@@ -88,7 +88,7 @@ def _pooled(network: Network, origin: Origin) -> Iterator[Finding]:
 
 
 def _unit_vectors(network: Network) -> Iterator[Finding]:
-    """Finds logits of the same length, such as 1 or that of a layer norm, so that no class can become probable."""
+    """Finds logits of a fixed length, such as 1 or that of a layer norm, with which no class can become probable."""
     logits = network.first_step.logits
     lengths = logits.norm(dim=1)
     if float((logits - logits[:1]).norm(dim=1).max()) < 0.1 * float(lengths[0]):
@@ -98,7 +98,7 @@ def _unit_vectors(network: Network) -> Iterator[Finding]:
     if isinstance(network.recipe.train.loss, CrossEntropy) and is_fixed and is_short:
         yield Finding(
             Severity.WARNING,
-            _("The logits of each image have length {length:.3g}, so that no class can become probable", length=length),
+            _("The logits of each image have length {length:.3g}, so no class can become probable", length=length),
             _("Remove the normalisation of the outputs, or multiply them by a scale, such as 10 or a parameter"),
             {"largest": float(network.first_step.logits.max())},
         )
@@ -127,8 +127,8 @@ def narrow_features(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "All outputs are computed from an average or maximum over the features of {shape}, so that only {n:,} "
-                "values per image remain: {place}",
+                "All outputs are computed from an average or maximum over the features of {shape}, which "
+                "leaves only {n:,} values per image: {place}",
                 shape=list(narrow.averaged),
                 n=narrow.values,
                 place=narrow.place,
@@ -169,8 +169,7 @@ def hidden_softmax(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "A softmax is over the wrong dimension, so that the weights of each weighted sum do not sum to one: "
-                "{layers}",
+                "A softmax is over the wrong dimension (the weights of each weighted sum do not sum to one): {layers}",
                 layers=joined(dict.fromkeys(place.in_layer for place in places[:LISTED])),
             ),
             _("In attention, use softmax(dim=-1) of the product of queries and keys, before the product with values"),
@@ -178,12 +177,13 @@ def hidden_softmax(network: Network) -> Iterator[Finding]:
         )
     if places := network.first_step.softmaxed:
         yield Finding(
-            Severity.HINT,  # it may choose from a codebook
+            Severity.HINT,  # it may select from a codebook
             _(
-                "A softmax is the activation before a layer, so that its inputs are small and sum to one: {layers}",
+                "A softmax is used as the activation before a layer, so the inputs of the layer are small "
+                "and sum to one: {layers}",
                 layers=joined(dict.fromkeys(place.in_layer for place in places[:LISTED])),
             ),
-            _("Use ReLU between layers, if the softmax is not meant to choose one of several"),
+            _("Use ReLU between layers, unless the softmax is meant to select one of several values"),
             {"places": len(places)},
         )
 
@@ -209,8 +209,8 @@ def strong_dropout(network: Network) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "{layer} removes complete channels, and its inputs have so few that {share:.0%} of the images lose all "
-                "of them in training",
+                "{layer} removes complete channels, but its inputs have so few of them that {share:.0%} of "
+                "the images lose all in training",
                 layer=name,
                 share=share,
             ),

@@ -14,7 +14,7 @@ from convoy.text.numbers import fixed
 
 SAMPLE, FEWEST = 2000, 50  # images
 MAX_VALUES, FEW_VALUES = 40_000_000, 4_000_000  # of a sample; of one for a slow check
-MIN_IMAGES = 100  # to compare the means of two sets
+MIN_IMAGES = 100  # for comparing the means of two sets
 FEW_LEVELS = 8  # of 256
 SPARSE = 0.03  # share of the pixels: 13 % in black and white MNIST; without fractions 0.6 % in MNIST, 1.1 % in CIFAR-10
 FAINT, RARE = 3, 0.01  # levels; share of the images
@@ -23,8 +23,9 @@ MEDIUM_GREY, MISSING = 128, 0.1  # level; share of the rows
 
 
 def normalisation(images: Images) -> Iterator[Finding]:
-    """Checks only a mean and standard deviation that the recipe sets. Values computed from training images are always
-    correct."""
+    """Only checks a mean and standard deviation set by the recipe. Values computed from the training images are always
+    correct.
+    """
     if images.recipe.data.normalise == "train":
         return
     mean, std = (np.array(values) for values in images.statistics)
@@ -144,12 +145,12 @@ def blank_images(images: Images) -> Iterator[Finding]:
 
 
 def few_levels(images: Images) -> Iterator[Finding]:
-    """Finds images that were converted to integers before they were multiplied by 255, or after a standardisation."""
+    """Finds images that were converted to integers before multiplication by 255 or after standardisation."""
     pixels = _sampled(images.train.images, values=FEW_VALUES)
     counts = np.bincount(pixels.reshape(-1), minlength=256)
     levels = np.flatnonzero(counts)
     span = int(levels[-1] - levels[0])
-    if len(levels) > 2:  # more than black and white: -1 is stored as 255, so levels are on a circle
+    if len(levels) > 2:  # more than black and white; -1 is stored as 255, so the levels form a circle
         span = 256 - int(np.diff(np.append(levels, levels[0] + 256)).max())
     rare = float(1 - counts.max() / counts.sum())
     is_colour = pixels.shape[1] == 3 and bool((pixels != pixels[:, :1]).any())
@@ -159,8 +160,8 @@ def few_levels(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING if is_cut else Severity.HINT,
             _(
-                "The training images have {n} of 256 levels, all within {span} levels, and {share:.1%} of the pixels "
-                "have the most frequent one",
+                "The training images have only {n} of 256 levels, all within a range of {span}, and "
+                "{share:.1%} of the pixels have the most frequent level",
                 n=len(levels),
                 span=span,
                 share=1 - rare,
@@ -200,9 +201,8 @@ def faint_images(images: Images) -> Iterator[Finding]:
 
 
 def scrambled_pixels(images: Images) -> Iterator[Finding]:
-    """The values of an image of three planes were read as pixels of three values, or vice versa.
-
-    Neighbouring pixels of pictures are similar, so that pictures are smoother in the right order.
+    """Finds images stored as three planes that were read as pixels of three values, or vice versa. Neighbouring pixels
+    are similar, so images are smoother in the right order.
     """
     for name, part in images.parts.items():
         pixels = _sampled(part.images, SCRAMBLED_SAMPLE, FEW_VALUES)
@@ -223,8 +223,8 @@ def scrambled_pixels(images: Images) -> Iterator[Finding]:
                     before=before,
                 ),
                 _(
-                    "Use reshape(n, 3, height, width) for images that are stored as planes, and then a transpose; "
-                    "reshape alone never exchanges axes"
+                    "For images that are stored as planes, use reshape(n, 3, height, width), then transpose: "
+                    "reshape alone never swaps axes"
                 ),
                 {"part": name, "ratio": after / before, "images": len(pixels)},
             )
@@ -259,5 +259,5 @@ def cut_off_images(images: Images) -> Iterator[Finding]:
 
 
 def _sampled(images: np.ndarray, most: int = SAMPLE, values: int = MAX_VALUES) -> np.ndarray:
-    """Returns at most `most` images, fewer if they are large: at most `values` values, but at least FEWEST images."""
+    """Returns at most `most` images with at most `values` values in total, but at least FEWEST images."""
     return images[sample(len(images), min(most, max(FEWEST, values // images[0].size)))]

@@ -12,7 +12,9 @@ from convoy.recipe.sections import Adam, AdamW, Cosine, Plateau, Range, RMSprop,
 from convoy.text import gettext as _
 
 # Limits far from common values:
-MAX_DECAY = 0.01  # learning rate times weight decay, the share of the weights that a step removes; common: 1e-5 to 5e-5
+MAX_DECAY = (
+    0.01  # learning rate times weight decay: the fraction of each weight that a step removes; common: 1e-5 to 5e-5
+)
 # L2 penalty of an optimizer that divides by the size of the gradient. Validation accuracy of LeNet (Adam, lr 0.001)
 # after 3 epochs of 3,000 MNIST images (two seeds): 78.5 and 76.3 % for 0.001, 76.0 and 74.2 % for 0.01, 43.8 and 53.5 %
 # for 0.05, 25.2 and 28.7 % for 0.1.
@@ -73,10 +75,12 @@ def squared_error(recipe: Recipe) -> Iterator[Finding]:
 
 
 def extreme_values(recipe: Recipe) -> Iterator[Finding]:
-    """Finds values that make training nearly impossible, such as values for another optimizer or a wrong exponent."""
+    """Finds values that make training nearly impossible, for example because they are meant for another optimizer."""
     optim, train = recipe.optim, recipe.train
     decay = optim.lr * optim.weight_decay
-    if decay >= MAX_DECAY and not isinstance(recipe.schedule, Range):  # whose last steps are meant to diverge
+    if decay >= MAX_DECAY and not isinstance(
+        recipe.schedule, Range
+    ):  # the last steps of a range test are meant to diverge
         yield Finding(
             Severity.WARNING,
             _(
@@ -110,7 +114,7 @@ def extreme_values(recipe: Recipe) -> Iterator[Finding]:
 
 
 def averages_of_gradients(recipe: Recipe) -> Iterator[Finding]:
-    """Finds averages of the squared gradient that are too short.
+    """Finds betas that average the squared gradient over too few steps.
 
     Validation accuracy of LeNet after 3 epochs of 3,000 MNIST images at lr 0.001 (two seeds), by betas: 89.5 and 89.5 %
     for (0.9, 0.999), 90.5 and 90.3 % for (0, 0.999), 73.7 and 37.7 % for (0.9, 0.3), 10.5 and 9.7 % for (0.9, 0), 88.7
@@ -127,8 +131,8 @@ def averages_of_gradients(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "{key}: the gradient is averaged over about {mean:.1f} steps and its square over only {square:.1f}, so "
-                "that updates are large where the last gradients happen to be small",
+                "{key}: the gradient is averaged over about {mean:.1f} steps and its square over only "
+                "{square:.1f}: updates are large where the last gradients happen to be small",
                 key=key,
                 mean=1 / (1 - mean),
                 square=1 / (1 - square),
@@ -140,8 +144,8 @@ def averages_of_gradients(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(
             Severity.HINT,  # descent along the signs of the gradient
             _(
-                "{key}: the squared gradient is averaged over only {square:.1f} steps, so that all updates have about "
-                "the size of the learning rate, even if the gradient is noise",
+                "{key}: the squared gradient is averaged over only {square:.1f} steps: all updates are about "
+                "as large as the learning rate, even if the gradient is noise",
                 key=key,
                 square=1 / (1 - square),
             ),

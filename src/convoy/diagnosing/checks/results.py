@@ -31,7 +31,7 @@ def unfinished(records: Records) -> Iterator[Finding]:
             state = run.state if not run.finished else RunState.FINISHED
             yield Finding(
                 Severity.ERROR,
-                _("{run} diverged: loss or gradient stayed infinite or NaN", run=run.name)
+                _("{run} diverged: its loss or gradient stayed infinite or NaN", run=run.name)
                 if run.status.diverged
                 else _("{run} is {state}", run=run.name, state=state_name(state)),
                 _("Use a lower learning rate; convoy lr-range shows the usable range")
@@ -120,7 +120,7 @@ def selection_optimism(records: Records) -> Iterator[Finding]:
             yield Finding(
                 Severity.HINT,
                 _(
-                    "The validation set selected the epoch of {run}, and its accuracy is above that of the test set",
+                    "The validation set selected the epoch of {run}, and its accuracy is above the test accuracy",
                     run=run.name,
                 ),
                 _("Report the accuracy of a part that was not used for selection"),
@@ -143,12 +143,12 @@ def test_set_reused(records: Records) -> Iterator[Finding]:
     yield Finding(
         Severity.WARNING if optimism.mean > 0.005 else Severity.HINT,
         _(
-            "The test set was opened {openings} times; the best score of {runs} runs is on average {points} too high",
+            "The test set was opened {openings} times; the best of {runs} scores is too high by {points} on average",
             openings=openings,
             runs=len(rows),
             points=optimism.points(),
         ),
-        _("Choose by validation, and open the test set once for the final model"),
+        _("Select on validation images, and open the test set once for the final model"),
         {"openings": openings, "runs": len(rows), "images": len(labels)},
         cost=optimism,
     )

@@ -21,9 +21,9 @@ MIN_CLASS_IMAGES = 10
 EASY, NOTABLE = 0.9, 0.5  # (accuracy - largest class) / (100 % - largest class)
 # Area under the ROC curve of one class against the others. The largest in MNIST and CIFAR-10 is 0.949 (ink of ones).
 EASY_AREA, NOTABLE_AREA = 0.98, 0.96
-# Lower limit of the area for the finest details of photographs (two standard errors), and how many times as far from 1
-# the area is at half the resolution. In the 45 pairs of CIFAR-10 classes (300 images each), the area is at most 0.900.
-# With noise of 8 levels or JPEG quality 40 in one of 5 classes (80 images), it is 0.95.
+# For the finest details of photographs: the lower limit of the area (two standard errors), and the factor by which it
+# is farther from 1 at half the resolution. In the 45 pairs of CIFAR-10 classes (300 images each), the area is at most
+# 0.900. With noise of 8 levels or JPEG quality 40 in one of 5 classes (80 images), it is 0.95.
 FINEST_AREA, FINER = 0.9, 3.0
 MIN_MARKED_IMAGES, MIN_MARK_PIXELS, MAX_MARK = 60, 4, 0.25  # images of a class; pixels; share of the pixels
 MAX_BACKGROUND = 0.1  # share of the most frequent level; more in drawings
@@ -34,7 +34,7 @@ MARKED, VARIED = 0.6, 0.3  # share of the images. In CIFAR-10, at most 0.23 for 
 # 10 %, 100 images), and 0.9 and 9.2 (15 %).
 MARK_EFFECT, MARK_EVIDENCE = 0.45, 5.0
 EASY_PART_AREA, NOTABLE_PART_AREA = 0.8, 0.7  # area under the ROC curve of a part against training
-ALIKE = 0.9  # probability that two neighbours are more similar than two other images of their class
+ALIKE = 0.9  # probability that two neighbours are more similar than other pairs of images of their class
 PREFIX = r"([^/]+?)[-_ ]?\d+\.\w+$"  # of a file's name, before its last number
 
 
@@ -124,9 +124,9 @@ def repeated_mark(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "{pixels:,} pixels are nearly the same in {share:.0%} of the images of {name}, but not in other "
-                "classes: rows {top} to {bottom}, columns {left} to {right} (from 0). For other pixels, it is "
-                "{usual:.0%} of the images",
+                "{pixels:,} pixels are nearly the same in {share:.0%} of the images of {name}, but not in "
+                "other classes: rows {top} to {bottom}, columns {left} to {right} (from 0). Other pixels are "
+                "the same in {usual:.0%} of the images",
                 pixels=len(rows),
                 share=float(same[is_marked].mean()),
                 name=name,
@@ -139,7 +139,7 @@ def repeated_mark(images: Images) -> Iterator[Finding]:
             _("Look for a watermark, a date or a frame there; crop or cover it in all images"),
             {"pixels": len(rows), "share": float(same[is_marked].mean()), "images": len(own)},
         )
-    if len(faint) <= compared / 2:  # in more classes, it is a drawn object at its place
+    if len(faint) <= compared / 2:  # in more classes, it is an object drawn at a fixed position
         yield from faint
 
 
@@ -173,7 +173,7 @@ def _transparent_mark(name: str, own: np.ndarray, others: np.ndarray, is_known: 
 
 
 def _detail(pixels: np.ndarray) -> np.ndarray:
-    """Returns by how much each pixel is lighter than its four neighbours, [N, H, H]."""
+    """Returns how much lighter each pixel is than its four neighbours, [N, H, H]."""
     around = np.pad(pixels, ((0, 0), (1, 1), (1, 1)), mode="edge")
     detail: np.ndarray = (
         4 * pixels - around[:, :-2, 1:-1] - around[:, 2:, 1:-1] - around[:, 1:-1, :-2] - around[:, 1:-1, 2:]
@@ -182,7 +182,7 @@ def _detail(pixels: np.ndarray) -> np.ndarray:
 
 
 def _coarse_area(features: Features, labels: np.ndarray) -> float:
-    """Returns the largest area of a class by the sharpness at half the resolution, or 0 for other features.
+    """Returns the largest area of any class for the sharpness at half the resolution; 0 for other features.
 
     Compression, noise and resizing change mainly the finest details. At half the resolution, the area for one class of
     CIFAR-10 was 0.70 to 0.95 if it was compressed, noisy, slightly blurred or enlarged, and at least 0.98 for textures.
@@ -206,8 +206,8 @@ def _finest(areas: Mapping[int, float], coarse: float, labels: np.ndarray) -> li
 
 def _balance() -> str:
     return _(
-        "A network may learn this instead of the task: crop, re-encode or balance the images, and test on "
-        "images from other sources"
+        "A network may learn this instead of the task. Crop, re-encode or balance the images, and "
+        "test on images from other sources"
     )
 
 
@@ -306,8 +306,9 @@ def _small(images: np.ndarray) -> np.ndarray:
 
 
 def _alike(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> tuple[float, int]:
-    """Returns how often an image is more similar to one of its group than to a random one of its class, and the number
-    of pairs."""
+    """Returns how often an image is more similar to one of its group than to a random image of its class, and the
+    number of pairs.
+    """
     rng = np.random.RandomState(0)
     by_group = np.argsort(groups, kind="stable")
     followers = by_group[1:][groups[by_group[1:]] == groups[by_group[:-1]]]

@@ -8,7 +8,7 @@ from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.report_text import ReportText, percentages
 from convoy.text import gettext as _
 
-MAX_MISPRINT = 1.0  # percentage points: a number this close to a known one is probably a misprint of it
+MAX_MISPRINT = 1.0  # percentage points; a number this close to a known one is probably a typo
 
 
 def numbers_without_source(text: ReportText) -> Iterator[Finding]:
@@ -37,6 +37,6 @@ def numbers_without_source(text: ReportText) -> Iterator[Finding]:
                 subject=text.subject,
                 nearest=f"{nearest / 100:.{each.digits + 2}f}" if each.is_fraction else f"{nearest:.{each.digits}f}",
             ),
-            _("Correct the number, or give the study that it comes from with --study"),
+            _("Correct the number, or use --study to name the study that it comes from"),
             {"line": each.line, "number": each.value} | ({} if nearest is None else {"nearest": nearest}),
         )

@@ -22,15 +22,15 @@ FIRST_STEPS = 4  # after these, gradients have reached all layers, even if a lay
 SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive
 RATE_STEPS = 40
 MIN_CHANGE = 0.02  # fraction of the first loss
-RISEN = 1.2  # times the first loss; in LeNet on MNIST, 1.5 with Adam at 0.3, and 1 at 0.03
+RISEN = 1.2  # relative to the first loss; for LeNet on MNIST, 1.5 with Adam at 0.3, and 1 at 0.03
 LOWER, HIGHER = (0.1, 1e-2, 1e-3, 1e-4), (1e2, 1e3, 1e4, 1e5, 1e6, 1e7)  # factors of the learning rate
 BATCHES = (1, 7, 128)
 INVARIANCE_IMAGES = 128
-ORDER_IMAGES, SAME_OUTPUT = 4, 1e-4  # images; change of the outputs relative to their difference between images
+ORDER_IMAGES, SAME_OUTPUT = 4, 1e-4  # images; change of the outputs, relative to the difference between images
 
 
 def cannot_overfit(network: Network) -> Iterator[Finding]:
-    """Trains on up to 16 images, which a correct network learns at one of three rates."""
+    """Trains on up to 16 images. A correct network learns them at one of three learning rates."""
     best, labels = 0.0, network.labels
     if len(labels.unique()) < 2:
         return
@@ -70,7 +70,7 @@ def cannot_overfit(network: Network) -> Iterator[Finding]:
 def untrained_layers(network: Network) -> Iterator[Finding]:
     """Finds weights whose gradient is 0 in the first steps, for example because of round(), sign() or a factor of 0.
 
-    A head or factor that starts with zeros has a gradient. After one step, the layers before it also have one.
+    A head or factor that is initialised with zeros has a gradient; after one step, the layers before it have one too.
     """
     first = network.first_step.backward.gradients
     zero = [name for name, gradient in first.items() if gradient is Gradient.ZERO]
@@ -236,7 +236,7 @@ def ignores_order(network: Network) -> Iterator[Finding]:
     """Permutes blocks of the images: attention without position embeddings does not notice it.
 
     Random numbers are added to the weights, because position embeddings and factors of branches often start with zeros.
-    Blocks of more than a quarter of the side are not used: a global maximum often is inside of such a block.
+    Blocks larger than a quarter of the side are not used: a global maximum is often inside such a block.
     """
     x = network.images[:ORDER_IMAGES]
     side = x.shape[2]

@@ -10,7 +10,7 @@ from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images
 from convoy.text import gettext as _
 
-FEW_STEPS = 100  # optimizer steps of a training with one step per epoch
+FEW_STEPS = 100  # optimizer steps, if there is one step per epoch
 UNEQUAL, VERY_UNEQUAL = 10, 100  # largest total weight of a class / smallest
 UNBALANCED = 1.5  # largest class / smallest class
 
@@ -23,8 +23,8 @@ def one_step_per_epoch(images: Images) -> Iterator[Finding]:
     yield Finding(
         Severity.WARNING if is_short else Severity.HINT,
         _(
-            "A batch has all {count:,} training images (train.batch_size = {batch:,}), so that the training has only "
-            "{epochs:,} steps, one per epoch",
+            "A batch contains all {count:,} training images (train.batch_size = {batch:,}), so training "
+            "has only {epochs:,} steps, one per epoch",
             count=count,
             batch=train.batch_size,
             epochs=train.epochs,
@@ -84,8 +84,8 @@ def target_below_chance(images: Images) -> Iterator[Finding]:
         yield Finding(
             Severity.WARNING,
             _(
-                "stop.target_accuracy = {target:g} ends the training at once: always predicting the largest class is "
-                "correct for {share:.1%} of the validation images",
+                "stop.target_accuracy = {target:g} ends training immediately: always predicting the largest "
+                "class is correct for {share:.1%} of the validation images",
                 target=target,
                 share=largest,
             ),

@@ -67,7 +67,9 @@ def compare(
 
 
 def _explore_best(study: Study) -> None:
-    """Writes explore.html. If the page cannot run the network, prints a warning, because the study is complete."""
+    """Writes explore.html. If the page cannot run the network, prints a warning instead of raising an error: the study
+    is complete.
+    """
     from convoy.api.describe import explore
     from convoy.exploring.graph import UnsupportedError
     from convoy.reporting import EXPLORED

@@ -36,7 +36,7 @@ class CrossvalOptions(StudyOptions, total=False):
 def crossval(recipe: Recipe | str | Path | None = None, **options: Unpack[CrossvalOptions]) -> Study:
     """Cross-validate a recipe: score each training image with a network not trained on it. The test set is not used.
 
-    The study's folder holds oof.npz, the out-of-fold predictions of all training images.
+    The study's folder contains oof.npz, the out-of-fold predictions for all training images.
 
     Example: `convoy crossval lenet --data mnist --folds 5 --epochs 3`
 

@@ -27,11 +27,11 @@ class LadderOptions(StudyOptions, total=False):
 
 @takes_options
 def ladder(first: Recipe | str | Path, second: Recipe | str | Path, **options: Unpack[LadderOptions]) -> Study:
-    """Explain why two recipes differ in accuracy: from the first to the second, one change at a time.
+    """Explain why two recipes differ in accuracy: change the first into the second, one step at a time.
 
-    A change is a key of the recipe or a protocol fault. For its leave-one-out effect, the second recipe is also
-    trained without it, so that n changes need about 2n recipes, each with all seeds. Changes that are valid only
-    together are made in one step.
+    A change is a key of the recipe or a protocol fault. For its leave-one-out effect, the second recipe is also trained
+    without it, so n changes need about 2n recipes, each with all seeds. Changes that are only valid together are made
+    in one step.
 
     Example: `convoy ladder classics-mnist/lenet classics-mnist/lenet-published --epochs 1 --seeds 2`
 

@@ -20,16 +20,16 @@ class LandscapeOptions(StudyOptions, total=False):
             Sequence[float] | str,
             Flag(
                 "Two or more learning rates, as in 1e-3,1e-4, one run each; the loss band spans their "
-                "losses. The run at the recipe's own learning rate, or else at the first one listed, is "
-                "measured in detail."
+                "losses. The run at the recipe's own learning rate or, if that is not listed, at the first "
+                "rate is measured in detail."
             ),
         ]
     ]
     vary: Annotated[
         Mapping[str, Sequence[Any]] | Sequence[tuple[str, Sequence[Any]]] | Sequence[str],
         Flag(
-            "A key and its values, as in model.options.norm=batch,none. Can be repeated: the report has the effect of "
-            "each key on the width of the band.",
+            "A key and its values, as in model.options.norm=batch,none. Can be repeated: the report "
+            "shows the effect of each key on the width of the band.",
             (),
         ),
     ]

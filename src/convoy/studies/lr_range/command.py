@@ -25,8 +25,8 @@ class LrRangeOptions(RunOptions, total=False):
 def lr_range(recipe: Recipe | str | Path | None = None, **options: Unpack[LrRangeOptions]) -> Study:
     """Find a range of useful learning rates: one short run whose learning rate rises at each step.
 
-    The finding has the rates at which the training loss fell fastest, was lowest, and diverged. The test set is not
-    used.
+    The finding contains the rates at which the training loss fell fastest, was lowest, and diverged. The test set is
+    not used.
 
     Example: `convoy lr-range lenet --data mnist --from 1e-5 --to 1`
 

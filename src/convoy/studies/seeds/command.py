@@ -37,7 +37,7 @@ def seeds(recipe: Recipe | str | Path | None = None, **options: Unpack[SeedsOpti
     """Measure how much the accuracy varies with the seed: initial weights, order of the images, split of the data.
 
     The study varies one source at a time, and then all three together: 4 * (seeds - 1) + 1 runs. The report has the
-    standard deviation of each and the number of seeds needed to compare two models.
+    standard deviation for each source and the number of seeds needed to compare two models.
 
     Example: `convoy seeds lenet --data mnist --epochs 1 --seeds 3`
 
