@@ -134,6 +134,81 @@ class SaturatedTanh(Sound):
         return self.head(torch.tanh(200 * self.hidden(self.features(x))))
 
 
+class WideWeights(Sound):
+    """Before the sigmoid, the standard deviation is about 8: it saturates at 6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.normal_(self.hidden.weight, std=0.6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.sigmoid(self.hidden(self.features(x))))
+
+
+class WideWeightsAndScale(WideWeights):
+    """The temperature of the logits is a tensor without dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.scale.exp()
+
+
+class SaturatedHardtanh(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.hardtanh(200 * self.hidden(self.features(x))))
+
+
+class SaturatedRelu6(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.constant_(self.hidden.bias, 20.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu6(self.hidden(self.features(x))))
+
+
+class SaturatedGate(WideWeights):
+    """As in CBAM: a gate may be nearly open or closed, because the features are not computed from it alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.hidden(self.features(x))
+        return self.head(hidden / hidden.std(1, keepdim=True) * torch.sigmoid(hidden))
+
+
+class RootOfDropped(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.drop(F.relu(self.hidden(self.features(x)))).sqrt())
+
+
+class RootOfDistance(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.relu(self.hidden(self.features(x)))
+        return self.head((hidden - hidden.amax(1, keepdim=True)).square().sqrt())
+
+
+class MeanOfPowers(DeadChannels):
+    """Generalised mean without a smallest value: the outputs are finite, but not the gradient of the exponent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exponent = nn.Parameter(torch.tensor(3.0))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        powers = F.relu(self.norm(self.conv(x))) ** self.exponent
+        return self.head(powers.mean((2, 3)) ** (1 / self.exponent))
+
+
+class RootOfRelu(Sound):
+    """The ReLU sets the infinite gradient at 0 to 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.hidden(self.features(x))).sqrt())
+
+
 class LargeHead(Sound):
     def __init__(self) -> None:
         super().__init__()

@@ -46,6 +46,13 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.DeadChannels, "dead_units", WARNING),
     (planted.SaturatedSigmoid, "saturated_units", WARNING),
     (planted.SaturatedTanh, "saturated_units", WARNING),
+    (planted.WideWeights, "saturated_units", WARNING),
+    (planted.WideWeightsAndScale, "saturated_units", WARNING),
+    (planted.SaturatedHardtanh, "saturated_units", WARNING),
+    (planted.SaturatedRelu6, "saturated_units", WARNING),
+    (planted.RootOfDropped, "non_finite_values", ERROR),
+    (planted.RootOfDistance, "non_finite_values", ERROR),
+    (planted.MeanOfPowers, "non_finite_values", ERROR),
     (planted.TinyWeights, "vanishing_signal", HINT),
     (planted.LargeHead, "initial_loss", WARNING),
     (planted.NormalisesAgain, "normalised_again", WARNING),
@@ -157,6 +164,8 @@ def test_planted_mistake_is_found(
         planted.MixesTokens,
         planted.PatchesByPermute,
         planted.Rows,
+        planted.SaturatedGate,
+        planted.RootOfRelu,
     ],
 )
 def test_sound_network_has_no_finding(network_class: type[nn.Module]) -> None:
@@ -237,6 +246,17 @@ def test_not_finite_values_name_the_layer_and_the_operation() -> None:
 
     [finding] = found(network_of(Inner), "non_finite_values")
     assert (finding.evidence["layer"], finding.evidence["operation"]) == ("inner.1", "log")
+
+
+@pytest.mark.parametrize(
+    ("network_class", "operation"), [(planted.RootOfDropped, "sqrt"), (planted.MeanOfPowers, "pow")]
+)
+def test_gradients_that_are_not_finite_name_the_operation_and_the_file(
+    network_class: type[nn.Module], operation: str
+) -> None:
+    [finding] = found(network_of(network_class), "non_finite_values")
+    assert finding.evidence["operation"] == operation
+    assert "planted_networks.py:" in finding.problem
 
 
 class _Log(nn.Module):

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from convoy.diagnosing.activations import Activation
 from convoy.diagnosing.budget import CostCounter, Workload
 from convoy.diagnosing.finding import TooSlowError
 from convoy.diagnosing.in_place import LEAST_DIFFERENCE, Reused, evaluated_out_of_place
+from convoy.diagnosing.not_finite import first_bad_gradient, first_bad_output
 from convoy.diagnosing.origins import Narrow, Origin
-from convoy.diagnosing.watch import Activation, Epsilon, Norm, Patches, Place, Watch
+from convoy.diagnosing.watch import Epsilon, Norm, Patches, Place, Watch
 from convoy.evaluation import losses
 from convoy.evaluation.cost import countable_attention
 from convoy.evaluation.interruption import Interrupted
@@ -41,6 +43,7 @@ class Gradient(StrEnum):
     ZERO = "zero"
     NONZERO = "nonzero"
     SPARSE = "sparse"
+    NOT_FINITE = "not finite"
 
     @classmethod
     def of(cls, gradient: torch.Tensor | None) -> Gradient:
@@ -48,6 +51,9 @@ class Gradient(StrEnum):
             return cls.NONE
         if gradient.layout != torch.strided:
             return cls.SPARSE
+        # A gradient of an output that is not finite spoils all values of a row.
+        if not bool(torch.isfinite(gradient if gradient.ndim < 2 else gradient.flatten(1)[:, 0]).all()):
+            return cls.NOT_FINITE
         sample = gradient.flatten()[:FIRST_VALUES]  # nearly always enough
         return cls.NONZERO if bool(sample.any()) or bool(gradient.any()) else cls.ZERO
 
@@ -80,6 +86,7 @@ class FirstStep:
     logits: torch.Tensor  # [B, classes], in training mode
     loss: float
     activations: tuple[Activation, ...]
+    before_layers: frozenset[Place]  # activations whose outputs are inputs of a layer with weights
     calls: Counter[str]  # of each module with parameters, by name
     opening: tuple[str, ...]  # operations on the images before the first layer with parameters
     opening_factor: float  # product of the numbers by which the images are multiplied there
@@ -90,6 +97,7 @@ class FirstStep:
     dropped: dict[str, float]  # channel dropout -> share of images without any channel
     last: Place | None  # the operation that computed the logits; None if that is not known
     not_finite: Place | None  # the operation that first returned NaN or infinity
+    gradient_not_finite: Place | None  # the operation that first returned such a gradient, if no output is
     # Of linear layers: the mean difference from the outputs of the first image.
     signals: tuple[tuple[Place, float], ...]
     norms_in_evaluation: tuple[str, ...]  # batch norms that are in evaluation mode during training
@@ -213,13 +221,14 @@ def _train(
     evaluation: Evaluation,
     workload: Workload,
     flops: int,
+    *,
+    images_have_gradient: bool = True,
 ) -> FirstStep:
     module.train()
     before = _addresses(module)
     x, y = (each[: workload.images] for each in batch)
-    leaf = x.clone().requires_grad_(workload.has_backward)
-    counts_dead_units = len(x) >= min(MIN_IMAGES, recipe.train.batch_size)
-    states, watch = _random_states(), Watch(x, counts_dead_units=counts_dead_units)
+    leaf = x.clone().requires_grad_(workload.has_backward and images_have_gradient)
+    states, watch = _random_states(), Watch(x, fewest_images=min(MIN_IMAGES, recipe.train.batch_size))
     with torch.set_grad_enabled(workload.has_backward):
         try:
             copy = leaf * 1  # not the leaf itself, which an in-place operation cannot change
@@ -235,19 +244,28 @@ def _train(
             for name, part in module.named_modules()
             if stays_in_training and isinstance(part, nn.modules.batchnorm._BatchNorm) and not part.training
         )
-        loss = losses.build(recipe.train.loss, faults=recipe.protocol.faults)(logits, y)
-    backward = _backward(module, loss, leaf) if workload.has_backward else flops
-    not_finite = None
+        loss_of = losses.build(recipe.train.loss, faults=recipe.protocol.faults)
+        loss = loss_of(logits, y)
+    try:
+        backward = _backward(module, loss, leaf) if workload.has_backward else flops
+    except RuntimeError:  # operations that change the images in place; in training, images have no gradient
+        if not images_have_gradient:
+            raise
+        return _train(module, batch, recipe, evaluation, workload, flops, images_have_gradient=False)
+    not_finite, gradient_not_finite = None, None
     if not (torch.isfinite(logits).all() and torch.isfinite(loss)):
-        not_finite = _not_finite(module, x) or Place(recipe.train.loss.name, "")
+        not_finite = first_bad_output(module, x) or Place(recipe.train.loss.name, "")
     elif not torch.isfinite(evaluation.outputs[0]).all():
-        not_finite = _not_finite(module.eval(), x[:1])
+        not_finite = first_bad_output(module.eval(), x[:1])
+    elif isinstance(backward, Backward) and Gradient.NOT_FINITE in backward.gradients.values():
+        gradient_not_finite = first_bad_gradient(module, x, lambda outputs: loss_of(outputs, y))
     return FirstStep(
         evaluation=evaluation,
         backward_or_flops=backward,
         logits=logits.detach(),
         loss=float(loss.detach()),
         activations=tuple(watch.activations),
+        before_layers=frozenset(watch.before_layers),
         calls=watch.calls,
         opening=tuple(watch.opening),
         opening_factor=watch.opening_factor,
@@ -258,6 +276,7 @@ def _train(
         dropped=watch.dropped,
         last=watch.writers.get(logits.data_ptr()),
         not_finite=not_finite,
+        gradient_not_finite=gradient_not_finite,
         signals=tuple(watch.signals),
         norms_in_evaluation=norms_in_evaluation,
         norms=tuple(watch.norms),
@@ -306,13 +325,6 @@ def _addresses(module: nn.Module) -> set[int]:
     changes.
     """
     return {parameter.data_ptr() for parameter in module.parameters() if parameter.numel()}
-
-
-def _not_finite(module: nn.Module, x: torch.Tensor) -> Place | None:
-    watch = Watch(x, looks_for_not_finite=True)
-    with torch.no_grad(), watch.hooked(module), watch:
-        module(x.clone())
-    return watch.not_finite
 
 
 def _is_linear(module: nn.Module, x: torch.Tensor) -> bool:

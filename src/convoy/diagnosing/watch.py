@@ -17,14 +17,13 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from convoy.diagnosing.activations import Activation, activation_of
 from convoy.diagnosing.constant_factors import ConstantFactors, constant_of
 from convoy.diagnosing.feature_axes import VIEWS, FeatureAxes, Features, tensors_of
 from convoy.diagnosing.origins import REDUCTIONS, Origins
 from convoy.evaluation.cost import DispatchMode
 from convoy.text import gettext as _
 
-RELU = {"relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold"}
-SQUASHING = {"sigmoid", "sigmoid_", "tanh", "tanh_"}
 LINEAR = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)}  # positions of input and weights
 CHANNEL_DROPOUT = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 MANY_DROPPED = 0.05  # of the images
@@ -57,16 +56,6 @@ class Place:
     def in_layer(self) -> str:
         layer = self.layer or _("the network itself")
         return _("{text} ({note})", text=layer, note=self.line) if self.line else layer
-
-
-@dataclass(frozen=True)
-class Activation:
-    """The outputs of an activation function. A unit is a channel, or one output of a linear layer."""
-
-    place: Place
-    units: int
-    dead: int  # units that are 0 for all images; 0 if there are too few images
-    saturated: float  # share of outputs where the slope of a sigmoid or tanh is below 1 % of its maximum
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class Watch(DispatchMode):
 
     images: torch.Tensor
     looks_for_not_finite: bool = False
-    counts_dead_units: bool = True
+    fewest_images: int = 1  # to call a unit dead
     activations: list[Activation] = field(default_factory=list)
     operations: set[str] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
@@ -119,6 +108,9 @@ class Watch(DispatchMode):
     detached: list[Place] = field(default_factory=list)  # detach() of features of trained weights, used in forward
     factors: ConstantFactors = field(default_factory=ConstantFactors)
     origins: Origins = field(default_factory=Origins)
+    before_layers: set[Place] = field(
+        default_factory=set
+    )  # activations whose outputs are inputs of a layer with weights
     softmaxed: list[Place] = field(default_factory=list)  # layers with weights whose inputs are outputs of a softmax
     misnormalised: list[Place] = field(
         default_factory=list
@@ -205,8 +197,9 @@ class Watch(DispatchMode):
             self._write(name, place, args, output)
         if self.looks_for_not_finite and self.not_finite is None and not torch.isfinite(output).all():
             self.not_finite = place
-        if len(output) == len(self.images) and output.ndim >= 2:
-            self._activate(name, place, args, output.detach())
+        if output.ndim >= 2 and len(output) == len(self.images):
+            activation = activation_of(name, place, args, output.detach(), fewest_images=self.fewest_images)
+            self.activations += [] if activation is None else [activation]
         return result
 
     def _scale(self, name: str, place: Place, args: Any, output: torch.Tensor) -> None:
@@ -246,8 +239,10 @@ class Watch(DispatchMode):
         source, weights = (args[position] for position in LINEAR[name])
         before = self._dense.get(source.data_ptr(), before if source.data_ptr() == address else None)
         origin = self.origins.of(source)
-        if origin is not None and origin.place.operation == "softmax" and not self.origins.depends_on_images(weights):
-            self.softmaxed.append(place)
+        if origin is not None and not self.origins.depends_on_images(weights):
+            self.before_layers.add(origin.place)
+            if origin.place.operation == "softmax":
+                self.softmaxed.append(place)
         shape = tuple(weights.shape if name in ("convolution", "linear") else weights.shape[::-1])
         if name == "convolution" and (args[8] > 1 or min(shape[2:]) == 1):
             return  # depthwise or pointwise convolutions often follow each other without an activation
@@ -257,17 +252,6 @@ class Watch(DispatchMode):
             if not is_bottleneck:
                 self.adjacent.append((place_before, place))
         self._dense[address] = place, shape
-
-    def _activate(self, name: str, place: Place, args: Any, output: torch.Tensor) -> None:
-        if name in RELU and not (name.startswith("hardtanh") and args[1] < 0):
-            dead = 0
-            if self.counts_dead_units:
-                dead = int((output.amax([each for each in range(output.ndim) if each != 1]) <= 0).sum())
-            self.activations.append(Activation(place, output.shape[1], dead, 0.0))
-        elif name in SQUASHING:
-            slope = 4 * output * (1 - output) if name.startswith("sigmoid") else 1 - output.square()
-            share = float((slope < 0.01).float().mean())
-            self.activations.append(Activation(place, output.shape[1], 0, share))
 
 
 def patches_of(place: Place, images: tuple[int, ...], output: tuple[int, ...]) -> list[Patches]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from convoy.diagnosing.finding import Finding, Severity
+from convoy.diagnosing.first_step import Gradient
 from convoy.diagnosing.network import Network
 from convoy.text import gettext as _
 from convoy.text.lists import joined
@@ -112,6 +113,22 @@ def differs_in_evaluation(network: Network) -> Iterator[Finding]:
             ),
             _("If that is not intended, remove what depends on self.training, or on the number of images"),
             {"difference": difference},
+        )
+
+
+def detached_features(network: Network) -> Iterator[Finding]:
+    """Finds features without a gradient although all weights have one, through other features."""
+    step = network.first_step
+    if step.detached and Gradient.NONE not in step.backward.gradients.values():  # else `unused_parameters`
+        yield Finding(
+            Severity.HINT,  # the straight-through estimator does this on purpose
+            _(
+                "forward uses features without their gradient, so that this path does not train the layers before it: "
+                "{places}",
+                places=joined([*dict.fromkeys(map(str, step.detached))][:PAIRS]),
+            ),
+            _("Remove detach() or .data, if the path is meant to train them"),
+            {"places": len(step.detached)},
         )
 
 

@@ -11,23 +11,23 @@ from torch import nn
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.first_step import Gradient
 from convoy.diagnosing.network import Network
+from convoy.diagnosing.watch import Place
 from convoy.models.entry import floor_of_loss
 from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 from convoy.text.lists import listed
 
-INACTIVE_SHARE = 0.9  # dead or saturated units of a layer; in an untrained LeNet, up to half of them are 0
-SMALL_FACTOR, SMALL_DIFFERENCE = 0.02, 0.01  # constant factor of the outputs; difference of outputs between images
+INACTIVE_SHARE = 0.9  # dead or saturated units of a layer; in an untrained GoogLeNet, up to 72 % of them are 0
+SATURATED_SHARE = 0.5  # of the outputs that are inputs of a layer; in gates, as of CBAM, up to 57 % are saturated
 VANISHED = 1e-4  # mean difference between the outputs of a layer for two images
 NAMES = 4  # listed in a sentence
 
 
 def non_finite_values(network: Network) -> Iterator[Finding]:
+    yield from _non_finite_gradients(network)
     if (place := network.first_step.not_finite) is None:
         return
-    evidence: dict[str, float | str] = {"operation": place.operation}
-    if place.layer:
-        evidence = {"layer": place.layer, **evidence}
+    evidence = _evidence(place)
     if math.isfinite(network.first_step.loss):
         yield Finding(
             Severity.ERROR,
@@ -50,6 +50,32 @@ def non_finite_values(network: Network) -> Iterator[Finding]:
         _("Look for log(0), a division by 0, exp of a large number, or a scale that is too large there"),
         {**evidence, "loss": network.first_step.loss},
     )
+
+
+def _non_finite_gradients(network: Network) -> Iterator[Finding]:
+    if (place := network.first_step.gradient_not_finite) is None:
+        return
+    gradients = network.first_step.backward.gradients
+    names = [name for name, gradient in gradients.items() if gradient is Gradient.NOT_FINITE]
+    yield Finding(
+        Severity.ERROR,
+        _(
+            "In the first step, the gradient of {operation} in {layer} is NaN or infinite although the outputs are "
+            "not, and with it the gradient of {names}",
+            operation=place.operation,
+            layer=place.in_layer,
+            names=listed(names, max_items=NAMES),
+        ),
+        _(
+            "sqrt, log, norm, pow with an exponent below 1 and division have an infinite slope at 0: add a small "
+            "number before them, as in sqrt(x + 1e-6), or use clamp(min=1e-6)"
+        ),
+        {**_evidence(place), "tensors": len(names)},
+    )
+
+
+def _evidence(place: Place) -> dict[str, float | str]:
+    return {**({"layer": place.layer} if place.layer else {}), "operation": place.operation}
 
 
 def softmax_before_loss(network: Network) -> Iterator[Finding]:
@@ -88,7 +114,7 @@ def no_gradient(network: Network) -> Iterator[Finding]:
     gradients = network.first_step.backward.gradients
     parameters = dict(network.module.named_parameters())
     weights = [name for name in gradients if parameters[name].ndim > 1] or list(gradients)
-    if not any(gradients[name] in (Gradient.NONZERO, Gradient.SPARSE) for name in weights):
+    if not any(gradients[name] in (Gradient.NONZERO, Gradient.SPARSE, Gradient.NOT_FINITE) for name in weights):
         yield Finding(
             Severity.ERROR,
             _("The network cannot learn: no weight has a gradient for the first images"),
@@ -295,8 +321,9 @@ def dead_units(network: Network) -> Iterator[Finding]:
 
 
 def saturated_units(network: Network) -> Iterator[Finding]:
-    for each in network.first_step.activations:
-        if each.saturated >= INACTIVE_SHARE:
+    step = network.first_step
+    for each in step.activations:
+        if each.saturated >= (SATURATED_SHARE if each.place in step.before_layers else INACTIVE_SHARE):
             yield Finding(
                 Severity.WARNING,
                 _(
@@ -349,41 +376,6 @@ def initial_loss(network: Network) -> Iterator[Finding]:
             ),
             _("Check that the images are normalised, and the scale of the initial weights of the last layer"),
             {"loss": loss, "expected": expected, "images": len(network.first_step.logits)},
-        )
-
-
-def constant_factor(network: Network) -> Iterator[Finding]:
-    """Finds outputs that a constant makes so small that only large weights could make a class probable."""
-    step = network.first_step
-    difference = float((step.logits - step.logits[:1]).abs().mean())
-    if abs(step.factor) < SMALL_FACTOR and 0 < difference < SMALL_DIFFERENCE and step.multiplied is not None:
-        yield Finding(
-            Severity.WARNING,
-            _(
-                "Constants multiply the outputs by {factor:.2g}, last in {operation}: the outputs differ between "
-                "images by only {difference:.1g}, and the gradients are equally small",
-                factor=step.factor,
-                operation=step.multiplied,
-                difference=difference,
-            ),
-            _("Remove the factor, or put a norm after it; a temperature belongs in the evaluation of trained networks"),
-            {"factor": step.factor, "difference": difference},
-        )
-
-
-def detached_features(network: Network) -> Iterator[Finding]:
-    """Finds features without a gradient although all weights have one, through other features."""
-    step = network.first_step
-    if step.detached and Gradient.NONE not in step.backward.gradients.values():  # else `unused_parameters`
-        yield Finding(
-            Severity.HINT,  # the straight-through estimator does this on purpose
-            _(
-                "forward uses features without their gradient, so that this path does not train the layers before it: "
-                "{places}",
-                places=listed(dict.fromkeys(map(str, step.detached)), max_items=NAMES),
-            ),
-            _("Remove detach() or .data, if the path is meant to train them"),
-            {"places": len(step.detached)},
         )
 
 

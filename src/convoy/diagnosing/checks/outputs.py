@@ -18,6 +18,7 @@ from convoy.text.lists import joined
 FIXED_LENGTH = 4  # of the logits of an image; the layer norm of ten logits has 3.16
 HARMLESS_LOSS = 1e-3  # lowest possible loss of bounded logits, as with 10 tanh(x)
 MAX_DROPOUT = 0.9
+SMALL_FACTOR, SMALL_DIFFERENCE = 0.02, 0.01  # constant factor of the outputs; difference of outputs between images
 LISTED = 3
 
 
@@ -185,6 +186,25 @@ def hidden_softmax(network: Network) -> Iterator[Finding]:
             ),
             _("Use ReLU between layers, unless the softmax is meant to select one of several values"),
             {"places": len(places)},
+        )
+
+
+def constant_factor(network: Network) -> Iterator[Finding]:
+    """Finds outputs that a constant makes so small that only large weights could make a class probable."""
+    step = network.first_step
+    difference = float((step.logits - step.logits[:1]).abs().mean())
+    if abs(step.factor) < SMALL_FACTOR and 0 < difference < SMALL_DIFFERENCE and step.multiplied is not None:
+        yield Finding(
+            Severity.WARNING,
+            _(
+                "Constants multiply the outputs by {factor:.2g}, last in {operation}: the outputs differ between "
+                "images by only {difference:.1g}, and the gradients are equally small",
+                factor=step.factor,
+                operation=step.multiplied,
+                difference=difference,
+            ),
+            _("Remove the factor, or put a norm after it; a temperature belongs in the evaluation of trained networks"),
+            {"factor": step.factor, "difference": difference},
         )
 
 
