@@ -122,7 +122,9 @@ def packaged() -> Path:
 
 
 def read_profiles(experiment: str, folder: Path | None = None) -> bytes:
-    """Returns the profiles of an experiment's networks as JSON, from `folder` or Convoy's archive; b"" without any."""
+    """Returns the profiles of an experiment's networks as JSON, from `folder` or Convoy's archive; b"" if there are
+    none.
+    """
     path = (folder or packaged()) / "profiles" / f"{experiment}.json.xz"
     return lzma.decompress(path.read_bytes()) if path.is_file() else b""
 
@@ -242,7 +244,7 @@ def without_folders(text: str) -> str:
 
 
 def folders_in(text: str) -> dict[str, str]:
-    """Returns each absolute path in the text with its last part."""
+    """Returns each absolute path in the text, with its last part."""
     return {path: Path(path).name for path in _ABSOLUTE_PATH.findall(text)}
 
 

@@ -32,9 +32,9 @@ class Contradiction:
     run: str
     file: str  # the file with the value, such as "scores.json"
     against: str  # the file that contradicts it, such as "predictions.npz"
-    quantity: str  # HASH, CONTENT (`found` is the error of a file that cannot be read) or a name: "test.accuracy"
+    quantity: str  # HASH (stated is None: no file; found is None: no hash), CONTENT (found: the error) or a name
     stated: Any = None
-    found: Any = None  # value in `against`, or computed from it. HASH: None for a missing file (stated) or hash (found)
+    found: Any = None  # value in `against`, or computed from it
 
     def __str__(self) -> str:
         if self.quantity == CONTENT:

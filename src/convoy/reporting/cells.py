@@ -1,4 +1,4 @@
-"""Renders a page as the output of a notebook cell: HTML without scripts and external resources, light and dark."""
+"""Renders a page as the output of a notebook cell: HTML without scripts or external resources, light and dark."""
 
 from __future__ import annotations
 

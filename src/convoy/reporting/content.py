@@ -123,7 +123,7 @@ class Chart:
     caption: str
     legend: tuple[str, ...] = ()  # labels of models
     line_legend: str = ""  # what dashed and solid lines mean
-    look: Look | None = None  # colours of the page for which the chart was created; None: of the page that shows it
+    look: Look | None = None  # colours of the page that the chart was made for; None: of the page that shows it
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def prediction_tiles(
 ) -> tuple[Tile, ...]:
     """Returns one tile per image, with its predicted class and, if that is wrong, the true class.
 
-    `images` are uint8 [N, C, H, W] with 1 or 3 channels, `labels` (or None) and `predicted` class indices [N], -1 for
-    no class, `confidence` fractions [N], `index` numbers of the images [N] for the alternative text.
+    `images`: uint8 [N, C, H, W] with 1 or 3 channels. `labels` (or None) and `predicted`: class indices [N]; -1 means
+    no class. `confidence`: fractions [N]. `index`: numbers of the images [N], for the alternative text.
     """
     tiles = []
     for i, image in enumerate(images):
@@ -120,7 +120,7 @@ def filter_tiles(filters: np.ndarray, max_tiles: int) -> tuple[Tile, ...]:
 
 
 def mosaic(tiles: Sequence[Tile], gap: int, columns: int = 0) -> np.ndarray:
-    """Joins tiles into one row, uint8 [H, W, 4], `gap` transparent pixels apart and at least `columns` tiles wide."""
+    """Joins tiles into one row, uint8 [H, W, 4], `gap` transparent pixels apart, padded to `columns` tiles."""
     height, width = tiles[0].image.shape[1:]
     picture = np.zeros((height, max(columns, len(tiles)) * (width + gap) - gap, 4), dtype=np.uint8)
     for i, tile in enumerate(tiles):

@@ -30,7 +30,7 @@ STATIC_DPI = 130  # of the image in a page, shown in print only
 FEW = 5  # a logarithmic axis with at most this many values has a tick at each of them, even if they are close
 MAX_VALUES = 8  # an axis of points with at most this many values has a tick at each of them
 MAX_STATIC_TICKS = 4  # per axis of the static image; with more, labels overlap
-MIN_TICK_DISTANCE = 1 / 14  # fraction of such an axis
+MIN_TICK_DISTANCE = 1 / 14  # fraction of the axis of the static image
 MAX_FACETS = 60  # of a static surface, along each axis
 
 

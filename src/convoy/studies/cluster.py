@@ -3,7 +3,7 @@
 A Dask worker trains one run at a time. The driver sends it the recipe, the run folder if the run is resumed, and data
 and code that are missing on its host. During training, the driver copies the run folder back. Only the driver retries:
 if a worker is lost, another worker resumes its run from the last copied checkpoint. Each attempt has its own topic, so
-that messages of earlier attempts are ignored.
+messages of earlier attempts are ignored.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from convoy.training.run.run_one import run_one
 MAX_ATTEMPTS = 3  # attempts to train a run, if its workers are lost
 COPY_SECONDS = 10.0  # minimum between two copies of a run folder
 COPY_SHARE = 0.1  # maximum fraction of the time spent on copying
-CONTACT_SECONDS = 5.0  # between two calls of all workers, and between two searches for new ones
+CONTACT_SECONDS = 5.0  # interval between calls of all workers, and between searches for new ones
 
 Prune = Callable[[int, EpochEnded], bool]
 

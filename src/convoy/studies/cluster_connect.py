@@ -47,7 +47,7 @@ def connected(session: Session) -> Iterator[Client]:
 
 @contextmanager
 def _answering(where: str) -> Iterator[None]:
-    """Raises ValueError if the scheduler does not answer, or ends meanwhile."""
+    """Raises ValueError if the scheduler does not answer or ends in the meantime."""
     try:
         yield
     except (OSError, TimeoutError) as error:

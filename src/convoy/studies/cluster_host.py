@@ -32,7 +32,7 @@ ABANDONED_SECONDS = 300.0  # after this time without a call from the driver, the
 
 @dataclass(frozen=True)
 class Host:
-    """Versions, which must be equal on all hosts, and the name and threads that the console shows."""
+    """The versions, which must be equal on all hosts, and the name and thread count that the console shows."""
 
     python: str
     convoy: str
@@ -128,7 +128,7 @@ def close(driver: str, folder: str, dask_worker: Worker) -> None:
 
 
 class Stat(NamedTuple):
-    """Size and time of a file. If they have not changed, the file has not changed."""
+    """Size and modification time of a file: if both are unchanged, the file is unchanged."""
 
     size_bytes: int
     changed_ns: int
@@ -137,8 +137,8 @@ class Stat(NamedTuple):
 def listing(folder: str) -> dict[str, Stat]:
     """Returns the size and time of each file below a folder, by relative path.
 
-    Checkpoints are listed first. A run writes its other files before a checkpoint, so their entries are at least as new
-    as the checkpoint.
+    Checkpoints are listed first. A run writes its other files before a checkpoint, so they are listed in a state at
+    least as new as the checkpoint.
     """
     stats = {}
     root, checkpoints = Path(folder), Path(folder, "checkpoints")

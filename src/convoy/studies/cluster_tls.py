@@ -81,7 +81,7 @@ def commands(folder: Path) -> tuple[str, str]:
 
 
 def become_scheduler(folder: Path, address: str, port: int) -> NoReturn:
-    """Replaces this process by the scheduler, so that signals reach it. Raises ValueError for an unusable address."""
+    """Replaces this process with the scheduler, so that signals reach it. Raises ValueError for an unusable address."""
     try:
         family, *_others, listened_at = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
         socket.create_server(listened_at[:2], family=family).close()

@@ -50,7 +50,7 @@ def execute(
 ) -> Iterator[tuple[int, Event]]:
     """Runs a lazy iterable of recipes and yields (position, event) as they arrive.
 
-    A run ends as "pruned at epoch n" if `prune` returns True after an epoch, or after `until` epochs. It is then not
+    A run ends as "pruned at epoch n" if `prune` returns True after an epoch, or after `until` epochs. Such a run is not
     finished, and a later call resumes it. When the session is interrupted, the runs in progress are saved and the
     iterator ends. If a recipe fails, raises ValueError after saving the runs in progress.
     """

@@ -17,8 +17,8 @@ MIN_SECONDS = 10.0  # shorter times are not reported
 class Expectation:
     """Passes the events of runs to `show`, and adds one note on the expected time.
 
-    `work` is the work of each run by position, in any unit; `full` is the work of complete runs, if runs are not
-    trained to their end. The estimate ignores scoring, the start of workers and different speeds of runs.
+    `work` is the work of each run by position, in any unit; `full` is the work of complete runs if not all runs are
+    trained to the end. The estimate ignores scoring, the start of workers and different speeds of runs.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Expectation:
             if seconds >= TIMED_SECONDS and (done := sum(self._done.values())):
                 self._printed = True
                 self._report(seconds / done * max(0.0, sum(self._left) - done))
-        elif isinstance(event, Ended) and position not in self._done:  # was finished before
+        elif isinstance(event, Ended) and position not in self._done:  # was already finished
             self._left[position] = 0.0
 
     def _report(self, seconds: float) -> None:

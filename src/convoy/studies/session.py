@@ -40,7 +40,7 @@ class RetrainOnce:
 
 @dataclass(frozen=True)
 class Session:
-    """When `interrupted` returns True, the runs in progress are saved and the study ends; it can be resumed."""
+    """When `interrupted` returns True, the runs in progress are saved and the study ends. It can be resumed."""
 
     out: str | Path
     command: str = field(default_factory=command_line)

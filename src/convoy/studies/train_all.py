@@ -57,7 +57,7 @@ def train_all(
 
     Returns None if interrupted; the same call resumes. All recipes are checked before training: raises ValueError for
     a recipe that cannot be trained and, if `distinct`, for a recipe with two labels. Entries with the same fingerprint
-    share a run. `name` makes the study's name from the digest of its runs. Raises ShardEnded after the runs of a shard.
+    share a run. `name` makes the study's name from a digest of its runs. Raises ShardEnded after the runs of a shard.
     """
     jobs, fresh, test = _jobs(entries), session.fresh, session.test
     if test is not True:

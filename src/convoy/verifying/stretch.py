@@ -30,15 +30,15 @@ from convoy.training.run.run_one import run_one
 from convoy.verifying.result import Check, CheckResult, Gap, comparison, not_checkable
 from convoy.verifying.run import recipe_of, tolerance_of
 
-GROWTH = 100  # largest factor by which rounding differences grow in a step; measured above TOLERANCE: up to 20
+GROWTH = 100  # largest factor by which rounding differences may grow per step; measured beyond TOLERANCE: up to 20
 
 
 def verify_training(run: Run, epochs: int, *, trust_code: bool = False) -> CheckResult:
     """Trains the first `epochs` epochs again, in a temporary workspace, where openings of the test set are counted.
 
-    On the same processor, with the same thread count and version of torch, everything must be bit-identical. Otherwise
-    the differences may be up to `tolerance_of` the largest value, until rounding differences have grown beyond it.
-    Raises ValueError if the run has fewer epochs.
+    On the same processor, with the same thread count and version of torch, everything must be bit-identical. Otherwise,
+    differences of up to `tolerance_of` times the largest value are allowed, and only the steps before rounding
+    differences grow beyond this are compared. Raises ValueError if the run has fewer epochs.
     """
     if not run.finished:
         return not_checkable(run.name, Check.TRAINING, _("the run is not finished"))
@@ -137,7 +137,9 @@ def _pairs(run: Run, again: Run, plan: Plan, epochs: int) -> Iterator[tuple[str,
 
 
 def _steps_before_growth(steps: Sequence[tuple[np.ndarray, np.ndarray]], tolerance: float) -> int | None:
-    """The number of steps until gradually growing differences exceed the tolerance; None if they do not, or jump."""
+    """The number of steps until gradually growing differences exceed the tolerance; None if they do not exceed it, or
+    jump.
+    """
     if any(stated.shape != found.shape for stated, found in steps):
         return None
     gaps = np.max([_gaps(stated, found) for stated, found in steps], axis=0)
@@ -147,7 +149,7 @@ def _steps_before_growth(steps: Sequence[tuple[np.ndarray, np.ndarray]], toleran
 
 
 def _values(score: PartScore | None) -> np.ndarray:
-    """Rounded as in an archived run. Raises AttributeError without score."""
+    """Rounded as in an archived run. Raises AttributeError without a score."""
     assert score is None or score.total
     return np.array([float(f"{score.loss or 0:.6g}"), score.correct], np.float64)  # type: ignore[union-attr]
 

@@ -69,7 +69,7 @@ class Reproduction(ABC):
         self.unfinished |= {*parts}
         self._write()
         finished = all(self._part(part) for part in parts)
-        if "models" in parts:  # again, because some runs of other parts are also runs of a model
+        if "models" in parts:  # called again, because some runs of other parts are also runs of a model
             self._report_models()
             self._write()
         return ReproductionResult(self.study, self.studies, finished)
@@ -94,11 +94,11 @@ class Reproduction(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Finds the data, and reduces the experiment if it is sized by a timing."""
+        """Finds the data. For a quick try, times the networks and reduces the experiment."""
 
     @abstractmethod
     def _train(self, part: str, entries: Sequence[Entry]) -> tuple[list[Run | None], bool]:
-        """Returns the run of each entry, None if an interruption prevented it; and whether all are finished."""
+        """Returns the run of each entry (None if it was interrupted), and whether all are finished."""
 
     @abstractmethod
     def _models(self) -> bool: ...
@@ -235,7 +235,7 @@ class Reproduction(ABC):
         return left
 
     def _with_counts(self, result: ModelResult) -> ModelResult:
-        """Adds parameters to a model that was not trained, to compare them with the published count."""
+        """Adds the number of parameters to a model that was not trained, for comparison with the published number."""
         for side in self.settings.sides:
             if not result.side(side).values and (count := self.counted[result.label].get(side)) is not None:
                 own: dict[str, Any] = {side: ModelMeasurements(result.side(side).runs, {"parameters": count})}

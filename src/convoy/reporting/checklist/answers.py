@@ -43,7 +43,7 @@ class Row(NamedTuple):
     number: str
     section: str
     question: str
-    evidence: Callable[[Subject], Evidence] | None = None  # None: the author's
+    evidence: Callable[[Subject], Evidence] | None = None  # None: the author has to answer
 
     def answered(self, subject: Subject) -> Item:
         evidence = Evidence(Answer.AUTHOR) if self.evidence is None else self.evidence(subject)

@@ -1,4 +1,4 @@
-"""Ablation: trains every combination of some values and estimates the effect of each value on the accuracy.
+"""Ablation: trains every combination of the given values and estimates the effect of each value on the accuracy.
 
 The effect of a key is the difference between two of its values, averaged over all combinations of the other keys. It is
 paired by seed, which removes the effect that a seed has on all combinations. n counts seeds, because the combinations
@@ -65,7 +65,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Effect(Pair):
-    """Two values of a key, each averaged over all values of the other keys."""
+    """Two values of a key, compared on average over all values of the other keys."""
 
     key: str = ""
 
@@ -158,7 +158,7 @@ def _check(path: str, values: Sequence[Any], paths: Sequence[str]) -> None:
 def _short_names(paths: Sequence[str]) -> list[str]:
     """Returns the shortest distinct end of each path, such as "optim" for optim.name.
 
-    A seed keeps its section, as in "split.seed", because labels are shown next to the run's seed.
+    A seed keeps its section, as in "split.seed", because labels appear next to the run's own seed.
     """
     parts = [path.removesuffix(".name").split(".") for path in paths]
     names = []
@@ -248,7 +248,7 @@ def _interactions(table: _Accuracies) -> list[Interaction]:
             for level in at:
                 (first, resolution), (second, _) = (table.means({key: value, other: level}) for value in between)
                 sides.append([x - y for x, y in zip(first, second, strict=True)])
-            # An interaction has twice the rounding variance of a difference.
+            # The rounding variance of an interaction is twice that of a difference.
             tested = paired_difference(*sides, step=sqrt(2) * resolution)
             names, effects = (design.keys[key], design.keys[other]), (fmean(sides[0]), fmean(sides[1]))
             interactions.append(Interaction(*at, *tested, None, *names, between, effects))

@@ -28,7 +28,7 @@ class CostKind(NamedTuple):
     title: str
     unit: str
     of: Callable[[ModelSummary], Estimate | float | None]
-    bars: str = ""  # name of the chart with a bar for each model; empty: only in the chart of accuracy and cost
+    bars: str = ""  # name of its bar chart; empty: the cost is only in the chart of accuracy and cost
 
 
 def cost_kinds() -> list[CostKind]:
@@ -62,7 +62,9 @@ def accuracy_rows(finding: CompareFinding, by_seed: Mapping[str, Sequence[float]
 
 
 def effects(finding: CompareFinding, ablation: Ablation) -> list[Effect]:
-    """Returns at most MAX_EFFECTS effects with positive signs. If there are more, significant and large ones."""
+    """Returns at most MAX_EFFECTS effects, with positive signs; if there are more, the significant and then the
+    largest.
+    """
     ordered = [effect.higher_first() for effect in ablation.effects]
     if len(ordered) > MAX_EFFECTS:
         ordered.sort(key=lambda effect: (not effect.significant, -effect.difference.mean))
@@ -139,7 +141,7 @@ def draw_cost(axes: Axes, numbers: CostNumbers, part: str, look: Look) -> None:
         if accuracy.interval:
             ends = max(accuracy.interval[0], low), min(accuracy.interval[1], high)
             axes.plot((cost, cost), ends, color=colour, linewidth=2, alpha=0.5)
-        # Without clipping, which would cut a mark at 100 % in half.
+        # Not clipped: clipping would cut a mark at 100 % in half.
         axes.plot(
             cost, accuracy.value, look.mark(label), color=colour, markersize=8, markeredgewidth=1.4,
             markerfacecolor=colour if label in numbers.pareto_front else PAPER, clip_on=False,

@@ -33,7 +33,7 @@ Groups = Mapping[str, Sequence[Member]]
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a model, averaged over its runs, times over those on one machine; None if no run recorded it."""
+    """Cost of a model, averaged over its runs (times only over runs on one machine); None if no run recorded it."""
 
     train_seconds: Estimate | None
     images_per_second: Estimate | None
@@ -99,7 +99,7 @@ class CompareFinding:
     not_learned: tuple[NotLearned, ...]  # models at chance level
     left_out: tuple[SkippedRun, ...]  # runs without a score
     mixed: UnintendedDifference | None  # a difference between the runs that is not in their recipes
-    openings: int  # of the test set in this workspace, at the time when the last run was scored
+    openings: int  # of the test set in this workspace, when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1
     _repr_html_ = html_of

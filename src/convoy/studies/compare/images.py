@@ -1,9 +1,10 @@
 """Exact McNemar tests between networks that were trained with the same seed and scored on the same images.
 
-The test compares two trained networks over images and does not cover other seeds, as the paired t test over seeds does
-not cover other images. Each common seed is a separate test: a majority vote over seeds would test ensembles, and adding
-the counts of seeds would count an image several times, although errors of seeds are correlated. All tests, over pairs
-and seeds, are corrected together (Holm 1979): the probability of any false difference is at most 5 %.
+This test compares two trained networks over images and does not cover other seeds, just as the paired t test over seeds
+does not cover other images. Each common seed is a separate test: a majority vote over seeds would test ensembles, and
+adding the counts of several seeds would count each image several times, although the errors of different seeds are
+correlated. The tests of all pairs and seeds are corrected together (Holm 1979): the probability of any false difference
+is at most 5 %.
 """
 
 from __future__ import annotations

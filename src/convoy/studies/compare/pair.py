@@ -23,7 +23,7 @@ class Pair:
 
     @property
     def only_uncorrected(self) -> bool:
-        """Whether the correction made a significant difference inconclusive: its interval excludes 0."""
+        """Whether only the correction makes the difference inconclusive: its interval excludes 0."""
         return self.p is not None and is_significant(self.p) and not self.significant
 
     def exchanged(self) -> Self:

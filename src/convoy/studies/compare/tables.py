@@ -72,7 +72,7 @@ def _notes(finding: CompareFinding, groups: Groups) -> list[str]:
     elif finding.tests:
         notes.append(_("Bold: significantly different from every other model (Holm's correction, 5 % level)."))
     elif len(finding.rows) > 1:
-        notes.append(_("No best model: a comparison needs seeds that the models share, preferably several."))
+        notes.append(_("No best model: a comparison needs seeds that all models share, preferably several."))
     if any(row.cost.ms_per_image_quartiles for row in finding.rows):
         notes.append(_("Inference: median and quartiles over passes of one image on one thread, averaged over seeds."))
     if len(all_views(groups)) > 1:
@@ -87,8 +87,8 @@ def times_note(views: Sequence[RunView]) -> list[str]:
     if len(timed) == len(views):
         return []
     text = _(
-        "Times are those of runs on {machine} ({n} of {total}); times of other machines, thread counts or versions of "
-        "PyTorch are not comparable.",
+        "Times come from the runs on {machine} ({n} of {total}); times from other machines, thread "
+        "counts or PyTorch versions are not comparable.",
         n=len(timed),
         total=len(views),
         machine=machine_name(timed[0]),

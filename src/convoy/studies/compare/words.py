@@ -74,7 +74,7 @@ def _listed_shortly(texts: Sequence[str]) -> str:
 
 
 def _clauses(first: str, pairs: Sequence[Pair], tests: Sequence[Pair]) -> list[str]:
-    """Compares the model with the highest mean with others: inconclusive differences, then significant ones."""
+    """Compares the model with the highest mean to the others: inconclusive differences, then significant ones."""
     close = [f"{label_text(pair.b)} ({_difference(pair, tests)})" for pair in pairs if not pair.significant]
     worse = [
         _("{label} by {difference}", label=label_text(pair.b), difference=_difference(pair, tests))
@@ -132,7 +132,7 @@ def _ablation_sentence(finding: CompareFinding, ablation: Ablation) -> str:
 
 
 def _about_key(key: str, ablation: Ablation, *, reduced: bool) -> list[str]:
-    """Compares the value with the highest mean with the other values of the key."""
+    """Compares the value with the highest mean to the other values of the key."""
     means = {average.value: average.accuracy.mean for average in ablation.averages if average.key == key}
     best, own = max(means, key=lambda value: means[value]), [effect for effect in ablation.effects if effect.key == key]
     effects = [effect for value in means if (effect := between(own, best, value))]
@@ -167,7 +167,7 @@ def caveats(finding: CompareFinding) -> list[str]:
     for run in finding.left_out:
         ending = ": ".join(filter(None, (state_name(run.state), run.reason)))
         text = _(
-            "{label}, seed {seed} is left out: no {part} score", label=label_text(run.label), seed=run.seed, part=part
+            "{label}, seed {seed} is excluded: no {part} score", label=label_text(run.label), seed=run.seed, part=part
         )
         texts.append(f"{text} ({ending})")
     if finding.mixed is not None:

@@ -77,11 +77,11 @@ def _caption(finding: CrossvalFinding) -> str:
     sentences = [
         _("One row per fold (n = {n}), with its 95 % interval over images.", n=finding.folds),
         _(
-            "Line: mean; band: its corrected 95 % interval; dashed: the plain t interval, too narrow because folds "
-            "share training images. The axis may start above 0."
+            "Line: mean; band: its corrected 95 % interval; dashed: the plain t interval, which is too "
+            "narrow because folds share training images. The axis may start above 0."
         ),
     ]
-    sentences += [_("The repeats of a fold are drawn one below the other.")] if finding.repeats > 1 else []
+    sentences += [_("Repeats of a fold are drawn below each other.")] if finding.repeats > 1 else []
     sentences += [_("Crosses: runs that diverged.")] if any(row.diverged for row in finding.rows) else []
     return " ".join(sentences)
 
@@ -111,9 +111,10 @@ def _summary(finding: CrossvalFinding) -> Table:
         ),
     ]
     note = _(
-        "±: half-width of the 95 % interval. Corrected: for the training images that folds share (Nadeau and Bengio "
-        "2003). All images: each is classified by the network that was not trained on it; range: 95 % interval over "
-        "images (Wilson). oof.npz in the study folder holds the predictions."
+        "±: half-width of the 95 % interval. Corrected: takes into account that folds share training "
+        "images (Nadeau and Bengio 2003). All images: each is classified by the network that was not "
+        "trained on it; range: 95 % interval over images (Wilson). oof.npz in the study folder "
+        "contains the predictions."
     )
     return table_of(fields, rows, note)
 

@@ -25,8 +25,8 @@ MANY_FOLDS = 100
 def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: str | None = None) -> Study | None:
     """Trains the missing folds. Returns None if interrupted; the same call resumes.
 
-    `label`: of the recipe, by default the name of its model. All folds are checked before training: raises ValueError
-    for a recipe that cannot be trained and for impossible folds.
+    `label`: the recipe's label, by default the name of its model. All folds are checked before training: raises
+    ValueError for a recipe that cannot be trained and for impossible folds.
     """
     entries = entries_of(recipe, folds, repeats)
     label = label or recipe.label

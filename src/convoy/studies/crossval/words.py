@@ -44,7 +44,10 @@ def caveats(finding: CrossvalFinding) -> list[str]:
     texts = _notes(finding)
     if finding.from_weights:
         texts.append(
-            _("All folds start from saved weights: the accuracy is too high if these were trained on the scored images")
+            _(
+                "All folds start from saved weights: the accuracy is too high if these weights were trained "
+                "on the scored images"
+            )
         )
     if not finding.stratified:
         texts.append(_("The folds are not stratified: their class frequencies differ by chance"))

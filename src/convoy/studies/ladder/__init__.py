@@ -1,1 +1,1 @@
-"""Explains why the accuracies of two recipes differ: one change at a time, and leaving out each change."""
+"""Explains why the accuracies of two recipes differ: applies the differences one at a time, and leaves each one out."""

@@ -2,8 +2,8 @@
 
 On the ladder, the changes are applied one after the other. A step is the difference from the previous recipe, so the
 steps add up to the complete difference. A step depends on the changes before it. The leave-one-out effect of a change
-is the accuracy of the second recipe minus that of the same recipe without this change. If changes do not interact, both
-effects are equal.
+is the accuracy of the second recipe minus the accuracy of the second recipe without this change. If changes do not
+interact, both effects are equal.
 
 Differences are paired by seed (Student's paired t test). All p values are corrected together (Holm 1979).
 """

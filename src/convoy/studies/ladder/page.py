@@ -105,7 +105,8 @@ def _rungs(finding: LadderFinding) -> Table:
     if alone is not None:
         rest = finding.total.mean - alone
         note += " " + _(
-            "The leave-one-out effects add up to {alone} points; the rest, {rest} points, is interaction and noise.",
+            "The leave-one-out effects add up to {alone} points; the remaining {rest} points are "
+            "interaction and noise.",
             alone=fixed(100 * alone, 2),
             rest=fixed(100 * rest, 2),
         )

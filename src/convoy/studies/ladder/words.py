@@ -43,8 +43,8 @@ def about() -> About:
 def caveats(finding: LadderFinding) -> list[str]:
     texts = [
         _(
-            "The effect of a step depends on the changes made before it. Where it differs from the leave-one-out "
-            "effect, changes interact"
+            "The effect of a step depends on the changes made before it. If it differs from the "
+            "leave-one-out effect, changes interact"
         )
     ]
     n = len(finding.seeds)

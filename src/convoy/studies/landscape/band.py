@@ -52,10 +52,10 @@ class Curves(NamedTuple):
 
 @dataclass(frozen=True)
 class Ratio:
-    """Width of one band over another, over seeds; None if one has no width."""
+    """Ratio of the widths of two bands, over seeds; None if one has no width."""
 
     ratio: Estimate | None
-    verdict: Verdict  # of the first band against the second
+    verdict: Verdict  # of the first band compared with the second
 
 
 def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
@@ -63,7 +63,7 @@ def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:
     steps = [[run.steps for run in group] for group in runs]
     numbers = [[arrays.get("step", np.arange(len(arrays["loss"]))) + 1 for arrays in group] for group in steps]
     shortest = min(int(number[-1]) for group in numbers for number in group)
-    # All curves are sampled at the points of the run with the fewest points.
+    # All curves are sampled at the steps recorded by the run with the fewest.
     step = min((number[number <= shortest] for group in numbers for number in group), key=len)
     return [
         Curves(
@@ -118,8 +118,8 @@ def mean_width(widths: Sequence[np.ndarray]) -> Estimate | None:
 def ratio(*pairs: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], reduced: bool) -> Ratio:
     """Returns the ratio of the mean widths of two bands, first over second, from widths [T] of each seed.
 
-    For several pairs, it is their geometric mean. The interval is the t interval of the logarithm over seeds. It is
-    paired, because runs with the same seed have the same batches.
+    For several pairs, the ratio is their geometric mean. The interval is the t interval of the logarithm over seeds,
+    paired because runs with the same seed use the same batches.
     """
     logs = [[_log_ratio(a, b) for a, b in zip(first, second, strict=True)] for first, second in pairs]
     if not np.isfinite(logs).all():

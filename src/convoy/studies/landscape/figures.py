@@ -20,7 +20,7 @@ MAX_POINTS = 500  # of a band; in a long run, a point covers several steps
 MIN_LOSS = 1e-6  # minimum of a drawn loss
 LEVELS = 14
 POINTS_PER_EPOCH = 12  # of a path that is drawn in 3D
-LIFT = 1.06  # a 3D path is drawn at this multiple of the loss, so that the surface does not hide it
+LIFT = 1.06  # a 3D path is drawn at the loss times this factor, so that the surface does not hide it
 
 
 class Band(NamedTuple):
@@ -49,7 +49,7 @@ def probe_bands(probes: Mapping[str, Probes], values: Callable[[Probes], np.ndar
 def draw_bands(
     axes: Axes, bands: Sequence[Band], look: Look, title: str, *, early: int | None = None, linear: bool = False
 ) -> None:
-    """The axis is logarithmic if the values span a large range. `linear` forces a linear axis that cuts off spikes."""
+    """The axis is logarithmic if the values span a large range. `linear` forces a linear one, which cuts off spikes."""
     for each in bands:
         colour = look.colour(each.label)
         axes.fill_between(each.at, each.low, each.high, color=colour, alpha=0.35, linewidth=0)

@@ -133,7 +133,7 @@ class Landscape(NamedTuple):
 
 
 def gathered(rates: Mapping[str, float], members: Sequence[Member], design: Design) -> list[Landscape]:
-    """Groups the runs of each recipe by repeat, with curves that end as given by `Design.cut`.
+    """Groups the runs of each recipe by repeat. Their curves end as specified by `Design.cut`.
 
     `rates`: the rate of the probed runs, by label. `members`: in the order of `Design.settings`.
     """
@@ -263,7 +263,9 @@ def _factors(
 
 
 def smoothness(runs: Sequence[Run]) -> Smoothness:
-    """Returns means over seeds of each run's median over probes. Medians are robust to probes with a diverging loss."""
+    """Returns means over seeds of each run's median over probes. The median is robust to probes at which the loss
+    diverges.
+    """
     medians: list[tuple[float, ...]] = []
     for run in runs:
         probes = Probes.of(run.arrays)

@@ -149,8 +149,8 @@ def _widths_table(finding: LandscapeFinding) -> Table:
         *(width(measure, span) for measure in Measure for span in _step_ranges(finding)),
     ]
     note = _(
-        "Maximum minus minimum of the loss over the learning rates, averaged over steps. {intervals} Smoothed: mean "
-        "over {n} steps of each run.",
+        "Maximum minus minimum of the loss over the learning rates, averaged over steps. {intervals} "
+        "Smoothed: each run is averaged over {n} steps.",
         intervals=words.intervals_note(finding),
         n=finding.window,
     )

@@ -61,7 +61,9 @@ class Scene:
         self._loss = losses.build(plan.recipe.train.loss, faults=plan.recipe.protocol.faults)
 
     def loss_at(self, directions: Sequence[Direction], places: Sequence[float]) -> float:
-        """Returns the mean loss with the weights moved by `places` along `directions`; infinity if not finite."""
+        """Returns the mean loss with the weights moved by `places` along `directions`; infinity if the loss is not
+        finite.
+        """
         with torch.no_grad():
             for number, (parameter, kept) in enumerate(zip(self.module.parameters(), self.kept, strict=True)):
                 moved = kept.clone()
@@ -118,7 +120,8 @@ def training_path(run: Run, scene: Scene) -> Path2D | None:
     # Column k contains the coefficients of the centred epochs for the k-th direction of length 1.
     shares = centring @ vectors[:, :2] / values[:2].sqrt()
     at = gram @ shares
-    # The sign of an eigenvector is arbitrary. Let training move towards greater x and y: in 3D, towards the viewer.
+    # The sign of an eigenvector is arbitrary. Chosen so that training moves towards greater x and y: in 3D, towards the
+    # viewer.
     signs = -torch.sign(at[at.abs().argmax(0), [0, 1]])
     shares, at = shares * signs, at * signs
     directions: tuple[Direction, Direction] = ([], [])

@@ -101,7 +101,7 @@ def _clauses(finding: LandscapeFinding) -> Iterator[str]:
 
 
 def _strength(factor: Factor) -> float:
-    """Returns the size of the effect on the width, regardless of its direction."""
+    """Returns the size of the effect on the width, regardless of its sign."""
     ratio = factor.ratios[Measure.LOSS][StepRange.ALL].ratio
     return 0.0 if ratio is None else abs(math.log(ratio.mean))
 
@@ -152,7 +152,7 @@ def _caveats(finding: LandscapeFinding) -> Iterator[str]:
         yield _("Archived runs keep only some steps and no weights, so there are no surfaces for them")
     if drawn:
         yield _(
-            "Surfaces show one seed, {n:,} images and only two of the many dimensions of the weights", n=finding.images
+            "Surfaces show one seed, {n:,} images and only two of the many dimensions of weight space", n=finding.images
         )
     if any("path" not in surfaces for surfaces in drawn):
         yield _(
@@ -190,11 +190,12 @@ def probe_caption(finding: LandscapeFinding) -> str:
     rates = {each.label: f"{each.lr:g}" for each in finding.recipes if each.probes}
     distinct = {*rates.values()}
     return _(
-        "The weights after a step (learning rate {rates}) are moved against the gradient of its batch, by {first:g} "
-        "to {last:g} times the gradient. Loss: minimum and maximum along the move. Gradient predictiveness: distance "
-        "of the gradients from the first one. Effective beta-smoothness: maximum of that distance divided by the "
-        "distance moved. A lower and narrower band means a smoother loss (Santurkar et al. 2018, figure 4). "
-        "Non-finite values are drawn at {cap:g}.",
+        "The weights after a step (learning rate {rates}) are moved against the gradient of its "
+        "batch, by {first:g} to {last:g} times the gradient. Loss: minimum and maximum along the "
+        "move. Gradient predictiveness: distance of the gradients from the gradient at the start. "
+        "Effective beta-smoothness: maximum of that distance divided by the distance moved. A lower "
+        "and narrower band means a smoother loss (Santurkar et al. 2018, figure 4). Non-finite "
+        "values are drawn at {cap:g}.",
         rates=joined(distinct if len(distinct) == 1 else (f"{label}: {rate}" for label, rate in rates.items())),
         first=finding.step_sizes[0],
         last=finding.step_sizes[-1],
@@ -213,9 +214,10 @@ def surface_caption(surfaces: Mapping[str, Surface], images: int) -> str:
     directions = _("Random, filter-normalised directions (Li et al. 2018).")
     if explained:
         directions = _(
-            "In the plane of the first two principal directions of the weights of all epochs. They explain {shares} of "
-            "the variance of the path; the path itself is off the plane. Norm layers use the same statistics "
-            "everywhere; far from the origin these do not match the weights.",
+            "The plane is spanned by the first two principal components of the weights of all epochs. "
+            "They explain {shares} of the variance of the path; the path itself leaves the plane. Norm "
+            "layers use the same statistics everywhere; far from the origin these do not match the "
+            "weights.",
             shares=listed([f"{100 * shares.sum():.1f} % ({label})" for label, shares in explained.items()]),
         )
     return " ".join([text, directions, scale_note(surfaces)])

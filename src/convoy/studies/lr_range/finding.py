@@ -13,7 +13,7 @@ from convoy.runs import Run, Study
 from convoy.text import gettext as _
 
 MIN_STEPS = 100  # needed for smoothing; determines the number of epochs
-ERRORS_OF_A_FALL = 10  # minimum decrease in standard errors of the smoothed loss; noise alone: 4 over 25 windows
+ERRORS_OF_A_FALL = 10  # minimum decrease, in standard errors of the smoothed loss; noise alone gives 4 over 25 windows
 CURVE_POINTS = 300
 
 
@@ -34,7 +34,7 @@ class LrRangeFinding:
     data: str  # name of the data set
     steepest_lr: float | None  # where the loss fell fastest
     lowest_loss_lr: float | None  # where it was lowest
-    diverges_lr: float | None  # where the loss has risen again by half of its fall; None: not reached
+    diverges_lr: float | None  # where the loss has risen back by half of its total decrease; None: not reached
     curve: Curve  # rate and loss by step
     flags: tuple[str, ...]  # of the run
     kind: Literal["lr_range"] = "lr_range"

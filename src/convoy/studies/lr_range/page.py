@@ -25,7 +25,7 @@ def page(study: Study, finding: LrRangeFinding, folder: Path) -> Page:
     rates = [
         (_("learning rate of the steepest decrease of the loss"), finding.steepest_lr),
         (_("learning rate of the lowest loss"), finding.lowest_loss_lr),
-        (_("learning rate at which the loss has risen again by half of its decrease"), finding.diverges_lr),
+        (_("learning rate at which the loss has risen back by half of its total decrease"), finding.diverges_lr),
     ]
     fields: list[Field[tuple[str, float | None]]] = [
         TextField("", lambda row: row[0]),

@@ -34,8 +34,8 @@ def caption(finding: LrRangeFinding) -> str:
     if finding.lowest_loss_lr is None:
         end = _("The loss does not decrease.")
     elif finding.diverges_lr is not None:
-        end = _("Dashed: the loss has risen again by half of its decrease.")
+        end = _("Dashed: the loss has risen back by half of its total decrease.")
     else:
-        end = _("The loss does not rise again by half of its decrease: a higher rate may also work.")
+        end = _("The loss does not rise back by half of its total decrease: a higher rate may also work.")
     marks = _("Thin: loss of individual steps; thick: smoothed. Each step multiplies the rate by the same factor.")
     return f"{marks} {end}"

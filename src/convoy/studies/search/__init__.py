@@ -1,8 +1,7 @@
-"""The search: finds the values of some recipe keys that give the highest validation accuracy.
-
-Trials are scored on the validation set. The winner is retrained with fresh seeds, and only these runs open the test
-set, because the score of the best of many trials is too high. With the fault selection_on_test the trials are scored on
-the test set, as in some published searches.
+"""The search: finds the values of some recipe keys that give the highest validation accuracy. Trials are scored on the
+validation set. Because the best of many scores is too high, the winner is retrained with fresh seeds, and only these
+runs open the test set. With the fault selection_on_test, trials are scored on the test set, as in some published
+searches.
 """
 
 import warnings

@@ -23,7 +23,7 @@ from convoy.text import gettext as _
 MAX_CELLS = 400  # of a heat map
 MAX_LABELLED_COLUMNS = 12  # of a heat map with numbers in its cells
 MAX_VALUE_LENGTH = 16  # characters of a value on an axis
-MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # more numbers or names than this along an axis are rotated
+MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # if there are more numbers or names than this along an axis, they are rotated
 BLUE = MODELS[0][0]
 
 
@@ -156,7 +156,9 @@ def draw_key(axes: Axes, finding: SearchFinding, path: str) -> None:
 
 
 def _colour_depth(percent: np.ndarray) -> np.ndarray:
-    """Maps accuracies to 0 (worst) to 1 (best), linear in the log of the error, so that good trials differ visibly."""
+    """Maps accuracies to the range 0 (worst) to 1 (best), linear in the log of the error, so that good trials differ
+    visibly.
+    """
     error = np.log(np.maximum(100 - percent, 0.01))
     return np.asarray((np.nanmax(error) - error) / max(np.nanmax(error) - np.nanmin(error), 1e-9))
 

@@ -1,4 +1,4 @@
-"""The finding of a search: the winner, its accuracy with fresh seeds, and its optimistic accuracy in the search."""
+"""The finding of a search: the winner, its accuracy with fresh seeds, and its (optimistic) accuracy in the search."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Method:
     sampler: Sampler | None  # None for all points of a grid
     pruner: Pruner
     seed: int
-    epochs: int  # of a fully trained trial, unless the search varies them
+    epochs: int  # epochs of a fully trained trial, unless the search varies them
     scored_on: Part  # "test" only with the fault selection_on_test
     parallel: bool
 
@@ -117,7 +117,7 @@ class SearchFinding:
 
     @property
     def margin(self) -> float | None:
-        """95 % of the differences between two single runs are smaller than this; None with one fresh seed."""
+        """In 95 % of cases, two single runs with equal settings differ by less than this; None with one fresh seed."""
         return None if self.scored_accuracy.sd is None else difference_of_two_runs(self.scored_accuracy)
 
     @property
@@ -136,7 +136,7 @@ class SearchFinding:
 
 
 class WinnerResults(TypedDict):
-    """What a finding contains of the winner's runs."""
+    """The results of the winner's runs that a finding contains."""
 
     data: str
     part: Part

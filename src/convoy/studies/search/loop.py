@@ -1,4 +1,5 @@
-"""The loop of a search, on a storage of trials (Optuna's ask-and-tell interface) and a function that trains recipes.
+"""The loop of a search. It uses a storage of trials (Optuna's ask-and-tell interface) and a function that trains
+recipes.
 
 benchmarks/search_replay.py passes a stored table instead of training. All state is in the storage, so that a killed
 search is resumed by opening it.
@@ -25,7 +26,7 @@ from convoy.text import gettext as _
 
 FACTOR = 3  # halving and hyperband keep 1/FACTOR of the trials and train them FACTOR times as long
 DUPLICATES = 100  # consecutive repeated suggestions after which the search ends
-MIN_FINISHED = 10  # trials trained to the end; with fewer the importance uses all trials
+MIN_FINISHED = 10  # trials trained to the end; with fewer, the importance uses all trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # Convoy reports the progress itself
 warnings.filterwarnings("ignore", category=ExperimentalWarning, module="optuna")
@@ -48,7 +49,8 @@ class Train(Protocol):
     def __call__(
         self, recipes: Iterable[Recipe], *, shown_from: int, until: int | None = None, prune: Prune | None = None
     ) -> Iterator[TrialResult]:
-        """Trains a lazy iterable of recipes, several in parallel, each to its end, to `until` epochs or until pruned.
+        """Trains a lazy iterable of recipes, several in parallel, each to the end, for `until` epochs, or until it is
+        pruned.
 
         `shown_from`: position of the first one in the progress display.
         """
@@ -69,7 +71,7 @@ def pruner(kind: Pruner, epochs: int) -> optuna.pruners.BasePruner:
     match kind:
         case Pruner.HYPERBAND:
             return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=FACTOR)
-        case Pruner.MEDIAN:  # after a ninth of the epochs, because a network with a low rate learns late
+        case Pruner.MEDIAN:  # after a ninth of the epochs, because networks with a low rate learn slowly at first
             return optuna.pruners.MedianPruner(n_warmup_steps=epochs // 9)
         case Pruner.HALVING | Pruner.NONE:
             return optuna.pruners.NopPruner()

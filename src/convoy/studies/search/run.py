@@ -63,7 +63,7 @@ class Search:
         if self.pruner is Pruner.HALVING and self.sampler is not Sampler.RANDOM and self.trials is not None:
             raise ValueError(
                 _(
-                    "halving starts all trials at once: the sampler {sampler} has no results to use",
+                    "halving starts all trials at once, so the sampler {sampler} would have no results to learn from",
                     sampler=self.sampler,
                 )
             )
@@ -177,7 +177,10 @@ def run(search: Search, session: Session, *, storage: str | None = None) -> Stud
         owners = {frozen.user_attrs.get("owner", "") for frozen in trials.frozen}
         if search.pruner is Pruner.HALVING and owners - {trials.owner}:
             raise ValueError(
-                _("another process works on this search: halving compares all trials and cannot be shared")
+                _(
+                    "another process is running this search: halving compares all trials, so several processes "
+                    "cannot share it"
+                )
             )
         first = len(search.names) - search.seeds  # position of the winner's first run
         train_trials = loop.halve if search.pruner is Pruner.HALVING else loop.ask_in_turn

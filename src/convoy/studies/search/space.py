@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MAX_POINTS = 100_000  # of a full grid; all points are checked before training
-DECADE = 10.0  # a range with high >= DECADE * low is sampled logarithmically, and an axis over it is logarithmic
+DECADE = 10.0  # a range with high >= DECADE * low is sampled and drawn on a logarithmic scale
 Stored = bool | int | float | str  # as Optuna stores a value: a list or a table as JSON
 Point = dict[str, Stored]  # by path
 
@@ -142,7 +142,7 @@ class Space:
         return [(axis.path, axis.value(point[axis.path])) for axis in self.axes]
 
     def check(self, base: Recipe) -> list[tuple[list[Override], Recipe]]:
-        """Checks the recipe at every point (ranges: at both ends). Raises ValueError for an invalid one.
+        """Checks the recipe at every point (for ranges, at both ends). Raises ValueError for an invalid recipe.
 
         Returns points that together contain every value, with their recipes.
         """

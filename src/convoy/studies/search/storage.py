@@ -48,7 +48,9 @@ def open_study(folder: Path, pruner: optuna.pruners.BasePruner, url: str | None)
 
 
 def _create_tables(path: Path) -> None:
-    """Creates the file only when all its tables and indices exist: a process killed in between would leave some out."""
+    """Creates the file once all its tables and indices exist: otherwise, a killed process could leave an incomplete
+    file.
+    """
     for abandoned in path.parent.glob(f".{path.name}.*"):
         abandoned.unlink()
     with replacing(path) as file:

@@ -95,8 +95,8 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
     method, trials, requested = finding.method, len(finding.trials), finding.method.requested
     if method.scored_on == "test":
         yield _(
-            "The trials are scored on the test set, which they opened {n:,} times. It selected the winner and the best "
-            "epoch of each run, so that all accuracies here are too high",
+            "The trials are scored on the test set, which they opened {n:,} times. It selected the "
+            "winner and the best epoch of each run, so all accuracies here are too high",
             n=finding.test_openings,
         )
     yield _(
@@ -141,8 +141,8 @@ def _caveats(finding: SearchFinding) -> Iterator[str]:
     order_matters = method.pruner in (Pruner.HYPERBAND, Pruner.MEDIAN) or method.sampler in (Sampler.TPE, Sampler.GP)
     if method.parallel and order_matters:
         yield _(
-            "Several trials were trained in parallel, and their order of completion affected which points were tried "
-            "or stopped; repeating the search may give another result"
+            "Several trials were trained in parallel, and the order in which they finished affected "
+            "which points were tried or stopped; repeating the search may give a different result"
         )
 
 

@@ -58,7 +58,7 @@ class SeedsNeeded:
 
     difference: float  # a fraction
     seeds: int | None  # two independent models with the measured standard deviation
-    seeds_at_high: int | None  # with the upper end of its interval
+    seeds_at_high: int | None  # the same with the upper end of the interval of the standard deviation
 
 
 @dataclass(frozen=True)

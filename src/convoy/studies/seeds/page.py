@@ -62,7 +62,7 @@ def _images_row(finding: SeedsFinding) -> ChartRow:
 
 
 def _spreads(finding: SeedsFinding) -> Table:
-    """One row per source, and one with the spread over other images, which is computed, not measured."""
+    """One row per source, and one for the spread over other images, which is computed, not measured."""
     fields: list[Field[Spread | None]] = [
         TextField(
             _("Source of randomness"),
@@ -75,9 +75,9 @@ def _spreads(finding: SeedsFinding) -> Table:
         Field("n", lambda spread: str(len(spread.accuracies)) if spread else "", _("seeds")),
     ]
     note = _(
-        "First row: all sources vary; next rows: one source varies, and the others keep their seeds. After the "
-        "standard deviation: its 95 % interval (chi-squared). Last row: over other sets of {n:,} {part} images "
-        "(binomial, computed from the mean accuracy).",
+        "First row: all sources vary; next rows: one source varies, and the others keep their seeds. "
+        "After the standard deviation: its 95 % interval (chi-squared). Last row: spread over other "
+        "sets of {n:,} {part} images (binomial, computed from the mean accuracy).",
         part=part_name(finding.part),
         n=finding.images,
     )

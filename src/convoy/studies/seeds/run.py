@@ -1,4 +1,4 @@
-"""Trains a recipe with other seeds, one source of randomness at a time."""
+"""Trains a recipe with different seeds, one source of randomness at a time."""
 
 from __future__ import annotations
 

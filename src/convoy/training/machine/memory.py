@@ -1,8 +1,8 @@
 """Keeps freed memory in the process between training steps, up to a limit.
 
 glibc returns large freed blocks to the system at once. A training step allocates the same activations again and again,
-and each time their pages are mapped and cleared. Keeping freed memory reduced the time of a training step of LeNet at
-batch size 128 from 6.8 to 4.9 ms and of two_conv_cnn from 21.1 to 17.7 ms (medians of interleaved rounds, 2 threads,
+and each time their pages are mapped and cleared. Keeping freed memory reduced the time of a training step at batch size
+128 from 6.8 to 4.9 ms for LeNet and from 21.1 to 17.7 ms for two_conv_cnn (medians of interleaved rounds, 2 threads,
 torch 2.13).
 
 torch uses aligned allocations, which do not always reuse a suitable free block (glibc bug 30723), so the heap can grow
@@ -19,7 +19,7 @@ from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MAX_THRESHOLD = 32 << 20  # bytes; glibc's maximum
-ROOM_BYTES = 1 << 30  # free memory allowed, in addition to half of what the process used at the first check
+ROOM_BYTES = 1 << 30  # free memory that is allowed, in addition to half of the memory in use at the first check
 
 
 class MemoryRetention:

@@ -1,8 +1,8 @@
 """The thread count of a run: fixed when it starts, so that the same command gives the same weights.
 
 With another thread count, sums are computed in another order, which changes the last bits of the weights. The count
-therefore does not depend on the load of the machine; `convoy.process.limit_spinning` limits how much a busy machine
-slows a run down.
+therefore does not depend on the load of the machine; `convoy.process.limit_spinning` limits how much other load slows a
+run down.
 """
 
 from __future__ import annotations

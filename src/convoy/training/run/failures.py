@@ -49,7 +49,7 @@ class Failures:
             raise ValueError(self._line(error)) from error
 
     def check_folder(self) -> None:
-        """Raises FileNotFoundError if the folder was deleted: the next write would create an incomplete one."""
+        """Raises FileNotFoundError if the folder was deleted, because the next write would create an incomplete one."""
         if self._is_deleted():
             raise FileNotFoundError(errno.ENOENT, _("deleted"), str(self._run.path))
 

@@ -24,7 +24,7 @@ def context_of(recipe: Recipe, prepared: PreparedData) -> FaultContext:
 
 
 def check_test_closed(recipe: Recipe, *, may_select: bool = False) -> None:
-    """Raises ValueError if a fault opens the test set. With `may_select`, it may be used to select the epoch."""
+    """Raises ValueError if a fault opens the test set. With `may_select`, a fault may use it to select the epoch."""
     for fault in recipe.protocol.faults:
         if fault.info.opens_test and not (may_select and fault.info.selects_on_test):
             raise ValueError(

@@ -77,7 +77,7 @@ def close(state: TrainingState, rule: StopRule, sentence: str) -> None:
 
 def delete_checkpoints(run: Run) -> None:
     """Deletes the checkpoints: with the optimizer's state, they are several times as large as the weights."""
-    for _attempt in range(2):  # twice, because another program may have a file open
+    for _attempt in range(2):  # tried twice, because another program may have a file open
         shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
@@ -156,7 +156,7 @@ def open_test(run: Run, plan: Plan, module: nn.Module, workspace: Workspace, *, 
 
 
 def first_layer_filters(module: nn.Module) -> np.ndarray | None:
-    """Returns the weights, float32 [F, C, h, w], of the convolution created first; None without a convolution."""
+    """Returns the weights of the first convolution, float32 [F, C, h, w]; None without a convolution."""
     first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
     return None if first is None else first.weight.detach().float().cpu().contiguous().numpy().copy()
 

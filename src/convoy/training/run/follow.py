@@ -83,7 +83,7 @@ def lead(events: Iterator[Event], ranks: Ranks) -> Iterator[Event]:
             yield event
         ranks.announce(Command.END)
         ranks.from_leader(finished)
-    except BaseException:  # possibly within a step, in which the other ranks wait for its gradients
+    except BaseException:  # possibly within a step, while the other ranks wait for its gradients
         ranks.leave()
         raise
 
@@ -120,7 +120,7 @@ def _follow(plan: Plan, ranks: Ranks) -> None:
         else:
             if step != prepared_step:
                 batch = batches.at(*divmod(step, per_epoch))
-            # Each rank has its own dropout seed; that of rank 0 is the seed of a single process.
+            # Each rank has its own dropout seed; rank 0 has the seed of a single process.
             torch.manual_seed(derive_seed(plan.recipe.seed, f"dropout in rank {ranks.rank}", *divmod(step, per_epoch)))
             learner.set_lr_factor(announced.factor)
             learner.step(*batch)

@@ -88,7 +88,7 @@ def init_and_freeze(module: nn.Module, spec: Model) -> list[str]:
 
 
 def _load_matching(module: nn.Module, path: Path) -> str:
-    """Loads every tensor whose shape matches. Others, such as a head for other classes, keep their random values."""
+    """Loads all tensors whose shapes match. Others, such as a head for different classes, keep their random values."""
     own = module.state_dict()
     weights = load_named(path, own)
     mismatched = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]

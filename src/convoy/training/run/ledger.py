@@ -23,7 +23,7 @@ class Ledger:
     images: int = 0
     best_epoch: int = 0  # from 1; 0: none yet
     best_accuracy: float = -1.0
-    skipped_in_a_row: int = 0  # steps skipped since the last one that was not
+    skipped_in_a_row: int = 0  # steps skipped in a row
     epoch_loss: float = 0.0  # sum over the epoch's steps so far
     epoch_correct: int = 0
     epoch_images: int = 0

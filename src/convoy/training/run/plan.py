@@ -218,7 +218,7 @@ def plan_all(recipes: Iterable[Recipe]) -> Iterator[Plan]:
 
 
 def _build_tested(recipe: Recipe, prepared: PreparedData) -> tuple[nn.Module, FirstStep | None]:
-    """Builds a network. If it is external or the batch has one image, also returns the first step of a second copy."""
+    """Builds a network. If it is external or batches have one image, also returns the first step of a second copy."""
     name, batch_size = recipe.model.name, min(recipe.train.batch_size, len(prepared.train))
     with warnings.catch_warnings():  # a layer without weights is an error below
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
@@ -226,7 +226,7 @@ def _build_tested(recipe: Recipe, prepared: PreparedData) -> tuple[nn.Module, Fi
     built_in = is_built_in(name)
     if built_in and batch_size > 1:
         return module, None
-    init_and_freeze(module.float(), recipe.model)  # as it is trained; a user's class may have half-precision weights
+    init_and_freeze(module.float(), recipe.model)  # a user's class may have half-precision weights
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ValueError(_("{name}: all parameters are frozen (requires_grad = False)", name=name))
     names = module.state_dict().keys()

@@ -12,7 +12,7 @@ from convoy.text import gettext as _
 from convoy.training.run.plan import Plan
 from convoy.training.run.scoring import score_part
 
-IMAGES = 256  # from the part that selects the best epoch; their outputs are computed in any case
+IMAGES = 256  # from the part that selects the best epoch; their outputs are computed anyway
 TRAINING_IMAGES = 64  # if no part selects an epoch; needs an extra pass
 TOLERANCE = 0.01  # relative to the largest output; above the effect of rounding and memory layout
 
@@ -26,9 +26,10 @@ class ReloadDifference:
     @property
     def sentence(self) -> str:
         return _(
-            "the saved weights do not reproduce the trained network: {changed} of {images} images have another "
-            "predicted class after reloading (largest difference of outputs: {largest:.3g}); the network has state "
-            "outside its state_dict (make it a parameter or a buffer), or its forward is random in evaluation mode",
+            "the saved weights do not reproduce the trained network: {changed} of {images} images have a "
+            "different predicted class after reloading (largest difference of outputs: {largest:.3g}); "
+            "the network has state outside its state_dict (make it a parameter or a buffer), or its "
+            "forward is random in evaluation mode",
             changed=self.changed,
             images=self.images,
             largest=self.largest,

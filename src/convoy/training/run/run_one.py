@@ -26,7 +26,7 @@ from convoy.training.run.plan import Plan, plan_one
 from convoy.training.run.training import Training
 from convoy.training.step.ranks import Ranks
 
-WAITING_SECONDS = 0.5  # between two checks whether another process still trains the run
+WAITING_SECONDS = 0.5  # between two checks whether another process is still training the run
 
 
 def run_one(
@@ -41,11 +41,11 @@ def run_one(
 ) -> Iterator[Event]:
     """Trains a recipe, or its plan, in OUT/runs, resumes its unfinished run, or reuses its finished one.
 
-    Calls `control` at every step, and also between layers, so it should be fast. On PAUSE, the run saves a checkpoint
-    and ends, to be resumed later. On PRUNE, it ends at the next record and resumes only on request. With `until`, it is
-    pruned after exactly that many epochs, even if `control` requests it later. The last event is `Ended`. Raises
-    ValueError before writing anything if the recipe cannot be trained.
-    With `ranks`, this is rank 0, and the other processes of torchrun `follow` it.
+    `control` is called at every step, and also between layers, so it should be fast. On PAUSE, the run saves a
+    checkpoint and ends, to be resumed later. On PRUNE, it ends at the next record and resumes only on request. With
+    `until`, it is pruned after exactly that many epochs, even if `control` would ask for it later. The last event is
+    `Ended`. Raises ValueError before writing anything if the recipe cannot be trained. With `ranks`, this is rank 0,
+    and the other processes of torchrun `follow` it.
     """
     if isinstance(recipe, Plan):
         plan = recipe

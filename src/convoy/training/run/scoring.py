@@ -33,7 +33,7 @@ class ScoredPart(NamedTuple):
     logits: np.ndarray  # float32 [N, classes]
     predicted: np.ndarray  # int64 [N], predicted classes
     score: Score  # as reported
-    loss: float  # for selection and schedule, without faults of reporting; inf if not finite
+    loss: float  # for selection and schedule, without faults that change reported losses; inf if not finite
 
     @property
     def part_score(self) -> PartScore:

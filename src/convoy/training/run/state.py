@@ -37,8 +37,8 @@ class TrainingState:
         self.metrics: list[dict[str, float | None]] = []  # lines of metrics.jsonl
         self.epoch_weights: dict[str, str] = {}  # SHA-256 of the saved weights of each epoch, by file
         self.environment: Environment | None = None  # recorded by the run so far
-        self.openings = 0  # of the test set in this workspace, when this run last opened it
-        self._saved: tuple[int, int] | None = None  # the progress in the newest checkpoint
+        self.openings = 0  # openings of the test set in this workspace, when this run last opened it
+        self._saved: tuple[int, int] | None = None  # the progress that the newest checkpoint contains
         self.start_clock()
 
     @property

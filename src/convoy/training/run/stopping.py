@@ -1,4 +1,4 @@
-"""The stop rules, which end a run before its last epoch. STOP_RULES is the only list of them.
+"""The stop rules, which end a run before its last epoch. STOP_RULES lists all of them.
 
 A rule that can be configured has fields in `convoy.recipe.sections.Stop` and lists them with an example value. It is
 off if its first field is 0.

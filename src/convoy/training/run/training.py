@@ -158,7 +158,7 @@ class Training:
         return lr_factor(recipe.schedule, step, horizon, self.state.ledger.selection_losses)
 
     def _rule_already_met(self) -> StopRule | None:
-        """Returns the stop rule that a resumed run already met, if it was interrupted during its last evaluation."""
+        """Returns the stop rule that a resumed run had already met when its last evaluation was interrupted."""
         metrics = self.run.metrics
         ended = metrics[-1] if metrics and self.state.ledger.step == metrics[-1].step else None
         return first_met(self._context(ended))

@@ -79,7 +79,7 @@ class Learner:
         """Takes one optimizer step, or skips it and restores running statistics if loss or gradient is not finite."""
         statistics = [buffer.clone() for buffer in self._statistics]
         for parameter in self.parameters:
-            parameter.grad = None  # like zero_grad, without its hooks
+            parameter.grad = None  # like zero_grad, but without its hooks
         losses, outputs, rows = [], [], []
         for part in self._parts(x, y):
             with self._precision():
@@ -114,7 +114,7 @@ class Learner:
     def _parts(self, x: torch.Tensor, y: torch.Tensor) -> Iterator[Part]:
         """Splits a batch into `accumulate` micro-batches, or fewer: BatchNorm cannot train on a single image.
 
-        With ranks, yields this rank's part of each. The caller runs the forward pass of a part before it takes the
+        With ranks, yields this rank's part of each. The caller must run the forward pass of a part before it takes the
         next, because batch norm uses `ranks.images_ratio` of the current part.
         """
         count = min(self._train.accumulate, max(1, len(x) // 2))

@@ -1,9 +1,10 @@
 """Builds the optimizer of a recipe.
 
-All are torch's kernels, called through its functional interface. The kernels of SGD, Adam and AdamW are fused: one call
-updates all parameters of a group and can skip a step on the device (`found_inf`), so the host does not have to read the
-loss. `torch.optim.Adam` is not used, for two reasons: it imports torch's compiler, which takes longer than a short run,
-and each step looks up the state parameter by parameter, which for LeNet's 10 tensors takes longer than the kernel.
+All optimizers are torch's kernels, called through its functional interface. The kernels of SGD, Adam and AdamW are
+fused: one call updates all parameters of a group and can skip a step on the device (`found_inf`), so the host does not
+have to read the loss. `torch.optim.Adam` is not used for two reasons. It imports torch's compiler, which takes longer
+than a short run. And each step looks up the state parameter by parameter, which takes longer than the kernel for
+LeNet's 10 tensors.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Group:
 
 
 class KernelOptimizer:
-    """An optimizer of a kernel, which can skip a step on the device. The state is one list of tensors per name."""
+    """An optimizer that calls a kernel and can skip a step on the device. The state is one list of tensors per name."""
 
     def __init__(self, groups: list[Group], lr: float, names: Sequence[str], kernel: Kernel) -> None:
         """`names`: the state tensors of a parameter. `step` is a scalar; the others have the parameter's shape."""

@@ -16,7 +16,7 @@ from convoy.randomness import derive_seed
 from convoy.training.step.generators import seed_generators
 from convoy.training.step.learner import Learner
 
-# Multiples of the gradient. The paper's largest is 0.4; there, the loss of a VGG without norm layers already rises.
+# Multiples of the gradient. The paper's largest is 0.4, where the loss of a VGG without norm layers already rises.
 STEP_SIZES = (0.05, 0.1, 0.2, 0.4)
 
 Arrays = dict[str, np.ndarray]

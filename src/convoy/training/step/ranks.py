@@ -53,7 +53,7 @@ class Part(NamedTuple):
     x: torch.Tensor  # [P, C, H, W]
     y: torch.Tensor  # [P] or [P, classes]
     rows: slice  # of the batch; empty if another rank reports these images
-    weight: float  # of its mean loss in the loss of the batch
+    weight: float  # weight of its mean loss in the loss of the batch
 
 
 class Ranks:
@@ -136,7 +136,7 @@ class Ranks:
     def part_of(self, batch: Part) -> Part:
         """Returns this rank's part of a (micro-)batch.
 
-        Every rank trains on all images of a (micro-)batch that has fewer images than there are ranks.
+        If a (micro-)batch has fewer images than there are ranks, every rank trains on all of them.
         """
         images = len(batch.x)
         if images < self.size:
