@@ -177,5 +177,5 @@ def test_data_parallel_prefix_is_removed_unless_the_network_has_it(tmp_path: Pat
     for network in (torch.nn.Linear(2, 2), torch.nn.DataParallel(torch.nn.Linear(2, 2))):
         load_into(network, tmp_path / "weights.pth")
         assert torch.equal(next(network.parameters()), wrapped.module.weight)
-    with pytest.raises(ValueError, match="weights of another network"):
+    with pytest.raises(ValueError, match="weights of a different network"):
         load_into(torch.nn.Linear(2, 2, bias=False), tmp_path / "weights.pth")

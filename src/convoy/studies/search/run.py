@@ -63,7 +63,7 @@ class Search:
         if self.pruner is Pruner.HALVING and self.sampler is not Sampler.RANDOM and self.trials is not None:
             raise ValueError(
                 _(
-                    "halving starts all trials at once, so the sampler {sampler} would have no results to learn from",
+                    "halving starts all trials at once, so the sampler {sampler} has no results to learn from",
                     sampler=self.sampler,
                 )
             )
