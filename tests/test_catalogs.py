@@ -112,7 +112,7 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
     [
         fold_label(0, 5, 1, 2),
         "split of the data",
-        "all three",
+        "all three sources",
         "lenet as published",
         "smaller_kernel, as published: 28 pixels, lr = 0.1",
         "log_softmax, without",
@@ -125,7 +125,7 @@ def test_labels_of_runs_have_no_english_words_but_names(label: str) -> None:
     assert label_text(label) == label
 
 
-def test_runs_of_an_earlier_study_of_seeds_have_the_labels_of_today() -> None:
+def test_runs_of_an_archived_study_of_seeds_have_the_labels_of_today() -> None:
     with text.in_language("zh_CN"):
         assert label_text("all three sources") == label_text("all three")
 

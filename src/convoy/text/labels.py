@@ -8,8 +8,8 @@ from convoy.text import gettext as _
 from convoy.text import translated
 from convoy.text.lists import joined
 
-SOURCES = {  # the labels of a study of seeds; the first was "all three sources" in earlier versions
-    "all": "all three",
+SOURCES = {  # the labels of a study of seeds
+    "all": "all three sources",
     "initialisation": "initial weights",
     "order": "order, augmentation, dropout",
     "split": "split of the data",
@@ -37,8 +37,10 @@ def label_text(label: str) -> str:
         return f"+ {_changes(match[1])}"
     if match := _AS_PUBLISHED.fullmatch(label):
         return _("{label} as published", label=match[1])
-    if label.removesuffix(" sources") in SOURCES.values():
-        return translated(label.removesuffix(" sources"))
+    if label == "all three":  # in archived studies
+        label = SOURCES["all"]
+    if label in SOURCES.values():
+        return translated(label)
     words = {"as published": _("as published"), "corrected": _("corrected"), "without": _("without"), "with": _("with")}
     text, *others = re.split("(, |: )", label)
     for mark, part in zip(others[::2], others[1::2], strict=True):
