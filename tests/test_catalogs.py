@@ -114,6 +114,7 @@ def test_joined_chinese_sentences_have_chinese_punctuation() -> None:
         "split of the data",
         "all three sources",
         "lenet as published",
+        "lenet, seed 7",
         "smaller_kernel, as published: 28 pixels, lr = 0.1",
         "log_softmax, without",
     ],

@@ -133,5 +133,5 @@ def test_the_page_uses_every_message(digits_run: Run) -> None:
     unused = {key for key in words if json.dumps(key) not in sources and f"words.{key}" not in sources}
 
     # Other keys are composed of a name and a suffix, as in `${name}_text`.
-    composed = ("op_", "sentence_", "flags_", "play_", "occlusion", "activation")
+    composed = ("op_", "label_", "sentence_", "flags_", "play_", "occlusion", "activation")
     assert [key for key in unused if not key.startswith(composed)] == []

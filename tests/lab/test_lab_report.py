@@ -175,6 +175,14 @@ def test_latin_words_in_a_chinese_docx_are_not_chinese_and_so_not_broken(page, t
     assert not any("。 " in paragraph.text for paragraph in document.paragraphs)
 
 
+def test_a_unit_in_a_chinese_docx_is_below_the_title_of_its_column(page, tmp_path):
+    docx = pytest.importorskip("docx")
+    with blank_figures(), text.in_language("zh_CN"):
+        path = formats.write(page, tmp_path, "lab-report", "docx")
+    headers = {cell.text for table in docx.Document(str(path)).tables for cell in table.rows[0].cells}
+    assert "Precision\n%" in headers
+
+
 @pytest.fixture(scope="module")
 def tex(page, tmp_path_factory) -> Path:
     with blank_figures():

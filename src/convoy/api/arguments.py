@@ -307,7 +307,7 @@ def distinct_labels(runs: Sequence[Run]) -> list[str]:
     columns = [
         [run.label for run in runs],
         [with_faults(run) for run in runs],
-        [_("{label}, seed {seed}", label=with_faults(run), seed=run.recipe.seed) for run in runs],
+        [f"{with_faults(run)}, seed {run.recipe.seed}" for run in runs],
     ]
     return next((labels for labels in columns if len(set(labels)) == len(runs)), [run.name for run in runs])
 

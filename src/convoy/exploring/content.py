@@ -34,7 +34,7 @@ class Features:
 
 @dataclass(frozen=True)
 class RunContent:
-    label: str
+    label: str  # in English; `label_text` translates it
     name: str  # of the run
     correct: int  # of all scored images
     images: int
@@ -77,7 +77,7 @@ def page_table(content: PageContent, arrays: Arrays, words: Mapping[str, Mapping
         "isHandwriting": content.is_handwriting,
         "scored": _images_table(content.scored, arrays),
         "training": _images_table(content.training, arrays),
-        "runs": [_run_table(run, arrays) for run in content.runs],
+        "runs": [_run_table(run, arrays) | {"label": f"label_{index}"} for index, run in enumerate(content.runs)],
         "runtime": content.runtime and [_bytes(content.runtime.module, arrays), _bytes(content.runtime.wasm, arrays)],
         "words": words,
         "isLanguageChosen": is_language_chosen(),  # otherwise the page opens in the language of the browser
@@ -96,7 +96,6 @@ def _bytes(content: bytes, arrays: Arrays) -> int:
 def _run_table(run: RunContent, arrays: Arrays) -> dict[str, object]:
     features = run.features
     return {
-        "label": run.label,
         "name": run.name,
         "mean": run.mean,
         "std": run.std,

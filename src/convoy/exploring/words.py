@@ -8,6 +8,7 @@ from convoy.run_contents import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 from convoy.text import in_language, languages, page_language
+from convoy.text.labels import label_text
 from convoy.text.lists import listed
 from convoy.text.numbers import interval
 
@@ -35,7 +36,10 @@ def words_of(content: PageContent) -> dict[str, str]:
 
 def _content_words(content: PageContent) -> dict[str, str]:
     """Returns the text that contains results of the runs."""
-    title = _("{labels} on {data}", labels=listed([run.label for run in content.runs]), data=content.data.name)
+    title = _(
+        "{labels} on {data}", labels=listed(label_text(run.label) for run in content.runs), data=content.data.name
+    )
+    labels = {f"label_{index}": readable(label_text(run.label)) for index, run in enumerate(content.runs)}
     sentences = {f"sentence_{index}": _sentence(run, content.part) for index, run in enumerate(content.runs)}
     flags = {
         f"flags_{index}": "\n".join(readable(_("{sentence}.", sentence=flag)) for flag in run.flags())
@@ -44,6 +48,7 @@ def _content_words(content: PageContent) -> dict[str, str]:
     return {
         "title": readable(title),
         "effect": readable(_("{sentence}.", sentence=content.effect())) if content.effect else "",
+        **labels,
         **sentences,
         **flags,
     }
@@ -53,7 +58,7 @@ def _sentence(run: RunContent, part: str) -> str:
     low, high = wilson(run.correct, run.images).span
     return _(
         "{label} classifies {mean:.2f} % of {n:,} {part} images correctly (95 % interval: {interval} %).",
-        label=run.label,
+        label=label_text(run.label),
         mean=100 * run.correct / run.images,
         n=run.images,
         part=part_name(part),

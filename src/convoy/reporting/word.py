@@ -10,6 +10,7 @@ from convoy.reporting.content import MANY_COLUMNS, Block, Cell, Code, Page, Pros
 from convoy.reporting.figure_files import WIDTH, inches_of, png_of
 from convoy.reporting.render import FIGURES, figure_titles, full_stop, readable_lines
 from convoy.text import page_language
+from convoy.text.wrap import columns
 
 BODY, SMALL, TINY = 10.5, 8.5, 7.5  # points
 MAX_PROPERTY = 255  # characters of a property of a document, a limit of the format
@@ -144,6 +145,7 @@ class _Document:
             column.width = Inches(width)
             for word_cell in column.cells:
                 word_cell.width = Inches(width)
+        is_chinese = page_language().startswith("zh")
         header = [Cell(column.title, column.unit, bold=True) for column in table.columns]
         for row, cells in zip(grid.rows, [*([header] if has_header else []), *table.rows], strict=True):
             _child(row._tr.get_or_add_trPr(), "w:cantSplit")
@@ -153,7 +155,8 @@ class _Document:
                 paragraph.paragraph_format.keep_with_next = cells is not table.rows[-1]
                 if column.numeric:
                     paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
-                _fill(paragraph, cell, size)
+                # Chinese has no spaces at which a title and its unit could be broken.
+                _fill(paragraph, cell, size, before_note="\n" if cells is header and is_chinese and cell.text else " ")
         if has_header:
             _child(grid.rows[0]._tr.get_or_add_trPr(), "w:tblHeader")
         if len(table.rows) > 25:  # too many for one page
@@ -169,14 +172,14 @@ def _widths(table: Table) -> list[float]:
     """Returns column widths in inches by their longest texts. Word itself would make all columns equally wide."""
     letters = []
     for place, column in enumerate(table.columns):
-        lengths = [len(row[place].text) + len(row[place].note) for row in table.rows]
-        words = [1 + round(1.1 * len(word)) for word in column.title.split()]  # bold
-        words += [1 + len(word) for word in column.unit.split()]
+        lengths = [columns(row[place].text) + columns(row[place].note) for row in table.rows]
+        words = [1 + round(1.1 * columns(word)) for word in column.title.split()]  # bold
+        words += [1 + columns(word) for word in column.unit.split()]
         letters.append(min(max([4, *words, *lengths]), MAX_CHARACTERS) + 2)
     return [WIDTH * count / sum(letters) for count in letters]
 
 
-def _fill(paragraph: Any, cell: Cell, size: float) -> None:
+def _fill(paragraph: Any, cell: Cell, size: float, before_note: str) -> None:
     from docx.shared import Pt, RGBColor
 
     run = paragraph.add_run(readable(cell.text) if cell.text else "")
@@ -184,7 +187,7 @@ def _fill(paragraph: Any, cell: Cell, size: float) -> None:
     if not cell.text:  # otherwise the line would have the height of the paragraph's style
         _child(_child(paragraph._p.get_or_add_pPr(), "w:rPr"), "w:sz", val=str(round(2 * size)))
     if cell.note:
-        note = paragraph.add_run(f" {readable(cell.note)}")
+        note = paragraph.add_run(f"{before_note}{readable(cell.note)}")
         note.font.size, note.font.color.rgb = Pt(size - 0.5), RGBColor.from_string(GREY)
 
 

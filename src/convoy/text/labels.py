@@ -17,6 +17,7 @@ SOURCES = {  # the labels of a study of seeds
 
 _FOLD = re.compile(r"fold (\d+) of (\d+)(?:, repeat (\d+))?")
 _WITHOUT = re.compile("(.+) without (.+)")  # of a ladder, like _WITH_CHANGES
+_SEED = re.compile(r"(.+), seed (\d+)")
 _WITH_CHANGES = re.compile(r"\+ (.+)")
 _AS_PUBLISHED = re.compile("([^,:]+) as published")
 
@@ -35,6 +36,8 @@ def label_text(label: str) -> str:
         return _("{label} without the change of {changes}", label=match[1], changes=_changes(match[2]))
     if match := _WITH_CHANGES.fullmatch(label):
         return f"+ {_changes(match[1])}"
+    if match := _SEED.fullmatch(label):
+        return _("{label}, seed {seed}", label=label_text(match[1]), seed=match[2])
     if match := _AS_PUBLISHED.fullmatch(label):
         return _("{label} as published", label=match[1])
     if label == "all three":  # in archived studies

@@ -61,7 +61,7 @@ function historyOf(run, logits) {
   return element(
     "div",
     { class: "history-run" },
-    element("h3", {}, run.label),
+    element("h3", {}, say(run.label)),
     curveOf(run, epoch),
     element("p", { class: "small" }, accuracy === null ? say("no_accuracy") : say("validation_accuracy", { accuracy: percent(accuracy) })),
     filtersOf(run, epoch),

@@ -59,11 +59,14 @@ function startRuns() {
   const { runs } = store.page;
   const group = byId("runs");
   group.hidden = runs.length < 2;
-  const buttons = runs.map((run, index) => element("button", { type: "button", role: "radio", onclick: () => selectRun(index) }, run.label));
+  const buttons = runs.map((_, index) => element("button", { type: "button", role: "radio", onclick: () => selectRun(index) }));
   group.append(...buttons);
   moveWithArrows(group, "button");
   const mark = () => {
-    buttons.forEach((button, index) => button.setAttribute("aria-checked", String(index === store.run)));
+    buttons.forEach((button, index) => {
+      button.setAttribute("aria-checked", String(index === store.run));
+      button.textContent = say(runs[index].label);
+    });
     byId("sentence").textContent = say(`sentence_${store.run}`).replaceAll(" %", "\u00a0%");
     const flags = flagsOf(store.run);
     byId("flags").replaceChildren(...flags.map((flag) => element("li", {}, flag)));

@@ -26,7 +26,7 @@ async function showSides() {
   if (mine !== turn) return;
   const columns = runs.map((run, index) => {
     const flags = flagsOf(index).map((flag) => element("p", { class: "small note flag" }, flag)); // such as its protocol faults
-    return element("div", {}, element("h3", {}, run.label), bars(logits[index], BARS), ...flags);
+    return element("div", {}, element("h3", {}, say(run.label)), bars(logits[index], BARS), ...flags);
   });
   byId("side-bars").replaceChildren(...columns);
 }
@@ -35,7 +35,7 @@ function showDisagreements() {
   const { runs, scored, classes } = store.page;
   const indices = scored.labels.map((_, index) => index).filter((index) => runs.some((run) => run.predicted[index] !== runs[0].predicted[index]));
   const buttons = indices.map((index) => {
-    const answers = joined(runs.map((run) => say("answer_of", { label: run.label, name: classes[run.predicted[index]] ?? say("no_class") })));
+    const answers = joined(runs.map((run) => say("answer_of", { label: say(run.label), name: classes[run.predicted[index]] ?? say("no_class") })));
     return imageButton(index, say("disagreement", { label: classes[scored.labels[index]], answers }));
   });
   byId("disagreements").replaceChildren(...(buttons.length ? buttons : [element("p", { class: "note" }, say("no_disagreement"))]));
