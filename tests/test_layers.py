@@ -74,7 +74,7 @@ ALLOWED: dict[str, set[str]] = {
     "text": set(),
     "chance": {"run_contents", "stats", "text"},
     "agreement": {"stats", "text"},
-    "power": {"stats"},
+    "power": {"stats", "text"},
     "run_files": {"files", "text"},
     "run_contents": {"files", "text"},
     "run_folder": {"counts", "files", "notebook", "recipe", "run_contents", "run_files", "text"},

@@ -14,6 +14,7 @@ from functools import cache
 from statistics import NormalDist
 
 from convoy.stats import LEVEL, TAILS, Estimate, Z, t_quantile
+from convoy.text import gettext as _
 
 POWER = 0.8  # the probability of detecting an existing effect
 MAX_SEEDS = 10_000
@@ -78,6 +79,11 @@ def seeds_needed(difference: float, sd: float) -> int | None:
     return seeds if seeds <= MAX_SEEDS else None
 
 
+def seeds_text(seeds: int | None) -> str:
+    """Formats a result of `seeds_needed`."""
+    return _("over {most:,}", most=MAX_SEEDS) if seeds is None else f"{seeds:,}"
+
+
 def power_of(difference: float, sd: float, seeds: int) -> float:
     """Returns the power of a two-sided two-sample t test at 5 % with `seeds` runs per model; 0 for fewer than two."""
     from scipy.special import nctdtr, stdtrit
@@ -121,7 +127,7 @@ def _one_sided_quantile(freedom: int) -> float:
 def _least(reaches: Callable[[float], bool], high: float) -> float:
     """Returns by bisection the smallest number from 0 to `high` for which the monotonic `reaches` is True."""
     low = 0.0
-    for _ in range(60):
+    for _step in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if reaches(middle) else (middle, high)
     return high

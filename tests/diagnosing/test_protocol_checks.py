@@ -197,6 +197,12 @@ def test_noise_floor_of_three_seeds_states_how_many_seeds_smaller_differences_ne
     assert float(finding.evidence["smallest"]) > 0
 
 
+def test_noise_floor_names_the_limit_of_seeds_if_more_are_needed(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path, accuracy, seed=seed) for seed, accuracy in enumerate((0.5, 0.7, 0.9))]
+    [finding] = found(Records(runs), "noise_floor")
+    assert "need over 10,000" in finding.problem
+
+
 def test_effect_of_faults_is_the_difference_from_the_same_recipe_without_them(tmp_path: Path) -> None:
     faulty = run_of(tmp_path, 0.8, **{"protocol.faults": ["last_weights"]})
     [alone] = found(Records([faulty]), "effect_of_faults")

@@ -11,11 +11,10 @@ import pytest
 from scipy import stats
 
 import convoy
-from convoy.power import power_of, seeds_needed
+from convoy.power import power_of, seeds_needed, seeds_text
 from convoy.recipe import Recipe
 from convoy.studies.seeds.finding import Source, conclude, spread_of
 from convoy.studies.seeds.run import entries_of, titles_of
-from convoy.studies.seeds.words import seeds_text
 
 
 def seeds_of(recipe: Recipe) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from convoy.diagnosing.copies import copies_in_training
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.records import Records, is_correct, without_faults, without_seed
 from convoy.diagnosing.suspects import find_suspects
-from convoy.power import seeds_needed, smallest_detectable
+from convoy.power import seeds_needed, seeds_text, smallest_detectable
 from convoy.record import contradictions
 from convoy.run_contents import RunState, state_name
 from convoy.stats import TAILS, Estimate, mcnemar, spread_interval, t_interval, wilson
@@ -211,9 +211,9 @@ def noise_floor(records: Records) -> Iterator[Finding]:
             seeds=len(accuracies),
             smallest=100 * (smallest or 0.0),
             first=100 * needed[0][0],
-            first_seeds=needed[0][1],
+            first_seeds=seeds_text(needed[0][1]),
             second=100 * needed[1][0],
-            second_seeds=needed[1][1],
+            second_seeds=seeds_text(needed[1][1]),
         ),
         _("Call smaller differences inconclusive, or train more seeds"),
         {"seeds": len(accuracies), "sd": sd, "smallest": smallest or 0.0},

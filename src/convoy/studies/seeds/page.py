@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convoy.power import seeds_text
 from convoy.reporting import calibration, sections
 from convoy.reporting.content import Cell, Chart, Field, Page, Section, Table, TextField, table_of
 from convoy.reporting.palette import MODELS, MUTED
@@ -93,9 +94,7 @@ def _sd(finding: SeedsFinding, spread: Spread | None) -> Cell:
 def _needed(finding: SeedsFinding) -> Table:
     fields: list[Field[SeedsNeeded]] = [
         Field(_("Difference between two models"), lambda needed: f"{100 * needed.difference:g}", _("points")),
-        Field(_("Seeds per model"), lambda needed: words.seeds_text(needed.seeds)),
-        Field(
-            _("Seeds per model, if the spread is at its upper limit"), lambda row: words.seeds_text(row.seeds_at_high)
-        ),
+        Field(_("Seeds per model"), lambda needed: seeds_text(needed.seeds)),
+        Field(_("Seeds per model, if the spread is at its upper limit"), lambda row: seeds_text(row.seeds_at_high)),
     ]
     return table_of(fields, finding.needed, title=_("Seeds needed for a comparison"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convoy.power import MAX_SEEDS, POWER
+from convoy.power import POWER
 from convoy.reporting.about import About
 from convoy.reporting.words import accuracy_name
 from convoy.run_contents import part_name
@@ -70,7 +70,3 @@ def caveats(finding: SeedsFinding) -> list[str]:
             )
         )
     return texts
-
-
-def seeds_text(seeds: int | None) -> str:
-    return _("over {most:,}", most=MAX_SEEDS) if seeds is None else f"{seeds:,}"
