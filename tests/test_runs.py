@@ -117,7 +117,7 @@ def test_an_ambiguous_name_lists_five_candidates_including_damaged_ones(tmp_path
     *five, rest = caught.value.candidates
     assert [candidate.split("-")[1] for candidate in five] == ["s6", "s5", "s4", "s3", "s2"]
     assert ["1 epoch" in candidate for candidate in five] == [False, True, True, True, True]
-    assert rest == "..."
+    assert rest == "2 more"
 
 
 def test_date_of_a_run_is_when_it_finished_even_in_a_copy(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class AmbiguousNameError(ValueError):
 
     def __init__(self, argument: str, fitting: Sequence[Run | Study], workspace: Path) -> None:
         self.newest, self.count = fitting[0], len(fitting)
-        self.candidates = [*map(_described, fitting[:MAX_CANDIDATES]), *["..."] * (len(fitting) > MAX_CANDIDATES)]
+        more = len(fitting) - MAX_CANDIDATES
+        self.candidates = [*map(_described, fitting[:MAX_CANDIDATES]), *([_("{n} more", n=more)] if more > 0 else [])]
         names = joined(self.candidates)
         super().__init__(
             _(

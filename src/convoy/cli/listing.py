@@ -65,6 +65,8 @@ def _cell(column: str, value: object) -> str:
         from convoy.run_contents import state_name
 
         return state_name(str(value))
+    if column == "where":
+        return {"packaged": _("packaged"), "here": _("here"), "download": _("download")}[str(value)]
     text = "" if value is None else str(value)
     return typeset(text) if column in ("warnings", "sentence") else text
 
