@@ -657,3 +657,63 @@ def test_pictures_rendered_with_separate_noise_are_no_copies(is_copied: bool, se
     both = replace(sound(), parts=parts)
     findings = examine(both, [row for row in DATA_CHECKS if row.name == "images_in_two_parts"])
     assert {finding.severity for finding in findings if finding.evidence["part"] == "test"} == severities
+
+
+def with_noise_in_training(train: np.ndarray, test: np.ndarray, labels: np.ndarray) -> Images:
+    """Drawn images with separate noise of 8 levels, so that they count as photographs."""
+    draw = np.random.default_rng(0)
+    parts = {}
+    for name, pixels in {"train": train, "test": test}.items():
+        noisy = (pixels + draw.normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
+        parts[name] = ImageSet(noisy, labels[: len(noisy)], CLASSES)
+    return replace(sound(), parts=parts)
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_shifted_drawings_with_separate_noise_are_no_copies(is_copied: bool) -> None:
+    draw = np.random.default_rng(1)
+    images = np.full((360, 3, 24, 24), 60.0)
+    for image, (top, left) in zip(images, draw.integers(4, 12, (360, 2)), strict=True):
+        image[:, top : top + 8, left : left + 8] = 200
+    both = with_noise_in_training(images[:300], images[300:], np.arange(300) % 3)
+    if is_copied:
+        shifted = np.roll(both.train.images[:60], 2, axis=3)
+        both = with_part(both, "test", replace(both.parts["test"], images=shifted))
+    findings = examine(both, [row for row in DATA_CHECKS if row.name == "turned_copies"])
+    assert [finding.severity for finding in findings] == ([WARNING] if is_copied else [])
+
+
+def test_colour_and_edges_of_drawn_objects_are_content_in_spite_of_noise() -> None:
+    """The class is the width of a red line, which changes the mean saturation and sharpness, but not most pixels."""
+    draw = np.random.default_rng(1)
+    labels, images = np.arange(300) % 3, np.full((300, 3, 24, 24), 120.0)
+    for image, label, place in zip(images, labels, draw.integers(4, 17, 300), strict=True):
+        image[0, place : place + 1 + label, 4:20], image[1:, place : place + 1 + label, 4:20] = 220, 20
+    both = with_noise_in_training(images, images[:3], labels)
+    findings = list(examine(both, [row for row in DATA_CHECKS if row.name == "predictable_without_content"]))
+    assert {"the sharpness", "the saturation of the colours"} <= {each.evidence["features"] for each in findings}
+    assert {finding.severity for finding in findings} == {HINT}
+
+
+def test_border_of_a_texture_is_content() -> None:
+    draw = np.random.default_rng(1)
+    labels, images = np.arange(300) % 3, np.zeros((300, 1, 32, 32))
+    for image, label in zip(images, labels, strict=True):
+        period = (4, 6, 9)[label]
+        down, right = draw.integers(0, period, 2)
+        rows, columns = (np.arange(32)[:, None] + down) // period, (np.arange(32) + right) // period
+        image[0] = 60 + 100 * ((rows + columns) % 2)
+    both = with_noise_in_training(images, images[:3], labels)
+    findings = examine(both, [row for row in DATA_CHECKS if row.name == "predictable_without_content"])
+    assert [each.severity for each in findings if each.evidence["features"] == "border pixels"] == [HINT]
+
+
+@pytest.mark.parametrize("share", [0.0, 1 / 3])
+def test_part_of_one_class_with_the_label_of_another_is_found(share: float) -> None:
+    digits = load("mnist").train.take(np.arange(1500))
+    labels, of_fours = digits.labels.copy(), np.flatnonzero(digits.labels == 4)
+    labels[of_fours[: int(share * len(of_fours))]] = 9
+    images = with_part(sound(), "train", replace(digits, labels=labels))
+    findings = list(examine(images, [row for row in DATA_CHECKS if row.name == "random_labels"]))
+    assert [finding.severity for finding in findings] == [WARNING] * (share > 0)
+    assert all("labels 9 look like 4" in finding.problem for finding in findings)

@@ -130,7 +130,10 @@ def _smoothed(images: np.ndarray) -> np.ndarray:
 
 
 def turned_or_shifted(train: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Returns whether each image is a rotated, transposed or shifted training image, but not an unchanged one."""
+    """Returns whether each image is a rotated, transposed or shifted training image, but not an unchanged one.
+
+    It must also share the finest detail: images that are rendered with separate noise can be similar by chance.
+    """
     is_copy = np.zeros(len(part), bool)
     for features, is_version in ((_invariants, _is_turned), (_magnitudes, _is_shifted)):
         vectors = features(train)
@@ -180,7 +183,9 @@ def _is_turned(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     wanted, is_copy = unit(_flat(others)), np.zeros(len(images), bool)
     for turns, is_mirrored in symmetries().values():
         if turns:
-            is_copy |= (unit(_flat(turned(images, turns, is_mirrored))) * wanted).sum(1) > SAME_PICTURE
+            version = turned(images, turns, is_mirrored)
+            alike = np.flatnonzero((unit(_flat(version)) * wanted).sum(1) > SAME_PICTURE)
+            is_copy[alike] |= have_same_detail(version[alike], others[alike])
     return is_copy & ((unit(_flat(images)) * wanted).sum(1) < SAME_SHAPE)
 
 
@@ -196,9 +201,10 @@ def _is_shifted(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     is_copy = np.zeros(len(one), bool)
     for index, (dy, dx) in enumerate(zip(_signed(down, side), _signed(right, side), strict=True)):
         if 0 < max(abs(dy), abs(dx)) <= MAX_SHIFT * side:
-            a = one[index, max(0, dy) : side + min(0, dy), max(0, dx) : side + min(0, dx)]
-            b = other[index, max(0, -dy) : side + min(0, -dy), max(0, -dx) : side + min(0, -dx)]
-            is_copy[index] = float(unit(a.reshape(1, -1))[0] @ unit(b.reshape(1, -1))[0]) > SHIFTED_PICTURE
+            a = one[None, None, index, max(0, dy) : side + min(0, dy), max(0, dx) : side + min(0, dx)]
+            b = other[None, None, index, max(0, -dy) : side + min(0, -dy), max(0, -dx) : side + min(0, -dx)]
+            is_same = float(unit(_flat(a))[0] @ unit(_flat(b))[0]) > SHIFTED_PICTURE
+            is_copy[index] = is_same and bool(have_same_detail(a, b)[0])
     return is_copy & ((unit(_flat(images)) * unit(_flat(others))).sum(1) < SAME_SHAPE)
 
 

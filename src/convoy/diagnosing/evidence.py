@@ -100,6 +100,7 @@ def name_of(key: str) -> str:
         "seconds": _("seconds"),
         "seeds": _("number of seeds"),
         "share": _("share"),
+        "share_of_reverse": _("share in the other direction"),
         "share_of_surest": _("share among the most confident"),
         "side": _("side (pixels)"),
         "skipped": _("skipped"),

@@ -14,7 +14,7 @@ from convoy.text import gettext as _
 
 MAX_PIXELS = 400  # of the border
 MAX_BORDER = 0.25  # of the pixels; below 15 pixels per side, the content of an image reaches its border
-LEVELS = (0.02, 0.98)  # quantiles of the pixels of an image
+LEVELS, MOST = (0.02, 0.98), (0.25, 0.5)  # quantiles of the pixels of an image
 PLAINEST, JPEG_BLOCK = (0.05, 0.25), 8  # quantiles of the local noise of an image; pixels
 RIDGE = 10.0
 MAX_WORDS = 30  # of file names
@@ -23,44 +23,66 @@ MAX_WORDS = 30  # of file names
 class Features(NamedTuple):
     values: np.ndarray  # float32 [N, F]
     is_content: bool = False  # it may follow from the content, as the size of a compressed file does
-    coarse: np.ndarray | None = None  # float32 [N, F]: the same features of images of half the size
+    # float32 [N, F], the same kind of features; content changes the first two, and processing changes the third:
+    coarse: np.ndarray | None = None  # of images of half the size
+    centre: np.ndarray | None = None  # of the centre of photos
+    plain: np.ndarray | None = None  # of most pixels, or of the plainest areas, of photos
 
 
 def of_pixels(images: np.ndarray, is_photo: bool = False) -> dict[str, Features]:
     """Returns features of images, uint8 [N, C, H, H], by display name. In photos, the sharpness includes noise."""
-    fineness = _traces if is_photo else _sharpness
     pixels = images.astype(np.float32) / 255
-    rows, columns = pixels[:, :, [0, -1], :], pixels[:, :, :, [0, -1]]
-    border = np.concatenate([each.reshape(len(pixels), -1) for each in (rows, columns)], 1)
     colours, grey = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1), pixels.mean(1)
+    traces = _traces(grey) if is_photo else None
     features = {
         _("border pixels"): Features(
-            _with_squares(border[:, :: -(-border.shape[1] // MAX_PIXELS)]),
+            _lines(pixels, (0, -1)),
             is_content=4 * (images.shape[2] - 1) > MAX_BORDER * images.shape[2] ** 2,
+            centre=_lines(_centre(pixels), (1 / 3, 2 / 3)) if is_photo else None,
         ),
-        _("the darkest and lightest colours"): Features(_with_squares(_levels(images))),
-        # A 1 has less ink than a 0, which changes the mean brightness but not the levels.
+        _("the darkest and lightest colours"): Features(_with_squares(_levels(images, LEVELS))),
+        # Less ink, as in a 1 compared with a 0, changes the mean brightness, but not the levels.
         _("mean and standard deviation of the colours"): Features(_with_squares(colours), is_content=True),
-        _("the sharpness"): Features(_with_squares(fineness(grey)), coarse=_with_squares(_sharpness(_halved(grey)))),
+        _("the sharpness"): Features(
+            _with_squares(_sharpness(grey) if traces is None else np.concatenate([_sharpness(grey), traces], 1)),
+            coarse=_with_squares(_sharpness(_halved(grey))),
+            plain=None if traces is None else _with_squares(traces),
+        ),
     }
     if pixels.shape[1] == 3:
-        pairs = ((0, 1), (1, 2), (0, 2))
-        saturation = np.stack([np.abs(pixels[:, a] - pixels[:, b]).mean((1, 2)) for a, b in pairs], 1)
-        logarithm = np.log(saturation + 1e-3)
+        differences = np.abs(images[:, [0, 1, 0]].astype(np.int16) - images[:, [1, 2, 2]])
         features[_("the saturation of the colours")] = Features(
-            np.concatenate([saturation, _with_squares(logarithm)], 1)
+            _with_logarithms(differences.mean((2, 3), dtype=np.float32) / 255),
+            plain=_with_logarithms(_levels(differences, MOST)) if is_photo else None,
         )
     return features
+
+
+def _lines(pixels: np.ndarray, places: tuple[float, float]) -> np.ndarray:
+    """Returns two rows and two columns, as shares of the side or (0, -1), with their squares."""
+    lines = [int(place * pixels.shape[2]) if 0 < place < 1 else int(place) for place in places]
+    rows, columns = pixels[:, :, lines, :], pixels[:, :, :, lines]
+    values = np.concatenate([each.reshape(len(pixels), -1) for each in (rows, columns)], 1)
+    return _with_squares(values[:, :: -(-values.shape[1] // MAX_PIXELS)])
+
+
+def _centre(pixels: np.ndarray) -> np.ndarray:
+    quarter = pixels.shape[2] // 4
+    return pixels[:, :, quarter : pixels.shape[2] - quarter, quarter : pixels.shape[2] - quarter]
+
+
+def _with_logarithms(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values, _with_squares(np.log(values + 1e-3))], 1)
 
 
 def _with_squares(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, values**2], 1)
 
 
-def _levels(images: np.ndarray) -> np.ndarray:
-    """Returns the LEVELS of each channel, float32 [N, C * 2]. Exposure and colour cast change them."""
+def _levels(images: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
+    """Returns two quantiles of each channel, float32 [N, C * 2], from 0 to 1. Exposure and colour cast change them."""
     flat = images.reshape(*images.shape[:2], -1)
-    places = [int(level * (flat.shape[2] - 1)) for level in LEVELS]
+    places = [int(level * (flat.shape[2] - 1)) for level in levels]
     return np.partition(flat, places, axis=2)[:, :, places].reshape(len(images), -1).astype(np.float32) / 255
 
 
@@ -74,7 +96,7 @@ def _sharpness(grey: np.ndarray) -> np.ndarray:
 
 
 def _traces(grey: np.ndarray) -> np.ndarray:
-    """Returns traces of noise and JPEG compression, with the sharpness, float32 [N, 4 or 6].
+    """Returns traces of noise and JPEG compression, float32 [N, 2 or 4].
 
     Noise is measured where an image is most uniform, so that its content has little effect. Images that were resized or
     cropped do not have the blocks of their JPEG files.
@@ -93,7 +115,7 @@ def _traces(grey: np.ndarray) -> np.ndarray:
         if is_edge.sum() > 1:
             inside = differences[:, ~is_edge].mean(1)
             edges.append(np.log((differences[:, is_edge].mean(1) + 1e-3) / (inside + 1e-3))[:, None])
-    return np.concatenate([_sharpness(grey), logarithms, *edges], 1)
+    return np.concatenate([logarithms, *edges], 1)
 
 
 def _halved(grey: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from convoy.diagnosing.features import Features, of_files, of_pixels, roc_aucs, scores
+from convoy.diagnosing.features import of_files, of_pixels, roc_aucs, scores
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.images import Images, sample
 from convoy.run_contents import part_name
@@ -25,6 +25,13 @@ EASY_AREA, NOTABLE_AREA = 0.98, 0.96
 # is farther from 1 at half the resolution. In the 45 pairs of CIFAR-10 classes (300 images each), the area is at most
 # 0.900. With noise of 8 levels or JPEG quality 40 in one of 5 classes (80 images), it is 0.95.
 FINEST_AREA, FINER = 0.9, 3.0
+# Largest area by the plainest areas of photographs, or by most of their pixels: less if objects differ, not processing.
+# At most 0.78 for sharpness or saturation of drawn faces and clocks; at least 0.86 for one class of CIFAR-10 that was
+# compressed (quality 40), noisy (4 levels), blurred, enlarged or grey.
+PLAIN_AREA = 0.8
+# Of rows and columns in the centre: at least 0.93 for checkerboards (32 x 32 pixels, 150 to 360 images); 0.78 for
+# CIFAR-10 with frames or coloured borders.
+CENTRE_AREA = 0.9
 MIN_MARKED_IMAGES, MIN_MARK_PIXELS, MAX_MARK = 60, 4, 0.25  # images of a class; pixels; share of the pixels
 MAX_BACKGROUND = 0.1  # share of the most frequent level; more in drawings
 SAME_LEVELS = 10  # at most, from the median of the class
@@ -52,9 +59,12 @@ def predictable_without_content(images: Images) -> Iterator[Finding]:
     for name, features in every.items():
         outputs = scores(features.values, labels)
         by_class = roc_aucs(outputs, labels, MIN_CLASS_IMAGES)
-        coarse = _coarse_area(features, labels)
+        coarse = _largest_area(features.coarse, labels)
         is_content = features.is_content or coarse >= EASY_AREA
-        finest = [] if images.is_drawing or features.coarse is None else _finest(by_class, coarse, labels)
+        is_content |= _largest_area(features.centre, labels) >= CENTRE_AREA  # as in a texture
+        is_content |= features.plain is not None and _largest_area(features.plain, labels) < PLAIN_AREA
+        is_finest = not (images.is_drawing or features.coarse is None or is_content)
+        finest = _finest(by_class, coarse, labels) if is_finest else []
         correct = int((outputs.argmax(1) == labels).sum())
         share = (correct / len(labels) - largest) / (1 - largest)
         if share >= NOTABLE and wilson(correct, len(labels)).span[0] > largest:
@@ -181,16 +191,16 @@ def _detail(pixels: np.ndarray) -> np.ndarray:
     return detail
 
 
-def _coarse_area(features: Features, labels: np.ndarray) -> float:
-    """Returns the largest area of any class for the sharpness at half the resolution; 0 for other features.
+def _largest_area(features: np.ndarray | None, labels: np.ndarray) -> float:
+    """Returns the largest area of a class, or 0 without features.
 
-    Compression, noise and resizing change mainly the finest details. At half the resolution, the area for one class of
-    CIFAR-10 was 0.70 to 0.95 if it was compressed, noisy, slightly blurred or enlarged, and at least 0.98 for textures.
+    Compression, noise and resizing change mainly the finest details. By the sharpness at half the resolution, the area
+    for one class of CIFAR-10 was 0.70 to 0.95 if it was compressed, noisy, slightly blurred or enlarged, and at least
+    0.98 for textures.
     """
-    if features.coarse is None:
+    if features is None:
         return 0.0
-    areas = roc_aucs(scores(features.coarse, labels), labels, MIN_CLASS_IMAGES)
-    return max(areas.values(), default=0.0)
+    return max(roc_aucs(scores(features, labels), labels, MIN_CLASS_IMAGES).values(), default=0.0)
 
 
 def _finest(areas: Mapping[int, float], coarse: float, labels: np.ndarray) -> list[int]:
