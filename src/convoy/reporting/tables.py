@@ -110,7 +110,7 @@ def confused_table(pairs: Mapping[str, Sequence[ConfusedPair]]) -> Table:
 
     columns = max(map(len, pairs.values()))
     fields: list[Field[tuple[str, Sequence[ConfusedPair]]]] = [
-        *((TextField(_("Model"), lambda row: Cell(row[0], model=row[0])),) if len(pairs) > 1 else ()),
+        *((TextField(_("Model"), lambda row: Cell(label_text(row[0]), model=row[0])),) if len(pairs) > 1 else ()),
         *(TextField(f"{index + 1}.", partial(pair, index=index)) for index in range(columns)),
     ]
     note = _("True class → predicted class, number of these images and their share of the true class.")
