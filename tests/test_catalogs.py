@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from babel.messages.pofile import read_po
 from tests.conftest import Call
 from tools import messages
 
+import convoy
 from convoy import text
 from convoy.cli.main import main
 from convoy.recipe.faults import fault_title
 from convoy.reporting import fonts
 from convoy.studies.crossval.finding import fold_label
+from convoy.text import _warn_of_language
 from convoy.text.catalog import Catalog
 from convoy.text.labels import change_text, label_text
 from convoy.text.wrap import columns, shortened, typeset, wrapped
@@ -180,5 +183,18 @@ def test_only_an_unknown_language_in_convoy_lang_is_reported(
 ) -> None:
     monkeypatch.delenv("CONVOY_LANG")
     monkeypatch.setenv(variable, code)
+    _warn_of_language.cache_clear()
     assert call("list", "recipes", "--json")[2] == line
     assert call("list", "recipes", "--json", "--lang", "en")[2] == ""
+
+
+def test_an_unknown_language_in_convoy_lang_is_a_warning_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVOY_LANG", "fr")
+    _warn_of_language.cache_clear()
+    with warnings.catch_warnings(record=True, action="always") as warned:
+        for _call in range(2):
+            with pytest.raises(ValueError, match="no run or study"):
+                convoy.report("missing")
+    assert [(str(warning.message), warning.filename) for warning in warned] == [
+        ("CONVOY_LANG=fr: expected one of en, zh; messages are in English", __file__)
+    ]

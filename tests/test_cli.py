@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -621,12 +622,6 @@ def test_public_names_exist_and_load_lazily() -> None:
         convoy.nonsense  # noqa: B018
 
 
-def test_ctrl_c_while_the_commands_are_loaded_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt")
-    result = subprocess.run([sys.executable, "-m", "convoy.cli"], cwd=tmp_path, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (130, "stopped\n")
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_lines_on_a_terminal_fit_into_80_columns(
     quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -666,3 +661,24 @@ def test_help_on_a_terminal_of_one_column_is_printed() -> None:
     command = [sys.executable, "-m", "convoy", "list", "--help"]  # a process, because a console keeps its width
     done = subprocess.run(command, env=os.environ | {"COLUMNS": "1"}, capture_output=True, text=True, check=True)
     assert max(map(len, done.stdout.splitlines())) == 20
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b.svg"), "/a/b.svg: No space left on device; free some"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "/a: Permission denied; check the permissions"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error\n"),
+        (OSError("Connection error"), "Connection error\n"),
+    ],
+)
+def test_an_error_of_the_file_system_is_a_sentence_with_advice(
+    call: Call, monkeypatch: pytest.MonkeyPatch, error: OSError, line: str
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.main.__globals__, "_run", fail)
+    code, _out, err = call("list", "models")
+    assert code == 2
+    assert err.startswith(f"convoy: {line}")

@@ -65,3 +65,11 @@ def test_an_ignored_signal_remains_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with stop_signals():
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_the_command_line_is_imported_ends_with_one_line(number: int, tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text(f"import signal\nsignal.raise_signal({int(number)})")
+    program = "import sys; sys.path.insert(0, '.'); import convoy.cli"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")

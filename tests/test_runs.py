@@ -194,3 +194,19 @@ def test_a_run_that_another_process_has_just_created_is_not_written_again(
 
     assert (run.path / "status.json").read_bytes() == before
     lock.release()
+
+
+def test_runs_studies_and_workspaces_stay_valid_after_a_change_of_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, workspace = fake_run(Path("work")), Workspace("work")
+    study = workspace.write_study("one", "compare", [Member("lenet", 42, run)], "convoy compare")
+    assert repr(run) == f"Run('work/runs/{run.name}')"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert run.scores["test"].n == Run(tmp_path / "work/runs" / run.name).scores["test"].n
+    assert repr(run) == f"Run('{tmp_path}/work/runs/{run.name}')"
+    assert [member.run.recipe.label for member in study.members] == ["lenet"]
+    assert [each.name for each in workspace.runs()] == [run.name]
+    assert [each.name for each in workspace.studies()] == ["one"]

@@ -188,3 +188,14 @@ def test_a_stored_message_is_shown_in_the_language_of_its_reader(tmp_path: Path)
 def test_a_changed_message_in_a_file_is_not_formatted(message: object) -> None:
     table = {"message": message, "values": {"n": "x"}}
     assert restored(table) == table
+
+
+def test_paths_in_messages_are_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = text.gettext("{path} and {other}", path=tmp_path / "runs" / "a", other=Path("/elsewhere"))
+    assert shown == f"{Path('runs/a')} and {Path('/elsewhere')}"
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert text.short_path(tmp_path) == str(tmp_path)

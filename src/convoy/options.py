@@ -30,6 +30,7 @@ from typing import (
 
 from convoy.registry import unknown
 from convoy.text import gettext as _
+from convoy.text import warn_of_language
 from convoy.text.lists import listed
 
 DEFAULT_OUT = Path("convoy-runs")
@@ -126,6 +127,7 @@ def takes_options(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        warn_of_language()
         for name in kwargs.keys() - types.keys():
             raise TypeError(str(unknown(_("option"), name, options, f"{function.__name__}()")))
         for name, value in [*_positional_arguments(positional, args), *kwargs.items()]:

@@ -21,6 +21,7 @@ from convoy.recipe import Recipe
 from convoy.run_contents import Cost, Environment, EpochMetrics, RunData, RunState, Score, Status
 from convoy.run_files import Contradiction
 from convoy.text import gettext as _
+from convoy.text import short_path
 
 WEIGHTS, SCORES = "best.safetensors", "scores.json"
 
@@ -38,7 +39,7 @@ def _with_advice(prefix: str = "") -> Iterator[None]:
 
 @once
 def _recipe(path: Path) -> Recipe:
-    return Recipe.load(path.resolve())
+    return Recipe.load(path)
 
 
 @once
@@ -62,17 +63,17 @@ def _scores(path: Path) -> Mapping[str, Score]:
 class Run:
     """One training run, read from its folder. Scores are fractions; names of costs include the unit."""
 
-    path: Path  # or a str, which is converted
+    path: Path  # absolute; converted from a relative path or a str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", Path(self.path).absolute())  # valid after os.chdir
         if not (self.path / "recipe.toml").is_file():
             raise ValueError(_("{path!r} is not a run folder: it has no recipe.toml", path=str(self.path)))
 
     _repr_html_ = html_of
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return f"Run({short_path(self.path)!r})"
 
     @property
     def name(self) -> str:

@@ -51,10 +51,10 @@ def digest_of(fingerprints: Iterable[str]) -> str:
 class Study:
     """Several runs with one question, read from its folder."""
 
-    path: Path  # or a str, which is converted
+    path: Path  # absolute; converted from a relative path or a str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", Path(self.path).absolute())
         if not (self.path / "study.toml").is_file():
             raise ValueError(_("{path!r} is not a study folder: it has no study.toml", path=str(self.path)))
 
@@ -100,7 +100,7 @@ class Workspace:
     """The folder OUT, which contains runs and studies."""
 
     def __init__(self, out: str | Path = DEFAULT_OUT) -> None:
-        self.path = Path(out)
+        self.path = Path(out).absolute()
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(_("--out {out}: expected a folder for runs and studies, got a file", out=out))
 

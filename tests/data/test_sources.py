@@ -227,9 +227,13 @@ def test_data_with_another_content_hash_are_an_error(
         load("mnist")
 
 
-def test_convoy_data_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONVOY_DATA", "/no/such/folder")
-    with pytest.raises(DataError, match="^CONVOY_DATA = /no/such/folder"):
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("/no/such/folder", "this folder does not exist"), (__file__, "expected a folder, got a file")],
+)
+def test_convoy_data_must_be_a_folder(monkeypatch: pytest.MonkeyPatch, value: str, problem: str) -> None:
+    monkeypatch.setenv("CONVOY_DATA", value)
+    with pytest.raises(DataError, match=f"^CONVOY_DATA = {value}: {problem}$"):
         load("mnist")
 
 

@@ -35,7 +35,7 @@ def test_json_is_one_object_and_the_page_is_in_the_folder_of_save(call: Call, st
     sheet = json.loads(out)
     assert code == 0
     assert (sheet["name"], sheet["size"]) == ("bars", 8)
-    assert Path(sheet["page"]) in Path("sheet").iterdir()
+    assert Path(sheet["page"]) in Path("sheet").absolute().iterdir()
 
 
 def test_sheets_of_different_data_with_one_name_have_different_folders(call: Call, stripes: Path) -> None:

@@ -252,7 +252,7 @@ def _pairs(set: Mapping[str, Any] | Sequence[Override]) -> list[Override]:  # no
 
 def folder_of(options: Mapping[str, Any], *parts: str) -> Path:
     """Returns the folder of a page: the user's choice, or a folder in `out`."""
-    return Path(options["save"] or Path(options["out"], *parts))
+    return Path(options["save"] or Path(options["out"], *parts)).absolute()
 
 
 def parts_of(text: Sequence[str] | str) -> list[str]:

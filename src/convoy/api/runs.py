@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict, Unpack
 from convoy.api.session import Stopped, display, resume_hint, session_of
 from convoy.options import ARGUMENTS, Data, Flag, Limit, Out, Set, Show, TrainOptions, takes_options
 from convoy.text import gettext as _
+from convoy.text import short_path
 
 if TYPE_CHECKING:
     from convoy.data.photo import Ink
@@ -330,7 +331,7 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
             )
         return write_report(subject, page_of=kinds.page_of)
     except OSError as error:
-        where = f"{error.filename or subject.path}: {error.strerror or error}"
+        where = f"{short_path(Path(error.filename or subject.path))}: {error.strerror or error}"
         raise ValueError(
             _(
                 "{where}; the results are saved; to write the report, run: convoy report {path}",

@@ -1,11 +1,8 @@
 """The command line. torch is imported inside commands only, so that `convoy --help` is fast."""
 
-import sys
+from convoy.cli.signals import stop_signals
 
-try:
+with stop_signals():
     from convoy.cli.main import main, split_language, split_overrides
-except KeyboardInterrupt:  # Ctrl-C during the imports
-    print("stopped", file=sys.stderr)
-    sys.exit(130)
 
 __all__ = ["main", "split_language", "split_overrides"]

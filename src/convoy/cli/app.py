@@ -17,6 +17,7 @@ from convoy import api
 from convoy.cli.help import HelpFormatter
 from convoy.options import ARGUMENTS, Option, options_of, positional_of
 from convoy.text import gettext as _
+from convoy.text import short_path
 from convoy.text.wrap import columns, typeset, wrapped
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -115,6 +116,10 @@ def _flag(name: str, option: Option) -> inspect.Parameter:
 
 def print_json(value: object) -> None:
     print(json.dumps(value, default=str), file=sys.__stdout__, flush=True)
+
+
+def print_path(path: Path) -> None:
+    print(short_path(path))
 
 
 def say(text: str, indent: int = 0) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from convoy import api
-from convoy.cli.app import Call, command, data_app, print_json, print_table, say
+from convoy.cli.app import Call, command, data_app, print_json, print_path, print_table, say
 from convoy.text import gettext as _
 from convoy.text.wrap import typeset
 
@@ -35,7 +35,7 @@ def show(call: Call, as_json: bool) -> None:
     for title, fact in words.about(sheet.summary):
         if fact:
             say(_("{labels}: {text}", labels=title, text=fact))
-    print(sheet.page)
+    print_path(sheet.page)
 
 
 @contextmanager

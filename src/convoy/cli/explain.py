@@ -1,7 +1,7 @@
 """convoy explain: attribution maps and statistics of a trained network."""
 
 from convoy import api
-from convoy.cli.app import Call, command, print_json, say
+from convoy.cli.app import Call, command, print_json, print_path, say
 
 
 @command(api.explain)
@@ -16,4 +16,4 @@ def explain(call: Call, as_json: bool) -> None:
     say(words.sentence(explained.explanation))
     for caveat in words.caveats(explained.explanation):
         say(f"- {caveat}")
-    print(explained.page)
+    print_path(explained.page)

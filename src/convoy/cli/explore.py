@@ -1,7 +1,7 @@
 """convoy explore: a page that runs trained networks in the browser."""
 
 from convoy import api
-from convoy.cli.app import Call, command, print_json
+from convoy.cli.app import Call, command, print_json, print_path
 
 
 @command(api.explore)
@@ -10,4 +10,4 @@ def explore(call: Call, as_json: bool) -> None:
     if as_json:
         print_json({"page": str(page), "bytes": page.stat().st_size})
         return
-    print(page)
+    print_path(page)

@@ -6,8 +6,8 @@ import atexit
 import codecs
 import gc
 import os
-import re
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING
@@ -28,10 +28,10 @@ from convoy.cli import (  # noqa: F401 (registers their commands)
     verify,
 )
 from convoy.cli.app import app
-from convoy.cli.problems import sentence
+from convoy.cli.problems import file_sentence, sentence
 from convoy.cli.signals import EXIT_CODE, stop_signals
 from convoy.text import gettext as _
-from convoy.text import languages, selected
+from convoy.text import language_base, language_bases, selected, warn_of_language
 from convoy.text.lists import joined
 from convoy.text.wrap import typeset
 
@@ -49,17 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     replace_unencodable()
     with ExitStack() as stack:
         try:
+            stack.enter_context(stop_signals())
             code, tokens = split_language(sys.argv[1:] if arguments is None else arguments)
             stack.enter_context(selected(code))
-            warn_of_language()
-            with stop_signals():
-                _run(tokens)
+            _print_warning_of_language()
+            _run(tokens)
         except CycloptsError as error:
             _fail(sentence(error))
         except BrokenPipeError:  # for example `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            _fail(file_sentence(error))
+        except ValueError as error:
             _fail(str(error))
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
@@ -95,28 +97,16 @@ def split_language(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     _name, equals, code = tokens.pop(place).partition("=")
     if not equals:
         code = tokens.pop(place) if place < end - 1 else ""
-    if _base(code) not in _bases():
-        raise ValueError(_("--lang {code}: expected one of {known}", code=code, known=joined(_bases())))
+    if language_base(code) not in language_bases():
+        raise ValueError(_("--lang {code}: expected one of {known}", code=code, known=joined(language_bases())))
     return code, tokens
 
 
-def warn_of_language() -> None:
-    """Prints a line if CONVOY_LANG, which the user set for Convoy, is a language without messages."""
-    code = os.environ.get("CONVOY_LANG", "")
-    if code and _base(code) not in _bases():
-        message = _(
-            "CONVOY_LANG={code}: expected one of {known}; messages are in English", code=code, known=joined(_bases())
-        )
-        print(f"convoy: {message}", file=sys.stderr)
-
-
-def _base(code: str) -> str:
-    """Returns "zh" for "zh_CN.UTF-8" and "zh-TW"."""
-    return re.split("[-_.]", code, maxsplit=1)[0]
-
-
-def _bases() -> list[str]:
-    return list(map(_base, languages()))
+def _print_warning_of_language() -> None:
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        warn_of_language()
+    for warning in caught:
+        print(f"convoy: {warning.message}", file=sys.stderr)
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:

@@ -1,8 +1,10 @@
-"""Errors in the arguments of a command: the errors of cyclopts as sentences in the user's language."""
+"""Errors in the arguments of a command, and errors of the file system, as sentences in the user's language."""
 
 from __future__ import annotations
 
+import errno
 from difflib import get_close_matches
+from pathlib import Path
 from typing import get_args
 
 from cyclopts import (
@@ -19,7 +21,8 @@ from convoy.cli.guesses import advice
 from convoy.cli.help import meaning
 from convoy.registry import unknown
 from convoy.text import gettext as _
-from convoy.text.lists import joined
+from convoy.text import short_path
+from convoy.text.lists import clauses, joined
 
 
 def sentence(error: CycloptsError) -> str:
@@ -72,3 +75,19 @@ def _invalid(error: CoercionError) -> str | None:
         problem = _("expected a number, got {value!r}", value=token.value)
         return f"{name}: {problem}"
     return str(unknown(name, token.value, choices)) if choices else None
+
+
+def file_sentence(error: OSError) -> str:
+    """Returns the path, the reason and what to do, instead of "[Errno 28] ..."."""
+    if error.errno is None:  # an error of a library, which has its own message
+        return str(error)
+    reason = error.strerror or str(error)
+    text = reason if error.filename is None else f"{short_path(Path(error.filename))}: {reason}"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            advice = _("free some space there, or choose another folder, and run the command again")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            advice = _("check the permissions, or choose another folder")
+        case _other:
+            return text
+    return clauses([text, advice])

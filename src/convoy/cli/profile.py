@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convoy import api
-from convoy.cli.app import Call, command, print_json, print_table, say
+from convoy.cli.app import Call, command, print_json, print_path, print_table, say
 
 if TYPE_CHECKING:
     from convoy.profiling.result import Profile
@@ -26,7 +26,7 @@ def profile(call: Call, as_json: bool) -> None:
         return
     if len(profiled.profiles) > 1:
         _print(page.summary(profiled.profiles))
-    print(profiled.page)
+    print_path(profiled.page)
 
 
 def _show(profile: Profile) -> None:

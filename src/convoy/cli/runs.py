@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from convoy import api
-from convoy.cli.app import Call, command, print_json, say
+from convoy.cli.app import Call, command, print_json, print_path, say
 from convoy.options import DEFAULT_OUT
 from convoy.reporting import EXPLORED
 from convoy.studies.kinds import KINDS
@@ -62,7 +62,7 @@ def test(call: Call, as_json: bool) -> None:
             "{weights} on {data}: test accuracy {accuracy:.2%} ({correct:,}/{images:,}); test set opened {n} times in "
             "this workspace",
             tested.openings,
-            weights=tested.weights,
+            weights=Path(tested.weights),
             data=tested.data,
             accuracy=score.accuracy,
             correct=score.correct,
@@ -99,7 +99,7 @@ def test(call: Call, as_json: bool) -> None:
         say(
             _(
                 "{weights}: {count:,} of {n:,} images have non-finite outputs; images with NaN count as wrong",
-                weights=tested.weights,
+                weights=Path(tested.weights),
                 n=score.n,
                 count=count,
             )
@@ -190,7 +190,7 @@ def export(call: Call, as_json: bool) -> None:
         if parity.rounding is not None:
             say(_("float32 and float64 differ by {rounding:.1e} in PyTorch", rounding=parity.rounding))
     for path in files:
-        print(path)
+        print_path(path)
 
 
 @command(api.push)
@@ -224,7 +224,7 @@ def report(call: Call, as_json: bool) -> None:
         say(checklist_page.sentence(items))
     for each in contradicted:
         say(str(each))
-    print(page)
+    print_path(page)
 
 
 def run_study(call: Call, as_json: bool) -> None:
@@ -244,8 +244,8 @@ def run_study(call: Call, as_json: bool) -> None:
     for caveat in kinds.caveats_of(study):
         say(f"- {caveat}")
     if call.keywords.get("explore") and (explored := study.path / EXPLORED).is_file():
-        print(explored)
-    print(page)
+        print_path(explored)
+    print_path(page)
 
 
 for name in (*KINDS, "reproduce"):

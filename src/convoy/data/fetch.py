@@ -246,6 +246,7 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
     try:
         shutil.copyfile(path, copy)
     except OSError as error:
+        copy.unlink(missing_ok=True)  # on a full disk, a part of the file
         raise DataError(
             _(
                 "{path}: cannot be copied to {folder}: {reason}",

@@ -247,10 +247,5 @@ def write_tensors(dataset: DataSet, folder: Path) -> list[Path]:
     arrays = (array for part in (dataset.train, dataset.test) for array in (part.images / np.float32(255), part.labels))
     for path, array in zip(paths, arrays, strict=True):
         torch.save(torch.tensor(array), buffer := io.BytesIO())
-        try:
-            write_bytes(path, buffer.getvalue())
-        except OSError as error:
-            raise DataError(
-                _("{path}: cannot be written: {reason}", path=path, reason=error.strerror or error)
-            ) from None
+        write_bytes(path, buffer.getvalue())
     return paths

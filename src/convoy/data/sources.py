@@ -112,6 +112,8 @@ def _in_convoy_data(name: str) -> Path | None:
     if not folder:
         return None
     if not Path(folder).is_dir():
+        if Path(folder).exists():
+            raise DataError(_("{place}: expected a folder, got a file", place=f"CONVOY_DATA = {folder}"))
         raise DataError(_("CONVOY_DATA = {folder}: this folder does not exist", folder=folder))
     return next((path for path in (Path(folder) / name, Path(folder) / f"{name}.npz") if path.exists()), None)
 

@@ -1,7 +1,8 @@
 """The messages for users: English text, translated by gettext catalogs.
 
 A message has named placeholders, which a translation can reorder: `gettext("{n} runs of {label}", n=3, label=label)`.
-Values are formatted as in `str.format`. Numbers, names of models, data sets and recipe keys are not translated.
+Values are formatted as in `str.format`, and paths as in `short_path`. Numbers, names of models, data sets and recipe
+keys are not translated.
 `make messages` updates the catalogs with the messages of the package.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import locale
 import os
+import re
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -42,13 +45,25 @@ class Message(str):
 
 
 def gettext(message: str, /, **values: Any) -> str:
+    values = _with_short_paths(values)
     return Message(translated(message).format(**values), message, None, values)
 
 
 def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
     """Returns the singular or plural message for `n`. Both forms have the same placeholders."""
-    values = {"n": n, **values}
+    values = {"n": n, **_with_short_paths(values)}
     return Message(_catalog(language(), CATALOGS).plural(one, many, n).format(**values), one, many, values)
+
+
+def short_path(path: Path) -> str:
+    """Returns the path as shown to users: relative to the current folder if it is below it."""
+    with suppress(ValueError, OSError):  # elsewhere; the current folder was deleted
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def _with_short_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: short_path(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
 def translated(message: str) -> str:
@@ -76,6 +91,27 @@ def is_language_chosen() -> bool:
 def languages() -> list[str]:
     """Returns the languages in which messages exist: English, then those with a catalog."""
     return ["en", *sorted(file.parents[1].name for file in CATALOGS.glob("*/LC_MESSAGES/*.po"))]
+
+
+def language_base(code: str) -> str:
+    """Returns "zh" for "zh_CN.UTF-8" and "zh-TW"."""
+    return re.split("[-_.]", code, maxsplit=1)[0]
+
+
+def language_bases() -> list[str]:
+    return list(map(language_base, languages()))
+
+
+def warn_of_language() -> None:
+    """Warns once if CONVOY_LANG, which the user set for Convoy, is a language without messages."""
+    _warn_of_language(os.environ.get("CONVOY_LANG", ""))
+
+
+@cache
+def _warn_of_language(code: str) -> None:
+    if code and language_base(code) not in (known := language_bases()):
+        message = f"CONVOY_LANG={code}: expected one of {', '.join(known)}; messages are in English"
+        warnings.warn(message, stacklevel=4)  # the caller of a public function
 
 
 @contextmanager

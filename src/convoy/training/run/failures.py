@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from convoy.registry import is_user_class
 from convoy.run_contents import RunState
 from convoy.runs import Run
 from convoy.text import gettext as _
+from convoy.text import short_path
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -58,7 +60,7 @@ class Failures:
 
     def _line(self, error: OSError) -> str:
         advice = _("free some disk space") if error.errno in DISK_FULL else ""
-        where = f"{error.filename or self._run.path}: {error.strerror or error}"
+        where = f"{short_path(Path(error.filename or self._run.path))}: {error.strerror or error}"
         if self._run.finished:
             return _sentence(where, advice, _("the trained weights are saved"), _repeat(_("to continue")))
         step = saved_step(self._run.path / "checkpoints", self._run.status.fingerprint)
