@@ -339,3 +339,19 @@ def test_another_file_is_not_added(server: Server, tmp_path: Path, content: byte
 def test_error_names_a_file_to_add_that_does_not_exist(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^\S+nothing\.bin: does not exist"):
         fetch.add("some", one_file("http://127.0.0.1:1/f"), [tmp_path / "nothing.bin"])
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_file_that_is_partly_copied_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def copy(_source: Path, target: Path) -> None:
+        target.write_bytes(CONTENT[:10])
+        raise error
+
+    monkeypatch.setattr(fetch.shutil, "copyfile", copy)
+    (tmp_path / "some.bin").write_bytes(CONTENT)
+    download = one_file("http://127.0.0.1:1/f")
+    with pytest.raises((DataError, KeyboardInterrupt)):
+        fetch.add("some", download, [tmp_path / "some.bin"])
+    assert {path.name for path in fetch.folder_of(download).iterdir()} <= {".lock"}

@@ -33,6 +33,7 @@ MIN_BYTES_PER_SECOND = 1000
 MAX_INTERRUPTIONS = 3  # consecutive ones with less than _PROGRESS_BYTES each, before the next mirror is tried
 PAUSE_SECONDS = 1.0  # after an interruption
 _PROGRESS_BYTES = 1 << 20
+COPY = ".added.part"  # of a file that is being added
 _CHUNK_BYTES = 1 << 18
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)", re.IGNORECASE | re.DOTALL)
 
@@ -73,7 +74,10 @@ def add(name: str, download: Download, paths: Sequence[Path]) -> None:
     folder = folder_of(download)
     with _lock(folder):
         for path in paths:
-            _add_file(name, download, path, folder)
+            try:
+                _add_file(name, download, path, folder)
+            finally:
+                (folder / COPY).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -242,11 +246,10 @@ def _reason(error: Exception) -> str:
 def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
     if not path.exists():
         raise DataError(f"{path}: {missing_path(path)}")
-    copy = folder / ".added.part"
+    copy = folder / COPY
     try:
         shutil.copyfile(path, copy)
     except OSError as error:
-        copy.unlink(missing_ok=True)  # on a full disk, a part of the file
         raise DataError(
             _(
                 "{path}: cannot be copied to {folder}: {reason}",
@@ -263,7 +266,6 @@ def _add_file(name: str, download: Download, path: Path, folder: Path) -> None:
     with open(copy, "rb") as added:
         is_page = _HTML.match(added.read(4096))
     actual = _("an HTML page") if is_page else _("a file with SHA-256 {digest}", digest=digest)
-    copy.unlink()
     expected = joined(f"{file.name} ({file.sha256})" for file in download.files)
     raise DataError(
         _(

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec
@@ -181,13 +181,13 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
         raise ValueError(
             _("{path} starts its own training when imported; move that under if __name__ == '__main__':", path=path)
         )
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
         _loading.add(path)
-        spec.loader.exec_module(module)
+        with chdir("."):  # restores the current folder, which the file may change
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise _failure(path, error, str(path)) from None
     finally:
