@@ -262,3 +262,9 @@ def test_a_large_network_runs_in_a_worker_and_the_newest_picture_wins(browser: B
     assert clicked[0] != clicked[1]  # the clicks do not wait for a pass
     assert difference == 0
     assert any(address.startswith("blob:") for address in browser.requests)
+
+
+def test_a_class_name_that_is_not_valid_unicode_is_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convoy.exploring.page.html", lambda content: f"class {content}")
+    page = write_page("\udcff", tmp_path / "explore.html")  # type: ignore[arg-type]
+    assert page.read_text() == r"class \udcff"

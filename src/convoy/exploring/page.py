@@ -19,7 +19,7 @@ from convoy.text import page_language
 
 
 def write_page(content: PageContent, path: Path) -> Path:
-    write_bytes(path, html(content).encode())
+    write_bytes(path, html(content).encode(errors="backslashreplace"))  # a folder name may not be valid UTF-8
     return path
 
 
