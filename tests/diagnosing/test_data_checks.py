@@ -16,6 +16,7 @@ from convoy.data import load
 from convoy.data.imageset import ImageSet
 from convoy.diagnosing import words
 from convoy.diagnosing.checks import pixels as pixel_checks
+from convoy.diagnosing.features import of_pixels
 from convoy.diagnosing.finding import Severity
 from convoy.diagnosing.images import Images
 from convoy.diagnosing.table import CHECKS, Topic, examine
@@ -717,3 +718,11 @@ def test_part_of_one_class_with_the_label_of_another_is_found(share: float) -> N
     findings = list(examine(images, [row for row in DATA_CHECKS if row.name == "random_labels"]))
     assert [finding.severity for finding in findings] == [WARNING] * (share > 0)
     assert all("labels 9 look like 4" in finding.problem for finding in findings)
+
+
+def test_sharpness_of_photographs_is_compared_in_all_areas() -> None:
+    """The strength of the noise differs between photographs."""
+    draw = np.random.default_rng(0)
+    images = 128 + draw.normal(0, 1, (300, 3, 32, 32)) * np.exp(draw.normal(2.5, 0.7, (300, 1, 1, 1)))
+    features = of_pixels(images.clip(0, 255).astype(np.uint8), is_photo=True)
+    assert all(each.plain is None for each in features.values())

@@ -16,6 +16,9 @@ MAX_PIXELS = 400  # of the border
 MAX_BORDER = 0.25  # of the pixels; below 15 pixels per side, the content of an image reaches its border
 LEVELS, MOST = (0.02, 0.98), (0.25, 0.5)  # quantiles of the pixels of an image
 PLAINEST, JPEG_BLOCK = (0.05, 0.25), 8  # quantiles of the local noise of an image; pixels
+# Standard deviation of the logarithm of the noise of images: at most 0.08 for drawings to which the same noise was
+# added (10 sets), at least 0.49 for each class of CIFAR-10.
+SAME_NOISE = 0.3
 RIDGE = 10.0
 MAX_WORDS = 30  # of file names
 
@@ -26,7 +29,7 @@ class Features(NamedTuple):
     # float32 [N, F], the same kind of features; content changes the first two, and processing changes the third:
     coarse: np.ndarray | None = None  # of images of half the size
     centre: np.ndarray | None = None  # of the centre of photos
-    plain: np.ndarray | None = None  # of most pixels, or of the plainest areas, of photos
+    plain: np.ndarray | None = None  # of most pixels, or of the plainest areas, of drawings with the same noise
 
 
 def of_pixels(images: np.ndarray, is_photo: bool = False) -> dict[str, Features]:
@@ -34,6 +37,7 @@ def of_pixels(images: np.ndarray, is_photo: bool = False) -> dict[str, Features]
     pixels = images.astype(np.float32) / 255
     colours, grey = np.concatenate([pixels.mean((2, 3)), pixels.std((2, 3))], 1), pixels.mean(1)
     traces = _traces(grey) if is_photo else None
+    has_same_noise = traces is not None and float(traces[:, 0].std()) < SAME_NOISE
     features = {
         _("border pixels"): Features(
             _lines(pixels, (0, -1)),
@@ -46,14 +50,14 @@ def of_pixels(images: np.ndarray, is_photo: bool = False) -> dict[str, Features]
         _("the sharpness"): Features(
             _with_squares(_sharpness(grey) if traces is None else np.concatenate([_sharpness(grey), traces], 1)),
             coarse=_with_squares(_sharpness(_halved(grey))),
-            plain=None if traces is None else _with_squares(traces),
+            plain=_with_squares(traces) if traces is not None and has_same_noise else None,
         ),
     }
     if pixels.shape[1] == 3:
         differences = np.abs(images[:, [0, 1, 0]].astype(np.int16) - images[:, [1, 2, 2]])
         features[_("the saturation of the colours")] = Features(
             _with_logarithms(differences.mean((2, 3), dtype=np.float32) / 255),
-            plain=_with_logarithms(_levels(differences, MOST)) if is_photo else None,
+            plain=_with_logarithms(_levels(differences, MOST)) if has_same_noise else None,
         )
     return features
 
