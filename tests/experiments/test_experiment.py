@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from convoy.experiments import experiment
+from convoy.models import create
 from convoy.recipe import Recipe
 
 HEAD = """
@@ -31,6 +34,31 @@ def test_every_experiment_names_existing_recipes(name: str) -> None:
 
     for recipe in read.recipe_names:
         assert read.recipe(recipe, []).data.name == read.data
+
+
+def varied(read: experiment.Experiment) -> Iterator[Recipe]:
+    """All recipes of the studies and faults, with one key varied at a time."""
+    for study in read.study:
+        arguments = study.typed_arguments(quick=False)
+        for recipe in (read.recipe(name, [*study.set.items()]) for name in study.recipes):
+            yield recipe
+            for key, values in {**getattr(arguments, "vary", {}), **getattr(arguments, "grid", {})}.items():
+                yield from (recipe.override({key: value}) for value in values)
+    for fault in read.fault:
+        yield from fault.sides(read.recipe(fault.base, []))
+
+
+@pytest.mark.parametrize("name", experiment.names())
+def test_every_varied_setting_of_an_experiment_builds_a_network(name: str) -> None:
+    networks = {
+        (recipe.model.name, repr(recipe.model.options)): recipe.model for recipe in varied(experiment.load(name))
+    }
+    channels = 1 if "mnist" in name else 3
+
+    assert networks
+    for model in networks.values():
+        with torch.device("meta"):
+            create(model.name, in_chans=channels, num_classes=10, image_size=32, options=model.options)
 
 
 @pytest.mark.parametrize(
