@@ -114,11 +114,11 @@ def estimate(item: Item, cifar: Path | None, stopwatch: Stopwatch, *, begun: boo
     scope = Scope(experiment, settings, data_name(experiment, settings.data))
     runs = costs(jobs(scope, settings.only), stopwatch)
     needs = {cost.fingerprint: _need(cost.job.label, [cost], item.share) for cost in runs}
-    studies = [study for study in scope.studies if study.kind in settings.only]
+    studies = [study for study in scope.studies if study.part in settings.only]
     fingerprints = experiment_studies.fingerprints(scope.recipes) if studies else {}
     for study in studies:
         digest = digests.of_study(study, fingerprints, quick=False)
-        label = f"{study.kind}, {', '.join(study.recipes)}"
+        label = f"{study.part}, {', '.join(study.recipes)}"
         needs[digest] = _need(label, [*costs(jobs_of_study(scope, study), stopwatch)], item.share)
     machine = describe(torch.device("cpu"), Recipe()).cpu
     return Status(date.today().isoformat(), machine, needs, begun)

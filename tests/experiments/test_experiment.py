@@ -80,6 +80,13 @@ def test_invalid_arguments_of_a_study_are_a_one_line_error(tmp_path: Path, study
     assert "\n" not in str(error.value)
 
 
+def test_a_landscape_that_varies_settings_is_the_part_ablation(tmp_path: Path) -> None:
+    landscape = 'kind = "landscape"\nrecipes = "x"\n[study.arguments]\nlrs = [0.1, 0.2]\n'
+
+    assert load(tmp_path, landscape).study[0].part == "landscape"
+    assert load(tmp_path, landscape + 'vary = { "optim.beta1" = [0.5, 0.9] }').study[0].part == "ablation"
+
+
 def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
     part = load(
         tmp_path, 'kind = "crossval"\nrecipes = "x"\narguments = { folds = 5, repeats = 2 }\nquick = { folds = 2 }'

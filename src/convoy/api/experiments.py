@@ -83,7 +83,9 @@ class ReproduceOptions(ClusterOptions, total=False):
     ]
     only: Annotated[
         Sequence[str] | str,
-        Flag("Comma-separated parts: models, faults, claims, crossval, search, landscape, seeds, ladder.", ""),
+        Flag(
+            "Comma-separated parts: models, faults, claims, crossval, search, landscape, ablation, seeds, ladder.", ""
+        ),
     ]
     models: Annotated[
         Sequence[str] | str,

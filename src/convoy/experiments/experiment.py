@@ -26,8 +26,9 @@ from convoy.studies.landscape.design import Cut
 from convoy.text import gettext as _
 
 Seeds = Annotated[int, Field(ge=1, le=1000)]
-EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "seeds", "ladder")
+EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "ablation", "seeds", "ladder")
 StudyKind = Literal["crossval", "search", "landscape", "seeds", "ladder"]
+StudyPart = StudyKind | Literal["ablation"]  # "ablation": a landscape that varies settings
 RECIPES_OF = {"ladder": 2, "landscape": None}  # kinds of study that do not take exactly one recipe; None: any number
 Side = Protocol
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
@@ -191,6 +192,11 @@ class ExperimentStudy(Section):
     quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
     protocol: Literal["as-published", "corrected"] | None = None  # None: both
     set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes; those of the command come later
+
+    @property
+    def part(self) -> StudyPart:
+        """The part of the experiment that it belongs to."""
+        return "ablation" if self.arguments.get("vary") else self.kind
 
     @property
     def side(self) -> Side | None:

@@ -108,15 +108,15 @@ class ArchivedReproduction(Reproduction):
     def _finished(self, entries: Sequence[Entry]) -> list[Run | None]:
         return [self._by_seed(entry.recipe).get(entry.recipe.seed) for entry in entries]
 
-    def _studies(self, kind: str) -> bool:
+    def _studies(self, part: str) -> bool:
         """Adds the studies of all archived reproductions of the experiment."""
-        parts: dict[Path, StudyResult] = {}
+        results: dict[Path, StudyResult] = {}
         for path in sorted(archive.packaged().glob("studies/*/finding.json")):
             study = Study(self.folder.parent / path.parent.name)
             if study.finding_json.get("experiment") == self.experiment.name:
-                parts |= {study.path / part.study: part for part in findings.read(study, Finding).parts}
+                results |= {study.path / result.study: result for result in findings.read(study, Finding).parts}
         sides = (*self.settings.sides, None)
-        chosen = {path: part for path, part in parts.items() if part.kind == kind and part.side in sides}
+        chosen = {path: each for path, each in results.items() if each.kind == part and each.side in sides}
         self.studies += [Study(path.resolve()) for path in chosen]
         self.finding = replace(self.finding, parts=(*self.finding.parts, *chosen.values()))
         return True

@@ -88,7 +88,7 @@ class Reproduction(ABC):
     def _has(self, part: str) -> bool:
         trained = any(self.scope.count(model.seeds) and self.scope.sides(model) for model in self.experiment.model)
         has = {"models": trained, "faults": bool(self.experiment.fault), "claims": bool(self.scope.claims)}
-        return has.get(part, False) or any(study.kind == part for study in self.scope.studies)
+        return has.get(part, False) or any(study.part == part for study in self.scope.studies)
 
     # ---- the parts ----
 
@@ -107,7 +107,7 @@ class Reproduction(ABC):
     def _claims(self) -> bool: ...
 
     @abstractmethod
-    def _studies(self, kind: str) -> bool: ...
+    def _studies(self, part: str) -> bool: ...
 
     @abstractmethod
     def _finished(self, entries: Sequence[Entry]) -> list[Run | None]:

@@ -16,7 +16,7 @@ from pydantic import AliasChoices, Field
 
 from convoy.agreement import Reason
 from convoy.archive import bits
-from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, StudyKind, label_of
+from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, StudyPart, label_of
 from convoy.experiments.measures import MEASURES, comparable, over_runs
 from convoy.experiments.quick import Choice
 from convoy.experiments.reproduction.curves import CurveTest
@@ -139,7 +139,7 @@ class FaultResult:
 class StudyResult:
     """A study of the experiment."""
 
-    kind: StudyKind
+    kind: StudyPart
     side: Side | None
     study: str  # its folder, relative to that of the reproduction
     digest: str  # of its recipes and arguments

@@ -45,6 +45,7 @@ FIGURES = {
     "search": {"search_3d": "train2", "search_heat": "search_heat"},
     "ladder": {"ladder": "ladder", "effects": "effects"},
     "landscape": {"loss_band": "loss_band", "along_the_step": "along_the_step"},
+    "ablation": {"loss_band": "loss_band"},
 }
 
 

@@ -151,13 +151,13 @@ class _Fit:
         if study not in self.scope.studies:  # of the other protocol
             return False
         if study.kind in ("seeds", "ladder"):
-            self.left_out.append(SkippedPart(study.kind, ", ".join(study.recipes), SkipReason.SEEDS))
+            self.left_out.append(SkippedPart(study.part, ", ".join(study.recipes), SkipReason.SEEDS))
             return False
         jobs = studies.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
         # All trials of a search are represented by one recipe, although they differ; none is reused.
-        fits = self._take(study.kind, recipes, reuse=study.kind != "search")
-        return fits or self._late(study.kind, ", ".join(study.recipes), recipes)
+        fits = self._take(study.part, recipes, reuse=study.kind != "search")
+        return fits or self._late(study.part, ", ".join(study.recipes), recipes)
 
     def _sum(self, recipes: Sequence[Recipe]) -> float:
         return sum(self.times.seconds(recipe) for recipe in recipes)

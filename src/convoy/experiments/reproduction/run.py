@@ -31,7 +31,8 @@ from convoy.text import ngettext
 from convoy.training.run.plan import plan_all
 
 OWN_PARTS = ("models", "faults", "claims")  # all other parts are studies
-OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "only with fault"}  # of studies; others: True
+# Of studies; others: True.
+OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "only with fault", "ablation": "only with fault"}
 # Measures that need every step. They are stored when a run is archived, because archived curves have fewer steps.
 MEASURES_OF_EVERY_STEP = ("gain_while_rising",)
 
@@ -59,10 +60,10 @@ class TrainedReproduction(Reproduction):
         self.session.name_study(self.folder.name)
         own = [part for part in wanted if part in OWN_PARTS]
         groups: list[tuple[OpenTest, list[Entry]]] = [(True, [e for part in own for e in self.scope.entries(part)])]
-        for kind in [part for part in wanted if part not in own]:
-            sections = [section for section in self.scope.studies if section.kind == kind]
+        for part in [part for part in wanted if part not in own]:
+            sections = [section for section in self.scope.studies if section.part == part]
             entries = [entry for section in sections for entry in studies.entries_of(self.scope, section)]
-            groups.append((OPENS_TEST.get(kind, True), entries))
+            groups.append((OPENS_TEST.get(part, True), entries))
         ended = []
         for test, entries in groups:
             try:
@@ -117,10 +118,10 @@ class TrainedReproduction(Reproduction):
         self.finding = replace(self.finding, claims=tuple(judged), false_verdicts=verdicts.false_verdicts(judged))
         return finished
 
-    def _studies(self, kind: str) -> bool:
-        self.say(f"{self.experiment.name}: {kind}")
-        done = [result for result in self.finding.parts if result.kind != kind]
-        for section in [section for section in self.scope.studies if section.kind == kind]:
+    def _studies(self, part: str) -> bool:
+        self.say(f"{self.experiment.name}: {part}")
+        done = [result for result in self.finding.parts if result.kind != part]
+        for section in [section for section in self.scope.studies if section.part == part]:
             recipes = self.scope.recipes_of(section)
             digest = digests.of_study(section, self.fingerprints, quick=self.settings.quick)
             arguments = section.typed_arguments(quick=self.settings.quick)

@@ -100,7 +100,7 @@ def result_of(
     path = Path(os.path.relpath(study.path, relative_to.path)).as_posix()
     labels = tuple(label if section.kind == "landscape" else recipe.label for label, recipe in recipes)
     accuracy = kinds.finding_of(study).accuracy if section.kind in ("crossval", "search") else None
-    return StudyResult(section.kind, section.side, path, digest, labels, accuracy)
+    return StudyResult(section.part, section.side, path, digest, labels, accuracy)
 
 
 # ---- their runs ----

@@ -272,6 +272,7 @@ def experiment_part_name(part: str) -> str:
         "crossval": _("cross-validation"),
         "search": _("search"),
         "landscape": _("loss landscape"),
+        "ablation": _("ablation of the loss landscape"),
         "seeds": _("spread over seeds"),
         "ladder": _("ladder of changes"),
     }
