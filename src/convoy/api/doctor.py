@@ -161,13 +161,14 @@ def _of_recipe(subject: Recipe | str | Path | None, options: Mapping[str, Any]) 
         yield Topic.LABELS, images
     if options["measure"]:
         from convoy.api.runs import train
+        from convoy.diagnosing.records import without_faults
         from convoy.training.run.variants import trainings_of
 
-        out = options["out"]
-        trainings = trainings_of(plan, lambda recipe, test: train(recipe, test=test, out=out, show="stderr"))
-        yield Topic.MEASURED, trainings
+        training = partial(train, out=options["out"], show="stderr")
+        yield Topic.MEASURED, trainings_of(plan, lambda recipe, test: training(recipe, test=test))
         if plan.recipe.protocol.faults:
-            yield from _of_runs(_measured(plan.recipe, options), options)
+            training(without_faults(plan.recipe))
+            yield from _of_runs(training(plan.recipe), options)
 
 
 def _plan(subject: Recipe | str | Path | None, options: Mapping[str, Any]) -> Plan | Finding:
@@ -246,15 +247,6 @@ def _has_scores(run: Run) -> bool:
         return run.finished and bool(run.scores)
     except ValueError:
         return False
-
-
-def _measured(recipe: Recipe, options: Mapping[str, Any]) -> Run:
-    """Trains the recipe with and without its faults. Returns the run with faults."""
-    from convoy.api.runs import train
-    from convoy.diagnosing.records import without_faults
-
-    train(without_faults(recipe), out=options["out"], show="stderr")
-    return train(recipe, out=options["out"], show="stderr")
 
 
 def _text(path: Path, options: Mapping[str, Any]) -> object:

@@ -74,8 +74,8 @@ class Remote:
             paths["name"] = f"{folder}/{files[0].name}:{recipe.label}"
         if model.init is not None:
             path = Path(model.init)
-            paths["init"] = f"{self.scratch}/init/{sha256_of(path)[:16]}{path.suffix}"
-            self.send(path, paths["init"])
+            weights = paths["init"] = f"{self.scratch}/init/{sha256_of(path)[:16]}{path.suffix}"
+            self.send(path, weights)
         return recipe.model_copy(update={"model": model.model_copy(update=paths)})
 
     def send_data(self, recipe: Recipe) -> Data | None:

@@ -45,13 +45,13 @@ class Message(str):
 
 
 def gettext(message: str, /, **values: Any) -> str:
-    values = _with_short_paths(values)
+    values = {name: _shown(value) for name, value in values.items()}
     return Message(translated(message).format(**values), message, None, values)
 
 
 def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
     """Returns the singular or plural message for `n`. Both forms have the same placeholders."""
-    values = {"n": n, **_with_short_paths(values)}
+    values = {"n": n} | {name: _shown(value) for name, value in values.items()}
     return Message(_catalog(language(), CATALOGS).plural(one, many, n).format(**values), one, many, values)
 
 
@@ -62,8 +62,8 @@ def short_path(path: Path) -> str:
     return str(path)
 
 
-def _with_short_paths(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: short_path(value) if isinstance(value, Path) else value for name, value in values.items()}
+def _shown(value: object) -> object:
+    return short_path(value) if isinstance(value, Path) else value
 
 
 def translated(message: str) -> str:
