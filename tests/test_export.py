@@ -105,7 +105,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(train: Train, tmp_path
         (["w.pth"], "onx", "unknown format 'onx'.*'onnx'"),
         ([], "pth", "got 0 names"),
         ([], None, "a file name with one of the suffixes .onnx"),
-        (["net.bin"], None, r"net\.bin: expected .*\.zip \(bundle\), or --to with one of pth, .*logs"),
+        (["net.bin"], None, r"net\.bin: expected .*\.zip \(bundle\), or --to with one of .*pth, .*logs"),
         (["a.pth", "b.pth"], "pth", "got 2 names"),
         (["a", "a"], "logs", "different name"),
         (["no/w.pth"], "pth", "the folder no does not exist"),

@@ -228,7 +228,9 @@ def test_two_comparisons_with_a_common_run_both_finish(
     assert all(member.run.finished for member in members)
 
 
-@pytest.mark.parametrize("statement", ["sys.exit(3)", "raise ValueError('no')", "raise OSError('gone')"])
+@pytest.mark.parametrize(
+    "statement", ["sys.exit(3)", "raise ValueError('no')", "raise OSError('gone')", "raise BaseException"]
+)
 def test_an_error_in_forward_during_training_is_one_line_and_the_run_is_interrupted(
     tiny: Make, net: Path, tmp_path: Path, statement: str
 ) -> None:

@@ -79,8 +79,9 @@ class PixelTransform(_Augmentation, ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor, uniform: Tensor, generator: torch.Generator) -> Tensor:
-        """Transforms x, float [B, C, H, H] in 0..1, with draws [B, draws] in 0..1.
+        """Transforms x, float [B, C, H, H] in 0..1, with draws float32 [B, draws] in 0..1.
 
+        The result has the shape, dtype and range of x.
         The generator, on the CPU, is for random numbers per pixel, which only a few images of a batch need.
         """
 

@@ -9,31 +9,24 @@ import ast
 import importlib.util
 import inspect
 import sys
-import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import chdir, contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec
-from itertools import takewhile
 from pathlib import Path
 from types import FunctionType, ModuleType
 
 from torch import nn
 
 from convoy.models.entry import Geometry, Option, one_line
+from convoy.models.isolation import folder_importable, in_library, removed_modules, restored_settings
 from convoy.models.network import error_of_output
 from convoy.models.run_code import RunCode, RunCodeImporter
 from convoy.registry import is_user_class, missing, unknown
 from convoy.text import gettext as _
 from convoy.text.lists import joined, listed
 
-# Folders whose code is loaded once and is not the user's, even in the user's folder (a .venv, this package).
-INSTALLED = (
-    Path(__file__).parents[1],
-    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-)
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 Factory = type[nn.Module] | FunctionType
 _loading: set[Path] = set()
@@ -152,7 +145,7 @@ def _execute(path: Path) -> ModuleType:
     name = _own_package(path, [str(path.parent)])
     spec = importlib.util.spec_from_file_location(name, path)
     local_names = {file.relative_to(path.parent).parts[0].removesuffix(".py") for file in source_files(str(path))}
-    with _removed_modules(local_names), _folder_importable(path.parent, last=name.rpartition(".")[0]):
+    with removed_modules(local_names), folder_importable(path.parent, last=name.rpartition(".")[0]):
         return _run_module(path, spec)
 
 
@@ -162,7 +155,7 @@ def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
     name = _own_package(path, [])
     importer = RunCodeImporter(code, name.rpartition(".")[0])
     importer.install()
-    with _removed_modules(importer.top_level_names), importer.importing():
+    with removed_modules(importer.top_level_names), importer.importing():
         return _run_module(path, importer.entry_spec(name, file))
 
 
@@ -186,70 +179,15 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         _loading.add(path)
-        with chdir("."):  # restores the current folder, which the file may change
+        with restored_settings():
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _failure(path, error, str(path)) from None
     finally:
         _loading.discard(path)
     return module
-
-
-@contextmanager
-def _removed_modules(local_names: set[str]) -> Iterator[None]:
-    """Removes loaded modules with the name of a local module, except installed ones, and restores them on exit."""
-    if sys.modules.keys().isdisjoint(local_names):
-        yield
-        return
-    starts = tuple(f"{name}." for name in local_names)
-    removed = {
-        key: module
-        for key in [*sys.modules]  # a copy: another thread may import a module
-        if (key in local_names or key.startswith(starts))
-        and (module := sys.modules.get(key)) is not None
-        and (file := _origin(module))
-        and not _in_library(file)
-    }
-    for key in removed:
-        sys.modules.pop(key, None)
-    try:
-        yield
-    finally:
-        sys.modules.update(removed)
-
-
-@contextmanager
-def _folder_importable(folder: Path, last: str) -> Iterator[None]:
-    """Makes the folder's modules importable, and on exit removes those imported after the module `last`."""
-    writes_bytecode = sys.dont_write_bytecode
-    sys.path.insert(0, str(folder))
-    # A .pyc file is matched by its source's size and time in seconds, so that an edit within a second would be missed.
-    sys.dont_write_bytecode = True
-    # The listings of these folders may be older than their files; invalidate_caches takes longer than such a file.
-    for stale in [entry for entry in [*sys.path_importer_cache] if entry.startswith(str(folder))]:
-        del sys.path_importer_cache[stale]
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = writes_bytecode
-        sys.path.remove(str(folder))
-        for key in takewhile(lambda key: key != last, reversed([*sys.modules])):  # in the order of their import
-            module = sys.modules.get(key)  # None: removed by another thread
-            origin = None if module is None else _origin(module)
-            is_local = origin and origin.is_relative_to(folder) and not _in_library(origin)
-            if is_local and not key.startswith("convoy_user_"):
-                sys.modules.pop(key, None)
-
-
-def _origin(module: ModuleType) -> Path | None:
-    """File of a module, folder of a namespace package, None for built-in modules."""
-    if getattr(module, "__file__", None):
-        return Path(str(module.__file__))
-    return next((Path(entry) for entry in getattr(module, "__path__", ())), None)
-
-
-def _in_library(file: Path) -> bool:
-    return any(file.is_relative_to(root) for root in INSTALLED)
 
 
 # ---- finding local imports ----
@@ -313,11 +251,14 @@ def arguments(spec: str, factory: Factory, geometry: Geometry, options: Mapping[
     return {key: value for key, value in geometry._asdict().items() if takes_all or key in named} | dict(options)
 
 
+@restored_settings()
 def _build(path: Path, name: str, factory: Factory, arguments: Mapping[str, Option]) -> nn.Module:
     method = factory.__init__ if isinstance(factory, type) else factory
     try:
         module = factory(**arguments)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         prefix = f"{name}.__init__: " if isinstance(factory, type) else f"{name}: "
         raise _failure(path, error, _location(path, method, factory), prefix) from None
     if not isinstance(module, nn.Module):
@@ -333,13 +274,16 @@ def _build(path: Path, name: str, factory: Factory, arguments: Mapping[str, Opti
     return module
 
 
+@restored_settings()
 def _check_output(
     path: Path, factory: Factory, module: nn.Module, geometry: Geometry, taken: Mapping[str, Option]
 ) -> None:
     location, name = _location(path, type(module).forward, type(module), factory), f"{type(module).__name__}.forward"
     try:
         problem = error_of_output(module, geometry)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         shape = [2, geometry.in_chans, geometry.image_size, geometry.image_size]
         what = _("{name} on images of {shape}", name=name, shape=shape)
         hint = _hint(str(error), geometry, taken)
@@ -382,7 +326,7 @@ def _failure(path: Path, error: BaseException, location: str, prefix: str = "") 
 def _user_locations(path: Path, error: BaseException) -> list[str]:
     """The "net.py:12" of each frame in the user's folder, innermost last."""
     frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    return [f"{file}:{line}" for file, line in frames if file.is_relative_to(path.parent) and not _in_library(file)]
+    return [f"{file}:{line}" for file, line in frames if file.is_relative_to(path.parent) and not in_library(file)]
 
 
 def _location(path: Path, *definitions: object) -> str:
@@ -395,6 +339,6 @@ def _location(path: Path, *definitions: object) -> str:
                 file, line = inspect.getsourcefile(definition), inspect.getsourcelines(definition)[1]  # type: ignore[arg-type]
             except (OSError, TypeError):
                 continue
-        if not _in_library(Path(file)):
+        if not in_library(Path(file)):
             return f"{file}:{line}"
     return str(path)

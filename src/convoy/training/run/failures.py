@@ -39,7 +39,7 @@ class Failures:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         deleted = self._is_deleted()
         self._recipe_file.close()
-        may_be_user_error = is_user_class(self._model) and isinstance(error, Exception | SystemExit)
+        may_be_user_error = is_user_class(self._model) and not isinstance(error, KeyboardInterrupt | GeneratorExit)
         if may_be_user_error and error is not None and user.failed_in(self._model, error):
             self._interrupted(_("its network failed"))
             raise user.failure(self._model, error) from error

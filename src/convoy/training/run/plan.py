@@ -232,7 +232,9 @@ def _build_tested(recipe: Recipe, prepared: PreparedData) -> tuple[nn.Module, Fi
     names = module.state_dict().keys()
     try:
         step = subject_of(recipe, prepared, module).first_step
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if built_in:  # with one image, this is the only possible error
             hint = _(
                 "batch norm needs more than one value per channel; use larger batches or --model.options.norm group"

@@ -1,0 +1,37 @@
+"""A user's code cannot change settings of the process that also affect other networks."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from convoy.models import create
+
+CHANGES = (
+    "import os, sys, torch; os.chdir('..'); sys.setrecursionlimit(500); torch.set_grad_enabled(False); "
+    "torch.set_default_dtype(torch.float64); torch.set_default_device('meta')"
+)
+FACTORY = """\
+from torch import nn
+
+def make(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+"""
+
+
+def settings() -> tuple[object, ...]:
+    defaults = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
+    return Path.cwd(), sys.getrecursionlimit(), *defaults
+
+
+@pytest.mark.parametrize("text", [f"{CHANGES}\n{FACTORY}", FACTORY.replace("    return", f"    {CHANGES}\n    return")])
+def test_settings_that_a_file_or_function_changes_are_restored(tmp_path: Path, text: str) -> None:
+    before = settings()
+    (tmp_path / "net.py").write_text(text)
+    with suppress(ValueError):  # a network on the meta device
+        create(f"{tmp_path / 'net.py'}:make", in_chans=1, num_classes=5, image_size=8)
+    assert settings() == before
