@@ -26,8 +26,8 @@ from convoy.text import gettext as _
 
 LINEAR = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)}  # positions of input and weights
 CHANNEL_DROPOUT = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-MANY_DROPPED = 0.05  # of the images
-LARGE_EPSILON = 0.1  # common: 1e-5 to 1e-3
+MANY_DROPPED = 0.05  # fraction of the images that lose all channels
+LARGE_EPSILON = 0.1  # usual values: 1e-5 to 1e-3
 WITH_WEIGHTS = {*LINEAR, "bmm", "native_batch_norm", "native_layer_norm", "cudnn_batch_norm"}
 _CONVOY = str(Path(__file__).parents[1])
 _NOT_THE_USERS = (*(sysconfig.get_path(name) for name in ("stdlib", "purelib")), _CONVOY, *torch.__path__)
@@ -92,31 +92,31 @@ class Watch(DispatchMode):
 
     images: torch.Tensor
     looks_for_not_finite: bool = False
-    fewest_images: int = 1  # to call a unit dead
+    fewest_images: int = 1  # a unit is only called dead if it was seen on at least this many images
     activations: list[Activation] = field(default_factory=list)
     operations: set[str] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     opening: list[str] = field(default_factory=list)
     opening_factor: float = 1.0  # product of the numbers by which the images are multiplied there
     writers: dict[int, Place] = field(default_factory=dict)  # address of a tensor's values -> operation
-    signals: list[tuple[Place, float]] = field(
-        default_factory=list
-    )  # of linear layers: how outputs differ between images
-    adjacent: list[tuple[Place, Place]] = field(default_factory=list)  # two dense linear layers without an activation
-    norms: list[Norm] = field(default_factory=list)  # whose features are known
-    epsilons: list[Epsilon] = field(default_factory=list)  # at least LARGE_EPSILON
-    detached: list[Place] = field(default_factory=list)  # detach() of features of trained weights, used in forward
+    # Linear layer -> spread of its outputs over the images.
+    signals: list[tuple[Place, float]] = field(default_factory=list)
+    # Pairs of dense linear layers without an activation between them.
+    adjacent: list[tuple[Place, Place]] = field(default_factory=list)
+    norms: list[Norm] = field(default_factory=list)  # only norms whose feature dimension is known
+    epsilons: list[Epsilon] = field(default_factory=list)  # only those of at least LARGE_EPSILON
+    # Calls of detach() whose result forward uses, on outputs that depend on trained weights.
+    detached: list[Place] = field(default_factory=list)
     factors: ConstantFactors = field(default_factory=ConstantFactors)
     origins: Origins = field(default_factory=Origins)
-    before_layers: set[Place] = field(
-        default_factory=set
-    )  # activations whose outputs are inputs of a layer with weights
-    softmaxed: list[Place] = field(default_factory=list)  # layers with weights whose inputs are outputs of a softmax
-    misnormalised: list[Place] = field(
-        default_factory=list
-    )  # products with the softmax over a dimension that they do not sum over
-    dropped: dict[str, float] = field(default_factory=dict)  # channel dropout -> share of images without any channel
-    patches: list[Patches] = field(default_factory=list)  # made of the images by a reshape alone
+    before_layers: set[Place] = field(default_factory=set)  # activations that feed a layer with weights
+    softmaxed: list[Place] = field(default_factory=list)  # layers with weights that a softmax feeds
+    # Matrix products with a softmax that was taken over another dimension than the one they sum over.
+    misnormalised: list[Place] = field(default_factory=list)
+    dropped: dict[str, float] = field(
+        default_factory=dict
+    )  # channel dropout -> fraction of images that lose all channels
+    patches: list[Patches] = field(default_factory=list)  # pieces that a reshape alone cuts from the images
     multiplied: Place | None = None  # the last constant factor after the first layer
     not_finite: Place | None = None
     _cut: dict[int, tuple[torch.Tensor, Place]] = field(default_factory=dict)  # results of detach, by id

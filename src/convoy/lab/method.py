@@ -18,7 +18,7 @@ from convoy.text.lists import joined, listed
 from convoy.text.numbers import with_unit
 from convoy.training.run.stopping import active
 
-MAX_TEXTS = 4  # different texts of one paragraph; if there are more, only the first recipe is described
+MAX_TEXTS = 4  # recipes that a paragraph describes separately; if more differ, only the first is described
 MAX_CLASSES = 12  # listed classes
 
 

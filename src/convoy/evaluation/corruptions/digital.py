@@ -38,7 +38,7 @@ def contrast(images: np.ndarray, factor: float, random: np.random.Generator) -> 
 
 
 def pixelate(images: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    """Reduces the image to this share of its size and back, with Pillow's box filter."""
+    """Downsamples the image to this fraction of its size and upsamples it again, with Pillow's box filter."""
     size = images.shape[-1]
     count = int(size * share)
     matrix = _box_matrix(count, size) @ _box_matrix(size, count)
@@ -71,7 +71,7 @@ def jpeg(images: np.ndarray, quality: int, random: np.random.Generator) -> np.nd
 
 
 def _table(base: tuple[int, ...], quality: int) -> np.ndarray:
-    """The quantisation table of a quality, scaled as in libjpeg."""
+    """The quantisation table for a JPEG quality, scaled as in libjpeg."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((np.array(base) * scale + 50) // 100, 1, 255).astype(np.float32).reshape(8, 8)
 
