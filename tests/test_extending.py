@@ -65,6 +65,7 @@ def test_examples_of_the_guide_have_their_effect(tmp_path: Path) -> None:
         "convoy-runs: ",
         "predicted.csv",
         "curves/lenet-s8-",
+        "posterize ",
     ]
     output = output_of_all_commands(tmp_path)
     assert [text for text in expected if text not in output] == []

@@ -210,3 +210,18 @@ def test_runs_studies_and_workspaces_stay_valid_after_a_change_of_folder(
     assert [member.run.recipe.label for member in study.members] == ["lenet"]
     assert [each.name for each in workspace.runs()] == [run.name]
     assert [each.name for each in workspace.studies()] == ["one"]
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs permissions of Unix")
+def test_a_workspace_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    workspace, user = Workspace(tmp_path), os.geteuid()
+    for name in ("runs", "studies"):
+        (tmp_path / name).mkdir(mode=0)
+    if user == 0:  # root can read all folders
+        os.seteuid(65534)
+    try:
+        for folders in (workspace.runs(), workspace.studies()):
+            with pytest.raises(PermissionError):
+                list(folders)
+    finally:
+        os.seteuid(user)

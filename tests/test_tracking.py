@@ -89,9 +89,18 @@ def test_a_full_pipe_does_not_block_the_sender(library: Library, tmp_path: Path)
     assert feed.close(0.2).error
 
 
-def test_a_failing_tracker_is_the_error_of_an_export(library: Library, tmp_path: Path) -> None:
-    library("raise RuntimeError('disk full')")
-    with pytest.raises(ValueError, match=r"tensorboard: RuntimeError: disk full"):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("RuntimeError('no')", "tensorboard: RuntimeError: no$"),
+        ("OSError(28, 'Disk full')", "/tensorboard: Disk full$"),
+    ],
+)
+def test_a_failing_tracker_is_the_error_of_an_export(
+    library: Library, tmp_path: Path, error: str, message: str
+) -> None:
+    library(f"raise {error}")
+    with pytest.raises(ValueError, match=message):
         convoy.export(fake_run(tmp_path), to="tensorboard", out=tmp_path)
 
 

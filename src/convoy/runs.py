@@ -115,12 +115,15 @@ class Workspace:
         return path
 
     def runs(self) -> Iterator[Run]:
-        for path in sorted(self.path.glob("runs/*/recipe.toml")):
-            yield Run(path.parent)
+        yield from map(Run, self._folders("runs", "recipe.toml"))
 
     def studies(self) -> Iterator[Study]:
-        for path in sorted(self.path.glob("studies/*/study.toml")):
-            yield Study(path.parent)
+        yield from map(Study, self._folders("studies", "study.toml"))
+
+    def _folders(self, parent: str, marker: str) -> Iterator[Path]:
+        """Raises PermissionError for a parent that cannot be read; `Path.glob` would return nothing."""
+        if (folder := self.path / parent).is_dir():
+            yield from (path for path in sorted(folder.iterdir()) if os.path.isfile(path / marker))
 
     def find(self, fingerprint: str) -> Run | None:
         """Returns the run with this fingerprint. If it is unfinished, repairs a damaged status.json."""

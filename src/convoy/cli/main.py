@@ -6,6 +6,7 @@ import atexit
 import codecs
 import gc
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 # Otherwise, garbage collection over all objects of torch takes 0.7 s of processor time at exit.
 atexit.register(gc.freeze)
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a message can quote names and answers of servers
 SPELLED_OUT = {"±": "+/-", "−": "-", "–": "-", "×": "x", "·": "-", "…": "...", "→": "->", "²": "^2", "\u00a0": " "}
 
 
@@ -164,5 +166,6 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str) -> None:
-    print(f"convoy: {typeset(' '.join(message.split()))}", file=sys.stderr)
+    line = CONTROL.sub(lambda sign: f"\\x{ord(sign[0]):02x}", " ".join(message.split()))
+    print(f"convoy: {typeset(line)}", file=sys.stderr)
     sys.exit(2)

@@ -3,7 +3,7 @@
 Uses urllib, because pooch restarts an interrupted download from the beginning, and STL-10 has 2.6 GB. Received bytes
 are stored in a hidden file next to the destination, so that a later attempt, from any mirror, requests only the rest
 (HTTP Range, RFC 9110 section 14). If the hash of a resumed file is wrong, it is downloaded again from the beginning.
-Only a complete file with the expected hash gets its final name; later calls do not check the hash again.
+Only a complete file with the expected hash gets its final name; later calls check only its size.
 """
 
 from __future__ import annotations
@@ -53,7 +53,13 @@ def folder_of(download: Download) -> Path:
 
 
 def missing(download: Download) -> list[RemoteFile]:
-    return [file for file in download.files if not (folder_of(download) / file.name).is_file()]
+    """Returns the files that are missing or truncated."""
+    folder = folder_of(download)
+    return [file for file in download.files if not _is_complete(folder / file.name, file.size_bytes)]
+
+
+def _is_complete(path: Path, size_bytes: int | None) -> bool:
+    return path.is_file() and size_bytes in (None, path.stat().st_size)
 
 
 def fetch(name: str, download: Download) -> Path:
@@ -211,7 +217,7 @@ def _request(url: str, start: int) -> http.client.HTTPResponse | None:
         if error.code == 416 and start:
             return None
         raise _MirrorError(_("HTTP {code} {reason}", code=error.code, reason=error.reason)) from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a redirect to an invalid URL
         raise _MirrorError(_reason(error)) from None
 
 

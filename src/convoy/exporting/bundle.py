@@ -118,7 +118,10 @@ def _zipped(run: Run, files: dict[str, bytes]) -> bytes:
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in files.items():
-            archive.writestr(f"{run.name}/{path}", content)
+            # Without a date: zip files have no dates before 1980, and the same run gives the same file.
+            entry = zipfile.ZipInfo(f"{run.name}/{path}")
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

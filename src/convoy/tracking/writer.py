@@ -72,8 +72,10 @@ def main() -> None:
     try:
         _write(name, place, answers)
     except Exception as error:  # libraries fail in many ways
-        text = " ".join(str(error).split())
-        json.dump({"error": f"{type(error).__name__}: {text}"}, answers)
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if isinstance(error, OSError) and error.strerror:
+            text = f"{error.filename or place}: {error.strerror}"
+        json.dump({"error": text}, answers)
         answers.flush()
         os._exit(1)  # skips the library's clean-up, which may wait for a network
 
