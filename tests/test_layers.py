@@ -329,20 +329,18 @@ def near_torch(folder: str) -> set[str]:
     return {chain[0].removeprefix(f"convoy.{folder}.") for chain in torch_chains(PACKAGE, (folder,))}
 
 
-def test_each_module_in_the_tree_of_the_architecture_exists() -> None:
-    """Only names that are alone between separators are read, not the words of sentences."""
+def test_the_layout_in_the_architecture_names_each_part_and_existing_modules() -> None:
     text = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    tree = text[text.index("    src/convoy/\n") : text.index("\n    docs/")]
-    missing = []
-    for name, suffix, about in re.findall(r"^ {6}([a-z_]+)(/|\.py) +(.*(?:\n {8,}.*)*)", tree, re.MULTILINE):
-        path = PACKAGE / f"{name}{suffix.rstrip('/')}"
-        while (plain := re.sub(r"\([^()]*\)", "", about)) != about:
-            about = plain
-        words = [word.strip() for word in re.split(r"·|,|:|;|\band\b", about)] if suffix == "/" else []
-        names = {each.stem for each in path.rglob("*")} if path.exists() else set()
-        missing += [f"{name}/{word}" for word in words if re.fullmatch("[a-z_0-9]+", word) and word not in names]
-        missing += [] if path.exists() else [name]
-    assert missing == []
+    layout = text[text.index("## Layout") : text.index("Next to the package")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in layout.splitlines() if line.startswith("| `")
+    ]
+    parts = {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+    starts = {row[0].strip("`") + name for row in rows for name in re.findall(r"`([^`]+)`", "".join(row[2:]))}
+
+    assert parts == {path.name + "/" * path.is_dir() for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert len(starts) >= 20
+    assert {name for name in starts if not (PACKAGE / name).exists()} == set()
 
 
 def test_the_table_allows_every_import() -> None:
