@@ -262,6 +262,17 @@ def test_damaged_run_is_listed_as_damaged_and_named_by_the_others(call: Call, na
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["status.json", "scores.json"])
+def test_a_run_with_an_unreadable_file_does_not_prevent_the_list_of_the_others(call: Call, name: str) -> None:
+    run, other = fake_run(Path("convoy-runs"), seed=1), fake_run(Path("convoy-runs"), seed=2)
+    (run.path / name).unlink()
+    (run.path / name).mkdir()
+    code, out, _ = call("list", "runs", "--json")
+    assert code == 0
+    states = {row["name"]: row["state"] for row in json.loads(out)["runs"]}
+    assert states == {run.name: "damaged", other.name: "finished"}
+
+
 def test_training_continues_after_the_reader_of_its_output_has_exited(quick: list[str], tmp_path: Path) -> None:
     unread = "import os, sys\nreader, writer = os.pipe()\nos.close(reader)\nsys.stdout = open(writer, 'w')\n"
     run_code(tmp_path, f"{unread}from convoy.cli import main\nmain({['train', *quick]})", [])

@@ -225,3 +225,9 @@ def test_a_workspace_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
                 list(folders)
     finally:
         os.seteuid(user)
+
+
+def test_the_error_of_a_folder_that_cannot_be_created_names_it(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "deleted")
+    with pytest.raises(ValueError, match=f"{tmp_path / 'runs'}: "):
+        Workspace(tmp_path).folder("runs", "lenet-s42")

@@ -110,7 +110,12 @@ class Workspace:
             (path := self.path.joinpath(*parts)).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(
-                _("--out {path}: cannot create a folder there: {strerror}", path=self.path, strerror=error.strerror)
+                _(
+                    "--out {out}: cannot create the folder {path}: {strerror}",
+                    out=self.path,
+                    path=error.filename,
+                    strerror=error.strerror,
+                )
             ) from None
         return path
 

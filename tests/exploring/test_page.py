@@ -136,6 +136,17 @@ def test_a_picture_is_read_from_a_file(browser: Browser, page: Path, photo: Imag
     assert browser.attribute("#camera", "capture") == "environment"
 
 
+def test_a_picture_of_16_bits_per_channel_is_refused(browser: Browser, page: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((28, 28), 4095, np.uint16)).save(path := tmp_path / "scan.png")
+    browser.open(page)
+    before = browser.evaluate("convoy.store.source.kind")
+    document = browser.send("DOM.getDocument")["root"]["nodeId"]
+    node = browser.send("DOM.querySelector", nodeId=document, selector="#file")["nodeId"]
+    browser.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+    browser.wait("document.getElementById('pad-message').dataset.say === 'sixteen_bits'")
+    assert browser.evaluate("convoy.store.source.kind") == before
+
+
 def test_the_products_of_a_pixel_add_up_to_it(browser: Browser, page: Path) -> None:
     """The first convolution at a pixel: the shown products and the bias give the value of the map."""
     browser.open(page, "#layer=0&map=2&at=12,13")

@@ -141,7 +141,7 @@ def _close_names(argument: str, candidates: Sequence[Run | Study]) -> str:
 def _changed(candidate: Run | Study) -> float:
     """Returns the time at which a run finished, if recorded; otherwise the time of the last write."""
     if isinstance(candidate, Run):
-        with suppress(ValueError):  # damaged
+        with suppress(OSError, ValueError):  # damaged
             if finished_at := candidate.status.finished_at:
                 return time.mktime(time.strptime(finished_at, "%Y-%m-%d %H:%M:%S"))
     path = candidate.path / ("status.json" if isinstance(candidate, Run) else MARKERS[Study])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from convoy.cli.app import Json, Out, app, print_json, print_table
+from convoy.cli.problems import file_sentence
 from convoy.options import DEFAULT_OUT
 from convoy.text import gettext as _
 from convoy.text import translated
@@ -156,8 +157,9 @@ def _run_row(run: Run, *, in_full: bool) -> tuple[object, ...]:
             warnings = [shortened(text, MAX_WARNING_LENGTH) for text in warnings]
         details = data_of(run), run.recipe.train.epochs, date_of(run)
         return run.name, *details, *(accuracies.get(part) for part in PARTS), run.state, "; ".join(warnings)
-    except ValueError as error:
-        return run.name, None, None, date_of(run), *(None for part in PARTS), "damaged", str(error)
+    except (OSError, ValueError) as error:
+        reason = file_sentence(error) if isinstance(error, OSError) else str(error)
+        return run.name, None, None, date_of(run), *(None for part in PARTS), "damaged", reason
 
 
 def _study_row(study: Study) -> tuple[object, ...]:

@@ -154,6 +154,9 @@ def _input_words() -> dict[str, str]:
         "camera_missing": _("No camera found. Connect one, or open a picture."),
         "camera_fails": _("The camera does not start. Another program may be using it."),
         "unreadable": _("{name} cannot be read as an image.", name="{name}"),
+        "sixteen_bits": _(
+            "{name} has 16 bits per channel. Convert it to 8 bits, like the training images.", name="{name}"
+        ),
         "step_picture": _("The picture."),
         "found_dark": _(
             "Dark ink found: {width} × {height} pixels. It is inverted, scaled and centred as in MNIST.",

@@ -34,11 +34,18 @@ export function startInput() {
 async function readFile(file) {
   if (!file) return;
   try {
+    if (await hasSixteenBits(file)) return write(byId("pad-message"), "sixteen_bits", { name: file.name });
     const bitmap = await createImageBitmap(file);
     readPicture(pictureOf(bitmap, bitmap.width, bitmap.height));
   } catch {
     write(byId("pad-message"), "unreadable", { name: file.name });
   }
+}
+
+async function hasSixteenBits(file) {
+  // A PNG file whose lower 8 bits the browser would drop; `convoy predict` refuses it too.
+  const head = new Uint8Array(await file.slice(0, 25).arrayBuffer());
+  return head[0] === 0x89 && head[1] === 0x50 && head[24] === 16;
 }
 
 function pictureOf(source, ...size) {
