@@ -262,11 +262,10 @@ def test_damaged_run_is_listed_as_damaged_and_named_by_the_others(call: Call, na
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["status.json", "scores.json"])
-def test_a_run_with_an_unreadable_file_does_not_prevent_the_list_of_the_others(call: Call, name: str) -> None:
+def test_a_run_with_an_unreadable_file_does_not_prevent_the_list_of_the_others(call: Call) -> None:
     run, other = fake_run(Path("convoy-runs"), seed=1), fake_run(Path("convoy-runs"), seed=2)
-    (run.path / name).unlink()
-    (run.path / name).mkdir()
+    (run.path / "status.json").unlink()
+    (run.path / "status.json").mkdir()
     code, out, _ = call("list", "runs", "--json")
     assert code == 0
     states = {row["name"]: row["state"] for row in json.loads(out)["runs"]}
