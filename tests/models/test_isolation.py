@@ -35,3 +35,17 @@ def test_settings_that_a_file_or_function_changes_are_restored(tmp_path: Path, t
     with suppress(ValueError):  # a network on the meta device
         create(f"{tmp_path / 'net.py'}:make", in_chans=1, num_classes=5, image_size=8)
     assert settings() == before
+
+
+@pytest.mark.parametrize("seeding", ["torch.manual_seed(0)", "torch.rand(3)"])
+def test_the_initial_weights_depend_on_the_seed_of_the_run_and_not_on_that_of_the_file(
+    tmp_path: Path, seeding: str
+) -> None:
+    def bias(text: str, seed: int) -> torch.Tensor:
+        (tmp_path / "net.py").write_text(text)
+        torch.manual_seed(seed)
+        return create(f"{tmp_path / 'net.py'}:make", in_chans=1, num_classes=5, image_size=8).state_dict()["1.bias"]
+
+    text = f"import torch\n{seeding}\n{FACTORY}"
+    assert torch.equal(bias(text, 1), bias(FACTORY, 1))
+    assert not torch.equal(bias(text, 1), bias(text, 2))

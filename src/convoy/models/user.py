@@ -17,6 +17,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+import torch
 from torch import nn
 
 from convoy.models.entry import Geometry, Option, one_line
@@ -179,7 +180,8 @@ def _run_module(path: Path, spec: ModuleSpec | None) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         _loading.add(path)
-        with restored_settings():
+        # A seed that is set by the file would give the same initial weights for all seeds of a study.
+        with restored_settings(), torch.random.fork_rng(devices=[]):
             spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
