@@ -260,6 +260,18 @@ def test_a_parameter_created_by_forward_in_training_is_an_error_before_anything_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_that_sets_the_seed_is_an_error_before_anything_is_trained(
+    tiny: Make, net: Path, tmp_path: Path
+) -> None:
+    source = net.read_text()
+    net.write_text(source.replace("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"))
+
+    with pytest.raises(ValueError, match=r"torch.manual_seed.*model\.seed"):
+        finish(tiny(), tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
 def test_parameters_created_by_the_first_pass_are_trained(tiny: Make, net: Path, tmp_path: Path) -> None:
     net.write_text(net.read_text().replace("nn.Linear(width * (image_size // 2) ** 2, ", "nn.LazyLinear("))
     assert finish(tiny(), tmp_path / "out").finished

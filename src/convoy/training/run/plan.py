@@ -303,9 +303,22 @@ def _check_tensors(name: str, module: nn.Module, gradients: Mapping[str, Gradien
 
 
 def build(recipe: Recipe, prepared: PreparedData) -> nn.Module:
-    """Builds a network on the CPU in float32, initialised from `model.seed` (default: the recipe's seed)."""
+    """Builds a network on the CPU in float32, initialised from `model.seed` (default: the recipe's seed).
+
+    Raises ValueError if the network's code sets another seed.
+    """
     with _seeded(recipe):
-        return build_network(recipe, prepared.train)
+        seed = torch.initial_seed()
+        module = build_network(recipe, prepared.train)
+        if torch.initial_seed() != seed:
+            raise ValueError(
+                _(
+                    "{name} sets the seed of torch, so that all seeds have the same initial weights: remove "
+                    "torch.manual_seed from its code; the key model.seed sets the seed of the initial weights",
+                    name=recipe.model.name,
+                )
+            )
+        return module
 
 
 @contextmanager
