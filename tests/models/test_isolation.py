@@ -49,3 +49,10 @@ def test_the_initial_weights_depend_on_the_seed_of_the_run_and_not_on_that_of_th
     text = f"import torch\n{seeding}\n{FACTORY}"
     assert torch.equal(bias(text, 1), bias(FACTORY, 1))
     assert not torch.equal(bias(text, 1), bias(text, 2))
+
+
+def test_a_file_may_remove_its_folder_from_the_search_path(tmp_path: Path) -> None:
+    before = [*sys.path]
+    (tmp_path / "net.py").write_text(f"import sys\nsys.path.pop(0)\n{FACTORY}")
+    create(f"{tmp_path / 'net.py'}:make", in_chans=1, num_classes=5, image_size=8)
+    assert sys.path == before

@@ -3,7 +3,7 @@
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +70,8 @@ def folder_importable(folder: Path, last: str) -> Iterator[None]:
         yield
     finally:
         sys.dont_write_bytecode = writes_bytecode
-        sys.path.remove(str(folder))
+        with suppress(ValueError):  # the file may have removed it
+            sys.path.remove(str(folder))
         for key in takewhile(lambda key: key != last, reversed([*sys.modules])):  # in the order of their import
             module = sys.modules.get(key)  # None: removed by another thread
             origin = None if module is None else _origin(module)
