@@ -353,7 +353,7 @@ def test_code_of_a_foreign_run_folder_runs_only_when_trusted(
             ["search", "lenet", "--limit", "60", "--grid", "model.options.activation=relu,x"],
             "at model.options.activation = x: ",
         ),
-        (["crossval", "lenet", "--limit", "60", "--folds", "100000"], "more folds than images"),
+        (["crossval", "lenet", "--limit", "60", "--folds", "100000"], "more folds than the"),
         (["train", "lenet", "--limit", "60", "--out", "/proc/x"], "--out /proc/x: "),
         (["train", "lenet", "--device", "tpu"], "compute.device = 'tpu'"),
         (["train", "tensor-mnist/correctd"], "did you mean 'tensor-mnist/corrected'"),

@@ -210,8 +210,8 @@ def test_a_split_without_folds_has_no_fold_and_the_same_hash() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"folds": 60}, "data.split.folds = 60 and 50 images: more folds than images"),
-        ({"folds": 4, "groups": 3}, "4 and 3 groups by 'who.csv': more folds than groups"),
+        ({"folds": 60}, "data.split.folds = 60: more folds than the 50 images"),
+        ({"folds": 4, "groups": 3}, "4: more folds than the 3 groups by 'who.csv'"),
         ({"folds": 3, "groups": 3, "validation": 0.1}, "2 groups by 'who.csv' are too few or too large"),
     ],
 )

@@ -263,7 +263,7 @@ def test_pdf_is_printed_by_a_browser_or_compiled_by_latex(page, tmp_path, monkey
     _program(programs, "a-browser", "for a; do case $a in --print-to-pdf=*) echo page > ${a#*=} ;; esac; done")
     assert formats.write(page, tmp_path, "b", "pdf").read_bytes() == b"page\n"
     _program(programs, "a-browser", "echo broken; exit 3")
-    with pytest.raises(ValueError, match="a-browser made no PDF .*3.*broken"):
+    with pytest.raises(ValueError, match="a-browser did not write a PDF .*3.*broken"):
         formats.write(page, tmp_path, "c", "pdf")
 
 

@@ -4,7 +4,7 @@
 
 - a file with one value per training image, in the order of the data set: .npy (one dimension), .csv or .txt (one line
   per image). An image folder is ordered by class and file name, train before val. A .csv file may have a header.
-- for an image folder, a regular expression that is searched in each file's path relative to the folder (such as
+- for an image folder, a regular expression that is searched for in each file's path relative to the folder (such as
   "cat/0017_3.png"); the text of its first capture group names the image's group.
 - "duplicates": images with the same pixels or the same picture are a group (convoy.data.duplicates).
 """

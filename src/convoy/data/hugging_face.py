@@ -59,7 +59,7 @@ def load(name: str, size: int | None) -> DataSet:
         raise DataError(
             _(
                 "{where}: expected version {min_major_version} or newer of the package datasets, got "
-                "{version}, which may run code of the data set: pip install --upgrade datasets",
+                "{version}, which may run code from the data set: pip install --upgrade datasets",
                 where=where,
                 min_major_version=MIN_MAJOR_VERSION,
                 version=datasets.__version__,

@@ -169,13 +169,13 @@ def _assign_folds(dataset: DataSet, pool: np.ndarray, spec: SplitSpec, groups: n
     where = f"{dataset.name}: data.split.folds = {spec.folds}"
     if groups is None:
         if len(pool) < spec.folds:
-            raise DataError(_("{where} and {n} images: more folds than images", where=where, n=len(pool)))
+            raise DataError(_("{where}: more folds than the {n} images", where=where, n=len(pool)))
         return assign_images(labels, spec.folds, seed)
     n_groups = len(np.unique(groups[pool]))
     if n_groups < spec.folds:
         raise DataError(
             _(
-                "{where} and {n_groups} groups by {group_by!r}: more folds than groups",
+                "{where}: more folds than the {n_groups} groups by {group_by!r}",
                 where=where,
                 n_groups=n_groups,
                 group_by=spec.group_by,

@@ -158,7 +158,7 @@ def duplicates_table(summary: DataSummary) -> Table:
         "Exact duplicates: the first image of a set, and each copy of it in this or a later set. Near duplicates: two "
         "images that are more similar than expected by chance in this data set, for example because one was saved "
         "again, resized, brightened or cropped. Some pairs may only be very similar; mirrored or shifted copies are "
-        "not found. Images: number of images of the set named last that occur in a pair. All pairs are in "
+        "not found. Images: number of images in pairs, from the set named last. All pairs are in "
         "duplicates.csv; indices start at 0."
     )
     return table_of(fields, between_parts_first(summary), note)

@@ -37,7 +37,7 @@ def name_of(key: str) -> str:
         "effect": _("difference in standard deviations"),
         "epochs": _("epochs"),
         "eps": _("eps of the norm"),
-        "every_epochs": _("every epochs"),
+        "every_epochs": _("period of the schedule (epochs)"),
         "expected": _("expected loss"),
         "factor": _("factor"),
         "fault": _("fault"),

@@ -133,7 +133,7 @@ def _mean_accuracy(run: Run) -> float | None:
 
 
 def _largest_validation_drop(run: Run) -> float | None:
-    """0 if it never fell."""
+    """0 if the accuracy never fell."""
     drops = [before - after for before, after in pairwise(_accuracies(run))]
     return max(0.0, *drops) if drops else None
 
@@ -144,7 +144,7 @@ def _final_train_loss(run: Run) -> float | None:
 
 
 def _largest_drop(run: Run) -> float | None:
-    """0 if it never fell; None unless the test set was scored in every epoch."""
+    """0 if the accuracy never fell; None unless the test set was scored in every epoch."""
     accuracies = [each.test.accuracy for each in run.metrics if each.test is not None]
     if len(accuracies) < len(run.metrics):
         return None
@@ -163,7 +163,7 @@ def _fluctuation(run: Run) -> float | None:
 
 
 def _epochs_to(run: Run, accuracy: float) -> float | None:
-    """Returns trained epochs + 1 if the accuracy was never reached: a lower bound that exaggerates no difference."""
+    """Returns trained epochs + 1 if the accuracy was never reached: a lower bound, so no difference is exaggerated."""
     accuracies = _accuracies(run)
     reached = [epoch for epoch, value in enumerate(accuracies, start=1) if value >= accuracy]
     return float(reached[0] if reached else len(accuracies) + 1) if accuracies else None

@@ -20,7 +20,7 @@ from convoy.text import gettext as _
 
 EPSILON = 1e-3  # of batch norm in all Inception networks
 
-# The modules after each pooling: output channels of the branches 1x1 | 1x1, 3x3 | 1x1, 5x5 | pooling, 1x1.
+# The modules after each pooling layer: output channels of the branches 1x1 | 1x1, 3x3 | 1x1, 5x5 | pooling, 1x1.
 STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
     (
@@ -32,10 +32,10 @@ STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (
     ),
     ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
-# Kernel, padding and ceil_mode of the four poolings with stride 2. With ceil_mode, as in the paper's framework, 14
-# pixels become 7, and 7 become 3 or, with kernel 2, 4.
+# Kernel, padding and ceil_mode of the four pooling layers with stride 2. With ceil_mode, as in the paper's framework,
+# 14 pixels become 7, and 7 become 3 or, with kernel 2, 4.
 POOLS_BETWEEN_STAGES = {"padded": [(3, 1, False)] * 4, "torchvision": [*[(3, 0, True)] * 3, (2, 0, True)]}
-MIN_SIDE = 15  # pixels, for the paper's stem with torchvision's poolings; a smaller image gives an empty map
+MIN_SIDE = 15  # pixels, for the paper's stem with torchvision's pooling; a smaller image gives an empty map
 
 
 class Inception(nn.Module):

@@ -1,4 +1,4 @@
-"""The text that a kind of study adds to lab reports and checklists: the optional function `about` of its words.py
+"""The text that a kind of study adds to lab reports and checklists. The optional function `about` in its words.py
 returns it."""
 
 from __future__ import annotations

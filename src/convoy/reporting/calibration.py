@@ -244,7 +244,7 @@ def models_section(groups: Groups, part: str) -> Section | None:
 def spread_section(groups: Groups, part: str, name: str) -> Section | None:
     """Like `models_section`, with standard deviations: for runs that are not independent, or vary in one source only.
 
-    `name`: of the first column.
+    `name`: the title of the first column.
     """
 
     def cell(value: Estimate, scale: float, digits: int) -> Cell:

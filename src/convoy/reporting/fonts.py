@@ -42,7 +42,9 @@ def chinese_font() -> str | None:
     font = next((name for name in (*CHINESE, LAST) if name in installed), None)
     if font is None:
         advice = "Noto Sans CJK SC (apt install fonts-noto-cjk)"
-        message = _("no font with Chinese letters is installed, so figures are in English; install {font}", font=advice)
+        message = _(
+            "no font with Chinese characters is installed, so figures are in English; install {font}", font=advice
+        )
         print(message, file=sys.stderr)
     return font
 

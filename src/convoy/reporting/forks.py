@@ -20,8 +20,9 @@ T = TypeVar("T")
 def computed(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """Returns the results of the jobs, in their order. Every second job runs in a fork, which sends its results.
 
-    One fork for many jobs, because both processes then copy each page of memory that they change. Without a second
-    core, outside Linux and in a process with several Python threads, whose locks a fork would copy, all jobs run here.
+    One fork runs many jobs, because after a fork, each process copies every page of memory that it changes. Without
+    a second core, outside Linux and in a process with several Python threads, whose locks a fork would copy, all jobs
+    run here.
     They also run here if the fork cannot start or fails; an error is therefore raised in this process.
     """
     if len(jobs) < 2 or not _can_fork():

@@ -72,13 +72,13 @@ def _run(command: list[str], folder: Path, result: Path) -> None:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=MAX_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ValueError(_("{command} made no PDF: {error}", command=command[0], error=error)) from error
+        raise ValueError(_("{command} did not write a PDF: {error}", command=command[0], error=error)) from error
     if done.returncode or not result.is_file():
         lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
         problem = next((line for line in lines if line.startswith("!")), lines[-1] if lines else _("no message"))
         raise ValueError(
             _(
-                "{command} made no PDF (exit code {returncode}): {problem}",
+                "{command} did not write a PDF (exit code {returncode}): {problem}",
                 command=command[0],
                 returncode=done.returncode,
                 problem=problem,

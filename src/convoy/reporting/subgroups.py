@@ -46,7 +46,7 @@ def lowest_group(groups: Sequence[Subgroup]) -> str:
 
 
 def table(groups: Sequence[Subgroup], group_by: str) -> Table:
-    """One row per group, lowest accuracy first; with many groups, only those."""
+    """One row per group, lowest accuracy first; with many groups, only the lowest."""
     fields: list[Field[Subgroup]] = [
         TextField(_("Group"), lambda each: each.name),
         Field(_("Accuracy"), lambda each: Cell(*each.accuracy.parts(scale=100)), "%"),

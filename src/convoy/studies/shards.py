@@ -53,9 +53,9 @@ class ShardEnded(Exception):  # noqa: N818 (no error)
 
     def __str__(self) -> str:
         if self.finished == self.runs:
-            return _("all {n} runs are finished; the same command without --shard makes the report", n=self.runs)
+            return _("all {n} runs are finished; the same command without --shard writes the report", n=self.runs)
         return _(
-            "{finished} of {n} runs are finished here; when all are, the same command without --shard makes the report",
+            "{finished} of {n} runs are finished here; then the same command without --shard writes the report",
             finished=self.finished,
             n=self.runs,
         )

@@ -1,4 +1,4 @@
-"""Labels of runs in the language of the reader. They are identities: stored and compared in English."""
+"""Labels of runs in the language of the reader. A label identifies a run, so it is stored and compared in English."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class StoredMessage(TypedDict):
     plural: NotRequired[str]
 
 
-# Files can be damaged or changed: no attributes, no items, and no width that fills the memory.
+# Files can be damaged or changed, so a placeholder may not access attributes or items, or set a huge width.
 _PLAIN = re.compile(r"(?:[^{}]|{{|}}|{[a-z_]\w*(?:![rs])?(?::[-+<>,.%\w]{0,4})?})*")
 
 

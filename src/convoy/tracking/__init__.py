@@ -1,4 +1,4 @@
-"""Writes runs into experiment trackers. Each tracker is a file in this package and a row of TRACKERS.
+"""Writes runs to experiment trackers. Each tracker is a file in this package and a row of TRACKERS.
 
 A tracker's library runs in a separate process (convoy.tracking.writer) that reads run folders. A failure, a slow
 network or output of the library therefore cannot disturb training. An export sends this process the same messages as

@@ -17,7 +17,7 @@ HIGH_MOMENTUM = 0.9
 HARMLESS_EPSILON = 0.3  # relative to the variance: reduces the outputs of a norm by 12 %
 PAIRS = 3  # listed
 LARGE_FACTOR = 20  # of images before the first layer
-FEW_IMAGES = 4  # per batch of a batch norm, at most
+FEW_IMAGES = 4  # the largest batch of a batch norm that is reported
 
 
 def random_in_evaluation(network: Network) -> Iterator[Finding]:
@@ -74,7 +74,7 @@ def changes_itself(network: Network) -> Iterator[Finding]:
     if step.evaluation.changes_images:
         yield Finding(
             Severity.HINT,
-            _("forward changes its images in place: a second evaluation of the same tensor has another result"),
+            _("forward changes its images in place: a second evaluation of the same tensor gives another result"),
             _("Use x = x / 2 instead of x /= 2, and no nn.ReLU(inplace=True) as the first layer"),
             {"images": 1},
         )
@@ -117,14 +117,13 @@ def differs_in_evaluation(network: Network) -> Iterator[Finding]:
 
 
 def detached_features(network: Network) -> Iterator[Finding]:
-    """Finds features without a gradient although all weights have one, through other features."""
+    """Finds detached features, where all weights still get a gradient through other features."""
     step = network.first_step
     if step.detached and Gradient.NONE not in step.backward.gradients.values():  # else `unused_parameters`
         yield Finding(
             Severity.HINT,  # the straight-through estimator does this on purpose
             _(
-                "forward uses features without their gradient, so that this path does not train the layers before it: "
-                "{places}",
+                "forward detaches features, so this path does not train the layers before it: {places}",
                 places=joined([*dict.fromkeys(map(str, step.detached))][:PAIRS]),
             ),
             _("Remove detach() or .data, if the path is meant to train them"),
@@ -188,7 +187,7 @@ def unseen_pixels(network: Network) -> Iterator[Finding]:
             "The outputs do not depend on channel {channels} of the images (from 0)",
             channels=joined(str(channel) for channel in step.unseen_channels),
         ),
-        _("Look for a slice that is too small, a stride larger than its kernel, a detach() in a branch"),
+        _("Look for a slice that is too small, a stride larger than its kernel, or a detach() in a branch"),
         {"share": step.unseen, "channels": len(step.unseen_channels)},
     )
 

@@ -40,16 +40,16 @@ FOLDS, SCALE = 10, 5.0  # factor of the outputs, so that a softmax makes them pr
 MIN_GAIN = (
     10.0  # log likelihood; up to 0.5 for correct labels, at least 35 if 15 % of the labels of 616 digits are wrong
 )
-# Two classes of which one has labels of the other: pairs that are examined, images of a class, the lowest share of such
-# labels, and how many times it is the share in the other direction. With correct labels of MNIST and CIFAR-10 (3 to 10
-# classes, 300 to 6,000 images) at most 1.4 times; with a third of an MNIST class relabelled at least 2.1 (1,500
-# images).
+# Two classes where images of one have the label of the other: number of pairs examined, minimum images per class, and
+# the lowest share of such labels, absolute and relative to the opposite direction. With correct labels of MNIST and
+# CIFAR-10 (3 to 10 classes, 300 to 6,000 images), this ratio is at most 1.4; with a third of an MNIST class relabelled,
+# at least 2.1 (1,500 images).
 CONFUSED_PAIRS, MIN_OF_PAIR, MIN_RELABELLED, ONE_SIDED = 5, 40, 0.1, 2.0
 ALSO_RIGHT = 0.8  # accuracy after classes are swapped, relative to the accuracy in training
 
 
 def part_is_turned(images: Images) -> Iterator[Finding]:
-    """Finds parts of which a classifier of training images gets more images right if they are rotated or mirrored."""
+    """Finds parts that a classifier fitted on training images classifies better if they are rotated or mirrored."""
     for name, (pixels, labels) in _scored(images):
         unchanged = images.classifier.predicted(pixels) == labels
         right = {way: images.classifier.predicted(turned(pixels, *how)) == labels for way, how in symmetries().items()}
@@ -62,7 +62,7 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "A classifier of training images gets {after:.1%} of {n:,} {part} images right if they "
+                    "A classifier fitted on training images gets {after:.1%} of {n:,} {part} images right if they "
                     "are {way}, and {before:.1%} as they are",
                     after=right[best].mean(),
                     n=len(labels),
@@ -98,7 +98,7 @@ def _evidence(changed: np.ndarray, unchanged: np.ndarray) -> float:
 
 
 def _is_new(images: Images, pixels: np.ndarray) -> np.ndarray:
-    """Whether each image has no copy in training: mirroring a mirrored copy of a training image makes it right."""
+    """Whether each image has no copy in training: a mirrored copy is right once it is mirrored back."""
     train = images.train.images[sample(len(images.train), MAX_COMPARED)]
     return ~turned_or_shifted(train, pixels) & (similar_copies(train, pixels) == 0)
 
@@ -114,7 +114,7 @@ def _has_reversed_channels(images: Images, pixels: np.ndarray) -> bool:
 
 
 def classes_swapped(images: Images) -> Iterator[Finding]:
-    """Finds pairs of classes that a classifier of training images confuses more often than it gets them right."""
+    """Finds pairs of classes that a classifier fitted on training images exchanges more often than not."""
     for name, (pixels, labels) in _scored(images):
         predicted = images.classifier.predicted(pixels)
         confusion = np.zeros((len(images.train.classes),) * 2, int)
@@ -130,8 +130,8 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "The classes of the {part} labels are probably in another order: a classifier of training images "
-                    "is right for {before:.1%} of {n:,} images, and for {after:.1%} if the classes are renamed",
+                    "The classes of the {part} labels are probably in another order: a classifier fitted on training "
+                    "images is right for {before:.1%} of {n:,} images, and for {after:.1%} if the classes are renamed",
                     part=part_name(name),
                     before=before,
                     n=len(labels),
@@ -148,7 +148,7 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
             yield Finding(
                 Severity.ERROR,
                 _(
-                    "{one} and {other} are probably exchanged in the {part} labels: a classifier of "
+                    "{one} and {other} are probably exchanged in the {part} labels: a classifier fitted on "
                     "training images finds {swapped:,} of these images in the other class, and {right:,} "
                     "in their own",
                     one=images.train.classes[one],
@@ -249,10 +249,10 @@ def _some_wrong(pixels: np.ndarray, labels: np.ndarray, classes: int) -> Iterato
 
 
 def _relabelled(pixels: np.ndarray, labels: np.ndarray, outputs: np.ndarray, names: Sequence[str]) -> Iterator[Finding]:
-    """Finds two classes of which one has labels of the other, but not vice versa.
+    """Finds two classes where images of one have the label of the other, but not vice versa.
 
-    Of the two classes that are confused, the images most like one have the label of the other far more often than the
-    images most like the other have the label of the one. Two classes that are only similar are confused both ways.
+    If class A has the label B, the images most like A are labelled B far more often than the images most like B are
+    labelled A. Two classes that are only similar are confused both ways.
     """
     counts = np.bincount(labels, minlength=len(names))
     confused = np.zeros((len(names),) * 2)

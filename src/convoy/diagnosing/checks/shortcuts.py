@@ -25,7 +25,8 @@ EASY_AREA, NOTABLE_AREA = 0.98, 0.96
 # is farther from 1 at half the resolution. In the 45 pairs of CIFAR-10 classes (300 images each), the area is at most
 # 0.900. With noise of 8 levels or JPEG quality 40 in one of 5 classes (80 images), it is 0.95.
 FINEST_AREA, FINER = 0.9, 3.0
-# Largest area by the plainest areas or by most pixels of drawings with noise: less if objects differ, not processing.
+# Largest area under the curve, from the plainest regions or most pixels of drawings with noise. Lower if the objects
+# differ and not the processing.
 # At most 0.78 for the sharpness or saturation of drawn faces and clocks; for one class of CIFAR-10 that was compressed
 # (quality 40), noisy (4 levels), blurred or grey at least 0.86.
 PLAIN_AREA = 0.8

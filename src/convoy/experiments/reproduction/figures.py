@@ -31,9 +31,9 @@ ROLES = ("training", "held out", "test")
 
 
 def measured_rows(models: Sequence[ModelResult], name: str, look: Look) -> RowChart | None:
-    """Returns one row per model with this measure, or None without any. Hollow, above: as published; below: corrected.
+    """Returns one row per model with this measure; None if none has it. Hollow marks: as published; below: corrected.
 
-    An accuracy is a mark with an interval, other measures are bars.
+    Accuracies are drawn as marks with intervals, other measures as bars.
     """
     metric = measure_text(name)
     scale = metric.unit.scale

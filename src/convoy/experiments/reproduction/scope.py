@@ -67,7 +67,7 @@ class Scope:
         return [*((path, value) for path, value in own.items() if value is not None), *self.settings.set]
 
     def count(self, own: int | None) -> int:
-        """Returns the number of seeds: 0 if `own` is 0; otherwise the first of --seeds, `own` and the default."""
+        """Returns the number of seeds: 0 if `own` is 0; otherwise --seeds, `own` or the default, in this order."""
         if own == 0:
             return 0
         return self.seeds or own or self.experiment.seeds

@@ -200,7 +200,7 @@ def tests(subject: Subject) -> Evidence:
         return Evidence(Answer.NOT_APPLICABLE, _("no models are compared"), REPORT)
     if subject.seeds < 2:
         return Evidence(
-            Answer.PARTLY, _("McNemar's exact test image by image; one seed gives no test over seeds"), REPORT
+            Answer.PARTLY, _("McNemar's exact test over images; a test over seeds needs several seeds"), REPORT
         )
     text = _("paired t tests over seeds and McNemar's exact test over images, each corrected by Holm's method")
     return Evidence(Answer.YES, text, REPORT)

@@ -31,7 +31,7 @@ from convoy.training.run.plan import Plan
 LINE_POINTS = 51
 REACH = 1.0  # maximum distance along a random direction; its filters have the norms of the network's filters
 MARGIN = 0.2  # around the training path, as a fraction of its extent
-MAX_EPOCHS = 50  # of a path, because a parameter is loaded for all epochs at once
+MAX_EPOCHS = 50  # on the training path; each parameter is loaded for all epochs at once
 REPORT_SECONDS = 5.0  # between two progress messages
 
 Direction = list[torch.Tensor]
@@ -179,7 +179,7 @@ def surface(
         write_arrays(path, arrays_of(result))
         if (now := time.monotonic()) - reported > REPORT_SECONDS and done < len(rows):
             reported, left = now, (now - started) / done * (len(rows) - done)
-            names = {"line": _("losses on a line"), "plane": _("losses on a plane"), "path": _("losses on the path")}
+            names = {"line": _("loss along a line"), "plane": _("loss in a plane"), "path": _("loss around the path")}
             report(
                 _(
                     "{kind}: {done} of {n} rows, about {left:,.0f} s left",

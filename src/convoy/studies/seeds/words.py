@@ -22,8 +22,8 @@ def sentence(finding: SeedsFinding) -> str:
     study = _("{n} seeds of {label} on {data}", n=n, label=finding.label, data=finding.data)
     if low == high:
         return ngettext(
-            "{study} all reach {low:.2f} % {metric}: {n:,} image shows no difference between them",
-            "{study} all reach {low:.2f} % {metric}: {n:,} images show no difference between them",
+            "{study} all reach {low:.2f} % {metric}: no difference on {n:,} image",
+            "{study} all reach {low:.2f} % {metric}: no difference on {n:,} images",
             finding.images,
             study=study,
             low=100 * low,

@@ -127,7 +127,7 @@ def copy_code(run: Run, plan: Plan) -> None:
 
 
 def score_held_out(run: Run, plan: Plan, module: nn.Module, epoch: int) -> None:
-    """Scores the validation set of this epoch (from 1) and the fold. The gallery shows the fold if there is one.
+    """Scores the validation set, as split in this epoch (from 1), and the fold. The gallery shows the fold, if any.
 
     These images were not trained on, except with the fault resplit_every_epoch.
     """

@@ -61,7 +61,7 @@ class Ledger:
         return best
 
     def metrics(self, epoch: int, lr: float, steps_per_epoch: int, faults: Collection[Fault] = ()) -> EpochMetrics:
-        """Returns the metrics of the finished epoch, before its selection part is scored."""
+        """Returns the metrics of the finished epoch, before the part that selects the epoch is scored."""
         steps = steps_per_epoch - self.epoch_skipped
         loss = epoch_mean(self.epoch_loss, steps, self.epoch_images, faults) if steps else None
         return EpochMetrics(

@@ -1,7 +1,7 @@
 """Runs that need no training: finished runs, and runs whose faults affect only the final scores.
 
-The steps and epochs of a run with such faults are bit-identical to those of the same recipe without them. It copies the
-trained files of that run and computes only the final scores.
+The steps and epochs of a run with such faults are bit-identical to those of the same recipe without them. Such a run
+copies the trained files of the other and computes only the final scores.
 """
 
 from __future__ import annotations

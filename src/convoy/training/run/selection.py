@@ -31,7 +31,7 @@ class Selection:
         self.outputs: np.ndarray | None = None  # [N, classes]: outputs for the first images after the last epoch
 
     def end_epoch(self, module: nn.Module, ledger: Ledger, metrics: EpochMetrics) -> EpochMetrics:
-        """Returns the metrics with the score of the selection part and `best`. Then updates the ledger."""
+        """Returns the metrics with `best` and the score of the part that selects the epoch. Then updates the ledger."""
         part, epoch = self._ready.selection, metrics.epoch
         if part is None:
             ledger.best_epoch = epoch

@@ -167,7 +167,7 @@ class Training:
         return StopContext(self.recipe, self.state.ledger, ended)
 
     def _end_epoch(self, interrupted: Callable[[], bool]) -> EpochEnded:
-        """Scores the selection part, saves the weights if they are the best, writes the epoch's metrics.
+        """Scores the part that selects the epoch, saves the weights if they are the best, writes the epoch's metrics.
 
         If the evaluation is interrupted, the state before it is kept, and the resumed run repeats the evaluation.
         """
