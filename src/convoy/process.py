@@ -52,7 +52,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     Before the first call of that function, there is nothing to save: a signal acts as it would without this context, or
     raises KeyboardInterrupt, even in a network whose `__init__` never returns. After that call, the first signal is
-    only recorded; a second one acts in this way.
+    only recorded; a second one acts as before that call.
     """
     received, listening = threading.Event(), threading.Event()
 

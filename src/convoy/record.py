@@ -46,7 +46,7 @@ def contradictions(run: Run) -> tuple[Contradiction, ...]:
 
 
 def contradictions_in(run: Run, aspect: Aspect) -> tuple[Contradiction, ...]:
-    """Like `contradictions`, in one aspect. A file that has changed or cannot be read is not compared with others."""
+    """Like `contradictions`, for one aspect. A file that has changed or cannot be read is not compared with others."""
     return _compared(Readable(run), aspect)
 
 

@@ -77,7 +77,7 @@ def attribution_caption(explanation: Explanation, *, mistakes: bool) -> str:
             "class, named below."
         )
         if mistakes
-        else _("From left: the image; Grad-CAM; integrated gradients, for the predicted class.")
+        else _("From left: the image, Grad-CAM and integrated gradients for the predicted class.")
         if explanation.cam_layer
         else _("From left: the image; integrated gradients for the predicted class.")
     )
@@ -181,7 +181,7 @@ def map_caption(explanation: Explanation, summary: MapSummary, classes: int, *, 
     )
     texts = [
         _(
-            "{n:,} {part} images, placed by the {features:,} inputs of {layer}, the last layer. Colour and "
+            "{n:,} {part} images, positioned by their {features:,} inputs to {layer}, the last layer. Colour and "
             "mark: true class; {mistakes}.",
             n=explanation.images,
             part=part_name(explanation.part),

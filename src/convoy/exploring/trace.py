@@ -167,7 +167,7 @@ def _input_of(a: Arguments) -> torch.Tensor:
 @_handles("convolution")
 def _convolution(recorder: _Recorder, a: Arguments, result: torch.Tensor) -> None:
     if a.transposed or a.weight.dim() != 4:
-        raise UnsupportedError(_("the page supports only two-dimensional convolutions, no transposed ones"))
+        raise UnsupportedError(_("the page supports only two-dimensional convolutions that are not transposed"))
     settings: dict[str, Setting] = {name: _pair(getattr(a, name)) for name in ("stride", "padding", "dilation")}
     weights = {"weight": a.weight, "bias": a.bias}
     recorder.add("conv", [a.input], result, {**settings, "groups": a.groups}, weights)

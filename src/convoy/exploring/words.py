@@ -142,7 +142,7 @@ def _template_words(part: str, training_images: int) -> dict[str, str]:
 def _input_words() -> dict[str, str]:
     return {
         "percent": _("{value} %", value="{value}"),
-        "pad_empty": _("The pad is empty."),
+        "pad_empty": _("The drawing pad is empty."),
         "pen_down": _("The pen is down: the arrow keys draw."),
         "pen_up": _("The pen is up."),
         "several_characters": _("{n} characters found and read as one.", n="{n}"),
