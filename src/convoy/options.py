@@ -340,8 +340,8 @@ class ClusterOptions(TypedDict, total=False):
     shard: Annotated[
         str | None,
         Flag(
-            "Train only part K of N of the runs, as in 3/8, for job arrays. The same command without --shard makes the "
-            "report."
+            "Train only part K of N of the runs, as in 3/8, for job arrays. The same command without --shard writes "
+            "the report."
         ),
     ]
 

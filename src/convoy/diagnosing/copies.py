@@ -147,7 +147,7 @@ def turned_or_shifted(train: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def repeats_by_chance(images: Images, copies: np.ndarray, search: Search) -> bool:
-    """Whether the training images repeat as often: rendered images with few variations are often equal by chance.
+    """Whether copies are as frequent within the training set: rendered images with few variations often repeat.
 
     A random third of the training images is compared with the others. If an image was augmented before the split, its
     versions are as frequent among them, but their number per image is regular.
@@ -172,8 +172,8 @@ def is_regular(copies: np.ndarray) -> bool:
 
 def few_variations() -> str:
     return _(
-        "The training images repeat as often, as rendered images with few variations do by chance. If they were "
-        "augmented before the split, keep the copies together with data.split.group_by = 'duplicates'"
+        "Copies are as frequent within the training set, as is usual for rendered images with few variations. If they "
+        "were augmented before the split, keep the copies together with data.split.group_by = 'duplicates'"
     )
 
 

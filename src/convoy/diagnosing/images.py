@@ -73,5 +73,5 @@ def with_test(images: Images, dataset: DataSet, prepared: PreparedData) -> Image
 
 
 def sample(count: int, largest: int) -> np.ndarray:
-    """Returns at most `largest` sorted indices below `count`, always the same ones."""
+    """Returns at most `largest` sorted indices below `count`; the same in every call."""
     return np.sort(np.random.RandomState(0).permutation(count)[:largest])

@@ -60,7 +60,7 @@ def out_of_fold(images: np.ndarray, labels: np.ndarray, classes: int, folds: int
 
 
 def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns masks of two random halves, always the same ones."""
+    """Returns masks of two random halves; the same in every call."""
     half = np.random.RandomState(0).permutation(count) % 2 == 0
     return half, ~half
 

@@ -318,7 +318,7 @@ def stem_strides(stem: str, paper: Sequence[int]) -> list[int]:
 def imagenet_stem(
     name: str, in_chans: int, out_chans: int, conv: Callable[[int, int, int, int], nn.Sequential]
 ) -> nn.Sequential:
-    """A stem: "paper" is a 7x7 convolution of stride 2 and a max pooling, "small" a 7x7 and "3x3" a 3x3 convolution.
+    """A stem: "paper" is a 7x7 convolution of stride 2 and max pooling, "small" a 7x7 and "3x3" a 3x3 convolution.
 
     `conv` makes the convolution from input channels, output channels, kernel and stride.
     """

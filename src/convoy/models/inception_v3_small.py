@@ -19,7 +19,7 @@ from convoy.models.network import AveragingNetwork
 
 STEM = 96
 # A pair: channels of the 1x1 and of the 3x3 branch. A single number: channels of the 3x3 branch of a downsampling
-# module, whose other branch is a max pooling.
+# module, whose other branch is max pooling.
 MODULES: tuple[tuple[int, int] | int, ...] = (
     (32, 32), (32, 48), 80,
     (112, 48), (96, 64), (80, 80), (48, 96), 96,

@@ -18,7 +18,7 @@ from convoy.models.network import Network
 from convoy.text import gettext as _
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))  # squeezed, expanded
-# Channels and kernel of the first convolution, indices of the fire modules after a pooling, and the smallest image in
+# Channels and kernel of the first convolution, indices of the fire modules after pooling, and the smallest image in
 # pixels for the paper's stem, whose convolution has no padding.
 VERSIONS = {"1.0": (96, 7, (0, 3, 7), 21), "1.1": (64, 3, (0, 2, 4), 17)}
 

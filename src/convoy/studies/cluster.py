@@ -199,7 +199,7 @@ class _Driver:
         return f"{text}; {self.client.dashboard_link}" if self.client.dashboard_link else text
 
     def _next_task(self, jobs: Iterator[tuple[int, Recipe]]) -> Generator[tuple[int, Event], None, _Task | None]:
-        """Returns the next run to train, or None if there is none at present. Yields the events of finished runs."""
+        """Returns the next run to train, or None if none is waiting. Yields the events of finished runs."""
         if self.waiting:
             return self.waiting.popleft()
         for position, recipe in jobs:

@@ -37,7 +37,7 @@ class Shard:
 
 
 class ShardEnded(Exception):  # noqa: N818 (no error)
-    """The runs of a shard are finished, and no report was made.
+    """The runs of a shard are finished, and no report was written.
 
     `finished`: number of finished runs in the workspace, among the `runs` of the study.
     """

@@ -185,7 +185,7 @@ def images_in_two_parts(images: Images) -> Iterator[Finding]:
             few_variations()
             if by_chance
             else _(
-                "The pairs differ in their finest detail: different images of the same picture, as rendered with "
+                "The pairs differ in their finest detail, like images of the same picture that were rendered with "
                 "separate noise. If noise was added to copies before the split, keep these together with "
                 "data.split.group_by = 'duplicates'"
             )

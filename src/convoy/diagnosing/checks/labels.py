@@ -149,8 +149,8 @@ def classes_swapped(images: Images) -> Iterator[Finding]:
                 Severity.ERROR,
                 _(
                     "{one} and {other} are probably exchanged in the {part} labels: a classifier fitted on "
-                    "training images finds {swapped:,} of these images in the other class, and {right:,} "
-                    "in their own",
+                    "training images assigns {swapped:,} of these images to the other class, and {right:,} "
+                    "to their own",
                     one=images.train.classes[one],
                     other=images.train.classes[other],
                     part=part_name(name),
@@ -280,7 +280,8 @@ def _relabelled(pixels: np.ndarray, labels: np.ndarray, outputs: np.ndarray, nam
             Severity.WARNING,
             _(
                 "Many training images with labels {other} look like {one}: of the {n:,} images that a classifier of "
-                "both finds most like {one}, {share:.0%} have the label {other}, but only {reverse:.0%} vice versa",
+                "the two classes finds most similar to {one}, {share:.0%} have the label {other}, but only {reverse:.0%} "
+                "vice versa",
                 one=names[one],
                 other=names[other],
                 n=len(wrong),

@@ -233,7 +233,7 @@ def output_depends_on_batch(network: Network) -> Iterator[Finding]:
 
 
 def ignores_order(network: Network) -> Iterator[Finding]:
-    """Permutes blocks of the images: attention without position embeddings does not notice it.
+    """Permutes blocks of the images: without position embeddings, attention gives the same outputs.
 
     Random numbers are added to the weights, because position embeddings and factors of branches often start with zeros.
     Blocks larger than a quarter of the side are not used: a global maximum is often inside such a block.

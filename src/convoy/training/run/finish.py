@@ -151,7 +151,7 @@ def open_test(run: Run, plan: Plan, module: nn.Module, workspace: Workspace, *, 
     images = test.open(lambda digest: openings.append(workspace.record_opening(digest, run.name)))
     scored = _score_part(run, plan, module, "test", images, epoch=epoch)
     run.update("data.json", test_openings=openings[0])
-    run.write_score("test", scored.score)  # last: a run with this score is not scored again
+    run.write_score("test", scored.score)  # written last: a run with this score is not scored again
     return lines.opened(scored.score, openings[0])
 
 
