@@ -43,7 +43,7 @@ class Workload(NamedTuple):
 
     @classmethod
     def within(cls, cost: Cost, most: int, *, may_skip: bool) -> Workload:
-        """Without `may_skip`, the smallest step has a backward pass even if it takes longer."""
+        """Without `may_skip`, the smallest step includes a backward pass, however long it takes."""
         for evaluations, fewest in ((2, 2), (1, 2)):
             left = WANTED_SECONDS - evaluations * cost.of(1) - BACKWARD * cost.fixed
             fitting = int(left / (BACKWARD * cost.per_image)) if cost.per_image else most

@@ -178,7 +178,7 @@ def few_variations() -> str:
 
 
 def _is_turned(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether each image is a rotated or mirrored copy of its counterpart, except for plain and left-right mirrored
+    """Whether each image is a rotated or mirrored copy of its counterpart, except unchanged and left-right mirrored
     ones."""
     wanted, is_copy = unit(_flat(others)), np.zeros(len(images), bool)
     for turns, is_mirrored in symmetries().values():

@@ -280,8 +280,8 @@ def _relabelled(pixels: np.ndarray, labels: np.ndarray, outputs: np.ndarray, nam
             Severity.WARNING,
             _(
                 "Many training images with labels {other} look like {one}: of the {n:,} images that a classifier of "
-                "the two classes finds most similar to {one}, {share:.0%} have the label {other}, but only {reverse:.0%} "
-                "vice versa",
+                "the two classes finds most similar to {one}, {share:.0%} have the label {other}, but only "
+                "{reverse:.0%} vice versa",
                 one=names[one],
                 other=names[other],
                 n=len(wrong),

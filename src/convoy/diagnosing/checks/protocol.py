@@ -15,9 +15,9 @@ from convoy.text import gettext as _
 MAX_DECAY = (
     0.01  # learning rate times weight decay: the fraction of each weight that a step removes; common: 1e-5 to 5e-5
 )
-# L2 penalty of an optimizer that divides by the size of the gradient. Validation accuracy of LeNet (Adam, lr 0.001)
-# after 3 epochs of 3,000 MNIST images (two seeds): 78.5 and 76.3 % for 0.001, 76.0 and 74.2 % for 0.01, 43.8 and 53.5 %
-# for 0.05, 25.2 and 28.7 % for 0.1.
+# L2 penalty of an adaptive optimizer, which divides by the gradient's magnitude. Validation accuracy of LeNet
+# (Adam, lr 0.001) after 3 epochs of 3,000 MNIST images (two seeds): 78.5 and 76.3 % for 0.001, 76.0 and 74.2 % for
+# 0.01, 43.8 and 53.5 % for 0.05, 25.2 and 28.7 % for 0.1.
 MAX_PENALTY = 0.1
 MAX_MOMENTUM = 0.999  # common: 0.9 to 0.99
 MAX_SMOOTHING = 0.5  # common: 0.1

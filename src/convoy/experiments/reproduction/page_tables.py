@@ -164,7 +164,7 @@ def _note(models: Sequence[ModelResult], metric: MeasureText, machines: Machines
         ),
         "newcombe": _(
             "One seed: the 95 % interval of the difference between two independent proportions (Newcombe) covers the "
-            "images of both runs, but no other seeds."
+            "sampling of images in both runs, but not other seeds."
         ),
     }
     sentences += [text for kind, text in explained.items() if kind in kinds | compared]

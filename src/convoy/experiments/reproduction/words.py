@@ -207,7 +207,8 @@ def fault_words(fault: FaultResult) -> str:
             return _("the runs were measured on several machines")
         case NotMeasured.SEEDS:
             return _(
-                "measuring the effect of training only once needs at least two {units}", units=unit_name(fault.over)
+                "the effect of training only once can only be measured with two {units} or more",
+                units=unit_name(fault.over),
             )
     if fault.spreads:
         texts = [_spread(spread, fault) for spread in fault.spreads]
