@@ -49,7 +49,7 @@ def idx_files(folder: Path) -> list[Path]:
         if first is not path and path.name != first.name + ".gz":
             raise DataError(
                 _(
-                    "{folder}: both {name} and {file} could be the {match} {match_2}",
+                    "{folder}: expected one file with the {match} {match_2}, found {name} and {file}",
                     folder=folder,
                     name=first.name,
                     file=path.name,

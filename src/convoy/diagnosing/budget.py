@@ -20,7 +20,7 @@ VALUES_PER_SECOND = 0.4e9  # outputs of operations
 WEIGHTS_PER_SECOND = 0.6e9
 SECONDS_PER_OPERATION = 2e-4
 WANTED_SECONDS = 0.6  # of all passes, for choosing the number of images
-MAX_SECONDS = 0.8  # of all passes with the fewest images; above it, quick checks are skipped
+MAX_SECONDS = 0.8  # quick checks are skipped if all passes with the fewest images take longer
 BACKWARD = 3  # cost of a training pass, in forward passes: forward, gradients of weights, gradients of inputs
 
 

@@ -22,7 +22,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 REVISION = 1  # increased when corrupted images change
 MIN_SIDE = 12  # pixels per side
 CHUNK = 1000  # images per batch; each batch has its own random seed
-OWN_STEPS = "MNIST-C has one severity, about {published} here"
+OWN_STEPS = "MNIST-C has only one severity, which is about {published} here"
 
 # Images float32 [N, C, H, H] in 0..1, parameters of the severity, generator -> same shape; values may exceed 0..1
 Corruption = Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
@@ -100,7 +100,7 @@ COLOUR = (
     Kind("pixelate", digital.pixelate, (0.95, 0.9, 0.85, 0.75, 0.65)),
     Kind(
         "jpeg_compression", digital.jpeg, (80, 65, 58, 50, 40),
-        "quantised blocks without a file; chroma is enlarged without smoothing",
+        "quantises blocks as JPEG does, without writing a file; chroma is enlarged without smoothing",
     ),
 )  # fmt: skip
 
