@@ -82,7 +82,7 @@ def test_an_idx_folder_without_labels_is_an_error(tmp_path: Path) -> None:
 def test_two_idx_files_for_one_role_are_an_error(tmp_path: Path) -> None:
     write_idx(tmp_path, *some(12))
     (tmp_path / "emnist-letters-train-images-idx3-ubyte").write_bytes(b"")
-    with pytest.raises(DataError, match="both emnist-letters-train-images-idx3-ubyte and train-images-idx3-ubyte"):
+    with pytest.raises(DataError, match="found emnist-letters-train-images-idx3-ubyte and train-images-idx3-ubyte"):
         idx_files(tmp_path)
 
 
