@@ -26,11 +26,11 @@ from tests.forks import CONTEXT, start_command, start_dask
 
 from convoy.checkpoint import load_weights
 from convoy.data import cache
-from convoy.events import Ended, Event, Note, Progress, Started
+from convoy.events import Control, Ended, Event, Note, Progress, Started
 from convoy.recipe import Recipe, resolve
 from convoy.runs import Run, Workspace
 from convoy.studies import cluster_host
-from convoy.studies.cluster import _Driver
+from convoy.studies.cluster import _Driver, _Slot
 from convoy.studies.cluster_remote import Remote
 from convoy.studies.cluster_tls import become_scheduler
 from convoy.studies.execute import execute
@@ -200,6 +200,30 @@ def test_a_run_of_a_lost_worker_is_resumed_by_another_from_the_last_copy(
     waiting.check_resumed(events, tmp_path)
     (run,) = Workspace(tmp_path / "there").runs()
     assert any("lost" in flag for flag in run.status.flags)
+
+
+def test_a_run_whose_worker_is_lost_after_an_interruption_is_not_started_again(
+    processes: LocalCluster, waiting: Waiting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    when_saved(stop.set, monkeypatch)
+    session = Session(tmp_path / "there", where=where(processes), interrupted=stop.is_set)
+    control = _Driver._control
+
+    def lose(driver: _Driver, slot: _Slot, request: Control) -> None:
+        """Ends the worker when it is to pause its run."""
+        control(driver, slot, request)
+        os.kill(trainer_of(processes), signal.SIGKILL)
+        waiting.go_on.touch()
+
+    monkeypatch.setattr(_Driver, "_control", lose)
+    begun = [event for _, event in execute([waiting.recipe], session, where="cluster") if isinstance(event, Started)]
+    assert len(begun) == 1
+    (run,) = Workspace(session.out).runs()
+    assert run.state == "interrupted"
+    monkeypatch.undo()
+    again = execute([waiting.recipe], Session(session.out, where=session.where), where="cluster")
+    waiting.check_resumed([event for _, event in again], tmp_path)
 
 
 def test_a_killed_driver_leaves_runs_that_the_same_command_finishes(

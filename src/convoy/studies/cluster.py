@@ -127,16 +127,17 @@ class _Driver:
         self.waiting: deque[_Task] = deque()  # runs of lost workers
         self.lines: queue.Queue[tuple[str, str]] = queue.Queue()  # attempt, line
         self.failure = ""
+        self.is_stopping = False  # starts no more runs; the current ones are interrupted
         self._next_contact = 0.0  # time.monotonic()
 
     # ---- the loop ----
 
     def events(self, jobs: Iterator[tuple[int, Recipe]], first: int) -> Iterator[tuple[int, Event]]:
         """`first`: the position of the first job, for the note on the hosts."""
-        stopping, announced = False, False
+        announced = False
         while True:
-            if not stopping and (self.session.interrupted() or self.failure):
-                stopping, jobs = True, iter(())
+            if not self.is_stopping and (self.session.interrupted() or self.failure):
+                self.is_stopping = True
                 while self.waiting:
                     self.waiting.popleft().lock.release()
                 for slot in self._busy():
@@ -145,9 +146,9 @@ class _Driver:
             if not announced:
                 announced = True
                 yield first, Note(self._hosts() if self.slots else _("waiting for a Dask worker"))
-            is_done = stopping
+            is_done = self.is_stopping
             for slot in [slot for slot in self.slots.values() if slot.task is None]:
-                task = yield from self._next_task(jobs)
+                task = None if is_done else (yield from self._next_task(jobs))
                 if task is None:
                     is_done = True
                     break
@@ -338,6 +339,9 @@ class _Driver:
             self._free(slot)
             if slot.is_lost:
                 self.slots.pop(slot.remote.address, None)
+            if self.is_stopping:  # the same command continues it from the last copy
+                task.lock.release()
+                continue
             if task.attempts == MAX_ATTEMPTS:
                 task.lock.release()
                 self.failure = _("{run}: {n} workers in a row were lost", run=task.run.name, n=MAX_ATTEMPTS)
