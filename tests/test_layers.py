@@ -379,7 +379,7 @@ def test_in_a_kind_of_study_only_its_run_imports_torch() -> None:
     [
         ("profiling", {"measure"}),
         ("datasheet", {"measure"}),
-        ("exploring", {"trace", "run"}),
+        ("exploring", {"handlers", "recorder", "trace", "run"}),
         ("explaining", {"attribution", "layers", "run"}),
     ],
 )
