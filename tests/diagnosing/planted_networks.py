@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 
 class Sound(nn.Module):
@@ -21,6 +22,16 @@ class Sound(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.drop(F.relu(self.hidden(self.features(x)))))
+
+
+class ComputedWeights(Sound):
+    """Three layers whose weight is a plain tensor that a hook computes from parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.utils.weight_norm(self.conv)
+        nn.utils.spectral_norm(self.hidden)
+        prune.l1_unstructured(self.head, "weight", 0.3)
 
 
 class Softmax(Sound):
@@ -89,6 +100,26 @@ class LayersInADict(LayersInAList):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(F.relu(self.blocks["a"](self.hidden(self.features(x)))))  # type: ignore[call-overload]
+
+
+class LayersInPairs(LayersInADict):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = {"a": [("first", nn.Linear(32, 32))]}  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.blocks["a"][0][1](self.hidden(self.features(x)))))  # type: ignore[call-overload]
+
+
+class LayersNextToAScale(LayersInAList):
+    """The name of the list is the beginning of the name of a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks_g = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.blocks_g
 
 
 class SharedNorm(Sound):

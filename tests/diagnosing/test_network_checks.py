@@ -39,6 +39,8 @@ PLANTED: list[tuple[type[nn.Module], str, Severity]] = [
     (planted.FrozenByMistake, "frozen_parameters", HINT),
     (planted.LayersInAList, "unregistered_layers", ERROR),
     (planted.LayersInADict, "unregistered_layers", ERROR),
+    (planted.LayersInPairs, "unregistered_layers", ERROR),
+    (planted.LayersNextToAScale, "unregistered_layers", ERROR),
     (planted.SharedNorm, "shared_weights", WARNING),
     (planted.SharedLayer, "shared_weights", HINT),
     (planted.TiedTensor, "shared_weights", HINT),
@@ -152,6 +154,7 @@ def test_planted_mistake_is_found(
     "network_class",
     [
         planted.Sound,
+        planted.ComputedWeights,
         planted.PatchesWithPositions,
         planted.StochasticDepth,
         planted.ZeroHead,

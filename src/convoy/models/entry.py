@@ -28,9 +28,14 @@ class Geometry(NamedTuple):
 MNIST, CIFAR, IMAGENET = Geometry(1, 10, 28), Geometry(3, 10, 32), Geometry(3, 1000, 224)
 
 
+def lowest_loss(num_classes: int) -> float:
+    """Returns the cross-entropy (nats) of softmax outputs that are one-hot and right, log(1 + (classes - 1) / e)."""
+    return math.log1p((num_classes - 1) / math.e)
+
+
 def floor_of_loss(num_classes: int) -> str:
-    """States the lowest cross-entropy of softmax outputs, log(1 + (classes - 1) / e), which one-hot outputs reach."""
-    floor = math.log1p((num_classes - 1) / math.e)
+    """States the lowest cross-entropy of softmax outputs."""
+    floor = lowest_loss(num_classes)
     return _("with {n} classes the loss cannot fall below {floor:.3f}", n=num_classes, floor=floor)
 
 

@@ -11,8 +11,9 @@ from torch import nn
 from convoy.diagnosing.finding import Finding, Severity
 from convoy.diagnosing.first_step import Gradient
 from convoy.diagnosing.network import Network
+from convoy.diagnosing.unregistered import unregistered_values
 from convoy.diagnosing.watch import Place
-from convoy.models.entry import floor_of_loss
+from convoy.models.entry import floor_of_loss, lowest_loss
 from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 from convoy.text.lists import listed
@@ -89,12 +90,11 @@ def softmax_before_loss(network: Network) -> Iterator[Finding]:
         )
         if network.recipe.train.class_weights == "none":
             text = f"{text} ({floor_of_loss(logits.shape[1])})"
-        floor = math.log1p((logits.shape[1] - 1) / math.e)
         yield Finding(
             Severity.ERROR,
             text,
             _("Remove the last softmax, so that the network returns logits"),
-            {"loss": network.first_step.loss, "lowest_loss": floor},
+            {"loss": network.first_step.loss, "lowest_loss": lowest_loss(logits.shape[1])},
         )
     elif torch.allclose(torch.logsumexp(logits.double(), 1), torch.zeros(len(logits), dtype=torch.float64), atol=1e-4):
         yield Finding(
@@ -197,7 +197,7 @@ def frozen_parameters(network: Network) -> Iterator[Finding]:
 
 def unregistered_layers(network: Network) -> Iterator[Finding]:
     """Finds layers and tensors that are missing from parameters(), so that they are neither trained nor saved."""
-    unregistered = list(_unregistered(network.module))
+    unregistered = list(unregistered_values(network.module))
     if layers := [name for name, values in unregistered if any(map(_is_layer_with_parameters, values))]:
         yield Finding(
             Severity.ERROR,
@@ -208,7 +208,7 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
     if not any(_is_tensor(value) for _name, values in unregistered for value in values):
         return
     # After a forward pass, there may also be results that forward stores.
-    unregistered = list(_unregistered(network.build()))
+    unregistered = list(unregistered_values(network.build()))
     trained = [name for name, values in unregistered if any(map(_is_trained, values))]
     if trained:
         yield Finding(
@@ -234,21 +234,6 @@ def unregistered_layers(network: Network) -> Iterator[Finding]:
             _("Use register_buffer for constants and nn.Parameter for weights"),
             {"tensors": len(constant)},
         )
-
-
-def _unregistered(module: nn.Module) -> Iterator[tuple[str, list[object]]]:
-    """Yields the name of each attribute with the values (or elements of them) that `module` does not register."""
-    registered = {id(each) for each in (*module.modules(), *module.parameters(), *module.buffers())}
-    of_torch = {name for name in vars(nn.Module()) if name.startswith("_")}
-    for name, part in module.named_modules():
-        own = {key.rpartition("_")[0] for key in part._parameters}  # weight_g -> weight
-        for attribute, value in vars(part).items():
-            if attribute in own or attribute in of_torch or isinstance(value, int | float | str):
-                continue
-            values = (
-                value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-            )
-            yield f"{name}.{attribute}".lstrip("."), [each for each in values if id(each) not in registered]
 
 
 def _is_layer_with_parameters(value: object) -> bool:
