@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 
 from convoy.cli.main import app, split_overrides
 from convoy.experiments import experiment as experiments
-from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
+from convoy.experiments.experiment import Settings
+from convoy.experiments.parts import EXPERIMENT_PARTS
 from convoy.experiments.reproduction import digests
 from convoy.experiments.reproduction import studies as experiment_studies
 from convoy.experiments.reproduction.scope import Scope, data_name

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
+from convoy import api
 from convoy.experiments import experiment
+from convoy.experiments.parts import EXPERIMENT_PARTS, STUDIES, Arguments, Crossval, StudyKind, StudyPart
+from convoy.experiments.reproduction.studies import result_of
 from convoy.models import create
+from convoy.options import options_of
 from convoy.recipe import Recipe
+from convoy.runs import Study
 
 HEAD = """
 title = "t"
@@ -87,13 +93,33 @@ def test_a_landscape_that_varies_settings_is_the_part_ablation(tmp_path: Path) -
     assert load(tmp_path, landscape + 'vary = { "optim.beta1" = [0.5, 0.9] }').study[0].part == "ablation"
 
 
+def test_the_types_list_the_kinds_of_the_table() -> None:
+    assert set(get_args(StudyPart)) == {*STUDIES}
+    assert set(get_args(StudyKind)) == {info.kind for info in STUDIES.values()} <= {*STUDIES}
+    assert set(get_args(Arguments)) == {info.arguments for info in STUDIES.values()}
+
+
+def test_a_study_of_two_recipes_is_reported_under_their_names(tmp_path: Path) -> None:
+    section = experiment.ExperimentStudy(kind="ladder", recipes=("x/lenet-published", "x/lenet"))
+    recipes = [("lenet_published", Recipe()), ("lenet", Recipe())]
+    (tmp_path / "study.toml").touch()
+
+    result = result_of(section, Study(tmp_path), recipes, relative_to=Study(tmp_path), digest="")
+
+    assert result.labels == ("lenet_published", "lenet")
+
+
+def test_the_help_of_only_lists_the_parts() -> None:
+    assert options_of(api.reproduce)["only"].help == f"Comma-separated parts: {', '.join(EXPERIMENT_PARTS)}."
+
+
 def test_quick_overrides_the_arguments(tmp_path: Path) -> None:
     part = load(
         tmp_path, 'kind = "crossval"\nrecipes = "x"\narguments = { folds = 5, repeats = 2 }\nquick = { folds = 2 }'
     )
 
-    assert part.study[0].typed_arguments(quick=False) == experiment.Crossval(folds=5, repeats=2)
-    assert part.study[0].typed_arguments(quick=True) == experiment.Crossval(folds=2, repeats=2)
+    assert part.study[0].typed_arguments(quick=False) == Crossval(folds=5, repeats=2)
+    assert part.study[0].typed_arguments(quick=True) == Crossval(folds=2, repeats=2)
 
 
 @pytest.mark.parametrize(

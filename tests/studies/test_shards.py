@@ -78,6 +78,14 @@ def test_a_search_cannot_be_split(call: Call, stripes: Path, net: Path) -> None:
     assert (code, "--where" in err) == (2, True)
 
 
+def test_a_search_of_an_experiment_cannot_be_split(tmp_path: Path) -> None:
+    study = '[[study]]\nkind = "search"\nrecipes = "corrected.toml"\narguments = { grid = { "optim.lr" = [0.1, 0.2] } }'
+    path = write(tmp_path, corrected=RECIPE, published=PUBLISHED, experiment=f"{EXPERIMENT}\n{study}")
+    with pytest.raises(ValueError, match="cannot split a search"):
+        api.reproduce(path, only="search", shard="1/2", show=False, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_shards_of_an_experiment_are_all_of_its_runs(tmp_path: Path) -> None:
     arguments = "lrs = [1e-3, 1e-2], surfaces = { images = 4, resolution = 3 }"
     study = f'[[study]]\nkind = "landscape"\nrecipes = ["corrected.toml"]\narguments = {{ {arguments} }}'

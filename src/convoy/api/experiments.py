@@ -143,7 +143,8 @@ def reproduce(experiment: str | Path, **options: Unpack[ReproduceOptions]) -> St
     from convoy.api.arguments import overrides_of, parts_of
     from convoy.api.study import Study
     from convoy.experiments import experiment as published
-    from convoy.experiments.experiment import EXPERIMENT_PARTS, Settings
+    from convoy.experiments.experiment import Settings
+    from convoy.experiments.parts import EXPERIMENT_PARTS
     from convoy.experiments.reproductions import run as reproduce_all
     from convoy.files import reading_once
     from convoy.studies.shards import ShardEnded

@@ -16,20 +16,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from convoy.experiments.claims import Claim, Protocol
 from convoy.experiments.measures import MEASURES
+from convoy.experiments.parts import EXPERIMENT_PARTS, STUDIES, Arguments, Seeds, StudyKind, StudyPart
 from convoy.files import file_name
 from convoy.recipe import Recipe
 from convoy.recipe.files import CLAIMS, EXPERIMENT, Override
 from convoy.recipe.problems import first_problem
 from convoy.recipe.sections import Count, Section
 from convoy.registry import unknown
-from convoy.studies.landscape.design import Cut
 from convoy.text import gettext as _
 
-Seeds = Annotated[int, Field(ge=1, le=1000)]
-EXPERIMENT_PARTS = ("models", "faults", "claims", "crossval", "search", "landscape", "ablation", "seeds", "ladder")
-StudyKind = Literal["crossval", "search", "landscape", "seeds", "ladder"]
-StudyPart = StudyKind | Literal["ablation"]  # "ablation": a landscape that varies settings
-RECIPES_OF = {"ladder": 2, "landscape": None}  # kinds of study that do not take exactly one recipe; None: any number
 Side = Protocol
 SIDES: tuple[Side, ...] = ("as_published", "corrected")
 SPLIT, FOLD = "data.split.", "data.split.fold"
@@ -134,61 +129,12 @@ class Fault(Section):
         return without, without.override({**self.set, "protocol.faults": [*faults]})
 
 
-class Crossval(Section):
-    folds: Annotated[int, Field(ge=2)]
-    repeats: Seeds = 1
-
-
-class Search(Section):
-    """Fields that are None use the defaults of `convoy search`."""
-
-    grid: Annotated[dict[str, list[Any]], Field(min_length=1)]
-    trials: Annotated[int, Field(ge=2)] | None = None
-    sampler: str | None = None
-    pruner: str | None = None
-    seeds: Seeds = 3  # of the winner
-
-
-class Surfaces(Section):
-    images: Annotated[int, Field(ge=1)]
-    resolution: Annotated[int, Field(ge=3, le=501)]
-
-
-class Landscape(Section):
-    lrs: Annotated[list[float], Field(min_length=2)]
-    vary: dict[str, Annotated[list[Any], Field(min_length=2)]] = Field(default_factory=dict)  # key -> values
-    seeds: Seeds = 1
-    surfaces: Surfaces | Literal[False] | None = None  # None: the defaults of `convoy landscape`
-    cut: Cut = "all"
-    own_seeds: bool = False
-    step_probes: bool = Field(True, serialization_alias="looks")  # the name in earlier digests of studies
-
-
-class SeedsOfSources(Section):
-    seeds: Annotated[int, Field(ge=2, le=1000)] = 5  # for each source of randomness
-    difference: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.002, 0.005, 0.01)  # fractions
-
-
-class Ladder(Section):
-    seeds: Seeds = 3
-
-
-Arguments = Crossval | Search | Landscape | SeedsOfSources | Ladder
-ARGUMENTS: dict[StudyKind, type[Arguments]] = {
-    "crossval": Crossval,
-    "search": Search,
-    "landscape": Landscape,
-    "seeds": SeedsOfSources,
-    "ladder": Ladder,
-}
-
-
 class ExperimentStudy(Section):
     """A `[[study]]` table of the experiment."""
 
     kind: StudyKind
     recipes: Annotated[tuple[str, ...], Field(min_length=1), OneOrSeveral]
-    arguments: dict[str, Any] = Field(default_factory=dict)  # fields of ARGUMENTS[kind]
+    arguments: dict[str, Any] = Field(default_factory=dict)  # fields of STUDIES[kind].arguments
     quick: dict[str, Any] = Field(default_factory=dict)  # arguments that --quick changes
     protocol: Literal["as-published", "corrected"] | None = None  # None: both
     set: dict[str, Any] = Field(default_factory=dict)  # overrides of its recipes; those of the command come later
@@ -209,7 +155,7 @@ class ExperimentStudy(Section):
     def typed_arguments(self, *, quick: bool) -> Arguments:
         """Raises ValueError for an unknown, missing or invalid argument."""
         table = self.arguments | (self.quick if quick else {})
-        section = ARGUMENTS[self.kind]
+        section = STUDIES[self.kind].arguments
         try:
             return section.model_validate(table)
         except ValidationError as error:
@@ -226,7 +172,7 @@ class ExperimentStudy(Section):
     def _takes_its_arguments(self) -> Self:
         for quick in (False, True):
             self.typed_arguments(quick=quick)
-        expected = RECIPES_OF.get(self.kind, 1)
+        expected = STUDIES[self.kind].recipes
         if expected is not None and len(self.recipes) != expected:
             number = _("one recipe") if expected == 1 else _("two recipes")
             raise ValueError(

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convoy import archive as archives
-from convoy.experiments.experiment import EXPERIMENT_PARTS, SIDES, Experiment, Settings, Side
+from convoy.experiments.experiment import SIDES, Experiment, Settings, Side
+from convoy.experiments.parts import EXPERIMENT_PARTS
 from convoy.experiments.reproduction import curves, digests, finding
 from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.reproduction.finding import ModelMeasurements, ModelResult, Options

@@ -16,8 +16,9 @@ from pydantic import AliasChoices, Field
 
 from convoy.agreement import Reason
 from convoy.archive import bits
-from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, StudyPart, label_of
+from convoy.experiments.experiment import FOLD, SIDES, Fault, Model, Side, label_of
 from convoy.experiments.measures import MEASURES, comparable, over_runs
+from convoy.experiments.parts import StudyPart
 from convoy.experiments.quick import Choice
 from convoy.experiments.reproduction.curves import CurveTest
 from convoy.experiments.verdicts import FalseVerdicts, JudgedClaim, Value

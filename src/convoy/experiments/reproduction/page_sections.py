@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from convoy.agreement import Verdict
+from convoy.experiments.parts import STUDIES, StudyPart
 from convoy.experiments.quick import Choice, Size, SkippedPart, SkipReason
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.words import (
@@ -38,15 +39,6 @@ from convoy.studies import kinds
 from convoy.text import gettext as _
 from convoy.text import translated
 from convoy.text.numbers import plain
-
-# Figures of the published reports: name on the page of the study -> name in the published report.
-FIGURES = {
-    "crossval": {"cv_accuracy": "cv_accuracy"},
-    "search": {"search_3d": "train2", "search_heat": "search_heat"},
-    "ladder": {"ladder": "ladder", "effects": "effects"},
-    "landscape": {"loss_band": "loss_band", "along_the_step": "along_the_step"},
-    "ablation": {"loss_band": "loss_band"},
-}
 
 
 def claims(judged: Sequence[JudgedClaim], expected: FalseVerdicts | None, changes: str) -> Section | None:
@@ -180,7 +172,7 @@ def study_sections(study: Study, results: Sequence[StudyResult], folder: Path) -
     return sections
 
 
-def main_figures(page: Page, kind: str) -> list[Chart | Scene3D]:
+def main_figures(page: Page, part: StudyPart) -> list[Chart | Scene3D]:
     """Returns the figures that the report publishes, or else the first figure, in the colours of their own page."""
     look = Look(page.labels, page.aliases)
     figures = [
@@ -188,7 +180,7 @@ def main_figures(page: Page, kind: str) -> list[Chart | Scene3D]:
         for block in page.blocks
         if isinstance(block, Chart | Scene3D)
     ]
-    names = FIGURES.get(kind, {})
+    names = STUDIES[part].figures
     return [replace(figure, name=names[figure.name]) for figure in figures if figure.name in names] or figures[:1]
 
 

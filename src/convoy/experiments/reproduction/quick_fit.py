@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from convoy.data.sources import load
 from convoy.experiments.experiment import Experiment, ExperimentStudy, Fault, Side
 from convoy.experiments.measures import find
+from convoy.experiments.parts import STUDIES
 from convoy.experiments.quick import SCHEMA, SHARES, Choice, Size, SkippedPart, SkipReason, makespan
 from convoy.experiments.reproduction import digests, studies
 from convoy.experiments.reproduction.scope import Scope
@@ -150,13 +151,13 @@ class _Fit:
     def _study(self, study: ExperimentStudy) -> bool:
         if study not in self.scope.studies:  # of the other protocol
             return False
-        if study.kind in ("seeds", "ladder"):
+        if STUDIES[study.part].compares_seeds:
             self.left_out.append(SkippedPart(study.part, ", ".join(study.recipes), SkipReason.SEEDS))
             return False
         jobs = studies.jobs_of_study(self.scope, study)
         recipes = [job.recipe for job in jobs for _ in range(math.ceil(job.runs * job.share))]
         # All trials of a search are represented by one recipe, although they differ; none is reused.
-        fits = self._take(study.part, recipes, reuse=study.kind != "search")
+        fits = self._take(study.part, recipes, reuse=all(job.runs == 1 for job in jobs))
         return fits or self._late(study.part, ", ".join(study.recipes), recipes)
 
     def _sum(self, recipes: Sequence[Recipe]) -> float:

@@ -7,7 +7,7 @@ interruption.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from convoy.events import Ended, Event, OpenTest
 from convoy.experiments import verdicts
 from convoy.experiments.experiment import Side
 from convoy.experiments.measures import MEASURES
+from convoy.experiments.parts import OWN_PARTS, STUDIES
 from convoy.experiments.reproduction import digests, networks, quick_fit, studies
 from convoy.experiments.reproduction.base import Reproduction
 from convoy.experiments.reproduction.scope import data_name
@@ -30,9 +31,6 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.training.run.plan import plan_all
 
-OWN_PARTS = ("models", "faults", "claims")  # all other parts are studies
-# Of studies; others: True.
-OPENS_TEST: Mapping[str, OpenTest] = {"crossval": False, "landscape": "only with fault", "ablation": "only with fault"}
 # Measures that need every step. They are stored when a run is archived, because archived curves have fewer steps.
 MEASURES_OF_EVERY_STEP = ("gain_while_rising",)
 
@@ -53,17 +51,19 @@ class TrainedReproduction(Reproduction):
                 _("--shard: --quick chooses the runs by a timing, which differs between jobs; set --limit")
             )
         wanted = self._wanted()
-        if "search" in wanted:
-            raise ValueError(
-                _("--shard cannot split a search: leave it out with --only, or use --where for several hosts")
-            )
+        own = [entry for part in wanted if part in OWN_PARTS for entry in self.scope.entries(part)]
+        groups: list[tuple[OpenTest, Sequence[Entry]]] = [(True, own)]
+        for part in [part for part in STUDIES if part in wanted]:
+            plans = [studies.planned(self.scope, section) for section in self.scope.studies if section.part == part]
+            if any(plan.entries is None for plan in plans):
+                raise ValueError(
+                    _(
+                        "--shard cannot split a {study}: leave it out with --only, or use --where for several hosts",
+                        study=STUDIES[part].title(),
+                    )
+                )
+            groups.append((plans[0].opens_test, [entry for plan in plans if plan.entries for entry in plan.entries()]))
         self.session.name_study(self.folder.name)
-        own = [part for part in wanted if part in OWN_PARTS]
-        groups: list[tuple[OpenTest, list[Entry]]] = [(True, [e for part in own for e in self.scope.entries(part)])]
-        for part in [part for part in wanted if part not in own]:
-            sections = [section for section in self.scope.studies if section.part == part]
-            entries = [entry for section in sections for entry in studies.entries_of(self.scope, section)]
-            groups.append((OPENS_TEST.get(part, True), entries))
         ended = []
         for test, entries in groups:
             try:
@@ -124,9 +124,7 @@ class TrainedReproduction(Reproduction):
         for section in [section for section in self.scope.studies if section.part == part]:
             recipes = self.scope.recipes_of(section)
             digest = digests.of_study(section, self.fingerprints, quick=self.settings.quick)
-            arguments = section.typed_arguments(quick=self.settings.quick)
-            study = self._known(digest)
-            study = study or studies.study_of(recipes, arguments, self.session, side=section.side, stage=self.stage)
+            study = self._known(digest) or studies.planned(self.scope, section).train(self.session, self.stage)
             if study is None:
                 return False
             self.studies.append(study)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from convoy.experiments.experiment import (
-    Arguments,
-    Crossval,
-    ExperimentStudy,
-    Ladder,
-    Landscape,
-    Search,
-    SeedsOfSources,
-    Side,
-)
+from convoy.events import OpenTest
+from convoy.experiments.experiment import ExperimentStudy
+from convoy.experiments.parts import STUDIES, Crossval, Ladder, Landscape, Search, SeedsOfSources
 from convoy.experiments.reproduction.finding import StudyResult
 from convoy.experiments.reproduction.scope import Scope
 from convoy.recipe import Recipe
@@ -27,65 +22,59 @@ from convoy.studies.compare import ablation
 from convoy.studies.crossval import run as crossval
 from convoy.studies.ladder import run as ladder
 from convoy.studies.landscape import run as landscape
-from convoy.studies.landscape.design import Design, Spec
+from convoy.studies.landscape.design import Design, Named, Spec
 from convoy.studies.seeds import run as seeds
 from convoy.studies.session import Entry, Session, Stage
-from convoy.text import gettext as _
 from convoy.training.run.plan import plan_all
 
-Named = Sequence[tuple[str, Recipe]]
+
+class PlannedStudy(NamedTuple):
+    names: Sequence[str]  # of its runs
+    entries: Callable[[], Sequence[Entry]] | None  # None: its runs are chosen while it runs
+    opens_test: OpenTest
+    run: Callable[[Session], Study | None]  # returns None if interrupted; the same call resumes it
+
+    def train(self, session: Session, stage: Stage) -> Study | None:
+        with stage(self.names) as show:
+            return self.run(replace(session, show=show))
 
 
-def study_of(recipes: Named, options: Arguments, session: Session, *, side: Side | None, stage: Stage) -> Study | None:
-    """Runs a study. Returns None if interrupted; the same call resumes it."""
+def planned(scope: Scope, study: ExperimentStudy) -> PlannedStudy:
+    """Raises ValueError for a study that cannot be trained."""
+    recipes, options = scope.recipes_of(study), study.typed_arguments(quick=scope.settings.quick)
     recipe = recipes[0][1]
-    label = f"{recipe.label} as published" if side == "as_published" else None
-    if isinstance(options, Search):
-        return _search(recipe, options, session, label=label, stage=stage)
-    if isinstance(options, Ladder):
-        built = ladder.build(recipes[0], recipes[1], seeds=options.seeds)
-        with stage(_names(built.entries)) as show:
-            return ladder.run(built, replace(session, show=show))
-    if isinstance(options, Landscape):
-        names = design_of(options).names(_varied(recipes, options)[1])
-    else:
-        names = _names(_entries(recipes, options))
-    with stage(names) as show:
-        quiet_session = replace(session, show=show)
-        match options:
-            case Crossval():
-                return crossval.run(recipe, quiet_session, folds=options.folds, repeats=options.repeats, label=label)
-            case SeedsOfSources():
-                return seeds.run(recipe, quiet_session, seeds=options.seeds, differences=options.difference)
-            case Landscape():
-                varied, combined = _varied(recipes, options)
-                spec = _surfaces_of(options)
-                return landscape.run(combined, quiet_session, design_of(options), surfaces=spec, varied=varied)
+    label = f"{recipe.label} as published" if study.side == "as_published" else None
+    match options:
+        case Crossval():
+            entries = crossval.entries_of(recipe, options.folds, options.repeats)
+            run = partial(crossval.run, recipe, folds=options.folds, repeats=options.repeats, label=label)
+            return PlannedStudy(_names(entries), lambda: entries, crossval.OPENS_TEST, run)
+        case Search():
+            from convoy.studies.search import run as searching  # Optuna takes half a second to import
+            from convoy.studies.search.space import Space, Values
+
+            space = Space(tuple(Values(path, tuple(values)) for path, values in options.grid.items()))
+            search = searching.prepare(recipe, space, **options.model_dump(exclude={"grid"}), custom_label=label)
+            return PlannedStudy(search.names, None, True, partial(searching.run, search))
+        case Landscape():
+            varied, combined = ablation.combine(recipes, options.vary) if options.vary else (None, recipes)
+            design = Design(options.lrs, options.seeds, options.cut, options.own_seeds, options.step_probes)
+            chosen = options.surfaces.model_dump() if options.surfaces else {}
+            spec = None if options.surfaces is False else Spec(**chosen)
+            run = partial(landscape.run, combined, design=design, surfaces=spec, varied=varied)
+            planned_runs = partial(landscape.planned, combined, design, spec)
+            return PlannedStudy(design.names(combined), planned_runs, landscape.OPENS_TEST, run)
+        case SeedsOfSources():
+            entries = seeds.entries_of(recipe, options.seeds)
+            run = partial(seeds.run, recipe, seeds=options.seeds, differences=options.difference)
+            return PlannedStudy(_names(entries), lambda: entries, True, run)
+        case Ladder():
+            built = ladder.build(recipes[0], recipes[1], seeds=options.seeds)
+            return PlannedStudy(_names(built.entries), lambda: built.entries, True, partial(ladder.run, built))
 
 
-def _search(recipe: Recipe, options: Search, session: Session, *, label: str | None, stage: Stage) -> Study | None:
-    from convoy.studies.search import run as searching  # Optuna takes half a second to import
-    from convoy.studies.search.space import Space, Values
-
-    space = Space(tuple(Values(path, tuple(values)) for path, values in options.grid.items()))
-    search = searching.prepare(recipe, space, **options.model_dump(exclude={"grid"}), custom_label=label)
-    with stage(search.names) as show:
-        return searching.run(search, replace(session, show=show))
-
-
-def design_of(options: Landscape) -> Design:
-    return Design(options.lrs, options.seeds, options.cut, options.own_seeds, options.step_probes)
-
-
-def _varied(recipes: Named, options: Landscape) -> tuple[ablation.Design | None, Named]:
-    """Returns the combinations of values that a landscape varies."""
-    return ablation.combine(recipes, options.vary) if options.vary else (None, recipes)
-
-
-def _surfaces_of(options: Landscape) -> Spec | None:
-    if options.surfaces is False:
-        return None
-    return Spec(**options.surfaces.model_dump()) if options.surfaces else Spec()
+def _names(entries: Sequence[Entry]) -> list[str]:
+    return [entry.title for entry in entries]
 
 
 def fingerprints(recipes: Mapping[str, Recipe]) -> dict[str, str]:
@@ -98,36 +87,13 @@ def result_of(
     section: ExperimentStudy, study: Study, recipes: Named, *, relative_to: Study, digest: str
 ) -> StudyResult:
     path = Path(os.path.relpath(study.path, relative_to.path)).as_posix()
-    labels = tuple(label if section.kind == "landscape" else recipe.label for label, recipe in recipes)
-    accuracy = kinds.finding_of(study).accuracy if section.kind in ("crossval", "search") else None
+    info = STUDIES[section.part]
+    labels = tuple(recipe.label if info.recipes == 1 else label for label, recipe in recipes)
+    accuracy = kinds.finding_of(study).accuracy if info.has_accuracy else None
     return StudyResult(section.part, section.side, path, digest, labels, accuracy)
 
 
-# ---- their runs ----
-
-
-def entries_of(scope: Scope, study: ExperimentStudy) -> list[Entry]:
-    """Returns the runs that `study_of` trains. Raises ValueError for a search."""
-    return _entries(scope.recipes_of(study), study.typed_arguments(quick=scope.settings.quick))
-
-
-def _entries(recipes: Named, options: Arguments) -> list[Entry]:
-    recipe = recipes[0][1]
-    match options:
-        case Crossval():
-            return crossval.entries_of(recipe, options.folds, options.repeats)
-        case SeedsOfSources():
-            return seeds.entries_of(recipe, options.seeds)
-        case Ladder():
-            return ladder.build(recipes[0], recipes[1], seeds=options.seeds).entries
-        case Landscape():
-            return landscape.planned(_varied(recipes, options)[1], design_of(options), _surfaces_of(options))
-        case Search():
-            raise ValueError(_("the runs of a search are chosen while it runs"))
-
-
-def _names(entries: Sequence[Entry]) -> list[str]:
-    return [entry.title for entry in entries]
+# ---- the cost of their runs ----
 
 
 @dataclass(frozen=True)
@@ -143,13 +109,11 @@ class Job:
 def jobs_of_study(scope: Scope, study: ExperimentStudy) -> list[Job]:
     """The runs of a study of the experiment."""
     options = study.typed_arguments(quick=scope.settings.quick)
-    recipes = scope.recipes_of(study)
-    label, recipe = recipes[0]
     if isinstance(options, Search):
-        return _of_search(label, recipe, options)
-    if isinstance(options, Landscape):
-        return jobs_of(landscape.planned(_varied(recipes, options)[1], design_of(options), None))
-    return jobs_of([Entry(f"{label}, {entry.label}", entry.recipe) for entry in _entries(recipes, options)])
+        return _of_search(*scope.recipes_of(study)[0], options)
+    entries = planned(scope, study).entries
+    assert entries is not None
+    return jobs_of(entries())
 
 
 def _of_search(label: str, recipe: Recipe, options: Search) -> list[Job]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from convoy.agreement import CLAIM_VERDICTS, Agreement, Reason, Verdict, compare_published
 from convoy.experiments.experiment import Side
+from convoy.experiments.parts import STUDIES
 from convoy.experiments.reproduction.finding import (
     FaultResult,
     FaultVerdict,
@@ -266,17 +267,8 @@ def _ranking(ranking: Ranking) -> list[str]:
 
 def experiment_part_name(part: str) -> str:
     """The name of a part of an experiment, within a sentence; other names, such as those of models, are unchanged."""
-    names = {
-        "models": _("models"),
-        "faults": _("faults"),
-        "claims": _("claims"),
-        "crossval": _("cross-validation"),
-        "search": _("search"),
-        "landscape": _("loss landscape"),
-        "ablation": _("ablation of the loss landscape"),
-        "seeds": _("spread over seeds"),
-        "ladder": _("ladder of changes"),
-    }
+    names = {"models": _("models"), "faults": _("faults"), "claims": _("claims")}
+    names |= {study: info.title() for study, info in STUDIES.items()}
     return names.get(part, part)
 
 

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 
 from convoy.data import prepare
+from convoy.events import OpenTest
 from convoy.files import file_name, write_arrays
 from convoy.recipe import Recipe
 from convoy.runs import Member, Study
@@ -20,6 +21,7 @@ from convoy.studies.train_all import study_name, train_all, write_study
 from convoy.text import gettext as _
 
 MANY_FOLDS = 100
+OPENS_TEST: OpenTest = False
 
 
 def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: str | None = None) -> Study | None:
@@ -31,7 +33,7 @@ def run(recipe: Recipe, session: Session, *, folds: int, repeats: int, label: st
     entries = entries_of(recipe, folds, repeats)
     label = label or recipe.label
     name = partial(study_name, "crossval", [f"{file_name(label)}-{folds}{f'x{repeats}' if repeats > 1 else ''}"])
-    members = train_all(entries, replace(session, test=False), name=name)
+    members = train_all(entries, replace(session, test=OPENS_TEST), name=name)
     if members is None:
         return None
     study = write_study("crossval", name, members, session)

@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from convoy.data.batches import steps_per_epoch
-from convoy.events import Note
+from convoy.events import Note, OpenTest
 from convoy.runs import Study
 from convoy.studies import findings
 from convoy.studies.compare import ablation
@@ -22,6 +22,7 @@ from convoy.training.run import fault_checks
 from convoy.training.run.plan import plan_all, plan_one
 from convoy.training.step.probe import STEP_SIZES
 
+OPENS_TEST: OpenTest = "only with fault"
 STEP_PROBES = 100  # probes along the step, spread over a run; each costs five passes
 
 
@@ -42,7 +43,7 @@ def run(
     entries = planned(recipes, design, surfaces)
     labels = [label for label, _recipe in recipes]
     name = partial(study_name, "landscape", labels if varied is None else varied.short(labels))
-    members = train_all(entries, replace(session, test="only with fault"), name=name)
+    members = train_all(entries, replace(session, test=OPENS_TEST), name=name)
     if members is None:
         return None
     study = write_study("landscape", name, members, session)
