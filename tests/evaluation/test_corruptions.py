@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 import convoy
 from convoy.archive import archive_run
 from convoy.evaluation import robustness
-from convoy.evaluation.corruptions import COLOUR, GREY, SEVERITIES, blur, corrupt, digital, kinds_for
+from convoy.evaluation.corruptions import COLOUR, GREY, SEVERITIES, Kind, blur, corrupt, digital, kinds_for
 from convoy.reporting import corruptions as section
 from convoy.reporting.reading import read_run
 from convoy.runs import Run
@@ -40,6 +40,14 @@ def test_kinds_have_different_names_and_parameters_for_each_severity() -> None:
     assert len({kind.name for kind in GREY}) == len(GREY)
     assert len({kind.name for kind in COLOUR}) == len(COLOUR)
     assert all(len(kind.levels) == len(SEVERITIES) for kind in GREY + COLOUR)
+
+
+@pytest.mark.parametrize(("channels", "kinds"), [(1, GREY), (3, COLOUR)])
+def test_the_differences_from_the_published_images_are_of_existing_kinds(channels: int, kinds: Sequence[Kind]) -> None:
+    names = [name for several in section.differences(channels) for name in several]
+
+    assert len({*names}) == len(names) > 4
+    assert {*names} <= {kind.name for kind in kinds}
 
 
 @pytest.mark.parametrize(("channels", "size", "kind"), ALL)

@@ -16,6 +16,7 @@ from convoy.reporting.reading import Groups, RunView
 from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
 from convoy.text.labels import label_text
+from convoy.text.lists import clauses, joined
 from convoy.text.numbers import interval
 
 ROW = 0.27  # inches
@@ -30,7 +31,8 @@ def run_section(view: RunView) -> Section | None:
     left = 0.3 + 0.085 * max(map(len, result.kinds))
     panel = Panel("", partial(draw, result=result), ROW * len(result.kinds) + 0.75, left=left, bottom=0.6, top=0.15)
     chart = Chart("corruptions", _("Accuracy on corrupted images"), (panel,), caption(result))
-    return Section(_("Corruptions"), (Prose(_("{sentence}.", sentence=sentence(result))), chart, table(result)))
+    scores = table(result, view.run.data.in_chans)
+    return Section(_("Corruptions"), (Prose(_("{sentence}.", sentence=sentence(result))), chart, scores))
 
 
 class ModelRobustness(NamedTuple):
@@ -94,7 +96,7 @@ def lines(result: Robustness) -> Iterator[str]:
         yield " ".join([f"{kind:<{width}}", *(f"{100 * score.accuracy.mean:6.2f}" for score in result.of(kind))])
 
 
-def table(result: Robustness) -> Table:
+def table(result: Robustness, channels: int) -> Table:
     severities = [score.severity for score in result.of(result.kinds[0])]
 
     def accuracy(kind: str, place: int) -> Cell:
@@ -117,7 +119,33 @@ def table(result: Robustness) -> Table:
     if result.limit is not None:
         limit = _("Limited to {n:,} images.", n=result.limit)
         note = f"{note} {limit}"
-    return table_of(fields, result.kinds, note, _("Accuracy by corruption and severity"))
+    compared = _(
+        "The images are similar to those of {published}, but not identical: compare results only with other results "
+        "from Convoy. Differences: {differences}.",
+        published="MNIST-C" if channels == 1 else "CIFAR-10-C",
+        differences=clauses(
+            _("{text} ({note})", text=joined(kinds), note=text) for kinds, text in differences(channels).items()
+        ),
+    )
+    return table_of(fields, result.kinds, f"{note} {compared}", _("Accuracy by corruption and severity"))
+
+
+def differences(channels: int) -> dict[tuple[str, ...], str]:
+    """Returns how the corrupted images differ from the published ones, by the names of the kinds."""
+    if channels == 1:
+        return {
+            ("stripe", "canny_edges"): _("published with only one severity, about severity 3 here"),
+            ("dotted_line", "zigzag"): _("published with only one severity, about severity 1 here"),
+            ("glass_blur",): _("blurred along both axes instead of one"),
+            ("motion_blur",): _("directions in steps of 3 degrees"),
+            ("fog",): _("octaves of noise over the image instead of a crop of a larger fractal"),
+        }
+    return {
+        ("motion_blur", "snow"): _("directions in steps of 3 degrees"),
+        ("fog",): _("octaves of noise instead of a diamond-square fractal"),
+        ("frost",): _("generated crystals instead of crops of six photographs"),
+        ("jpeg_compression",): _("blocks quantised without writing a file; colours upsampled without smoothing"),
+    }
 
 
 def draw(axes: Axes, result: Robustness) -> None:
