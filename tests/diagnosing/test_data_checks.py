@@ -480,6 +480,12 @@ def test_mirrored_copies_are_not_taken_for_a_mirrored_set() -> None:
     assert list(examine(images, [row for row in DATA_CHECKS if row.name == "part_is_turned"])) == []
 
 
+def test_reversed_channels_are_reported_once() -> None:
+    images = edited(sound(), "test", lambda pixels: pixels[:, ::-1])
+    findings = examine(images, [row for row in DATA_CHECKS if row.topic in (Topic.PIXELS, Topic.LABELS)])
+    assert [(finding.check, finding.severity) for finding in findings] == [("parts_differ", ERROR)]
+
+
 def test_unequal_classes_are_a_hint() -> None:
     counts = (300, 60, 30)
     labels = np.repeat(np.arange(3), counts)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from convoy.diagnosing.checks.pixels import means_show_reversed_channels
 from convoy.diagnosing.copies import (
     MAX_COMPARED,
     MIN_COPIES,
@@ -79,7 +80,8 @@ def part_is_turned(images: Images) -> Iterator[Finding]:
                 },
             )
 
-        if pixels.shape[1] == 3 and _has_reversed_channels(images, pixels):
+        is_reported = means_show_reversed_channels(images, name)
+        if pixels.shape[1] == 3 and not is_reported and _has_reversed_channels(images, pixels):
             yield Finding(
                 Severity.ERROR,
                 _(

@@ -72,43 +72,57 @@ def pixel_range(images: Images) -> Iterator[Finding]:
 def parts_differ(images: Images) -> Iterator[Finding]:
     """Compares the mean of each channel with the training set, to find inverted images, a different order of channels,
     or a different brightness."""
-    means = {name: _sampled(part.images).mean((2, 3)) for name, part in images.parts.items()}  # (n, C) each
-    train = means.pop("train")
-    spread = train.std(0) + 1e-9  # over images
-    for name, part in means.items():
-        if len(part) < MIN_IMAGES:
+    for name, part in images.parts.items():
+        if name == "train" or len(part) < MIN_IMAGES:
             continue
-        error = spread * np.sqrt(1 / len(part) + 1 / len(train))  # of a difference of means
-        unchanged = _distance(part.mean(0), train.mean(0), spread)
-        distances = {
-            "as it is": unchanged,
-            "inverted": _distance(255 - part.mean(0), train.mean(0), spread),
-            "other channel order": _distance(part.mean(0)[::-1], train.mean(0), spread),
-        }
-        best = min(distances, key=lambda key: distances[key])
-        explained = distances[best] < unchanged / 4
-        is_real = np.abs(part.mean(0) - train.mean(0)).max() > 6 * error.max()
-        if is_real and (explained or unchanged > 1):
-            yield Finding(
-                Severity.ERROR if explained else Severity.WARNING,
-                (
-                    _("The {part} images match the training images only if they are inverted", part=part_name(name))
-                    if best == "inverted"
-                    else _(
-                        "The {part} images match the training images only with their channels in reverse order",
-                        part=part_name(name),
-                    )
-                )
-                if explained
-                else _(
-                    "The brightness of the {part} images differs from that of the training images by "
-                    "{distance:.1f} standard deviations of an image",
-                    part=part_name(name),
-                    distance=unchanged,
-                ),
-                _("Read both sets in the same way: channel order, range, inversion, source"),
-                {"part": name} | {f"distance_{key.replace(' ', '_')}": value for key, value in distances.items()},
+        distances, explanation, is_real = _difference_of_means(images, name)
+        if not is_real or not (explanation or distances["as it is"] > 1):
+            continue
+        if explanation == "inverted":
+            problem = _("The {part} images match the training images only if they are inverted", part=part_name(name))
+        elif explanation:
+            problem = _(
+                "The {part} images match the training images only with their channels in reverse order",
+                part=part_name(name),
             )
+        else:
+            problem = _(
+                "The brightness of the {part} images differs from that of the training images by "
+                "{distance:.1f} standard deviations of an image",
+                part=part_name(name),
+                distance=distances["as it is"],
+            )
+        yield Finding(
+            Severity.ERROR if explanation else Severity.WARNING,
+            problem,
+            _("Read both sets in the same way: channel order, range, inversion, source"),
+            {"part": name} | {f"distance_{key.replace(' ', '_')}": value for key, value in distances.items()},
+        )
+
+
+def means_show_reversed_channels(images: Images, name: str) -> bool:
+    """Whether parts_differ reports reversed channels of a part, by its name."""
+    if len(images.parts[name]) < MIN_IMAGES:
+        return False
+    _distances, explanation, is_real = _difference_of_means(images, name)
+    return is_real and explanation == "other channel order"
+
+
+def _difference_of_means(images: Images, name: str) -> tuple[dict[str, float], str, bool]:
+    """Returns the distances to the training set after each change, the change that explains the difference (or ""), and
+    whether chance does not.
+    """
+    train, part = (_sampled(images.parts[each].images).mean((2, 3)) for each in ("train", name))  # (n, C) each
+    spread = train.std(0) + 1e-9  # over images
+    error = spread * np.sqrt(1 / len(part) + 1 / len(train))  # of a difference of means
+    distances = {
+        "as it is": _distance(part.mean(0), train.mean(0), spread),
+        "inverted": _distance(255 - part.mean(0), train.mean(0), spread),
+        "other channel order": _distance(part.mean(0)[::-1], train.mean(0), spread),
+    }
+    best = min(distances, key=lambda key: distances[key])
+    is_real = bool(np.abs(part.mean(0) - train.mean(0)).max() > 6 * error.max())
+    return distances, best if distances[best] < distances["as it is"] / 4 else "", is_real
 
 
 def _distance(a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> float:
