@@ -71,6 +71,16 @@ def test_a_run_stores_the_groups_of_its_scored_images_and_reports_them(grouped: 
     assert len(tested.by_class) == 3
 
 
+def test_the_weights_of_a_run_have_its_groups_on_the_same_data(grouped: Run, tmp_path: Path) -> None:
+    data = {"data.size": 16, "data.split.group_by": grouped.recipe.data.split.group_by}
+    weights = tmp_path / "best.safetensors"  # not in the run, whose own data are known
+    weights.write_bytes((grouped.path / weights.name).read_bytes())
+
+    tested = convoy.test(weights, model="lenet", data=grouped.recipe.data.name, set=data, show=False)
+
+    assert tested.by_group == shown.of_run(grouped, "test")
+
+
 def test_an_archived_run_has_no_groups_because_they_may_be_names(grouped: Run, tmp_path: Path) -> None:
     assert not [name for name in archive_run(grouped, tmp_path).predictions if "groups" in name]
 

@@ -269,9 +269,9 @@ def _of_file(path: Path, request: Request) -> _Subject:
     if (folder := folder_to_test(spec.name)) is None:
         prepared = with_normalisation(prepare(spec), recipe)
         module = build_network(recipe, prepared.train)
-        subject = _Subject(
-            module, recipe, prepared.name, _test_of(prepared), prepared.mean, prepared.std, prepared.limit
-        )
+        test, mean, std, limit = _test_of(prepared), prepared.mean, prepared.std, prepared.limit
+        groups = prepared.groups.get("test")
+        subject = _Subject(module, recipe, prepared.name, test, mean, std, limit, groups=groups)
     else:
         if spec.size is None or isinstance(spec.normalise, str):
             raise ValueError(
