@@ -54,10 +54,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], aligned: str = "")
 
 
 def commands() -> str:
-    """The documentation that cyclopts generates, sorted by command, without contents and redundant default values."""
+    """The documentation that cyclopts generates, sorted by command, without contents."""
     text = app.generate_docs(output_format="markdown", heading_level=1)
     text = re.sub(r"`([A-Z_]+), --[^`]*`", r"`\1`", text)  # arguments are shown in --help by place only
-    text = text.replace(" *[default: False]*", "").replace(" **[required]**", " *Required.*")
+    text = text.replace(" **[required]**", " *Required.*")
     return "".join(sorted(re.split(r"^(?=## convoy )", text, flags=re.MULTILINE)[1:]))
 
 

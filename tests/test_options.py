@@ -49,6 +49,9 @@ def test_help_shows_an_example_and_describes_each_option(name: str, capsys: pyte
         if option.flag.name is not None:
             assert (option.flag.name or f"--{option_name.replace('_', '-')}") in text
             assert option.flag.help.replace("`", "")[:40] in text
+            if isinstance(option.default, int) and option.default is not False:
+                assert f"[default: {option.default}]" in text
+    assert "[default: False]" not in text
 
 
 def test_keys_of_flags_and_guesses_are_recipe_keys() -> None:

@@ -81,7 +81,8 @@ class Option:
 
     @property
     def shows_default(self) -> bool:
-        return not self.required and self.flag.default not in (None, (), "", False)
+        default = self.flag.default
+        return not (self.required or default is None or default is False or default in ((), ""))
 
     @property
     def help(self) -> str:

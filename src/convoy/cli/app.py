@@ -56,7 +56,9 @@ GROUPS = (data_app, cluster_app)
 for group in GROUPS:
     app.command(group)
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object and nothing else.")]
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", show_default=False, help="Print one JSON object and nothing else.")
+]
 Out = Annotated[Path, Parameter(help=options_of(api.report)["out"].flag.help)]
 Call = partial[Any]  # a public function with the given arguments
 Body = Callable[[Call, bool], None]

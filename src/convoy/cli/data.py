@@ -53,7 +53,11 @@ def add(name: Name, files: list[Path], *, as_json: Json = False) -> None:
 
 
 @data_app.command(name="clean")
-def clean(*, everything: Annotated[bool, Parameter(name="--all", negative="")] = False, as_json: Json = False) -> None:
+def clean(
+    *,
+    everything: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False,
+    as_json: Json = False,
+) -> None:
     """Remove decoded copies of data sets that have not been used for 60 days. Downloaded files are kept.
 
     Example: `convoy data clean`
