@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import colorsys
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from convoy.archive import archive_run
 from convoy.evaluation import robustness
 from convoy.evaluation.corruptions import COLOUR, GREY, SEVERITIES, Kind, blur, corrupt, digital, kinds_for
 from convoy.reporting import corruptions as section
+from convoy.reporting.content import Table
 from convoy.reporting.reading import read_run
 from convoy.runs import Run
 
@@ -151,6 +154,22 @@ def test_scores_are_stored_in_the_run_and_in_its_report_with_one_opening(run: Ru
     assert models.blocks[0].rows[0][1].text == f"{100 * mean:.2f}"  # type: ignore[union-attr]
     assert robustness.of_run(archive_run(run, tmp_path / "archive")) == result
     run.check_files()
+
+
+def test_results_on_other_images_are_not_compared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = robustness.of_run(run)
+    assert stored is not None
+    results = [replace(stored, revision=revision, n=n) for revision, n in [(1, 200), (1, 200), (0, 200), (1, 300)]]
+    monkeypatch.setattr(robustness, "of_run", lambda run: run)
+    views = [SimpleNamespace(run=result) for result in results]
+
+    models = section.models_section({"one": [views[0], views[2]], "other": [views[1]], "small": [views[3]]})  # type: ignore[list-item]
+
+    assert models is not None
+    (table,) = models.blocks
+    assert isinstance(table, Table)
+    assert [(row[0].text, row[-1].text) for row in table.rows] == [("one", "1"), ("other", "1")]
+    assert re.search(r"\b2\b", table.note)  # left out
 
 
 def test_scores_of_other_weights_are_not_shown(run: Run) -> None:

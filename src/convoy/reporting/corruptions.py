@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from convoy.reporting.palette import INK, MODELS
 from convoy.reporting.reading import Groups, RunView
 from convoy.stats import Estimate, t_interval
 from convoy.text import gettext as _
+from convoy.text import ngettext
 from convoy.text.labels import label_text
 from convoy.text.lists import clauses, joined
 from convoy.text.numbers import interval
@@ -46,10 +48,15 @@ class ModelRobustness(NamedTuple):
 
 def models_section(groups: Groups) -> Section | None:
     """The mean corruption errors of several models; None if no run was tested with corruptions."""
-    results = {
+    stored = {
         label: [tested for view in group if (tested := robustness.of_run(view.run)) is not None]
         for label, group in groups.items()
     }
+    images = Counter(_images_of(result) for found in stored.values() for result in found)
+    if not images:
+        return None
+    most_common = max(images, key=lambda key: (images[key], key))
+    results = {label: [each for each in found if _images_of(each) == most_common] for label, found in stored.items()}
     rows = [
         ModelRobustness(
             label,
@@ -60,8 +67,6 @@ def models_section(groups: Groups) -> Section | None:
         for label, found in results.items()
         if found
     ]
-    if not rows:
-        return None
     fields: list[Field[ModelRobustness]] = [
         TextField(_("Model"), lambda row: Cell(label_text(row.label), model=row.label)),
         Field(_("Mean corruption error"), lambda row: Cell(*row.error.parts(scale=100)), "%"),
@@ -70,7 +75,19 @@ def models_section(groups: Groups) -> Section | None:
         Field(_("Seeds"), lambda row: str(row.error.n)),
     ]
     note = _("Runs that were tested with convoy test --corruptions. ±: half the 95 % interval over seeds.")
+    if others := images.total() - images[most_common]:
+        left_out = ngettext(
+            "Left out: {n} result on other images or with earlier corruptions; test the run again.",
+            "Left out: {n} results on other images or with earlier corruptions; test the runs again.",
+            others,
+        )
+        note = f"{note} {left_out}"
     return Section(_("Corruptions"), (table_of(fields, rows, note),))
+
+
+def _images_of(result: Robustness) -> tuple[int, int, str]:
+    """Results with equal values have the same corrupted images, apart from the seed."""
+    return result.revision, result.n, result.data
 
 
 def sentence(result: Robustness) -> str:
