@@ -66,15 +66,18 @@ def commands() -> str:
 
 @cache
 def comments_of(kind: type) -> dict[str, str]:
-    """Field name -> the comment after it on its line or in the lines above it; includes base classes."""
+    """Field or enum member -> the comment after it on its line or in the lines above it; includes base classes."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if base.__module__.startswith("convoy."):
             lines = textwrap.dedent(inspect.getsource(base)).splitlines()
             (body,) = (node.body for node in ast.parse("\n".join(lines)).body if isinstance(node, ast.ClassDef))
             for node in body:
-                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                    found[node.target.id] = _comment(lines, node.lineno - 1, node.end_lineno or node.lineno)
+                target = node.target if isinstance(node, ast.AnnAssign) else None
+                if isinstance(node, ast.Assign) and issubclass(kind, Enum):
+                    (target,) = node.targets
+                if isinstance(target, ast.Name):
+                    found[target.id] = _comment(lines, node.lineno - 1, node.end_lineno or node.lineno)
     return found
 
 

@@ -103,6 +103,11 @@ def test_each_fault_has_its_effect_and_its_publication(page: dict[str, str]) -> 
     assert "Requires" in rows["last_weights"]
 
 
+def test_members_of_an_enum_have_the_comments_of_the_source(page: dict[str, str]) -> None:
+    (verdicts,) = re.findall(r"## Verdict\n\nThe result of a comparison.*?(?=## )", page["result_types"], re.DOTALL)
+    assert '| `NO_EFFECT` | `"no_effect"` | No effect larger than the margin of the claim |' in verdicts
+
+
 def test_reference_has_all_public_names(page: dict[str, str]) -> None:
     text = page["functions"] + page["result_types"] + (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
     assert [name for name in dir(convoy) if f"convoy.{name}" not in text and f"## {name}\n" not in text] == []
