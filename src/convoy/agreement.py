@@ -16,14 +16,12 @@ class Verdict(StrEnum):
     """The result of a comparison with published numbers, or of testing a claim or a protocol fault."""
 
     INCONCLUSIVE = "inconclusive"
-    # A published number compared with the measured runs
-    INSIDE = "inside"
-    ABOVE = "above"
-    BELOW = "below"
-    NOT_COMPARED = "not_compared"
-    # A claim
-    HOLDS = "holds"
-    DOES_NOT_HOLD = "does_not_hold"
+    INSIDE = "inside"  # the published number is inside the interval of the measured runs
+    ABOVE = "above"  # the published number is above the interval
+    BELOW = "below"  # the published number is below the interval
+    NOT_COMPARED = "not_compared"  # the published number has no verdict
+    HOLDS = "holds"  # the claim holds
+    DOES_NOT_HOLD = "does_not_hold"  # the claim does not hold
     NO_EFFECT = "no_effect"  # no effect larger than the margin of the claim
 
 

@@ -81,7 +81,7 @@ class Status:
     steps: int = 0
     best_epoch: int = 0
     finished_at: str = ""  # "2026-11-29 12:01:05"; "": not finished, or not recorded
-    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by name
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of the files, by name
     updating: bool = False  # a process is writing to the finished run, or was killed while it did
     # For an archived run, computed from the complete curves:
     bits: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of curves and predictions
@@ -116,10 +116,10 @@ class Score:
     """The score of a network on one part of the data. Accuracies, precisions, ... are fractions."""
 
     accuracy: float  # correct / n
-    correct: int  # images
-    n: int  # images
-    loss: float | None = None  # None: not finite
-    top_k: Mapping[str, float] = field(default_factory=dict)  # by k: top-k accuracy
+    correct: int  # number of correctly classified images
+    n: int  # number of images
+    loss: float | None = None  # mean loss; None: not finite
+    top_k: Mapping[str, float] = field(default_factory=dict)  # top-k accuracy, by k
     per_class: Sequence[ClassScore] = ()
     macro_f1: float | None = None  # mean F1 of the classes
     mcc: float | None = None  # Matthews correlation coefficient
@@ -145,7 +145,7 @@ def score_of(table: Mapping[str, Any]) -> Score:
 class PartScore:
     """The score on one part of the data in one epoch."""
 
-    loss: float | None  # None: not finite
+    loss: float | None  # mean loss; None: not finite
     accuracy: float
     correct: int
     total: int
@@ -155,17 +155,17 @@ class PartScore:
 class EpochMetrics:
     """A line of metrics.jsonl."""
 
-    epoch: int  # from 1
-    step: int  # steps since the start of the run
-    lr: float  # of the last step
-    train: PartScore  # over the training batches of the epoch
-    grad_norm: float | None  # mean over the steps that were not skipped; None if all were skipped
-    skipped: int  # steps
-    train_seconds: float  # since the start of the run, without evaluations
-    total_seconds: float  # with evaluations
+    epoch: int  # number of the epoch, from 1
+    step: int  # number of steps since the start of the run
+    lr: float  # learning rate of the last step
+    train: PartScore  # score on the training batches of the epoch
+    grad_norm: float | None  # mean gradient norm of the steps that were not skipped; None if all were skipped
+    skipped: int  # number of skipped steps
+    train_seconds: float  # training time since the start of the run, without evaluations
+    total_seconds: float  # time since the start of the run, with evaluations
     images_per_second: float
     best: bool  # whether this is the best epoch so far
-    validation: PartScore | None = None  # None: not scored in this epoch
+    validation: PartScore | None = None  # score on the validation images; None: not scored in this epoch
     test: PartScore | None = None
 
     def of(self, part: str) -> PartScore | None:
@@ -198,12 +198,12 @@ class Cost:
     """cost.json. All values are None before the run has finished."""
 
     parameters: int | None = None
-    flops_per_image: int | None = None  # 2 per multiply-add
-    macs_per_image: int | None = None  # multiply-adds
-    train_seconds: float | None = None  # without evaluations
-    total_seconds: float | None = None  # with evaluations
-    images_per_second: float | None = None  # in training
-    peak_memory_bytes: int | None = None  # of the process, or of the GPU
+    flops_per_image: int | None = None  # FLOPs of a forward pass, 2 per multiply-add
+    macs_per_image: int | None = None  # multiply-adds of a forward pass
+    train_seconds: float | None = None  # training time without evaluations
+    total_seconds: float | None = None  # time with evaluations
+    images_per_second: float | None = None  # training speed
+    peak_memory_bytes: int | None = None  # peak memory of the process, or of the GPU
     ms_per_image: float | None = None  # median latency at batch size 1
     ms_per_image_quartiles: Sequence[float] | None = None  # (lower, upper)
 
@@ -212,18 +212,18 @@ class Cost:
 class RunData:
     """data.json."""
 
-    name: str  # of the data set
-    classes: Sequence[str]  # their names, in the order of the labels
+    name: str  # name of the data set
+    classes: Sequence[str]  # names of the classes, in the order of the labels
     in_chans: int  # 1 for grey, 3 for colour images
     image_size: int  # pixels per side
     counts: Mapping[str, int]  # number of images, by part
     per_class: Mapping[str, Sequence[int]]  # number of images of each class, by part
-    data_hash: str  # of all images and labels
-    split_hash: str  # of the assignment of images to parts
-    mean: Sequence[float]  # of the normalisation, by channel
-    std: Sequence[float]  # of the normalisation, by channel
-    parts_hash: Mapping[str, str] = field(default_factory=dict)  # of data and indices, by part
-    limit: int | None = None  # images, if limited
+    data_hash: str  # hash of all images and labels
+    split_hash: str  # hash of the assignment of images to parts
+    mean: Sequence[float]  # mean of the normalisation, by channel
+    std: Sequence[float]  # standard deviation of the normalisation, by channel
+    parts_hash: Mapping[str, str] = field(default_factory=dict)  # hash of data and image indices, by part
+    limit: int | None = None  # maximum number of images, if limited
     notes: Sequence[str] = ()  # sentences about how the data were read
     test_openings: int = 0  # how often the test set was opened in the workspace
     selection: str | None = None  # the part that selected the best epoch
@@ -243,7 +243,7 @@ class PretrainedWeights:
     """Weights of another library with which a run was initialised."""
 
     source: str  # as given by the library: a URL, or a repository of the Hugging Face hub
-    sha256: str  # of name, shape and bytes of the loaded tensors, sorted by name
+    sha256: str  # hash of name, shape and bytes of the loaded tensors, sorted by name
     random: Sequence[str] = ()  # layers that were not loaded, such as the head
 
 

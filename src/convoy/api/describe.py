@@ -28,7 +28,7 @@ ARGUMENTS.update(runs="The folder, name or part of the name of each run.")
 
 
 class ProfileResult(NamedTuple):
-    profiles: list[Profile]  # in the order of the models
+    profiles: list[Profile]  # the profiles, in the order of the models
     page: Path  # path of profile.html
 
     def _repr_html_(self) -> str | None:

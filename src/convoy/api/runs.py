@@ -179,7 +179,7 @@ def test(weights: Run | str | Path, **options: Unpack[ScoreOptions]) -> Evaluati
 
 
 class Prediction(NamedTuple):
-    path: str  # of the image
+    path: str  # path of the image
     predicted: str  # name of the class
     confidence: float  # the softmax of the logits, 0 to 1
     ink: Ink | None  # position and size of the character in a photograph; None for an image that was read unchanged

@@ -25,7 +25,7 @@ _Factor = Annotated[float, Field(ge=0.1, le=10)]
 class Crop(Affine):
     """Pads with black and crops to the original size at a random position (He et al. 2016, section 4.2)."""
 
-    padding: Pixels = 4  # per side
+    padding: Pixels = 4  # black pixels added on each side
 
     draws: ClassVar[int] = 2
     is_exact: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class Crop(Affine):
 class Flip(Affine):
     """Flips horizontally."""
 
-    probability: Fraction = 0.5  # of an image to be flipped
+    probability: Fraction = 0.5  # probability that an image is flipped
 
     draws: ClassVar[int] = 1
     is_exact: ClassVar[bool] = True
@@ -57,7 +57,8 @@ class Rotate(Affine):
     """Rotates about the centre by an angle drawn uniformly from -degrees to degrees."""
 
     degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest angle
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"  # nearest: as torchvision's RandomRotation
+    # "nearest" resamples as torchvision's RandomRotation does
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
 
     draws: ClassVar[int] = 1
 
@@ -76,7 +77,7 @@ class Rotate(Affine):
 class Shift(Affine):
     """Shifts in x and in y, each drawn uniformly from -fraction to fraction of the side."""
 
-    fraction: Fraction = 0.1  # of the side
+    fraction: Fraction = 0.1  # largest shift as a fraction of the side
     whole_pixels: bool = False  # rounds to integers, with separate resampling, as in torchvision's RandomAffine
 
     draws: ClassVar[int] = 2

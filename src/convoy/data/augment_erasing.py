@@ -35,10 +35,13 @@ class Cutout(PixelTransform):
 class Erase(PixelTransform):
     """Fills a rectangle inside the image with black, the image's mean colour, or noise (arXiv 1708.04896)."""
 
-    probability: Fraction = 0.25  # of an image to be changed
-    area: Annotated[tuple[Fraction, Fraction], PAIR, ASCENDING] = (0.02, 0.33)  # fraction of the image
-    aspect: Annotated[tuple[_Ratio, _Ratio], PAIR, ASCENDING] = (0.3, 3.3)  # height / width
-    fill: Literal["zero", "mean", "noise"] = "noise"  # noise: each value uniform in 0..1
+    probability: Fraction = 0.25  # probability that an image is changed
+    # smallest and largest erased fraction of the image
+    area: Annotated[tuple[Fraction, Fraction], PAIR, ASCENDING] = (0.02, 0.33)
+    # smallest and largest height / width of the rectangle
+    aspect: Annotated[tuple[_Ratio, _Ratio], PAIR, ASCENDING] = (0.3, 3.3)
+    # black, the image's mean colour, or noise (each value uniform in 0..1)
+    fill: Literal["zero", "mean", "noise"] = "noise"
 
     draws: ClassVar[int] = 5
 

@@ -96,8 +96,8 @@ class MixWeights(NamedTuple):
 class Mixer(_Augmentation, ABC):
     """Mixes an image and its label with another of the batch."""
 
-    alpha: Annotated[float, Field(ge=0.01, le=100)] = 1.0  # of the Beta distribution; 1: uniform
-    probability: Fraction = 1.0  # of an image to be mixed
+    alpha: Annotated[float, Field(ge=0.01, le=100)] = 1.0  # parameter of the Beta distribution; 1: uniform
+    probability: Fraction = 1.0  # probability that an image is mixed
 
     draws: ClassVar[int]
 

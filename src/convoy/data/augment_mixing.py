@@ -28,7 +28,8 @@ QUANTILES = 4096
 class MixUp(Mixer):
     """Blends an image with another one (arXiv 1710.09412). The weight of the image is drawn from Beta(alpha, alpha)."""
 
-    alpha: Annotated[float, Field(ge=0.01, le=100)] = 0.2  # small: mostly one of the two images; 1: uniform
+    # parameter of the Beta distribution; small: mostly one of the two images; 1: uniform
+    alpha: Annotated[float, Field(ge=0.01, le=100)] = 0.2
 
     draws: ClassVar[int] = 1
 

@@ -77,8 +77,8 @@ class RandAugment(PixelTransform):
     """Applies `operations` random operations per image, all of the same magnitude, each with a random sign (arXiv
     1909.13719)."""
 
-    operations: Annotated[int, Field(ge=1, le=16)] = 2  # per image
-    magnitude: Annotated[int, Field(ge=0, le=STEPS)] = 9  # of each operation
+    operations: Annotated[int, Field(ge=1, le=16)] = 2  # number of operations per image
+    magnitude: Annotated[int, Field(ge=0, le=STEPS)] = 9  # magnitude of each operation
 
     @property
     def draws(self) -> int:

@@ -33,7 +33,7 @@ class Ink(NamedTuple):
     """The bounding box of the character in a photograph."""
 
     dark: bool  # dark ink on light paper
-    left: int  # in pixels of the photograph
+    left: int  # bounding box, in pixels of the photograph
     top: int
     right: int
     bottom: int

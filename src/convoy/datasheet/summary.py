@@ -25,9 +25,9 @@ class Part:
     """The training, validation or test set of a data set."""
 
     images: int
-    per_class: tuple[int, ...]  # number of images
+    per_class: tuple[int, ...]  # number of images of each class
     evenness: float  # entropy of the class proportions divided by its maximum (Pielou 1966): 1 if all are equal
-    mean: tuple[float, ...]  # of the pixels of each channel
+    mean: tuple[float, ...]  # mean of the pixels, by channel
     std: tuple[float, ...]
 
 

@@ -29,7 +29,7 @@ MIN_IMAGES = 20  # with fewer, there are no bootstrap intervals, and no temperat
 class Bin:
     """Images with similar confidence."""
 
-    confidence: float  # mean
+    confidence: float  # mean confidence
     accuracy: Estimate  # over the images (Wilson)
 
 
@@ -37,9 +37,9 @@ class Bin:
 class Calibration:
     """Calibration of the probabilities of one part. Errors and confidences are fractions."""
 
-    n: int  # images
-    excluded: int  # images with NaN or +inf among their outputs
-    confidence: float  # mean over the images, of the predicted class
+    n: int  # number of images
+    excluded: int  # number of images with NaN or +inf among their outputs
+    confidence: float  # mean confidence in the predicted class
     accuracy: float
     ece: Estimate  # expected calibration error: mean over the bins of |accuracy - confidence|
     chance_ece: float  # 95 % quantile of the ECE of a calibrated network with the same confidences

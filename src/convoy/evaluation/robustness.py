@@ -22,7 +22,7 @@ WEIGHTS = "best.safetensors"
 class CorruptedScore:
     """The score on all images with one kind of corruption at one severity."""
 
-    kind: str  # as in convoy.evaluation.corruptions
+    kind: str  # kind of corruption, as in convoy.evaluation.corruptions
     severity: int  # 1 to 5
     correct: int
     n: int
@@ -37,14 +37,14 @@ class Robustness:
     """The scores of a network on corrupted images of one test set."""
 
     data: str  # name of the data set
-    n: int  # images
-    limit: int | None  # images, if limited
-    seed: int  # of the corruptions
-    clean_correct: int  # of the same images without corruption
-    scores: tuple[CorruptedScore, ...]  # by kind, then by severity
+    n: int  # number of images
+    limit: int | None  # maximum number of images, if limited
+    seed: int  # seed of the corruptions
+    clean_correct: int  # number of images that are classified correctly without corruption
+    scores: tuple[CorruptedScore, ...]  # scores by kind, then by severity
     mean_error: Estimate  # mean corruption error: over kinds, severities and images; interval over images (bootstrap)
     weights: str = ""  # SHA-256 of the weights file
-    revision: int = 0  # of the corruptions
+    revision: int = 0  # revision of the corruptions
     schema: int = 1
 
     @property

@@ -50,20 +50,22 @@ TEST_KEYS = ("data.name", "data.size", "data.limit", "data.split")  # keys that 
 class Evaluation:
     """The score of saved weights on a test set."""
 
-    weights: str  # path
+    weights: str  # path of the weights
     data: str  # name of the data set
     score: Score
     openings: int  # how often the test set was opened in the workspace
-    limit: int | None = None  # images, if limited
-    mean: tuple[float, ...] = ()  # of the normalisation, by channel
+    limit: int | None = None  # maximum number of images, if limited
+    mean: tuple[float, ...] = ()  # mean of the normalisation, by channel
     std: tuple[float, ...] = ()
     photographs: int = 0  # number of photographs of characters that were converted to the format of MNIST
-    trained_on: int | None = None  # images of other data that are exact duplicates of training images; None: unknown
+    # number of images of other data that are exact duplicates of training images; None: unknown
+    trained_on: int | None = None
     calibration: PartCalibration | None = None  # None: no image has finite outputs
-    by_class: tuple[Subgroup, ...] = ()  # lowest accuracy first
-    by_group: tuple[Subgroup, ...] = ()  # lowest accuracy first; empty without groups
-    corruptions: Robustness | None = None  # None unless requested
-    contradictions: tuple[Contradiction, ...] = ()  # between files of the run, or its recorded score and this one
+    by_class: tuple[Subgroup, ...] = ()  # accuracy of each class, lowest first
+    by_group: tuple[Subgroup, ...] = ()  # accuracy of each group, lowest first; empty without groups
+    corruptions: Robustness | None = None  # scores on corrupted images; None unless requested
+    # contradictions between files of the run, or between its recorded score and this one
+    contradictions: tuple[Contradiction, ...] = ()
 
     def as_table(self) -> dict[str, object]:
         """Returns the keys of the score as in scores.json and the other values as one table."""

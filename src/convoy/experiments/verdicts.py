@@ -35,8 +35,8 @@ Value = Estimate | int | float  # a counted number has no interval; older findin
 class Inconclusive(StrEnum):
     """Why a claim has no verdict."""
 
-    INTERVAL = "interval"  # it contains the limit
-    ONE_SEED = "one_seed"  # it has no interval
+    INTERVAL = "interval"  # the interval contains the limit
+    ONE_SEED = "one_seed"  # with one seed, there is no interval over seeds
     NOT_MEASURED = "not_measured"  # no seed was measured on both sides
     FULL_SIZE_ONLY = "full_size_only"  # cannot be judged at the reduced scale
 
@@ -50,30 +50,29 @@ class Side:
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    id: str  # of the claim
-    sentence: str  # of the report
-    measure: str  # its name
-    settings: Settings  # of the measure, with the class names of the report
+    id: str  # id of the claim
+    sentence: str  # the claim, as a sentence of the report
+    measure: str  # name of the measure
+    settings: Settings  # settings of the measure, with the class names of the report
     relation: Relation
-    quantity: Literal[
-        "difference", "ratio", "value", "spread"
-    ]  # of the two sides; if there is one side, its value or spread
+    # difference or ratio of the two sides; with one side, its value or its spread over seeds
+    quantity: Literal["difference", "ratio", "value", "spread"]
     limit: float  # the number with which the quantity is compared
     margin: float  # distance from the limit: allowed for "about", otherwise negligible
-    sides: tuple[Side, ...]  # their labels and values
+    sides: tuple[Side, ...]  # labels and values of the sides
     result: Value | None  # the quantity
     verdict: Verdict  # one of CLAIM_VERDICTS
     why: Inconclusive | None  # reason of an inconclusive verdict
-    excluded: int  # seeds left out because their runs were measured on different machines
-    runs: tuple[str, ...]  # their names
+    excluded: int  # number of seeds left out because their runs were measured on different machines
+    runs: tuple[str, ...]  # names of the runs
     reduced: str  # the reduced scale, as in claims.toml; "" at the published scale
     full_size_only: str  # the reason in claims.toml
-    withheld: Reason | None = None  # why its numbers are shown without a verdict
-    protocol: Protocol | None = None  # of its recipes; None: a claim without an experiment
+    withheld: Reason | None = None  # why the numbers are shown without a verdict
+    protocol: Protocol | None = None  # protocol of the recipes; None: a claim without an experiment
     # The smallest difference from the limit (for a ratio: factor) that the test detects with a probability of 80 %.
     # With one seed, the test is over images. None: not tested.
     detectable: float | None = None
-    negligible: bool = False  # the effect is smaller than the margin, whatever the verdict
+    negligible: bool = False  # the effect is smaller than the margin, regardless of the verdict
 
     @property
     def n(self) -> int:

@@ -14,7 +14,7 @@ from convoy.notebook import html_of
 class Attribution:
     """The integrated gradients of an image for a class. `output`: the network's output for it, usually a logit."""
 
-    name: str  # of the class
+    name: str  # name of the class
     probability: float  # the softmax of the outputs
     output: float
     change: float  # the output for the image minus the output for the baseline
@@ -29,8 +29,8 @@ class Attribution:
 @dataclass(frozen=True)
 class ExplainedImage:
     source: str  # path of a file; empty for an image of the part
-    index: int | None  # in the part; None for a file
-    true_class: str  # empty: unknown
+    index: int | None  # index of the image in the part; None for a file
+    true_class: str  # the true class; empty if unknown
     attributions: tuple[Attribution, ...]  # for the predicted class and, for a mistake, for the true one
 
     @property
@@ -54,7 +54,7 @@ class LayerStatistics:
     mean: float
     sd: float
     zeros: float  # fraction of the outputs that are exactly 0
-    gradient_norm: float | None = None  # of the parameters; None without parameters
+    gradient_norm: float | None = None  # gradient norm of the parameters; None without parameters
     weight_norm: float | None = None
 
 
@@ -62,12 +62,12 @@ class LayerStatistics:
 class MapSummary:
     """The map of the images."""
 
-    layer: str  # whose input is mapped
+    layer: str  # the layer whose input is mapped
     features: int
     explained: tuple[float, float]  # fractions of the variance along both principal components
-    perplexity: float  # of t-SNE
-    divergence: float  # Kullback-Leibler, at the end of t-SNE
-    mistakes: int  # on the map
+    perplexity: float  # perplexity of t-SNE
+    divergence: float  # Kullback-Leibler divergence at the end of t-SNE
+    mistakes: int  # number of mistakes on the map
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Confusion:
     true: str
     predicted: str
     images: int
-    of: int  # images of the true class
+    of: int  # number of images of the true class
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,18 @@ class Explanation:
     label: str
     run: str
     data: str
-    part: str  # of the images: test, validation, fold
+    part: str  # part that the images are from: test, validation or fold
     classes: tuple[str, ...]
     flags: tuple[str, ...]  # sentences shown in all output of the run
-    correct: int  # images of the part
+    correct: int  # number of correctly classified images of the part
     images_of_part: int
     seed: int
-    steps: int  # of the integral
+    steps: int  # number of points that approximate the integral
     cam_layer: str | None  # layer of Grad-CAM; None without a convolution that outputs maps
     cam_is_early: bool  # the layer of Grad-CAM is the first convolution
     map_layers: tuple[str, ...]  # layers whose maps are shown
     examples: tuple[ExplainedImage, ...]
-    images: int  # of the statistics and the map
+    images: int  # number of images of the statistics and the map
     gradient_images: int
     layers: tuple[LayerStatistics, ...]
     map: MapSummary | None  # None: too few images, or equal features

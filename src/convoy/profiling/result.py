@@ -30,7 +30,7 @@ class Layer:
     name: str
     kind: str  # class and settings; empty for a row of parameters only
     output: Shape
-    parameters: int  # without those that an earlier layer uses
+    parameters: int  # parameters that no earlier layer uses
     flops: int
     note: LayerNote = LayerNote.NONE
 
@@ -66,7 +66,7 @@ class TrainingMemory:
 
     batch_size: int
     parameters: int
-    gradients: int  # of trained parameters
+    gradients: int  # gradients of the trained parameters
     optimizer_state: Annotated[int, Field(alias="kept")]
     activations: int
 
@@ -94,7 +94,7 @@ class Latency:
 class Profile:
     label: str
     model: str
-    options: Mapping[str, Any]  # of the model
+    options: Mapping[str, Any]  # options of the model
     input: Shape
     classes: int
     parameters: int
@@ -102,7 +102,7 @@ class Profile:
     activations: Annotated[Activations, Field(alias="activation_bytes")]
     training: Annotated[TrainingMemory, Field(alias="training_bytes")]
     optimizer: str
-    latencies: Annotated[tuple[Latency, Latency], Field(alias="latency")]  # of one image, of a large batch
+    latencies: Annotated[tuple[Latency, Latency], Field(alias="latency")]  # latency of one image, and of a large batch
     device: str
     threads: int
     flaws: tuple[str, ...]  # published flaws that the model reproduces

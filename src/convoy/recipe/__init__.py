@@ -28,7 +28,7 @@ class Recipe(Section):
     about: str = ""  # a description, shown by `convoy list recipes`; not part of the fingerprint
     # keys that Convoy set, because there are few training images; not part of the fingerprint
     chosen: tuple[Literal["train.batch_size", "train.epochs"], ...] = ()
-    seed: sections.Seed = 42  # of initial weights, batch order, augmentation and dropout
+    seed: sections.Seed = 42  # seed of initial weights, batch order, augmentation and dropout
     model: sections.Model = sections.Model()
     data: sections.Data = sections.Data()
     train: sections.Train = sections.Train()

@@ -70,13 +70,15 @@ class Model(Section):
 
 class SplitSpec(Section):
     validation: Fraction = 0.2  # fraction of the training images; unused if the data have a validation set
-    test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2  # used only if the data have no test set
-    seed: Seed = 42  # of the split; independent of the run's seed
+    # fraction of the images that becomes the test set; used only if the data have none
+    test: Annotated[float, NUMBER, Field(gt=0, lt=1)] = 0.2
+    seed: Seed = 42  # seed of the split, independent of the run's seed
     stratified: bool = True  # all parts have the same class proportions
     folds: Count = 0  # number of folds of the training images; one of them is held out and scored; 0: off
     fold: Count = 0  # index of the held-out fold
-    repeat: Count = 0  # each repeat draws different folds
-    group_by: Annotated[str, Field(min_length=1)] | None = None  # keeps the images of a group in one part
+    repeat: Count = 0  # index of the repetition; each repetition draws different folds
+    # keeps the images of a group in one part: a file, a regular expression, or "duplicates"
+    group_by: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check_fold(self) -> Self:
@@ -99,15 +101,17 @@ class SplitSpec(Section):
 class Data(Section):
     name: Annotated[str, Field(min_length=1)] = "mnist"  # a named data set or a path
     size: Annotated[int, NUMBER, Field(ge=8, le=MAX_IMAGE_SIZE)] | None = (
-        None  # pixels per side; default: the most frequent
+        None  # pixels per side; default: the most frequent size
     )
-    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None  # number of images, for a quick try; all output states it
+    # maximum number of images, for a quick try; all output states it
+    limit: Annotated[int, NUMBER, Field(ge=1)] | None = None
     split: SplitSpec = SplitSpec()
     # "train": mean and standard deviation of the training images; "weights": the values of the pretrained weights (the
     # default with pretrained weights); or [mean, std], each a number or a list by channel
     normalise: Literal["train", "weights"] | tuple[Level | tuple[Level, ...], Level | tuple[Level, ...]] = "train"
-    augment: tuple[dict[str, Any], ...] = ()  # tables, each with a name
-    sampling: Literal["shuffle", "balanced"] = "shuffle"  # "balanced" draws with replacement, each class equally likely
+    augment: tuple[dict[str, Any], ...] = ()  # augmentations: tables, each with a name
+    # "shuffle" uses each image once per epoch; "balanced" draws with replacement, each class equally likely
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -150,7 +154,8 @@ class Train(Section):
     epochs: Annotated[int, NUMBER, Field(ge=1, le=100_000)] = 5  # passes over the training images
     batch_size: Annotated[int, NUMBER, Field(ge=1, le=65_536)] = 128  # images per optimizer step
     loss: Annotated[CrossEntropy | SquaredError, Field(discriminator="name")] = CrossEntropy()
-    class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"  # in the training loss only
+    # weights of the classes in the training loss; "balanced": inverse class frequencies
+    class_weights: Literal["none", "balanced"] | tuple[Positive, ...] = "none"
     clip_norm: NonNegative = 0.0  # maximum gradient norm; 0: no clipping
     # Micro-batches per optimizer step, to save memory. The step uses batch_size images, each micro-batch
     # batch_size / accumulate.
@@ -187,7 +192,7 @@ class Train(Section):
 
 class OptimBase(Section):
     lr: Positive = 1e-3  # the learning rate; a schedule multiplies it by a factor
-    weight_decay: NonNegative = 0.0  # L2 penalty
+    weight_decay: NonNegative = 0.0  # weight decay as an L2 penalty
     decay_norms_and_biases: bool = False  # apply weight decay to normalisation layers and biases too
     # Factor of the learning rate from each layer or block to the previous one; the head has `lr`. "Discriminative
     # fine-tuning" (ULMFiT, Howard & Ruder 2018: 1/2.6), "layer-wise decay" (BEiT, Bao et al. 2021); 1: off
@@ -207,7 +212,7 @@ class OptimBase(Section):
 class SGD(OptimBase):
     name: Literal["sgd"] = "sgd"
     lr: Positive = 1e-2  # the learning rate; a schedule multiplies it by a factor
-    momentum: Fraction = 0.9  # 0: off
+    momentum: Fraction = 0.9  # momentum; 0: off
     nesterov: bool = False  # Nesterov momentum
 
     @property
@@ -223,7 +228,7 @@ class Adam(OptimBase):
 
 class AdamW(OptimBase):
     name: Literal["adamw"] = "adamw"
-    weight_decay: NonNegative = 0.01  # decoupled from the gradient
+    weight_decay: NonNegative = 0.01  # decoupled weight decay
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)  # decay of the averages of the gradient and of its square
     eps: Positive = 1e-8  # added to the denominator
 
@@ -231,7 +236,7 @@ class AdamW(OptimBase):
 class RMSprop(OptimBase):
     name: Literal["rmsprop"] = "rmsprop"
     alpha: Fraction = 0.99  # decay of the average of the squared gradient
-    momentum: Fraction = 0.0  # 0: off
+    momentum: Fraction = 0.0  # momentum; 0: off
     eps: Positive = 1e-8  # added to the denominator
 
 
@@ -260,7 +265,7 @@ class Step(ScheduleBase):
 
 class Cosine(ScheduleBase):
     name: Literal["cosine"] = "cosine"
-    per: Literal["epoch", "step"] = "epoch"  # when the rate changes
+    per: Literal["epoch", "step"] = "epoch"  # whether the rate changes in each epoch or in each step
     t_max: Annotated[int, NUMBER, Field(ge=1)] | None = (
         None  # half a period, in units of `per`: the rate falls for this long, then rises again; default: full run
     )
@@ -304,8 +309,9 @@ class Stop(Section):
 
 class Compute(Section):
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:N" or "mps"
-    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"  # "auto": bfloat16 if it is fast
-    deterministic: bool = True  # only algorithms with bit-identical results
+    # "auto": bfloat16 if the device computes fast with it, otherwise float32
+    precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"
+    deterministic: bool = True  # use only algorithms with bit-identical results
     # CPU threads; "auto": all cores, but one in a worker process
     threads: Annotated[int, NUMBER, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
 

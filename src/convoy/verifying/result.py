@@ -23,14 +23,14 @@ class Check(StrEnum):
 
     FILES = "files"  # SHA-256 of each file
     STATUS = "status"  # status.json against recipe, curves and the folder's name
-    SCORES = "scores"  # against the predictions
-    CURVES = "curves"  # against the scores of the best epoch, and against the steps
+    SCORES = "scores"  # scores against the predictions
+    CURVES = "curves"  # curves against the scores of the best epoch, and against the steps
     DATA = "data"  # hashes of the data set and its split
-    RECIPE = "recipe"  # its fingerprint
-    PREDICTIONS = "predictions"  # recomputed from the weights, with all scores
+    RECIPE = "recipe"  # fingerprint of recipe, data and code
+    PREDICTIONS = "predictions"  # predictions and scores, recomputed from the weights
     COST = "cost"  # parameters and multiply-adds
     TRAINING = "training"  # the first epochs, retrained
-    FINDING = "finding"  # of a study, recomputed from its runs
+    FINDING = "finding"  # the finding of a study, recomputed from its runs
 
 
 @dataclass(frozen=True)

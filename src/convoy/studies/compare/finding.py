@@ -49,9 +49,9 @@ class ModelSummary:
     label: str
     seeds: tuple[int, ...]
     runs: tuple[str, ...]
-    accuracy: Estimate  # over seeds; with one seed, over images
+    accuracy: Estimate  # mean over seeds; with one seed, the interval is over images
     cost: Cost
-    diverged: tuple[int, ...] = ()  # seeds
+    diverged: tuple[int, ...] = ()  # seeds of the runs that diverged
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,17 @@ class UnintendedDifference(StrEnum):
 @dataclass(frozen=True)
 class CompareFinding:
     part: Part  # the part on which the accuracies are computed
-    rows: tuple[ModelSummary, ...]  # in the order of the labels
-    pairs: tuple[Pair, ...]  # over common seeds, at least two
-    mcnemar: tuple[ImagePair, ...]  # over images, for each common seed
+    rows: tuple[ModelSummary, ...]  # one per model, in the order of the labels
+    pairs: tuple[Pair, ...]  # tests over common seeds, of which there are at least two
+    mcnemar: tuple[ImagePair, ...]  # tests over images, for each common seed
     untested: tuple[MissingTest, ...]  # pairs without a test over images, and why
     ablation: Ablation | None  # effects of the varied keys
-    reduced: bool  # trained or scored on fewer images: no verdicts
+    reduced: bool  # the runs were trained or scored on fewer images, so there are no verdicts
     flags: tuple[Flag, ...]  # sentences on faults and limits, with the models
     not_learned: tuple[NotLearned, ...]  # models at chance level
     left_out: tuple[SkippedRun, ...]  # runs without a score
     mixed: UnintendedDifference | None  # a difference between the runs that is not in their recipes
-    openings: int  # of the test set in this workspace, when the last run was scored
+    openings: int  # openings of the test set in this workspace, when the last run was scored
     kind: Literal["compare"] = "compare"
     schema: int = 1
     _repr_html_ = html_of

@@ -13,9 +13,9 @@ from convoy.stats import Estimate, holm, is_significant
 class Pair:
     a: str
     b: str
-    difference: Estimate  # a - b
-    p: float | None  # two-sided; None for one seed
-    p_holm: float | None = None  # corrected for all tests of its kind
+    difference: Estimate  # value of a minus value of b
+    p: float | None  # two-sided p value; None for one seed
+    p_holm: float | None = None  # p value corrected for all tests of its kind
 
     @property
     def significant(self) -> bool:

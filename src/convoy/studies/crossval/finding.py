@@ -24,20 +24,20 @@ FOLD = "fold"  # the part that a network is scored on
 class Fold:
     """A network's score on the fold that it was not trained on."""
 
-    fold: int  # from 0
-    repeat: int  # from 0
+    fold: int  # index of the fold, from 0
+    repeat: int  # index of the repetition, from 0
     seed: int
     accuracy: Estimate  # over the images of the fold
     loss: float | None
-    validation_images: int  # from the other folds, to select the epoch
+    validation_images: int  # number of images from the other folds that select the epoch
     missing_classes: tuple[str, ...]  # classes without an image in this fold
-    flags: tuple[str, ...]  # of the run
+    flags: tuple[str, ...]  # flags of the run
     diverged: bool = False
 
 
 @dataclass(frozen=True)
 class CrossvalFinding:
-    label: str  # of the recipe
+    label: str  # label of the recipe
     data: str  # name of the data set
     folds: int
     repeats: int
@@ -46,7 +46,7 @@ class CrossvalFinding:
     from_weights: bool  # every fold started from saved weights
     accuracy: Estimate  # mean over all folds, with the corrected interval
     naive: Estimate  # the same mean with Student's t interval
-    out_of_fold: tuple[Estimate, ...]  # by repeat: over all images
+    out_of_fold: tuple[Estimate, ...]  # accuracy over all images, by repeat
     rows: tuple[Fold, ...]  # one per fold and repeat
     kind: Literal["crossval"] = "crossval"
     schema: int = 1

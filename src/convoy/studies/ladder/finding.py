@@ -23,9 +23,9 @@ from convoy.stats import Estimate, holm, is_significant, paired_difference, t_in
 
 @dataclass(frozen=True)
 class Effect:
-    difference: Estimate  # of accuracies: with the change minus without it
-    p: float | None  # two-sided; None for one seed
-    p_holm: float | None = None  # corrected for all effects of the study
+    difference: Estimate  # difference of accuracies: with the change minus without it
+    p: float | None  # two-sided p value; None for one seed
+    p_holm: float | None = None  # p value corrected for all effects of the study
 
     @property
     def significant(self) -> bool:
@@ -67,13 +67,13 @@ class LadderFinding:
     second: str
     data: str  # name of the data set
     part: Literal["test", "validation"]  # the part on which the accuracies are computed
-    images: int  # of that part
+    images: int  # number of images of that part
     seeds: tuple[int, ...]
-    start: Estimate  # of the first recipe
-    end: Estimate  # of the second
-    total: Estimate  # end - start, paired by seed
+    start: Estimate  # accuracy of the first recipe
+    end: Estimate  # accuracy of the second recipe
+    total: Estimate  # end minus start, paired by seed
     rungs: tuple[Rung, ...]
-    limit: int | None  # images that the data were limited to
+    limit: int | None  # number of images to which the data were limited
     kind: Literal["ladder"] = "ladder"
     schema: int = 1
     _repr_html_ = html_of

@@ -35,7 +35,7 @@ class Verdict(StrEnum):
     WIDER = "wider"
     INCONCLUSIVE = "inconclusive"
     ONE_SEED = "one_seed"
-    REDUCED = "reduced"  # fewer images
+    REDUCED = "reduced"  # the runs were trained on fewer images
 
 
 class Curves(NamedTuple):

@@ -43,9 +43,9 @@ class Band:
     """The loss band of one recipe."""
 
     label: str
-    lr: float  # of the probed run
+    lr: float  # learning rate of the probed run
     run: str
-    steps: int  # of the drawn band
+    steps: int  # number of steps of the drawn band
     widths: dict[Measure, dict[StepRange, Estimate | None]]  # None: no step had a finite loss at every rate
     smoothness: Smoothness
     # Number of probes along the step; "looks" in earlier findings.
@@ -58,7 +58,7 @@ class Band:
 class BandPair:
     a: str
     b: str
-    ratios: dict[Measure, dict[StepRange, Ratio]]  # width of b over a
+    ratios: dict[Measure, dict[StepRange, Ratio]]  # width of b divided by the width of a
 
     @property
     def narrower(self) -> str | None:
@@ -85,7 +85,7 @@ class Steps:
     shortest: int
     longest: int
     cut: int  # number of steps to which all runs are truncated
-    stopped_early: int  # runs with fewer steps than the longest
+    stopped_early: int  # number of runs with fewer steps than the longest
     finite: int  # steps with a finite loss at every rate, in the band with the fewest such steps
     left_out: int  # recorded steps with a non-finite loss, summed over all bands
 
@@ -98,15 +98,15 @@ class LandscapeFinding:
     cut: Cut  # where the bands end
     steps: Steps
     early_steps: int | None
-    window: int  # steps, of the smoothed loss
-    images: int  # of a surface; 0 without surfaces
-    step_sizes: tuple[float, ...]  # of the probes along the step
-    reduced: bool  # trained on fewer images: no verdicts
+    window: int  # number of steps over which the loss is smoothed
+    images: int  # number of images of a surface; 0 without surfaces
+    step_sizes: tuple[float, ...]  # multiples of the gradient at which the probes measure
+    reduced: bool  # the runs were trained on fewer images, so there are no verdicts
     archived: bool  # some runs have no weights and only some of their steps
-    flags: tuple[str, ...]  # of the runs
-    recipes: tuple[Band, ...]  # the band of each
+    flags: tuple[str, ...]  # flags of the runs
+    recipes: tuple[Band, ...]  # the band of each recipe
     pairs: tuple[BandPair, ...]  # ratios of the widths of two bands
-    factors: tuple[Factor, ...] = ()  # of varied keys
+    factors: tuple[Factor, ...] = ()  # effects of the varied keys
     kind: Literal["landscape"] = "landscape"
     schema: int = 1
     _repr_html_ = html_of

@@ -22,7 +22,7 @@ class Curve:
     """One point per step with a finite loss, at most CURVE_POINTS points."""
 
     lr: tuple[float, ...]
-    loss: tuple[float, ...]  # of single batches
+    loss: tuple[float, ...]  # losses of single batches
     smoothed: tuple[float, ...]
 
 
@@ -30,13 +30,14 @@ class Curve:
 class LrRangeFinding:
     """Rates are values of `optim.lr`. If the loss did not fall, all three are None."""
 
-    label: str  # of the recipe
+    label: str  # label of the recipe
     data: str  # name of the data set
-    steepest_lr: float | None  # where the loss fell fastest
-    lowest_loss_lr: float | None  # where it was lowest
-    diverges_lr: float | None  # where the loss has risen back by half of its total decrease; None: not reached
+    steepest_lr: float | None  # rate at which the loss fell fastest
+    lowest_loss_lr: float | None  # rate at which the loss was lowest
+    # rate at which the loss, after its minimum, had risen by half of its total decrease; None: not reached
+    diverges_lr: float | None
     curve: Curve  # rate and loss by step
-    flags: tuple[str, ...]  # of the run
+    flags: tuple[str, ...]  # flags of the run
     kind: Literal["lr_range"] = "lr_range"
     schema: int = 1
     _repr_html_ = html_of

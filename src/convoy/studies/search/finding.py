@@ -33,8 +33,8 @@ class Pruner(StrEnum):
 
 class State(StrEnum):
     FINISHED = "finished"
-    PRUNED = "pruned"  # before its last epoch
-    DIVERGED = "diverged"  # cannot win
+    PRUNED = "pruned"  # ended before its last epoch
+    DIVERGED = "diverged"  # the loss is not finite; the trial cannot win
     INTERRUPTED = "interrupted"  # to be resumed; not in a finding
 
 
@@ -42,7 +42,7 @@ class State(StrEnum):
 class Method:
     """How the trials were sampled, pruned and scored."""
 
-    requested: int  # trials
+    requested: int  # number of requested trials
     grid: bool  # all points of a grid
     sampler: Sampler | None  # None for all points of a grid
     pruner: Pruner
@@ -54,9 +54,9 @@ class Method:
 
 @dataclass(frozen=True)
 class Trial:
-    number: int  # from 1, in chronological order
+    number: int  # number of the trial, from 1, in chronological order
     params: dict[str, Any]  # values of recipe keys
-    accuracy: float  # of its best epoch, on the part on which trials are scored; 0 if it diverged
+    accuracy: float  # accuracy of its best epoch, on the part on which trials are scored; 0 if it diverged
     epochs: int
     state: State
     run: str | None  # path relative to the study; None if it was trained in another workspace
@@ -75,19 +75,19 @@ class Importance:
 class SearchFinding:
     """Accuracies are fractions."""
 
-    label: str  # of the recipe
+    label: str  # label of the recipe
     data: str  # name of the data set
     method: Method  # sampler, pruner, number of trials
     space: tuple[Values | Range, ...]  # the keys and their values or bounds
-    trials: tuple[Trial, ...]  # values and score of each
-    winner: int  # the number of its trial
-    seeds: tuple[int, ...]  # fresh ones, with which the winner was retrained
-    part: Part  # part of `accuracy`
-    accuracy: Estimate  # of the retrained winner
-    scored_accuracy: Estimate  # of the same runs, on the part on which the trials were scored
-    importance: Importance | None  # None for one key, and if too few trials differ
-    test_openings: int  # by the trials
-    flags: tuple[str, ...]  # of the retrained runs
+    trials: tuple[Trial, ...]  # values and score of each trial
+    winner: int  # number of the winning trial
+    seeds: tuple[int, ...]  # fresh seeds with which the winner was retrained
+    part: Part  # the part on which `accuracy` is computed
+    accuracy: Estimate  # accuracy of the retrained winner
+    scored_accuracy: Estimate  # accuracy of the same runs on the part on which the trials were scored
+    importance: Importance | None  # importance of the keys; None for one key, and if too few trials differ
+    test_openings: int  # number of times that the trials opened the test set
+    flags: tuple[str, ...]  # flags of the retrained runs
     kind: Literal["search"] = "search"
     schema: int = 1
     _repr_html_ = html_of

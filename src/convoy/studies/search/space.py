@@ -56,7 +56,7 @@ class Range:
     """From `low` to `high`, inclusive; integers if both are integers."""
 
     path: str
-    low: int | float  # int: pydantic would otherwise read integers as floats
+    low: int | float  # lower bound; "int" is first, because pydantic would otherwise read integers as floats
     high: int | float
 
     def __post_init__(self) -> None:

@@ -63,13 +63,13 @@ class SeedsNeeded:
 
 @dataclass(frozen=True)
 class SeedsFinding:
-    label: str  # of the recipe
+    label: str  # label of the recipe
     data: str  # name of the data set
     part: Literal["test", "validation"]  # the part on which the accuracies are computed
-    images: int  # of that part
+    images: int  # number of images of that part
     spreads: tuple[Spread, ...]  # one per source of randomness
     needed: tuple[SeedsNeeded, ...]  # seeds needed for a comparison, by difference
-    limit: int | None  # images that the data were limited to
+    limit: int | None  # number of images to which the data were limited
     kind: Literal["seeds"] = "seeds"
     schema: int = 1
     _repr_html_ = html_of
