@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from tests.data.published import idx_gz, random_images
 
-from convoy.data import DATA_SETS, DataError, add, availability, get, load, missing_files, pack_tensors
+from convoy.data import DATA_SETS, DataError, add, availability, fetch, get, load, missing_files, pack_tensors
 from convoy.data.catalogue import packaged
 from convoy.data.named import Download, PackagedArrays, RemoteFile
 
@@ -188,6 +188,34 @@ def test_a_data_set_is_available_after_all_its_files_were_added(small_fashion_mn
     assert added is not None
     assert added.content_hash == load("fashion-mnist").content_hash == get("fashion-mnist").content_hash
     assert availability("fashion-mnist") == "here"
+
+
+def test_a_file_that_was_damaged_on_disk_is_deleted(small_fashion_mnist: dict[str, Path], tmp_path: Path) -> None:
+    name, original = next(iter(small_fashion_mnist.items()))
+    assert add("fashion-mnist", list(small_fashion_mnist.values())) is not None
+    stored = tmp_path / "cache" / "downloads" / "fashion-mnist" / name
+    content = original.read_bytes()
+    stored.write_bytes(content[:40] + bytes(8) + content[48:])
+
+    with pytest.raises(DataError, match=rf"{name} .*`convoy data get fashion-mnist`"):
+        load("fashion-mnist")
+
+    assert missing_files("fashion-mnist") == [name]
+    assert add("fashion-mnist", [original]) is not None
+
+
+def test_get_downloads_a_file_that_was_damaged_on_disk(
+    small_fashion_mnist: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, original = next(iter(small_fashion_mnist.items()))
+    assert add("fashion-mnist", list(small_fashion_mnist.values())) is not None
+    stored = tmp_path / "cache" / "downloads" / "fashion-mnist" / name
+    stored.write_bytes(bytes(stored.stat().st_size))
+    monkeypatch.setattr(fetch, "_fetch_file", lambda *args: shutil.copy(original, stored))
+
+    get("fashion-mnist")
+
+    assert stored.read_bytes() == original.read_bytes()
 
 
 def test_a_data_set_in_convoy_data_is_available_and_not_downloaded(

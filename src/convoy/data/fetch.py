@@ -3,7 +3,8 @@
 Uses urllib, because pooch restarts an interrupted download from the beginning, and STL-10 has 2.6 GB. Received bytes
 are stored in a hidden file next to the destination, so that a later attempt, from any mirror, requests only the rest
 (HTTP Range, RFC 9110 section 14). If the hash of a resumed file is wrong, it is downloaded again from the beginning.
-Only a complete file with the expected hash gets its final name; later calls check only its size.
+Only a complete file with the expected hash gets its final name; later calls check only its size, and the hash when the
+file cannot be read.
 """
 
 from __future__ import annotations
@@ -60,6 +61,18 @@ def missing(download: Download) -> list[RemoteFile]:
 
 def _is_complete(path: Path, size_bytes: int | None) -> bool:
     return path.is_file() and size_bytes in (None, path.stat().st_size)
+
+
+def delete_damaged(download: Download) -> list[str]:
+    """Deletes the files whose content has changed since the download; returns their names."""
+    folder = folder_of(download)
+    try:
+        names = [file.name for file in download.files if _sha256(folder / file.name) != file.sha256]
+        for name in names:
+            (folder / name).unlink()
+    except OSError:
+        return []
+    return names
 
 
 def fetch(name: str, download: Download) -> Path:

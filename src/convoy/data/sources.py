@@ -54,8 +54,15 @@ def folder_to_test(name: str) -> Path | None:
 def get(name: str) -> DataSet:
     """Downloads the missing files of a registered data set and loads it. Raises DataError."""
     origin = DATA_SETS[name].origin
-    if isinstance(origin, Download) and _in_convoy_data(name) is None:
-        fetch.fetch(name, origin)
+    if not isinstance(origin, Download) or _in_convoy_data(name) is not None:
+        return load(name)
+    fetch.fetch(name, origin)
+    try:
+        return load(name)
+    except DataError:
+        if not fetch.missing(origin):
+            raise
+    fetch.fetch(name, origin)  # damaged files, which `load` has deleted
     return load(name)
 
 
@@ -124,26 +131,43 @@ _version = lru_cache(version)  # reading it takes 8 ms
 def _load_registered(name: str, size: int | None) -> DataSet:
     """Loads a registered data set from its origin in the catalogue."""
     entry = DATA_SETS[name]
-    if isinstance(origin := entry.origin, Download):
-        if fetch.missing(origin):
-            raise DataError(
-                _(
-                    "{name}: not on this machine; download it with `convoy data get {name}`, or give its folder: "
-                    "{name}=PATH",
-                    name=name,
-                )
-            )
-        source = str(fetch.folder_of(origin))
-        dataset = _read(Path(source), name, size, entry)
-    else:
+    if not isinstance(origin := entry.origin, Download):
         source = origin.package
         key = cache.key_of(["installed", source, _version(source), name, str(size)])
-        dataset = cache.get_or_create(key, lambda: from_published(entry, origin.read(), size))
+        return _checked(
+            cache.get_or_create(key, lambda: from_published(entry, origin.read(), size)), entry, size, source
+        )
+    if fetch.missing(origin):
+        raise DataError(
+            _(
+                "{name}: not on this machine; download it with `convoy data get {name}`, or give its folder: "
+                "{name}=PATH",
+                name=name,
+            )
+        )
+    source = str(fetch.folder_of(origin))
+    try:
+        return _checked(_read(Path(source), name, size, entry), entry, size, source)
+    except DataError:
+        if not (damaged := fetch.delete_damaged(origin)):
+            raise
+        raise DataError(
+            _(
+                "{name}: {files} in {source} changed after the download and was deleted; download it again with "
+                "`convoy data get {name}`",
+                name=name,
+                files=listed(damaged),
+                source=source,
+            )
+        ) from None
+
+
+def _checked(dataset: DataSet, entry: NamedData, size: int | None, source: str) -> DataSet:
     if size is None and entry.content_hash is not None and dataset.content_hash != entry.content_hash:
         raise DataError(
             _(
                 "{name}: the data in {source} are not {name}: expected content hash {content_hash}, got {found}",
-                name=name,
+                name=entry.name,
                 source=source,
                 content_hash=entry.content_hash,
                 found=dataset.content_hash,
