@@ -39,7 +39,7 @@ from convoy.text.stored import stored
 
 JSON_FILES = ("data.json", "environment.json", "scores.json", "cost.json", "corruptions.json")
 MAX_STEPS = 2000  # points per curve; figures are at most this many pixels wide
-MANTISSA_BITS = 9  # of the 23 of a float32: precise enough for a curve, half the size
+MANTISSA_BITS = 9  # a float32 has 23: precise enough for a curve, half the size
 MAX_ARRAYS_BYTES = 300_000  # larger .npz files of studies are omitted, such as oof.npz of a cross-validation
 LAYERS = "profile.json"  # omitted; `write_profiles` stores it in compressed form
 DIGITS = 6  # significant digits of a number in metrics.jsonl

@@ -28,7 +28,7 @@ MAX_CHECKPOINTS = 2  # the older one is loaded if the newest is damaged
 FILES = ("tensors.safetensors", "state.json")
 TENSOR = "$tensor"
 WRAPPERS = ("module.", "_orig_mod.")
-DTYPES = {  # of safetensors, in the order of the tensors in a file
+DTYPES = {  # names in safetensors, in the order in which a file stores the tensors
     torch.uint64: "U64",
     torch.int64: "I64",
     torch.float64: "F64",

@@ -26,7 +26,7 @@ class Control(StrEnum):
 @dataclass(frozen=True)
 class Started:
     text: str  # one line for the console and the log
-    run: Path  # its folder
+    run: Path  # folder of the run
     step: int = 0  # above 0 if the run resumes from a checkpoint
 
 
@@ -37,7 +37,7 @@ class Progress:
     images: int  # processed so far, in all epochs
     total: int  # images of all epochs
     loss: float | None  # mean since the last event; None if it is not finite
-    accuracy: float  # of the images since the last event
+    accuracy: float  # accuracy on the images since the last event
     images_per_second: float
     batches_per_second: float
 

@@ -296,7 +296,7 @@ class StudyRun:
 
     label: str
     seed: int
-    run: str  # its folder, relative to that of the study
+    run: str  # folder of the run, relative to that of the study
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ class PairedTest(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    difference: Estimate  # of the accuracies, a - b, over images
+    difference: Estimate  # accuracy of a minus accuracy of b, over images
     p: float  # two-sided, exact
     only_a: int  # images that only a classifies correctly
     only_b: int

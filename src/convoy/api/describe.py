@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from convoy.runs import Run
 
 __all__ = ["DataSheet", "ExplainResult", "ProfileResult", "data_sheet", "explain", "explore", "profile"]
-ENGINES = ("js", "onnx")  # of `explore`
+ENGINES = ("js", "onnx")  # engines of `explore`
 ARGUMENTS.update(runs="The folder, name or part of the name of each run.")
 
 

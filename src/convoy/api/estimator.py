@@ -264,7 +264,7 @@ def _flattened(images: Any) -> tuple[Any, tuple[int, ...]]:
     """Returns images as rows, and the shape of an image. Rows (also tables and lists of rows) are unchanged."""
     if isinstance(images, torch.Tensor):
         images = images.detach().cpu()
-        images = images.float() if images.dtype == torch.bfloat16 else images  # which numpy does not have
+        images = images.float() if images.dtype == torch.bfloat16 else images  # NumPy has no bfloat16
     shape = tuple(images.shape if hasattr(images, "shape") else np.asarray(images).shape)
     rows = np.asarray(images).reshape(shape[0], math.prod(shape[1:])) if len(shape) > 2 else images
     return rows, shape[1:]

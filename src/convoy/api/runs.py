@@ -322,7 +322,7 @@ def report(target: Run | Study | str | Path, **options: Unpack[ReportOptions]) -
     try:
         if checklist is not None:
             path = write_checklist(subject, checklist, about, overwrite=overwrite)
-            if not (subject.path / "report.html").is_file():  # which the checklist links to
+            if not (subject.path / "report.html").is_file():  # the checklist links to the report
                 write_report(subject, page_of=kinds.page_of)
             return path
         if suffix is not None:

@@ -41,7 +41,7 @@ class HelpFormatter:
         if page_language() == "en":
             DefaultFormatter().render_usage(console, options, usage)
         else:
-            names = {  # those of cyclopts
+            names = {  # names that cyclopts uses
                 "COMMAND": _("COMMAND"),
                 "[OPTIONS]": _("[OPTIONS]"),
                 "[ARGS]": _("[ARGS]"),

@@ -31,9 +31,9 @@ class Layout:
 
     train: Mapping[str, str | None]
     test: Mapping[str, str | None]
-    archive: str = ""  # its file name; empty if the data set is published as plain files
+    archive: str = ""  # file name of the archive; empty if the data set is published as plain files
     folder: str = ""
-    max_bytes: int = 300_000_000  # of a file
+    max_bytes: int = 300_000_000  # maximum size of a file
 
     @property
     def hashes(self) -> dict[str, str | None]:

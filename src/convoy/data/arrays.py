@@ -11,7 +11,7 @@ from convoy.data.imageset import DataError, DataSet, ImageSet
 from convoy.text import gettext as _
 from convoy.text.lists import listed
 
-LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow's mode L
+LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue: ITU-R BT.601, as in Pillow's mode L
 _CHANNELS = (1, 3)
 _HALF_LEVEL = 0.5  # tolerated rounding error of a value out of range, in levels of 0..255
 _CHUNK = 1000  # images

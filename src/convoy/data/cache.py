@@ -34,7 +34,7 @@ class _Entry:
     name: str
     classes: Sequence[str]
     notes: Sequence[str]
-    hashes: Mapping[str, str]  # of the parts train and test
+    hashes: Mapping[str, str]  # hashes of the parts train and test
     has_validation: bool
 
 

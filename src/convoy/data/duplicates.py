@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-REVISION = 1  # of the cached pairs; increase if a change finds different pairs
+REVISION = 1  # revision of the cached pairs; increase it if a change finds different pairs
 MIN_IMAGES = 50  # different images needed to estimate the distances
 _SAMPLE = 5000  # images, for the principal components and the distances to neighbours
 _NEIGHBOURS = 30
 _EXPECTED_FALSE_PAIRS = 0.1
-_MAX_RATIO = 0.6  # of a distance to the distance of the last neighbour
+_MAX_RATIO = 0.6  # ratio of a distance to the distance of the last neighbour
 _COMPONENTS = 96
 _BRIGHTNESS, _COLOUR = 16, 8  # frequencies in each direction
 # Brightness, red against blue, green against both: orthonormal.

@@ -34,7 +34,7 @@ MIN_BYTES_PER_SECOND = 1000
 MAX_INTERRUPTIONS = 3  # consecutive ones with less than _PROGRESS_BYTES each, before the next mirror is tried
 PAUSE_SECONDS = 1.0  # after an interruption
 _PROGRESS_BYTES = 1 << 20
-COPY = ".added.part"  # of a file that is being added
+COPY = ".added.part"  # name of a file that is being added
 _CHUNK_BYTES = 1 << 18
 _HTML = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)", re.IGNORECASE | re.DOTALL)
 

@@ -23,7 +23,7 @@ from convoy.text import gettext as _
 from convoy.text.lists import joined
 from convoy.text.stored import stored
 
-MIN_MAJOR_VERSION = 4  # of `datasets`; older versions execute scripts of the data set
+MIN_MAJOR_VERSION = 4  # version of `datasets`; older versions execute scripts of the data set
 _IMAGE, _LABEL = "image", "label"  # names of the selected columns after renaming
 _TRAIN = "train"  # the required split
 _CHUNK = 250  # images

@@ -109,8 +109,9 @@ class DataSet:
     validation_indices: np.ndarray | None = None  # int64, into train
     test: ImageSet | None = None
     notes: tuple[str, ...] = ()  # messages for the user about how the files were read
-    cache_key: str | None = None  # of its cache entry; None if the entry could not be written
-    paths: tuple[str, ...] | None = None  # of training images, relative to the image folder; None for other sources
+    cache_key: str | None = None  # key of the cache entry; None if the entry could not be written
+    # paths of training images, relative to the image folder; None for other sources
+    paths: tuple[str, ...] | None = None
 
     @property
     def parts(self) -> dict[str, ImageSet]:

@@ -42,7 +42,7 @@ class Content(NamedTuple):
     """A published file."""
 
     data: bytes
-    where: str  # its path, or its archive and name, for messages
+    where: str  # path, or archive and name, for messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class NamedData:
     licence: str = "not stated"  # the authors state none
     formats: tuple[FileFormat, ...] = ()  # in addition to those that `load` reads for any data set
     spellings: Mapping[str, str] = field(default_factory=dict)  # other names of classes -> the name here
-    content_hash: str | None = None  # of the full data set in its original size
+    content_hash: str | None = None  # hash of the full data set in its original size
     is_handwriting: bool = False  # white on black, as in MNIST: photographs are converted by `photo`
 
 

@@ -25,8 +25,8 @@ SIDE = 28  # pixels
 BOX = 20  # pixels, the longer side of the character
 WORKING_SIDE = 256  # pixels, the longer side of the photograph while the ink is located
 MIN_CONTRAST = 16  # grey levels between paper and ink
-MIN_AREA = 0.08  # of the largest part's area; smaller parts are discarded as dirt
-MIN_HEIGHT = 0.5  # of the tallest part; a shorter part belongs to another one, like the bar of a 5
+MIN_AREA = 0.08  # fraction of the largest part's area; smaller parts are discarded as dirt
+MIN_HEIGHT = 0.5  # fraction of the tallest part's height; a shorter part belongs to another one, like the bar of a 5
 
 
 class Ink(NamedTuple):

@@ -19,7 +19,7 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 from convoy.text.lists import listed
 
-NOTED_COPIES = 0.01  # of a scored part
+NOTED_COPIES = 0.01  # fraction of a scored part
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from convoy.data.imageset import DataError
 from convoy.data.named import Content
 from convoy.text import gettext as _
 
-_CIFAR_BYTES = 3 * 32 * 32  # of an image, by colour plane
+_CIFAR_BYTES = 3 * 32 * 32  # bytes of an image, by colour plane
 _ARRAY_CONSTRUCTORS = {"numpy.core.multiarray._reconstruct", "numpy.ndarray", "numpy.dtype"}
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 RELU = {"relu", "hardtanh", "clamp_min", "threshold"}
 SIGMOID, BOUNDED = {"sigmoid", "tanh"}, {"hardsigmoid", "hardtanh"}  # with a slope that is nearly 0, or exactly 0
-SMALL_SLOPE = 0.01  # of the maximum
-MANY_VALUES = 64  # of a unit, in at least two images, to call it dead
+SMALL_SLOPE = 0.01  # fraction of the maximum slope
+MANY_VALUES = 64  # values of a unit, in at least two images, that are needed to call it dead
 
 
 @dataclass(frozen=True)

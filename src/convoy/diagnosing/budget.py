@@ -19,7 +19,7 @@ FLOPS_PER_SECOND = 45e9
 VALUES_PER_SECOND = 0.4e9  # outputs of operations
 WEIGHTS_PER_SECOND = 0.6e9
 SECONDS_PER_OPERATION = 2e-4
-WANTED_SECONDS = 0.6  # of all passes, for choosing the number of images
+WANTED_SECONDS = 0.6  # time of all passes, from which the number of images is chosen
 MAX_SECONDS = 0.8  # quick checks are skipped if all passes with the fewest images take longer
 BACKWARD = 3  # cost of a training pass, in forward passes: forward, gradients of weights, gradients of inputs
 
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 class Workload(NamedTuple):
     """What the quick checks compute."""
 
-    images: int  # of the training step; 0: it is skipped
+    images: int  # images of the training step; 0: it is skipped
     evaluates_again: bool
     has_backward: bool
 

@@ -19,7 +19,7 @@ MAX_COMPARED = 20_000  # images; the search for the same picture is quadratic
 SAME_SHAPE, SAME_PICTURE = 0.95, 0.99  # correlation
 # Correlation after a shift. At most 0.93 for CIFAR-10 and 0.977 for MNIST, 400 images in 4,000 others; 1.0 for copies.
 SHIFTED_PICTURE = 0.98
-MAX_SHIFT = 0.25  # of the side
+MAX_SHIFT = 0.25  # fraction of the side
 THUMBNAIL, FREQUENCIES = 32, 8  # pixels at most; of the Fourier transform, in each direction
 CHUNK = 500  # images
 # Correlation of the finest detail of two images: at least 0.97 for nine of ten CIFAR-10 images that were saved again as

@@ -16,7 +16,7 @@ VIEWS = {"view", "_unsafe_view", "t", "transpose", "permute", "unsqueeze", "sque
 
 class Features(NamedTuple):
     axis: int
-    per_position: bool = False  # it also contains positions: pixels, rows, time steps
+    per_position: bool = False  # the axis also contains positions: pixels, rows, time steps
 
 
 @dataclass(eq=False)

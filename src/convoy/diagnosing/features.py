@@ -12,24 +12,25 @@ import numpy as np
 from convoy.diagnosing.pixel_classifier import halves
 from convoy.text import gettext as _
 
-MAX_PIXELS = 400  # of the border
-MAX_BORDER = 0.25  # of the pixels; below 15 pixels per side, the content of an image reaches its border
+MAX_PIXELS = 400  # pixels of the border
+MAX_BORDER = 0.25  # fraction of the pixels; below 15 pixels per side, the content of an image reaches its border
 LEVELS, MOST = (0.02, 0.98), (0.25, 0.5)  # quantiles of the pixels of an image
 PLAINEST, JPEG_BLOCK = (0.05, 0.25), 8  # quantiles of the local noise of an image; pixels
 # Standard deviation of the logarithm of the noise of images: at most 0.08 for drawings to which the same noise was
 # added (10 sets), at least 0.49 for each class of CIFAR-10.
 SAME_NOISE = 0.3
 RIDGE = 10.0
-MAX_WORDS = 30  # of file names
+MAX_WORDS = 30  # words of file names
 
 
 class Features(NamedTuple):
     values: np.ndarray  # float32 [N, F]
-    is_content: bool = False  # it may follow from the content, as the size of a compressed file does
+    is_content: bool = False  # may follow from the content, as the size of a compressed file does
     # float32 [N, F], the same kind of features; content changes the first two, and processing changes the third:
-    coarse: np.ndarray | None = None  # of images of half the size
-    centre: np.ndarray | None = None  # of the centre of photos
-    plain: np.ndarray | None = None  # of most pixels, or of the plainest areas, of drawings with the same noise
+    coarse: np.ndarray | None = None  # features of images of half the size
+    centre: np.ndarray | None = None  # features of the centre of photos
+    # features of most pixels, or of the plainest areas, of drawings with the same noise
+    plain: np.ndarray | None = None
 
 
 def of_pixels(images: np.ndarray, is_photo: bool = False) -> dict[str, Features]:
@@ -106,7 +107,7 @@ def _traces(grey: np.ndarray) -> np.ndarray:
     cropped do not have the blocks of their JPEG files.
     """
     steps = np.abs(grey[:, 1:, 1:] - grey[:, 1:, :-1] - grey[:, :-1, 1:] + grey[:, :-1, :-1])
-    stride = -(-steps.shape[1] // 64)  # of large images
+    stride = -(-steps.shape[1] // 64)  # samples large images
     count = steps.shape[1] - 2
     around = sum(steps[:, i : i + count : stride, j : j + count : stride] for i in range(3) for j in range(3)) / 9
     flat = np.asarray(around).reshape(len(grey), -1)

@@ -21,7 +21,7 @@ class Severity(StrEnum):
     """Findings are listed in this order."""
 
     ERROR = "error"  # the results are wrong, or there are none
-    WARNING = "warning"  # it probably changes results
+    WARNING = "warning"  # probably changes results
     HINT = "hint"  # often intended
 
 

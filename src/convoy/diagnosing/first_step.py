@@ -27,7 +27,7 @@ from convoy.evaluation.interruption import Interrupted
 from convoy.recipe import Recipe
 
 MIN_IMAGES = 8  # minimum to call a unit dead; fewer if the batches of the recipe are smaller
-MAX_EVALUATIONS = 8  # of a network that uses random numbers in evaluation
+MAX_EVALUATIONS = 8  # evaluations of a network that uses random numbers in evaluation mode
 FIRST_VALUES = 1000  # values of a gradient that are tested first
 NOT_LINEAR = {
     "relu", "relu_", "hardtanh", "hardtanh_", "clamp_min", "threshold", "sigmoid", "sigmoid_", "tanh", "tanh_", "gelu",
@@ -64,7 +64,7 @@ class Evaluation:
 
     # [1, classes] each: two outputs, more if the network uses random numbers, one if it is slow and uses none
     outputs: tuple[torch.Tensor, ...]
-    calls: Counter[str]  # of each module with parameters, by name
+    calls: Counter[str]  # number of calls of each module with parameters, by name
     changed_buffers: tuple[str, ...]
     changes_images: bool
     is_random: bool  # whether it uses random numbers
@@ -73,7 +73,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Backward:
-    gradients: dict[str, Gradient]  # of the trained parameters
+    gradients: dict[str, Gradient]  # gradients of the trained parameters
     equal_units: tuple[str, ...]  # weights whose units are equal and have equal gradients
     unseen: float  # share of the pixels on which no output depends
     unseen_channels: tuple[int, ...]  # channels in which all pixels are unseen
@@ -87,7 +87,7 @@ class FirstStep:
     loss: float
     activations: tuple[Activation, ...]
     before_layers: frozenset[Place]  # activations whose outputs are inputs of a layer with weights
-    calls: Counter[str]  # of each module with parameters, by name
+    calls: Counter[str]  # number of calls of each module with parameters, by name
     opening: tuple[str, ...]  # operations on the images before the first layer with parameters
     opening_factor: float  # product of the numbers by which the images are multiplied there
     origin: Origin | None  # the activation function whose outputs are the logits

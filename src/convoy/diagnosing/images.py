@@ -24,9 +24,9 @@ FLAT, FLAT_SAMPLE = 0.3, 500
 class Images:
     recipe: Recipe
     parts: Mapping[str, ImageSet]  # "train", and validation, fold and test if they exist and may be read
-    mean: tuple[float, ...]  # of the normalisation, by channel
+    mean: tuple[float, ...]  # mean of the normalisation, by channel
     std: tuple[float, ...]
-    files: tuple[Path, ...] = ()  # of the training images in their order, if the data are an image folder
+    files: tuple[Path, ...] = ()  # files of the training images in their order, if the data are an image folder
     group_names: tuple[str, ...] = ()  # paths of the same files relative to the image folder
 
     @property

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from convoy.diagnosing.watch import Place, Watch
 
 NOT_READING = {"__get__", "__set__", "size", "dim", "stride", "numel", "data_ptr", "is_contiguous"}
-LEAST_DIFFERENCE = 1e-4  # of outputs, relative to the largest
+LEAST_DIFFERENCE = 1e-4  # difference of outputs, relative to the largest
 
 
 class Reused(NamedTuple):
@@ -38,7 +38,8 @@ class OutOfPlace(TorchFunctionMode):
         self._replaced: dict[
             int, tuple[torch.Tensor, Place]
         ] = {}  # keeps the tensor alive, so that its address is not reused
-        self._result: Callable[[], torch.Tensor | None] = lambda: torch.empty(0)  # of the last in-place operation
+        # result of the last in-place operation
+        self._result: Callable[[], torch.Tensor | None] = lambda: torch.empty(0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

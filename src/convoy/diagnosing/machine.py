@@ -32,7 +32,7 @@ class Machine:
     gpus: tuple[Gpu, ...]
     has_mps: bool
     workspace: Path  # the workspace, or its nearest existing parent
-    file_system: str  # of the workspace: "ext4"; "": unknown
+    file_system: str  # file system of the workspace, such as "ext4"; "": unknown
     free_disk_bytes: int
     free_memory_bytes: int | None
     cores: int
@@ -40,8 +40,8 @@ class Machine:
     threads: str | None  # OMP_NUM_THREADS
     cpu: str
     cpu_flags: tuple[str, ...]
-    earlier: tuple[Environment, ...] = ()  # of finished runs in the workspace, newest first
-    checkpoint_bytes: int | None = None  # of the network that is to be trained
+    earlier: tuple[Environment, ...] = ()  # environments of finished runs in the workspace, newest first
+    checkpoint_bytes: int | None = None  # checkpoint size of the network that is to be trained
 
 
 def this_machine(out: Path, runs: Sequence[Run] = (), checkpoint_bytes: int | None = None) -> Machine:

@@ -20,8 +20,8 @@ PARTS = ("test", "fold", "validation")
 class Records:
     runs: Sequence[Run]  # one run, or those of a study
     others: Sequence[Run] = ()  # finished runs of the same workspace, whose scores can be read
-    openings: int = 0  # of the test set in this workspace
-    images: Images | None = None  # of the first run, with the test set
+    openings: int = 0  # openings of the test set in this workspace
+    images: Images | None = None  # images of the first run, including the test set
 
     @cached_property
     def finished(self) -> list[Run]:

@@ -39,7 +39,7 @@ class Topic(StrEnum):
 @dataclass(frozen=True)
 class Check:
     topic: Topic
-    name: str  # of its function
+    name: str  # name of the function
     quick: bool = True  # also runs before each training run run
 
     @property

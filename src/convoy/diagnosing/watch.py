@@ -64,7 +64,7 @@ class Norm:
 
     place: Place
     shape: tuple[int, ...]
-    features: Features  # of the layer before it
+    features: Features  # features of the layer before it
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Epsilon:
 
     place: Place
     value: float
-    variance: float  # of the inputs of the first norm with this number
+    variance: float  # variance of the inputs of the first norm with this number
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Patches:
 
     place: Place
     side: int
-    values: int  # of each piece: C * side * side
+    values: int  # values in each piece: C * side * side
     are_rows: bool  # each piece is one or more rows, or an equal part of a row, of a grey image
 
 

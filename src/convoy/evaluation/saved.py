@@ -93,7 +93,7 @@ class _Subject(NamedTuple):
 
     module: nn.Module
     recipe: Recipe
-    name: str  # of the data
+    name: str  # name of the data
     test: SealedTest
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -107,7 +107,7 @@ class _Subject(NamedTuple):
 class Request:
     """The images that the weights are scored on, and how they are read."""
 
-    model: str | None = None  # of a weights file
+    model: str | None = None  # model of a weights file
     data: str | None = None  # None: of the run, or of the recipe of `model`
     overrides: Sequence[Override] = ()
     groups: Path | None = None  # file with the group of each image

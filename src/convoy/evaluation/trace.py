@@ -33,7 +33,7 @@ class _OpenCall:
     """A call in progress."""
 
     call: Call
-    versions: dict[int, int]  # of its input tensors
+    versions: dict[int, int]  # versions of its input tensors
     used: set[str] = field(default_factory=set)  # parameters that its operations use
     counted_here: set[str] = field(default_factory=set)  # parameters already counted for its operations
 

@@ -52,13 +52,13 @@ class Reduction(Section):
 
 class Claim(Section):
     id: Words
-    sentence: Words  # of the report
+    sentence: Words  # the claim, as a sentence of the report
     measure: Words
-    settings: dict[str, Any] = Field(default_factory=dict)  # of the measure
+    settings: dict[str, Any] = Field(default_factory=dict)  # settings of the measure
     class_names: dict[str, str] = Field(default_factory=dict)  # class name in the data -> in the report
     a: Side
     b: Side | None = None  # None: `a` is compared with `value`
-    quantity: Quantity = "difference"  # of a and b; "spread": the standard deviation of `a` over seeds
+    quantity: Quantity = "difference"  # how a and b are compared; "spread": the standard deviation of `a` over seeds
     relation: Relation
     value: float | None = None  # the limit of the quantity, or of `a`; None: 0 for a difference, 1 for a ratio
     # "about": the allowed distance from the limit. "above" and "below": the largest negligible distance from the limit;
@@ -124,7 +124,7 @@ class Check:
     seeds: int
     reduced: str  # description of the reduced scale; "" at the published scale
     full_size_only: str  # why it is not tested at this scale; "" if it is
-    protocol: Protocol | None = None  # of the recipes; None: a claim without an experiment
+    protocol: Protocol | None = None  # protocol of the recipes; None: a claim without an experiment
 
     @cached_property
     def trials(self) -> list[Trial]:

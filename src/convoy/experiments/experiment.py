@@ -184,7 +184,7 @@ class ExperimentStudy(Section):
 class Quick(Section):
     """The budget of `--quick`; see quick_fit."""
 
-    seconds: Annotated[float, Field(gt=0)] = 90.0  # of training, on all cores
+    seconds: Annotated[float, Field(gt=0)] = 90.0  # training time on all cores
     seeds: Seeds = 1
     # Model name -> measured number of training images until it has learned.
     learns_after: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
@@ -249,7 +249,7 @@ class Experiment(Section):
     about: str
     data: str  # a named data set
     as_tensors: bool = False  # the report reads four tensor files; they are created if none are given
-    hardware: str = ""  # of the report
+    hardware: str = ""  # hardware of the report
     class_names: dict[str, str] = Field(default_factory=dict)  # class name in the data -> in the report
     notes: tuple[str, ...] = ()  # caveats of its numbers
     seeds: Seeds = 3
@@ -258,7 +258,7 @@ class Experiment(Section):
     claim: tuple[Claim, ...] = ()
     study: tuple[ExperimentStudy, ...] = ()
     quick: Quick = Quick()
-    name: str = ""  # of its folder
+    name: str = ""  # name of its folder
     folder: Path = Path()  # paths of its recipes are relative to it
 
     @model_validator(mode="after")

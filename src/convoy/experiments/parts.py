@@ -32,7 +32,7 @@ class Search(Section):
     trials: Annotated[int, Field(ge=2)] | None = None
     sampler: str | None = None
     pruner: str | None = None
-    seeds: Seeds = 3  # of the winner
+    seeds: Seeds = 3  # seeds of the winner
 
 
 class Surfaces(Section):
@@ -69,10 +69,10 @@ class StudyInfo:
     kind: StudyKind
     arguments: type[Arguments]
     title: Callable[[], str]  # within a sentence
-    recipes: Literal[1, 2] | None  # their number; None: any number
+    recipes: Literal[1, 2] | None  # number of recipes; None: any number
     compares_seeds: bool  # left out of a quick try, which has one seed
     has_accuracy: bool  # whether its finding has the field `accuracy`
-    figures: Mapping[str, str]  # those of the published report: name on the page of the study -> name in the report
+    figures: Mapping[str, str]  # figures of the published report: name on the page of the study -> name in the report
 
 
 _LANDSCAPE = StudyInfo(

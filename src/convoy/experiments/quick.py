@@ -46,7 +46,7 @@ class Choice:
     cpu: str
     cores: int
     seconds: float = 0.0  # expected time of the chosen runs
-    sizes: dict[str, Size] = field(default_factory=dict)  # of the trained networks, by the model's registered name
+    sizes: dict[str, Size] = field(default_factory=dict)  # size of each trained network, by the model's registered name
     models: dict[str, tuple[str, ...]] = field(default_factory=dict)  # label of a trained network -> its protocols
     faults: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()

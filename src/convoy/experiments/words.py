@@ -81,7 +81,7 @@ def unit_of(kind: Kind) -> Unit:
 
 
 class MeasureText(NamedTuple):
-    name: str  # of the measure, "test_accuracy"
+    name: str  # name of the measure, such as "test_accuracy"
     words: str  # within a sentence
     measure: Measure
 

@@ -56,7 +56,7 @@ def integrated_gradients(
     between the two (Sundararajan et al. 2017, equation 1), by Gauss-Legendre quadrature with `steps` points. A batch
     can contain points of several images.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(steps)  # of the interval from -1 to 1
+    nodes, weights = np.polynomial.legendre.leggauss(steps)  # quadrature on the interval from -1 to 1
     positions = torch.tensor((nodes + 1) / 2, dtype=x.dtype)
     shares = torch.tensor(weights / 2, dtype=x.dtype)
     start = baseline.expand_as(x[0])

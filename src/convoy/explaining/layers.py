@@ -21,7 +21,7 @@ from convoy.explaining.result import LayerStatistics
 from convoy.text import gettext as _
 
 BATCH = 250  # images of up to 32 x 32 pixels
-ROLES = ("conv", "linear", "attention", "norm", "activation")  # of the layers with statistics
+ROLES = ("conv", "linear", "attention", "norm", "activation")  # roles of the layers with statistics
 PASSING_ON = (
     "identity",
     "dropout",
@@ -36,7 +36,7 @@ ACTIVATIONS = {
 class Place(NamedTuple):
     """A call in a forward pass: of a module, or of an activation function by a module."""
 
-    name: str  # of the module, as in the state dict; for a function, with its name: "features.relu()"
+    name: str  # name of the module in the state dict; for a function, followed by its name: "features.relu()"
     occurrence: int = 0  # number of this call in the pass, from 0
 
 
@@ -45,7 +45,7 @@ class Layer:
     place: Place
     kind: str  # class and settings, such as "Conv2d 5×5"
     role: str
-    shape: tuple[int, ...]  # of the output for one image
+    shape: tuple[int, ...]  # shape of the output for one image
     passes_on: bool  # whether the output is that of another layer: of a Sequential, Identity or dropout
     channels_last: bool  # whether the units are the last dimension of the output
 
@@ -186,7 +186,7 @@ class _Sums:
         self.layer = layer
         self.numbers = 0
         self.total = self.squares = self.zeros = 0.0
-        self.lowest = self.highest = torch.empty(0)  # of each number of the output
+        self.lowest = self.highest = torch.empty(0)  # extremes of each number of the output
 
     def add(self, output: torch.Tensor) -> None:
         self.numbers += output.numel()

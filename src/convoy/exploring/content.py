@@ -35,11 +35,11 @@ class Features:
 @dataclass(frozen=True)
 class RunContent:
     label: str  # in English; `label_text` translates it
-    name: str  # of the run
-    correct: int  # of all scored images
+    name: str  # name of the run
+    correct: int  # number of correctly classified images of all scored ones
     images: int
     flags: Callable[[], Sequence[str]]  # in the current language
-    mean: tuple[float, ...]  # of the normalisation
+    mean: tuple[float, ...]  # mean of the normalisation
     std: tuple[float, ...]
     graph: Graph
     confusion: Sequence[Sequence[int]]  # rows: true classes; empty if the run has no scored part

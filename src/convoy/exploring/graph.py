@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-MAX_PARAMETERS = 1_200_000  # of a network on a page; a larger one would need more than 6 MB and seconds per image
+MAX_PARAMETERS = 1_200_000  # a larger network would need more than 6 MB and seconds per image
 
 Setting = bool | int | float | str | tuple[int, ...]
 
@@ -22,7 +22,7 @@ class Operation:
 
     name: str
     inputs: tuple[int, ...]  # numbers of values
-    shape: tuple[int, ...]  # of the result, with the batch dimension
+    shape: tuple[int, ...]  # shape of the result, with the batch dimension
     layer: str  # name of the module that runs it, as in the state dict; empty for the network itself
     kind: str  # class of that module, such as "Conv2d"; empty for an operation in another module's `forward`
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Operation:
 class Graph:
     operations: tuple[Operation, ...]
     weights: tuple[np.ndarray, ...]  # float32
-    parameters: int  # of the network, including those that no operation uses
+    parameters: int  # all parameters of the network, including those that no operation uses
 
 
 class UnsupportedError(ValueError):

@@ -55,9 +55,9 @@ def read_model(content: bytes, parameters: int) -> tuple[OnnxModel, Graph]:
     (logits,) = model.graph.output
     information = {each.name: each for each in (*model.graph.value_info, logits)}
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
-    numbers = {model.graph.input[0].name: 0}  # of the values, by name
+    numbers = {model.graph.input[0].name: 0}  # numbers of the values, by name
     operations: list[Operation] = []
-    arrays: list[np.ndarray] = []  # of batch norms: the only weights that the page needs
+    arrays: list[np.ndarray] = []  # weights of batch norms, the only ones that the page needs
     values: list[str] = []
     for node in model.graph.node:
         name = node.output[0]

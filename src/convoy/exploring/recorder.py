@@ -19,10 +19,10 @@ class Recorder:
     def __init__(self, image: torch.Tensor) -> None:
         self.operations: list[Operation] = []
         self.weights: list[np.ndarray] = []
-        self._numbers = {id(image): 0}  # of the tensors that depend on the image
+        self._numbers = {id(image): 0}  # numbers of the tensors that depend on the image
         self._alive: list[torch.Tensor] = [image]  # so that no id is used twice
         self._unknown: set[int] = set()  # ids of tensors that depend on the image in a way that was not recorded
-        self._indices: dict[tuple[object, ...], int] = {}  # of weights
+        self._indices: dict[tuple[object, ...], int] = {}  # indices of weights
         self._modules: list[tuple[str, nn.Module]] = []
 
     @contextmanager

@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-SCORED_BYTES, TRAINING_BYTES = 260_000, 120_000  # of pixels, before compression
+SCORED_BYTES, TRAINING_BYTES = 260_000, 120_000  # bytes of pixels, before compression
 SCORED_IMAGES, TRAINING_IMAGES = (40, 300), (20, 150)  # minimum and maximum
 MISTAKES = 0.7  # maximum fraction of the scored images
 

@@ -32,7 +32,8 @@ from convoy.reporting import pages, render
 from convoy.runs import Run
 from convoy.text import gettext as _
 
-_COPIED = ("recipe.toml", "environment.json", "data.json", "scores.json")  # of the run folder, without local paths
+# files of the run folder, copied without local paths
+_COPIED = ("recipe.toml", "environment.json", "data.json", "scores.json")
 _USER_CODE = "source"  # folder of a user's network
 _PILLOW = """
 try:

@@ -22,7 +22,7 @@ class Parity:
     """A comparison of the exported network with the network of the run."""
 
     images: int
-    part: str  # of the data that contains these images: "validation" or "train"
+    part: str  # part that contains these images: "validation" or "train"
     difference: float  # largest absolute difference of a logit / largest absolute logit, over all images and classes
     agreeing: int  # images with the same predicted class
     rounding: float | None = None  # the same difference between float32 and float64 in PyTorch; None: not needed
@@ -31,4 +31,4 @@ class Parity:
 @dataclass(frozen=True)
 class Contents:
     files: Sequence[bytes]
-    parity: Parity | None = None  # of formats that contain the network
+    parity: Parity | None = None  # only for formats that contain the network

@@ -164,7 +164,7 @@ def _is_own(module: str) -> bool:
 def _is_module(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is not a package
+    except ModuleNotFoundError:  # the parent is not a package
         return False
 
 

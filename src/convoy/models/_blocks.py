@@ -73,9 +73,9 @@ class Style:
 
     norm: str
     activation: str
-    epsilon: float = field(default=1e-5, kw_only=True)  # of batch norms
+    epsilon: float = field(default=1e-5, kw_only=True)  # epsilon of batch norms
     residual: bool = field(default=True, kw_only=True)  # False: blocks without shortcuts
-    drop_rate: float = field(default=0.0, kw_only=True)  # of the dropout in a block
+    drop_rate: float = field(default=0.0, kw_only=True)  # dropout rate in a block
     attention: str = field(default="none", kw_only=True)  # at the end of a block
     bottleneck: bool = field(default=False, kw_only=True)  # blocks of 1x1, 3x3 and 1x1 convolutions
 
@@ -376,4 +376,4 @@ def init_default(network: nn.Module) -> None:
     """Keeps torch's default weights."""
 
 
-INITS = {"default": init_default, "glorot": init_glorot, "he": init_fan_out}  # of the option `init`
+INITS = {"default": init_default, "glorot": init_glorot, "he": init_fan_out}  # values of the option `init`

@@ -19,7 +19,7 @@ from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
 EXPANSION = 4
-EPSILON = 1e-6  # of all norms
+EPSILON = 1e-6  # epsilon of all norms
 DEPTHS = (2, 2, 6, 2)  # blocks of each stage; each stage has twice the channels of the previous one
 STEMS = {"small": 2, "paper": 4}  # the side of a patch
 

@@ -43,8 +43,8 @@ def floor_of_loss(num_classes: int) -> str:
 class ModelEntry:
     name: str
     summary: str  # one line for `convoy list models`
-    defined_in: str  # its class, as "file.Class"; imported when it is needed
-    counted_at: Geometry  # of the paper's or report's data
+    defined_in: str  # the class, as "file.Class"; imported when it is needed
+    counted_at: Geometry  # geometry of the paper's or report's data
     parameters: int  # at `counted_at`; checked by the contract test
     smallest_image: int  # pixels; a smaller image would give an empty feature map
     macs: int | None = None  # multiply-adds per image, also checked; only for the networks of the five experiments

@@ -18,7 +18,7 @@ from convoy.models.entry import Geometry
 from convoy.models.network import Network
 from convoy.text import gettext as _
 
-EPSILON = 1e-3  # of batch norm in all Inception networks
+EPSILON = 1e-3  # epsilon of batch norm in all Inception networks
 
 # The modules after each pooling layer: output channels of the branches 1x1 | 1x1, 3x3 | 1x1, 5x5 | pooling, 1x1.
 STAGES: tuple[tuple[tuple[int, ...], ...], ...] = (

@@ -47,7 +47,7 @@ LARGE = (  # the paper's table 1
     Row(5, 960, 160, True,  True,  1),
     Row(5, 960, 160, True,  True,  1),
 )
-SMALL = (  # its table 2
+SMALL = (  # table 2 of the paper
     Row(3,  16,  16, True,  False, 2),
     Row(3,  72,  24, False, False, 2),
     Row(3,  88,  24, False, False, 1),

@@ -25,7 +25,7 @@ class WeightsInfo(NamedTuple):
     """The weights of a network, and the images that they were trained on."""
 
     source: str  # a URL, or a repository of the Hugging Face hub
-    mean: Levels  # of pixels in 0..1
+    mean: Levels  # mean of pixels in 0..1
     std: Levels
     image_size: int  # pixels; images are square
     centred: bool = False  # the weights expect -1 to 1; the network converts colour images to this range
@@ -74,7 +74,7 @@ def weights_info(spec: str) -> WeightsInfo:
 
 
 class LoadedWeights(NamedTuple):
-    sha256: str  # of name, shape and bytes of the loaded tensors, sorted by name
+    sha256: str  # hash of name, shape and bytes of the loaded tensors, sorted by name
     random: list[str]  # layers that keep their random weights
 
 

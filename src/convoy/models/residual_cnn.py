@@ -13,7 +13,7 @@ from convoy.models._blocks import Style, checked_rate, make_pool, residual_stage
 from convoy.models.entry import Geometry
 from convoy.models.network import Network
 
-WIDTHS = (64, 128, 256)  # of stages of two blocks
+WIDTHS = (64, 128, 256)  # widths of the stages, each of two blocks
 
 
 class ResidualBlock(nn.Module):

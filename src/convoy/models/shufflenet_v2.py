@@ -14,8 +14,8 @@ from convoy.models.entry import Geometry
 from convoy.models.network import AveragingNetwork
 
 STEM = 24
-BLOCKS = (4, 8, 4)  # of the three stages; the first block of each halves the maps
-WIDTHS = {  # of the three stages and of the last convolution
+BLOCKS = (4, 8, 4)  # blocks of the three stages; the first block of each stage halves the maps
+WIDTHS = {  # widths of the three stages and of the last convolution
     0.5: (48, 96, 192, 1024),
     1.0: (116, 232, 464, 1024),
     1.5: (176, 352, 704, 1024),

@@ -18,7 +18,7 @@ from convoy.models.network import Network
 from convoy.text import gettext as _
 
 EXPANSION = 4
-EPSILON = 1e-6  # of all norms
+EPSILON = 1e-6  # epsilon of all norms
 
 
 class Attention(nn.Module):

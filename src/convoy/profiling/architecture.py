@@ -19,9 +19,10 @@ from convoy.text import gettext as _
 from convoy.text import ngettext
 
 TITLE_SIZE, NOTE_SIZE = 12.5, 11.0  # font sizes
-ROW_HEIGHT, LINE_HEIGHT, ROW_GAP = 27.0, 14.0, 17.0  # of a layer, of its second line, of the gap below
+ROW_HEIGHT, LINE_HEIGHT, ROW_GAP = 27.0, 14.0, 17.0  # heights of a layer, of its second line, and of the gap below
 SHAPES_X, LAYERS_X = 48.0, 138.0  # left edges of output shapes and layers
-LAYER_WIDTH, NUMBERS_WIDTH, BAR_WIDTH = 236.0, 78.0, 54.0  # of a layer, of its parameters, of the longest bar
+# widths of a layer, of its parameters, and of the longest bar
+LAYER_WIDTH, NUMBERS_WIDTH, BAR_WIDTH = 236.0, 78.0, 54.0
 LANE, PANEL_GAP, PADDING = 9.0, 30.0, 14.0  # between skip connections; between layers and blocks; around a block
 SHEET_OFFSET = 3.0  # between the sheets of a repeated layer
 MAX_KINDS = 6

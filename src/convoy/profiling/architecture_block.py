@@ -11,7 +11,7 @@ from convoy.reporting.palette import MUTED
 
 TITLE_SIZE, NOTE_SIZE = 12.0, 10.5  # font sizes
 ROW_GAP, COLUMN_GAP, LANE = 22.0, 16.0, 13.0  # LANE: distance between shortcuts
-MIN_WIDTH, MAX_WIDTH = 92.0, 180.0  # of a layer
+MIN_WIDTH, MAX_WIDTH = 92.0, 180.0  # width of a layer
 RADIUS, DOT = 10.0, 3.0
 SYMBOLS = ("+", "×", "−")
 

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, computed_field
 from convoy.evaluation.calls import Call
 from convoy.notebook import html_of
 
-Shape = tuple[int, ...]  # of an image or an output, without the batch dimension
+Shape = tuple[int, ...]  # shape of an image or an output, without the batch dimension
 
 
 class LayerNote(StrEnum):

@@ -151,9 +151,9 @@ class Aspect(Enum):
     """An aspect that a fault makes wrong or unusual. A checklist names the fault in its answers about this aspect."""
 
     TRAINING = auto()  # loss, schedule, stop rules
-    TRANSFORMATION = auto()  # of images
+    TRANSFORMATION = auto()  # transformation of images
     LEFT_OUT = auto()  # images that are not scored
-    SELECTION = auto()  # of the epoch
+    SELECTION = auto()  # selection of the epoch
     SEPARATION = auto()  # scored images are treated as training images, or select the weights
     SCORING = auto()
     COST = auto()

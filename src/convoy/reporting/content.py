@@ -117,7 +117,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    name: str  # of the files in figures/
+    name: str  # name of the files in figures/
     title: str
     panels: tuple[Panel, ...]
     caption: str
@@ -179,7 +179,7 @@ class Prose:
 class Drawing:
     """An SVG image in the light colours of the palette."""
 
-    name: str  # of the file in figures/
+    name: str  # name of the file in figures/
     title: str
     svg: str
     width: int  # pixels; the maximum on a page
@@ -219,7 +219,7 @@ class Path3D:
 class Scene3D:
     """A 3D figure: interactive on a page; a static image in print, in Markdown and in figures/."""
 
-    name: str  # of the files in figures/
+    name: str  # name of the files in figures/
     title: str
     caption: str
     traces: tuple[Points3D | Surface3D | Path3D, ...]
@@ -247,7 +247,7 @@ class Page:
     caveats: tuple[str, ...]
     tables: tuple[Table, ...]  # above all sections
     sections: tuple[Section, ...]
-    labels: tuple[str, ...]  # of the models; the index determines the colour
+    labels: tuple[str, ...]  # labels of the models; the index determines the colour
     aliases: Mapping[str, str] = field(default_factory=dict)  # other name of a model -> its label in `labels`
     links: tuple[Cell, ...] = ()  # below the sentence and the caveats
 

@@ -18,7 +18,7 @@ from convoy.text import gettext as _
 Metrics = Sequence[EpochMetrics]
 Axis = Literal["step", "seconds"]
 WINDOW = 10  # steps over which the losses of several models are smoothed
-POINTS = 300  # of a line of smoothed losses
+POINTS = 300  # points of a line of smoothed losses
 
 
 class Curve(NamedTuple):
@@ -203,7 +203,7 @@ class LossLine(NamedTuple):
 
     label: str
     step: np.ndarray  # number of completed steps
-    seconds: np.ndarray | None  # of training, mean over seeds; None if not recorded
+    seconds: np.ndarray | None  # training time, mean over seeds; None if not recorded
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray

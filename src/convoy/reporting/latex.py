@@ -14,7 +14,7 @@ from convoy.reporting.figure_files import inches_of, png_of
 from convoy.reporting.render import figure_titles, full_stop, kind_of, readable_lines
 from convoy.text import gettext as _
 
-MAX_ROWS = 45  # of a table on one page; longer tables are split
+MAX_ROWS = 45  # rows of a table on one page; longer tables are split
 LONG = 42  # characters; longer texts are wrapped
 _COMMANDS = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",

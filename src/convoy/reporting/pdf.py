@@ -14,7 +14,7 @@ from convoy.text.lists import joined
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 MAC = ("Google Chrome", "Chromium", "Microsoft Edge")
 COMPILERS = ("xelatex", "lualatex", "pdflatex")
-PASSES = 2  # of LaTeX; the second one resolves references
+PASSES = 2  # passes of LaTeX; the second one resolves references
 MAX_SECONDS = 180
 
 

@@ -15,7 +15,7 @@ from matplotlib.transforms import Affine2D, Transform
 from convoy.reporting import canvas
 from convoy.reporting.content import Drawing
 
-PIXELS_PER_INCH = 120  # of a drawing: 12 pixels of text are about 7 points
+PIXELS_PER_INCH = 120  # resolution of a drawing: 12 pixels of text are about 7 points
 FONT_SCALE = 0.9  # matplotlib's font is wider than the fonts for which a drawing is laid out
 
 

@@ -26,12 +26,12 @@ from convoy.reporting.palette import INK, MODELS, PAPER, RULE
 INCHES = (6.2, 4.9)
 SCALE = "viridis"  # perceptually uniform, and readable without colour vision
 VIEW = (22, -58)  # elevation and azimuth of the static image, degrees
-STATIC_DPI = 130  # of the image in a page, shown in print only
+STATIC_DPI = 130  # resolution of the image that is shown only in print
 FEW = 5  # a logarithmic axis with at most this many values has a tick at each of them, even if they are close
 MAX_VALUES = 8  # an axis of points with at most this many values has a tick at each of them
 MAX_STATIC_TICKS = 4  # per axis of the static image; with more, labels overlap
 MIN_TICK_DISTANCE = 1 / 14  # fraction of the axis of the static image
-MAX_FACETS = 60  # of a static surface, along each axis
+MAX_FACETS = 60  # facets of a static surface along each axis
 
 
 @cache

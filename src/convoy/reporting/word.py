@@ -17,7 +17,7 @@ MAX_PROPERTY = 255  # characters of a property of a document, a limit of the for
 MAX_CHARACTERS = 45  # characters; a longer text does not widen its column further
 GREY = "595959"
 CODE_FONT = "Consolas"
-EAST_ASIAN_FONTS = {  # of each style, for Chinese; Word includes them on Windows and macOS
+EAST_ASIAN_FONTS = {  # Chinese font of each style; Word includes them on Windows and macOS
     "Normal": "SimSun", "Title": "SimHei", "Heading 1": "SimHei", "Heading 2": "SimHei", "Caption": "SimSun",
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ class Data:
     """The cache entry on a cluster's host that contains the data of a recipe."""
 
     key: str
-    name: str  # of the data set
+    name: str  # name of the data set
     paths: Sequence[str] | None  # DataSet.paths
 
 
@@ -29,7 +29,7 @@ class Data:
 class Job:
     """The message that starts the training of a recipe. Most fields are arguments of `run_one`."""
 
-    recipe: Mapping[str, Any]  # its table
+    recipe: Mapping[str, Any]  # the recipe as a table
     out: str
     fresh: bool
     test: OpenTest

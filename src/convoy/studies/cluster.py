@@ -272,7 +272,7 @@ class _Driver:
         except queue.Empty:
             return
         slot = next((slot for slot in self._busy() if slot.attempt == attempt), None)
-        if slot is None or slot.task is None:  # of an earlier attempt
+        if slot is None or slot.task is None:  # the message is from an earlier attempt
             return
         task = slot.task
         scratch, own = (json.dumps(str(path))[1:-1] for path in (slot.remote.scratch, self.workspace.path))
@@ -304,7 +304,7 @@ class _Driver:
         if ended.state is not RunState.FINISHED:
             return
         openings = json.loads(remote.read(f"{remote.scratch}/test_openings.json") or b"{}")
-        for data_hash, names in openings.items():  # of the worker
+        for data_hash, names in openings.items():  # openings in the worker's folder
             count_openings(run, self.workspace, data_hash, names.count(run.name))
         if (run.path / "code").is_dir():
             remember_code(run, RunCode.read(run.path / "code"))

@@ -24,7 +24,7 @@ from convoy.text import gettext as _
 
 PIECE_BYTES = 16 << 20
 MAX_DATA_BYTES = 2 << 30  # larger data are not sent
-OWN_FILES = (".lock", "recipe.toml")  # of a run folder; a worker's recipe has the paths of its host
+OWN_FILES = (".lock", "recipe.toml")  # files that stay on each host; a worker's recipe has the paths of its host
 
 
 class WorkerLostError(Exception):

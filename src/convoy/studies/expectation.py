@@ -10,7 +10,7 @@ from convoy.studies.session import Show
 from convoy.text import gettext as _
 from convoy.text import ngettext
 
-TIMED_SECONDS = 5.0  # of training, before the estimate
+TIMED_SECONDS = 5.0  # training time before the estimate
 MIN_SECONDS = 10.0  # shorter times are not reported
 
 

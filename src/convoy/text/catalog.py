@@ -14,7 +14,7 @@ _FIELD = re.compile(r'^(msgid|msgid_plural|msgstr(?:\[\d\])?) ((?:".*"\n?)+)', r
 
 @dataclass(frozen=True)
 class Catalog:
-    code: str  # of the language
+    code: str  # code of the language
     messages: dict[str, str] = field(default_factory=dict)  # by English message
     forms: dict[str, list[str]] = field(default_factory=dict)  # plural forms, by English singular
     form: Callable[[int], int] = lambda n: int(n != 1)

@@ -137,7 +137,7 @@ class _Recomputed:
     """The differences from recomputed values."""
 
     run: Run
-    tolerance: float  # of outputs
+    tolerance: float  # tolerance of outputs
     contradictions: list[Contradiction] = field(default_factory=list)
     images: int = 0
     largest: float = 0.0

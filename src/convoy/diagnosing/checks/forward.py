@@ -16,7 +16,7 @@ UNSEEN = 0.5  # share of the pixels
 HIGH_MOMENTUM = 0.9
 HARMLESS_EPSILON = 0.3  # relative to the variance: reduces the outputs of a norm by 12 %
 PAIRS = 3  # listed
-LARGE_FACTOR = 20  # of images before the first layer
+LARGE_FACTOR = 20  # factor by which images are multiplied before the first layer
 FEW_IMAGES = 4  # the largest batch of a batch norm that is reported
 
 

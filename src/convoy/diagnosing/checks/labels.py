@@ -26,7 +26,7 @@ from convoy.run_contents import part_name
 from convoy.stats import wilson
 from convoy.text import gettext as _
 
-MIN_IMAGES, MIN_TRAINING_IMAGES = 60, 20  # of a scored part and of the training set
+MIN_IMAGES, MIN_TRAINING_IMAGES = 60, 20  # images of a scored part and of the training set
 MIN_EVIDENCE = 5.0  # standard errors
 MIN_WRONG = 0.05  # share of the labels
 MAX_WRONG = (

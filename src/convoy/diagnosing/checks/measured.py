@@ -26,7 +26,7 @@ class Trainings:
     """Functions that train the recipe of the network and predict the same images."""
 
     network: Network
-    part: str  # of the images
+    part: str  # part that the images are from
     unchanged: Callable[[], Predicted]
     without_softmax: Callable[[], Predicted]
     with_permuted_labels: Callable[[], Predicted]

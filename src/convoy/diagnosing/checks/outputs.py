@@ -15,7 +15,7 @@ from convoy.recipe.sections import CrossEntropy
 from convoy.text import gettext as _
 from convoy.text.lists import joined
 
-FIXED_LENGTH = 4  # of the logits of an image; the layer norm of ten logits has 3.16
+FIXED_LENGTH = 4  # length of the logits of an image; after a layer norm, ten logits have 3.16
 HARMLESS_LOSS = 1e-3  # lowest possible loss of bounded logits, as with 10 tanh(x)
 MAX_DROPOUT = 0.9
 SMALL_FACTOR, SMALL_DIFFERENCE = 0.02, 0.01  # constant factor of the outputs; difference of outputs between images
@@ -178,7 +178,7 @@ def hidden_softmax(network: Network) -> Iterator[Finding]:
         )
     if places := network.first_step.softmaxed:
         yield Finding(
-            Severity.HINT,  # it may select from a codebook
+            Severity.HINT,  # the softmax may select from a codebook
             _(
                 "A softmax is used as the activation before a layer, so the inputs of the layer are small "
                 "and sum to one: {layers}",

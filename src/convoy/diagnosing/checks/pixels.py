@@ -13,9 +13,9 @@ from convoy.text import gettext as _
 from convoy.text.numbers import fixed
 
 SAMPLE, FEWEST = 2000, 50  # images
-MAX_VALUES, FEW_VALUES = 40_000_000, 4_000_000  # of a sample; of one for a slow check
+MAX_VALUES, FEW_VALUES = 40_000_000, 4_000_000  # values in a sample, and in a sample for a slow check
 MIN_IMAGES = 100  # for comparing the means of two sets
-FEW_LEVELS = 8  # of 256
+FEW_LEVELS = 8  # levels of 256
 SPARSE = 0.03  # share of the pixels: 13 % in black and white MNIST; without fractions 0.6 % in MNIST, 1.1 % in CIFAR-10
 FAINT, RARE = 3, 0.01  # levels; share of the images
 SCRAMBLED_SAMPLE, SMOOTHER = 200, 0.7  # images; 2.1 in CIFAR-10 as it is, and 0.47 if it is scrambled
@@ -114,7 +114,7 @@ def _difference_of_means(images: Images, name: str) -> tuple[dict[str, float], s
     """
     train, part = (_sampled(images.parts[each].images).mean((2, 3)) for each in ("train", name))  # (n, C) each
     spread = train.std(0) + 1e-9  # over images
-    error = spread * np.sqrt(1 / len(part) + 1 / len(train))  # of a difference of means
+    error = spread * np.sqrt(1 / len(part) + 1 / len(train))  # standard error of a difference of means
     distances = {
         "as it is": _distance(part.mean(0), train.mean(0), spread),
         "inverted": _distance(255 - part.mean(0), train.mean(0), spread),

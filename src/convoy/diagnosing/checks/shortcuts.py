@@ -43,7 +43,7 @@ MARKED, VARIED = 0.6, 0.3  # share of the images. In CIFAR-10, at most 0.23 for 
 MARK_EFFECT, MARK_EVIDENCE = 0.45, 5.0
 EASY_PART_AREA, NOTABLE_PART_AREA = 0.8, 0.7  # area under the ROC curve of a part against training
 ALIKE = 0.9  # probability that two neighbours are more similar than other pairs of images of their class
-PREFIX = r"([^/]+?)[-_ ]?\d+\.\w+$"  # of a file's name, before its last number
+PREFIX = r"([^/]+?)[-_ ]?\d+\.\w+$"  # prefix of a file's name, before its last number
 
 
 def predictable_without_content(images: Images) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ def numbers_without_source(text: ReportText) -> Iterator[Finding]:
         nearest = text.nearest(each)
         is_near = nearest is not None and abs(nearest - each.value) <= MAX_MISPRINT
         if each.is_fraction and not is_near:
-            continue  # it may be a rate, a probability or a momentum
+            continue  # a number that may be a rate, a probability or a momentum
         yield Finding(
             Severity.WARNING if is_near else Severity.HINT,
             _(

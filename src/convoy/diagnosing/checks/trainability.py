@@ -16,7 +16,7 @@ from convoy.evaluation import losses
 from convoy.text import gettext as _
 from convoy.text.lists import joined
 
-RATES = (1e-3, 1e-2, 1e-4)  # of Adam
+RATES = (1e-3, 1e-2, 1e-4)  # learning rates of Adam
 STEPS = 150  # per rate
 FIRST_STEPS = 4  # after these, gradients have reached all layers, even if a layer starts with zeros
 SECONDS = 10.0  # per rate; if they are not enough for STEPS, the check is inconclusive

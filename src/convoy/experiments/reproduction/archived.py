@@ -37,7 +37,7 @@ class ArchivedReproduction(Reproduction):
         self.runs: dict[str, dict[int, Run]] = {}  # by recipe, then by seed
         for path in sorted((folder / "runs").iterdir()):
             run = Run(self.out / "runs" / path.name)
-            if not run.finished:  # it is being trained again
+            if not run.finished:  # the run is being trained again
                 continue
             self.runs.setdefault(_key(run.recipe, run.data.name), {})[run.recipe.seed] = run
 

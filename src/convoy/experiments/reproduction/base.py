@@ -51,7 +51,7 @@ class Reproduction(ABC):
     def __post_init__(self) -> None:
         self.session = replace(self.session, fresh=RetrainOnce() if self.session.fresh else False)
         self.out = Path(self.session.out)
-        self.scope = Scope(self.experiment, self.settings)  # its data_name is set once the data are found
+        self.scope = Scope(self.experiment, self.settings)  # `data_name` is set once the data are found
         self.no_data = ""  # why the required data are not available
         self.members: dict[str, Member] = {}  # by the run's name
         self.models: dict[tuple[str, Side, int], Run] = {}  # finished runs by label, side and seed

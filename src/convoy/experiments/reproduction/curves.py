@@ -27,7 +27,7 @@ QUANTITIES: tuple[Quantity, ...] = ("accuracy", "loss")
 class PublishedCurve:
     """One value per epoch, from the first on; accuracies are fractions."""
 
-    label: str  # of the model
+    label: str  # label of the model
     part: str
     quantity: Quantity
     values: tuple[float, ...]
@@ -91,7 +91,7 @@ def compare_curve(curve: PublishedCurve, runs: Sequence[Run]) -> CurveTest | Non
     values, step = values_of(curve, runs)
     if not values:
         return None
-    means = [fmean(own) for own in zip(*values.values(), strict=True)]  # of each run, over epochs
+    means = [fmean(own) for own in zip(*values.values(), strict=True)]  # mean of each run over epochs
     difference, n = fmean(curve.values[epoch - 1] for epoch in values) - fmean(means), len(means)
     outside: tuple[int, ...] = ()
     p = None

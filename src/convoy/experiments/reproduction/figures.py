@@ -122,7 +122,7 @@ class Line(NamedTuple):
     protocol: str
     curve: curves_.Curve
     role: str  # one of ROLES; a test set that selects the epoch (a fault) is "held out"
-    epochs: tuple[int, ...]  # of the curve's values
+    epochs: tuple[int, ...]  # epochs of the curve's values
 
 
 class CurveWithBand(NamedTuple):

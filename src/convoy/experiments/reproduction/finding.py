@@ -46,7 +46,7 @@ ALWAYS = ("test_accuracy", "train_seconds", "parameters")  # measured for every 
 class ModelMeasurements:
     """A model under one protocol."""
 
-    runs: tuple[str, ...] = ()  # their names
+    runs: tuple[str, ...] = ()  # names of the runs
     values: dict[str, Value] = field(default_factory=dict)  # by measure; only measures that all runs have
 
 
@@ -100,7 +100,7 @@ class Ranking:
 
     first: str
     second: str
-    difference: Estimate | None  # of the test accuracies, paired; None if a run lacks it
+    difference: Estimate | None  # difference of the test accuracies, paired; None if a run has none
     pairs: int  # pairs of runs that were tested on the same images
     differing: int  # pairs that differ significantly (exact McNemar, Holm)
     untested: tuple[MissingTest, ...]  # the other pairs
@@ -142,10 +142,10 @@ class StudyResult:
 
     kind: StudyPart
     side: Side | None
-    study: str  # its folder, relative to that of the reproduction
-    digest: str  # of its recipes and arguments
-    labels: tuple[str, ...]  # of its recipes
-    accuracy: Estimate | None  # of all folds, or of the winner of a search
+    study: str  # folder of the study, relative to that of the reproduction
+    digest: str  # digest of its recipes and arguments
+    labels: tuple[str, ...]  # labels of its recipes
+    accuracy: Estimate | None  # accuracy over all folds, or of the winner of a search
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Options:
     full_size: bool
     changed: tuple[tuple[str, Any], ...]  # keys of every recipe
     withheld: Reason | None  # why published numbers, faults and claims have no verdict
-    digest: str  # of everything that affects the results
+    digest: str  # digest of everything that affects the results
 
 
 @dataclass(frozen=True)

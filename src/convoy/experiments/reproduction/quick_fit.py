@@ -149,7 +149,7 @@ class _Fit:
         return self._take("faults", recipes) or self._late("faults", fault.name, recipes)
 
     def _study(self, study: ExperimentStudy) -> bool:
-        if study not in self.scope.studies:  # of the other protocol
+        if study not in self.scope.studies:  # the study belongs to the other protocol
             return False
         if STUDIES[study.part].compares_seeds:
             self.left_out.append(SkippedPart(study.part, ", ".join(study.recipes), SkipReason.SEEDS))

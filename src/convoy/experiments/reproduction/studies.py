@@ -29,7 +29,7 @@ from convoy.training.run.plan import plan_all
 
 
 class PlannedStudy(NamedTuple):
-    names: Sequence[str]  # of its runs
+    names: Sequence[str]  # names of its runs
     entries: Callable[[], Sequence[Entry]] | None  # None: its runs are chosen while it runs
     opens_test: OpenTest
     run: Callable[[Session], Study | None]  # returns None if interrupted; the same call resumes it

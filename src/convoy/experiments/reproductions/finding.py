@@ -12,7 +12,7 @@ from convoy.notebook import html_of
 @dataclass(frozen=True)
 class Entry:
     experiment: str
-    study: str = ""  # its folder, relative to that of this study
+    study: str = ""  # folder of the study, relative to that of this one
     finding: Reproduction | None = None  # None: not run yet
 
 

@@ -28,7 +28,7 @@ class Subject:
     """A run or study with its runs."""
 
     views: Sequence[RunView]
-    folder: Path  # of the checklist
+    folder: Path  # folder of the checklist
     about: About  # the kind of study
     commands: Sequence[str]
 

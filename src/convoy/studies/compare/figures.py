@@ -43,7 +43,7 @@ def cost_kinds() -> list[CostKind]:
 class CostNumbers(NamedTuple):
     cost: CostKind
     accuracies: Mapping[str, Value]  # in percent, by label
-    values: Mapping[str, float]  # of the cost
+    values: Mapping[str, float]  # values of the cost
     pareto_front: tuple[str, ...]  # labels, cheapest first
 
 

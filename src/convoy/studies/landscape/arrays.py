@@ -13,7 +13,7 @@ from convoy.files import read_arrays, write_arrays
 from convoy.run_contents import from_table
 
 NAME = "landscape.npz"
-Kind = Literal["line", "plane", "path"]  # of a surface
+Kind = Literal["line", "plane", "path"]  # kind of a surface
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Arrays = Mapping[str, np.ndarray]
 
@@ -25,7 +25,7 @@ class Edges:
     step: np.ndarray  # number of steps so far
     low: np.ndarray
     high: np.ndarray
-    smooth_low: np.ndarray  # of the smoothed losses
+    smooth_low: np.ndarray  # limits of the smoothed losses
     smooth_high: np.ndarray
 
 
@@ -66,8 +66,8 @@ class FigureArrays:
     """The arrays from which the figures of a recipe are drawn."""
 
     edges: Edges
-    probes: Probes | None  # of the first seed
-    surfaces: dict[Kind, Surface] = field(default_factory=dict)  # of the first seed
+    probes: Probes | None  # measured for the first seed only
+    surfaces: dict[Kind, Surface] = field(default_factory=dict)  # measured for the first seed only
 
 
 def write(path: Path, recipes: Iterable[FigureArrays]) -> None:

@@ -55,7 +55,7 @@ class Ratio:
     """Ratio of the widths of two bands, over seeds; None if one has no width."""
 
     ratio: Estimate | None
-    verdict: Verdict  # of the first band compared with the second
+    verdict: Verdict  # verdict on the first band compared with the second
 
 
 def aligned(runs: Sequence[Sequence[Run]]) -> list[Curves]:

@@ -67,7 +67,7 @@ class Design:
 class Spec(NamedTuple):
     """The surfaces around the weights."""
 
-    images: int = 1000  # of the training set, the same for every network of the same data
+    images: int = 1000  # training images, the same for all networks trained on the same data
     resolution: int = 25  # points per side
 
     def check(self) -> None:

@@ -16,10 +16,10 @@ from convoy.studies.landscape.arrays import Probes, Surface
 from convoy.studies.landscape.words import CAP
 from convoy.text import gettext as _
 
-MAX_POINTS = 500  # of a band; in a long run, a point covers several steps
+MAX_POINTS = 500  # points of a band; in a long run, a point covers several steps
 MIN_LOSS = 1e-6  # minimum of a drawn loss
 LEVELS = 14
-POINTS_PER_EPOCH = 12  # of a path that is drawn in 3D
+POINTS_PER_EPOCH = 12  # points per epoch of a path that is drawn in 3D
 LIFT = 1.06  # a 3D path is drawn at the loss times this factor, so that the surface does not hide it
 
 

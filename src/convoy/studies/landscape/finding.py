@@ -119,7 +119,7 @@ class Landscape(NamedTuple):
     runs: list[list[Run]]  # per seed, one per learning rate
     probed: list[Run]  # per seed, the probed run
     curves: list[Curves]  # per seed, all of the same length
-    figures: FigureArrays  # its band ends according to `Design.cut`
+    figures: FigureArrays  # numbers of the figures; the band ends according to `Design.cut`
 
     @property
     def probed_run(self) -> Run:

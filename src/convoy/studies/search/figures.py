@@ -20,8 +20,8 @@ from convoy.studies.search.finding import Importance, SearchFinding, State, Tria
 from convoy.studies.search.space import DECADE, is_number
 from convoy.text import gettext as _
 
-MAX_CELLS = 400  # of a heat map
-MAX_LABELLED_COLUMNS = 12  # of a heat map with numbers in its cells
+MAX_CELLS = 400  # cells of a heat map
+MAX_LABELLED_COLUMNS = 12  # columns of a heat map with numbers in its cells
 MAX_VALUE_LENGTH = 16  # characters of a value on an axis
 MAX_UPRIGHT, MAX_UPRIGHT_NAMES = 7, 3  # if there are more numbers or names than this along an axis, they are rotated
 BLUE = MODELS[0][0]
@@ -90,7 +90,7 @@ class HeatNumbers(NamedTuple):
     columns: tuple[Any, ...]  # values of x
     rows: tuple[Any, ...]  # values of y, lowest first
     percent: np.ndarray  # [rows, columns]; NaN without a trial, or if it diverged
-    states: np.ndarray  # of State [rows, columns]; None without a trial
+    states: np.ndarray  # State of each cell, [rows, columns]; None without a trial
     winner: tuple[int, int]  # row, column
 
 

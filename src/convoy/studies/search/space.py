@@ -19,7 +19,7 @@ from convoy.text import gettext as _
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-MAX_POINTS = 100_000  # of a full grid; all points are checked before training
+MAX_POINTS = 100_000  # points of a full grid; all are checked before training
 DECADE = 10.0  # a range with high >= DECADE * low is sampled and drawn on a logarithmic scale
 Stored = bool | int | float | str  # as Optuna stores a value: a list or a table as JSON
 Point = dict[str, Stored]  # by path

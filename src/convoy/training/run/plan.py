@@ -50,7 +50,7 @@ from convoy.training.step.ranks import Ranks
 class Plan:
     recipe: Recipe
     prepared: PreparedData
-    options: dict[str, Any]  # of the model, those that differ from their defaults
+    options: dict[str, Any]  # options of the model that differ from their defaults
     sources: tuple[Path, ...]  # a user's .py first, then the local modules that it imports
     class_weights: torch.Tensor | None  # float64 [classes], for the training loss
     network: nn.Module  # has its initial weights until `learner` trains it

@@ -42,7 +42,7 @@ class Record(NamedTuple):
     correct: int  # images classified correctly before the step
     skipped: int  # steps skipped because loss or gradient was not finite
     images: int
-    seconds: float  # of training, without the caller's time between records
+    seconds: float  # training time, without the caller's time between records
     epoch_ended: bool
 
 

@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
     x: torch.Tensor  # [P, C, H, W]
     y: torch.Tensor  # [P] or [P, classes]
-    rows: slice  # of the batch; empty if another rank reports these images
+    rows: slice  # rows of the batch; empty if another rank reports these images
     weight: float  # weight of its mean loss in the loss of the batch
 
 
