@@ -21,7 +21,7 @@ from convoy.training.step.optimizers import KernelOptimizer
 OPTIMIZERS = [*(kind() for kind in get_args(get_args(Optim)[0])), SGD(momentum=0.0), RMSprop(momentum=0.9)]
 
 
-# Section -> a class with the interface of torch's, for a section whose name is not that of a class of torch.optim
+# Section -> an implementation with the interface of torch.optim, for an optimizer that torch does not have
 REFERENCES: dict[type, Callable[..., torch.optim.Optimizer]] = {}
 
 

@@ -11,23 +11,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from cyclopts import CycloptsError
 
-from convoy.cli import (  # noqa: F401 (registers their commands)
-    cluster,
-    completion,
-    data,
-    data_sheet,
-    doctor,
-    explain,
-    explore,
-    listing,
-    profile,
-    runs,
-    verify,
-)
+from convoy import cli
 from convoy.cli.app import app
 from convoy.cli.problems import file_sentence, sentence
 from convoy.cli.signals import EXIT_CODE, stop_signals
@@ -38,6 +28,10 @@ from convoy.text.wrap import typeset
 
 if TYPE_CHECKING:
     from convoy.recipe.files import Override
+
+for module in iter_modules(cli.__path__):  # registers the commands of all modules
+    if not module.name.startswith("_"):
+        import_module(f"{cli.__name__}.{module.name}")
 
 # Otherwise, garbage collection over all objects of torch takes 0.7 s of processor time at exit.
 atexit.register(gc.freeze)
