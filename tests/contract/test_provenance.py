@@ -179,12 +179,13 @@ def test_logits_agree_with_the_plain_version_with_the_same_weights(name: str) ->
 @every_network
 def test_initial_weights_are_the_default_of_torch(name: str) -> None:
     """Weights and biases uniform within 1 / sqrt(inputs of an output value)."""
-    for part in passed(name)[0].modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            weight, bound = part.weight.detach(), part.weight[0].numel() ** -0.5
-            assert weight.abs().max() <= bound
-            assert weight.numel() < 1000 or weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
-            assert part.bias is None or 0 < part.bias.abs().max() <= bound
+    parts = [part for part in passed(name)[0].modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    assert parts
+    for part in parts:
+        weight, bound = part.weight.detach(), part.weight[0].numel() ** -0.5
+        assert weight.abs().max() <= bound
+        assert weight.numel() < 1000 or weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+        assert part.bias is None or 0 < part.bias.abs().max() <= bound
 
 
 SPREADS = {fact.recipe: fact.value for fact in FACTS if fact.property == "spread"}

@@ -731,4 +731,5 @@ def test_sharpness_of_photographs_is_compared_in_all_areas() -> None:
     draw = np.random.default_rng(0)
     images = 128 + draw.normal(0, 1, (300, 3, 32, 32)) * np.exp(draw.normal(2.5, 0.7, (300, 1, 1, 1)))
     features = of_pixels(images.clip(0, 255).astype(np.uint8), is_photo=True)
+    assert features
     assert all(each.plain is None for each in features.values())

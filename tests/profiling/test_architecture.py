@@ -201,7 +201,9 @@ def test_long_names_with_markup_are_truncated_and_escaped() -> None:
         call.kind = name
     picture = draw(calls, name)
     assert "<script>" not in picture.svg
-    for text in ElementTree.fromstring(picture.svg).iter(f"{SVG}text"):
+    texts = [*ElementTree.fromstring(picture.svg).iter(f"{SVG}text")]
+    assert texts
+    for text in texts:
         assert text_width(text.text or "", float(text.attrib["font-size"])) < 260
 
 
@@ -213,11 +215,12 @@ def test_texts_of_a_row_do_not_overlap_the_next_column() -> None:
     picture = ElementTree.fromstring(draw(calls).svg)
     box = next(rect for rect in picture.iter(f"{SVG}rect") if rect.attrib.get("width") == "236.0")
     left, right = float(box.attrib["x"]), float(box.attrib["x"]) + 236
-    for text in picture.iter(f"{SVG}text"):
+    texts = [text for text in picture.iter(f"{SVG}text") if text.attrib.get("text-anchor") is None]
+    assert texts
+    for text in texts:
         start = float(text.attrib["x"])
-        if text.attrib.get("text-anchor") is None:
-            end = start + text_width(text.text or "", float(text.attrib["font-size"]))
-            assert end <= (left if start < left else right)
+        end = start + text_width(text.text or "", float(text.attrib["font-size"]))
+        assert end <= (left if start < left else right)
 
 
 def inception_block() -> list[Box]:

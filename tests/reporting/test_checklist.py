@@ -106,6 +106,7 @@ def test_questions_and_answers_are_in_the_language_of_the_reader(tmp_path: Path)
     with in_language("zh_CN"):
         chinese = items(run, "reforms")
 
+    assert chinese
     assert all(not item.question.isascii() for item in chinese)
 
 

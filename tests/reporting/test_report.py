@@ -114,7 +114,9 @@ def test_page_loads_no_external_resources(html):
 
 
 def test_every_image_has_alternative_text(html):
-    assert all(image["alt"] for image in Page(html).all("img"))
+    images = Page(html).all("img")
+    assert images
+    assert all(image["alt"] for image in images)
 
 
 def test_ids_are_unique_and_references_find_them(html):
@@ -203,8 +205,7 @@ def test_latency_has_quartiles_except_for_an_older_run(tmp_path):
         )
         tables[age] = [" ".join(f"{cell.text} {cell.note}" for cell in table.rows[0]) for table in made]
     assert all("0.204–0.233" in text for text in tables["new"])
-    assert not any(" to " in text for text in tables["older"])
-    assert all("0.210" in text for texts in tables.values() for text in texts)
+    assert all("0.210  393" in text for text in tables["older"])  # the next column follows
 
 
 def test_note_on_the_best_epoch_names_the_fault_last_weights(tmp_path):

@@ -125,6 +125,7 @@ def test_a_varied_key_has_the_ratio_of_its_two_bands(made: Made) -> None:
 
 
 def test_test_set_stays_closed(made: Made) -> None:
+    assert made.study.members
     assert all("test" not in member.run.scores for member in made.study.members)
 
 

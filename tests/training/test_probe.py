@@ -157,6 +157,7 @@ def test_a_probe_in_micro_batches_has_the_gradient_of_the_full_batch() -> None:
     x, y = batch()
     undivided = measure(a_learner(module), x.double(), y, seed=0)
     parts = measure(a_learner(module, accumulate=5), x.double(), y, seed=0)
+    assert undivided
     assert all(np.allclose(undivided[name], parts[name], rtol=1e-6, equal_nan=True) for name in undivided)
 
 
