@@ -29,7 +29,9 @@ def restored_settings() -> Iterator[None]:
         sys.setrecursionlimit(limit)
         torch.set_grad_enabled(records_gradients)
         torch.set_default_dtype(dtype)
-        if torch.get_default_device() != device:
+        if device.type == "cpu":
+            torch.set_default_device(None)  # with a default device, also "cpu", each call of torch takes longer
+        elif torch.get_default_device() != device:
             torch.set_default_device(device)
 
 
