@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -34,8 +36,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"cifar10": f"cifar10={path}", "mnist": "mnist"}
 
 
-def few(recipe: Recipe, data: dict[str, str]) -> Recipe:
-    return recipe.override([("data.name", data[recipe.data.name]), *FEW])
+class Planned(NamedTuple):
+    recipe: Recipe
+    selection: str | None
+    fingerprint: str
+    parameters: int
+
+
+@pytest.fixture(scope="module")
+def planned(data: dict[str, str]) -> Callable[[Recipe], Planned]:
+    """Plans a recipe on few images, which builds its network and takes its first step. Once per recipe."""
+    plans: dict[str, Planned] = {}
+
+    def plan(recipe: Recipe) -> Planned:
+        few = recipe.override([("data.name", data[recipe.data.name]), *FEW])
+        key = json.dumps(few.as_table(), sort_keys=True)
+        if key not in plans:
+            made = plan_one(few)
+            parameters = sum(parameter.numel() for parameter in made.network.parameters())
+            plans[key] = Planned(made.recipe, made.selection, made.fingerprint, parameters)
+        return plans[key]
+
+    return plan
 
 
 def test_the_five_experiments_exist() -> None:
@@ -44,12 +66,10 @@ def test_the_five_experiments_exist() -> None:
 
 @pytest.mark.parametrize(("experiment", "model"), MODELS, ids=[model.label for _, model in MODELS])
 def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faults(
-    experiment: Experiment, model: Model, data: dict[str, str]
+    experiment: Experiment, model: Model, planned: Callable[[Recipe], Planned]
 ) -> None:
     assert model.as_published is not None
-    published, corrected = (
-        plan_one(few(experiment.recipe(name, []), data)) for name in (model.as_published, model.corrected)
-    )
+    published, corrected = (planned(experiment.recipe(name, [])) for name in (model.as_published, model.corrected))
 
     assert published.recipe.protocol.faults
     assert not corrected.recipe.protocol.faults
@@ -62,17 +82,18 @@ def test_a_model_trains_under_both_protocols_and_only_the_published_one_has_faul
 
 @pytest.mark.parametrize(("experiment", "model"), MODELS, ids=[model.label for _, model in MODELS])
 def test_published_numbers_of_parameters_agree_with_the_networks(
-    experiment: Experiment, model: Model, data: dict[str, str]
+    experiment: Experiment, model: Model, planned: Callable[[Recipe], Planned]
 ) -> None:
     if "parameters" not in model.published:
         pytest.skip("none is published")
-    network = plan_one(few(experiment.recipe(model.corrected, []), data)).network
 
-    assert sum(parameter.numel() for parameter in network.parameters()) == model.published["parameters"]
+    assert planned(experiment.recipe(model.corrected, [])).parameters == model.published["parameters"]
 
 
 @pytest.mark.parametrize(("experiment", "fault"), FAULTS, ids=[f"{f.name}: {fault.name}" for f, fault in FAULTS])
-def test_a_fault_is_the_base_with_one_change(experiment: Experiment, fault: Fault, data: dict[str, str]) -> None:
+def test_a_fault_is_the_base_with_one_change(
+    experiment: Experiment, fault: Fault, planned: Callable[[Recipe], Planned]
+) -> None:
     without, with_ = fault.sides(experiment.recipe(fault.base, []))
 
     assert not without.protocol.faults
@@ -80,8 +101,7 @@ def test_a_fault_is_the_base_with_one_change(experiment: Experiment, fault: Faul
         assert without == with_
         return
     assert len(with_.protocol.faults) + bool(fault.set) == 1
-    sound, faulty = plan_one(few(without, data)), plan_one(few(with_, data))
-    assert faulty.fingerprint != sound.fingerprint
+    assert planned(with_).fingerprint != planned(without).fingerprint
 
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
