@@ -308,6 +308,7 @@ def test_a_number_in_a_report_without_a_matching_run_is_found(tmp_path: Path) ->
     assert convoy.doctor(report, study=run.name, out=tmp_path).findings[0].evidence["line"] == 5
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_numbers_that_only_a_report_shows_are_known_unless_they_are_changed(tmp_path: Path) -> None:
     """The report has shares of a confusion matrix, which no file of the run has."""
     report = convoy.report(run_of(tmp_path)).parent / "report.md"

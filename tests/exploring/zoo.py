@@ -21,8 +21,8 @@ SHAPE = (1, 28, 28)
 
 
 def networks(names: Iterable[str] = MODELS) -> Iterator[tuple[str, nn.Module]]:
-    """Those that are small enough, with initial weights and the batch-norm statistics of 64 images."""
-    x = torch.from_numpy(test_images(64).pixels) / 255
+    """Those that are small enough, with initial weights and the batch-norm statistics of 16 images."""
+    x = torch.from_numpy(test_images(16).pixels) / 255
     for name in names:
         if MODELS[name].parameters > 3 * MAX_PARAMETERS:  # with 1,000 classes; building it with ten takes long
             continue

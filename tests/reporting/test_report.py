@@ -419,6 +419,7 @@ def test_writing_again_gives_the_same_page(study, html):
     assert write_report(study).read_text() == html
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_labels_of_an_ablation_have_chinese_commas_in_chinese(tmp_path: Path) -> None:
     members = [
         Member(f"{name}, lr = 0.1", seed, fake_run(tmp_path, name, seed=seed)) for name in TWO for seed in (42, 43)

@@ -271,6 +271,7 @@ def test_page_shows_each_fold_and_the_interval(study: Study) -> None:
         assert (study.path / "figures" / f"{name}.png").stat().st_size > 3_000
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_chinese_page_translates_the_folds_and_counts_images_with_a_measure_word(study: Study) -> None:
     with text.in_language("zh_CN"):
         page = api.report(study).read_text()

@@ -36,7 +36,8 @@ class Arrays:
         return self._indices[key]
 
     def base64(self) -> str:
-        return base64.b64encode(zlib.compress(bytes(self._content), 9)).decode()
+        # Level 6 instead of 9: a quarter of the time, 0.5 % larger.
+        return base64.b64encode(zlib.compress(bytes(self._content), 6)).decode()
 
 
 def _by_significance(array: np.ndarray) -> bytes:
