@@ -10,6 +10,12 @@ from tests.experiments.small_digits import EXPERIMENT, PUBLISHED, RECIPE, again,
 from convoy.runs import Study
 
 
+@pytest.fixture(autouse=True)
+def _small_timed_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures the latency of 4 images instead of 128 in the profiles of a reproduction."""
+    monkeypatch.setattr("convoy.profiling.measure.LARGE_BATCH", 4)
+
+
 @pytest.fixture(scope="session")
 def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of an experiment.toml."""

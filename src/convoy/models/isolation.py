@@ -61,19 +61,19 @@ def removed_modules(local_names: set[str]) -> Iterator[None]:
 @contextmanager
 def folder_importable(folder: Path, last: str) -> Iterator[None]:
     """Makes the folder's modules importable, and on exit removes those imported after the module `last`."""
-    writes_bytecode = sys.dont_write_bytecode
-    sys.path.insert(0, str(folder))
+    writes_bytecode, root = sys.dont_write_bytecode, str(folder)
+    sys.path.insert(0, root)
     # A .pyc file is matched by its source's size and time in seconds, so that an edit within a second would be missed.
     sys.dont_write_bytecode = True
     # The listings of these folders may be older than their files; invalidate_caches takes longer than such a file.
-    for stale in [entry for entry in [*sys.path_importer_cache] if entry.startswith(str(folder))]:
+    for stale in [entry for entry in [*sys.path_importer_cache] if entry.startswith(root)]:
         del sys.path_importer_cache[stale]
     try:
         yield
     finally:
         sys.dont_write_bytecode = writes_bytecode
         with suppress(ValueError):  # the file may have removed it
-            sys.path.remove(str(folder))
+            sys.path.remove(root)
         for key in takewhile(lambda key: key != last, reversed([*sys.modules])):  # in the order of their import
             module = sys.modules.get(key)  # None: removed by another thread
             origin = None if module is None else _origin(module)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.machinery import ModuleSpec
+from itertools import takewhile
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -163,8 +164,10 @@ def _execute_run_code(path: Path, code: RunCode) -> ModuleType:
 def _own_package(path: Path, search: list[str]) -> str:
     """Creates an empty package for the file and returns the name of the file's module in it."""
     package = "convoy_user_" + blake2b(str(path).encode(), digest_size=8).hexdigest()
-    for stale in [key for key in [*sys.modules] if package in key]:  # no other name contains a digest
-        del sys.modules[stale]
+    if package in sys.modules:  # its modules were imported after it; no other name contains a digest
+        newest = takewhile(lambda key: key != package, reversed([*sys.modules]))
+        for stale in [package, *(key for key in newest if package in key)]:
+            del sys.modules[stale]
     sys.modules[package] = ModuleType(package)
     sys.modules[package].__path__ = search
     return f"{package}.{path.stem.replace('.', '_')}"
