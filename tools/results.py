@@ -60,7 +60,7 @@ def finished_in(runs: Path) -> Finished:
 def table(items: Sequence[Item], statuses: Mapping[str, Status], finished: Finished) -> str:
     """A Markdown table of finished results, their machine, and the cost of the missing ones."""
     lines = [
-        "| result | size | done | measured on | the rest: core hours | PFLOP |",
+        "| result | size | done | measured on | remaining core hours | remaining PFLOP |",
         "|---|---|---:|---|---:|---:|",
     ]
     for item in items:
@@ -75,8 +75,10 @@ def table(items: Sequence[Item], statuses: Mapping[str, Status], finished: Finis
         done = f"{len(status.needs) - len(left)} of {len(status.needs)}"
         lines.append(f"| {' | '.join([item.name, item.about, done, _measured_on(runs), *rest])} |")
     machines = dict.fromkeys(f"{status.machine}, {status.date}" for status in statuses.values())
-    basis = f"Core hours: from a timing of a few batches, one thread ({'; '.join(machines)})." if machines else ""
-    return "\n".join([*lines, "", f"Runs, or studies of several runs, are counted. {basis}".strip()])
+    notes = ['The column "done" counts runs, or studies of several runs.']
+    if machines:
+        notes += [f"Core hours are estimated by timing a few batches on one thread ({'; '.join(machines)})."]
+    return "\n".join([*lines, "", " ".join(notes)])
 
 
 def _measured_on(runs: Sequence[Run]) -> str:
